@@ -1,0 +1,60 @@
+"""The `tokenflation` command: finds a command's file by name and turns our errors into one clear line.
+
+Knows nothing of what the commands do. Exit codes: 0 done, 1 the input is wrong, 2 usage.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tokenflation.sdk.errors import TokenflationError
+
+__all__ = ["main"]
+
+# name -> (module, one line of help). The help stands here too so that `tokenflation --help` imports none of them.
+_COMMANDS = {
+    "run": ("tokenflation.cli.run", "Run a Python program and record its model calls."),
+    "import": ("tokenflation.cli.import_", "Read traces of other tools into a store."),
+    "profile": ("tokenflation.cli.profile", "Show where the tokens of each task kind go."),
+    "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer."),
+    "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for."),
+    "export": ("tokenflation.cli.export", "Write a trace that planners and load generators read."),
+    "report": ("tokenflation.cli.report", "Write one self-contained HTML page."),
+    "info": ("tokenflation.cli.info", "Show what a store holds and what was lost."),
+    "demo": ("tokenflation.cli.demo", "Record, profile and forecast an example agent on a real local model."),
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in _COMMANDS.items()])
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tokenflation")
+def _tokenflation() -> None:
+    """Record what an agent asks of its models, profile it per task, and forecast what a fleet of it will need."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; raises SystemExit with the exit code."""
+    try:
+        _tokenflation.main(args=list(arguments) if arguments is not None else None, prog_name="tokenflation")
+    except TokenflationError as error:
+        click.echo(f"tokenflation: {error}", err=True)
+        sys.exit(1)

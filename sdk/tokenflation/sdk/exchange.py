@@ -1,0 +1,111 @@
+"""One HTTP exchange with a model endpoint, as the host program saw it, and the tap that hooks pour it into.
+
+The host's thread does nothing here but append `(time_ns, bytes)`. Knows nothing of any HTTP library (the hooks do) and
+nothing of what the bytes mean (`wire` does, on the worker thread).
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.wire import recognise
+
+__all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap"]
+
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""Of one answer we keep at most so much; what lies past it is counted as `body_too_large`, never buffered."""
+
+End = Literal["read", "closed", "dropped", "failed", "cancelled"]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request to a model endpoint and what came back; filled by the host's thread, read by the worker."""
+
+    api: str
+    method: str
+    host: str
+    path: str
+    request_body: bytes | None
+    request_headers: Mapping[str, str]
+    context: object
+    """Whatever the tap's `context` function returned when the request left: the open scope and the like."""
+    submit: Callable[["Exchange"], None]
+    started_at_ns: int
+    status_code: int | None = None
+    content_type: str = ""
+    content_encoding: str = ""
+    """Encoding that the chunks still carry; empty when they were taken after decoding."""
+    chunks: list[tuple[int, bytes]] = field(default_factory=list)
+    kept_bytes: int = 0
+    truncated: bool = False
+    ended_at_ns: int | None = None
+    end: End | None = None
+    error_type: str | None = None
+    process_id: int = 0
+    _finished: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, status_code: int, content_type: str, content_encoding: str) -> None:
+        """Note the head of the response."""
+        self.status_code = status_code
+        self.content_type = content_type
+        self.content_encoding = content_encoding
+
+    def add(self, chunk: bytes) -> None:
+        """Note one chunk of the body as it arrived."""
+        if self.kept_bytes + len(chunk) > MAX_KEPT_BYTES:
+            self.truncated = True
+            return
+        self.kept_bytes += len(chunk)
+        self.chunks.append((now_ns(), chunk))
+
+    def finish(self, end: End, error: BaseException | None = None) -> None:
+        """Close the exchange and hand it over; only the first call counts, and it never raises."""
+        if not self._finished.acquire(blocking=False):
+            return
+        self.ended_at_ns = now_ns()
+        self.end = end
+        if error is not None:
+            self.error_type = type(error).__name__
+        self.submit(self)
+
+
+class Tap:
+    """Where hooks pour exchanges into; the recorder makes one. Its methods never raise."""
+
+    def __init__(
+        self,
+        *,
+        submit: Callable[[Exchange], None],
+        context: Callable[[], object],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._submit = submit
+        self._context = context
+        self.failed = failed
+        """Count one failure of the recorder itself, by reason."""
+
+    def begin(
+        self, method: str, host: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Exchange | None:
+        """Return a new exchange if this is a request to a model endpoint, else None: other traffic is not touched."""
+        try:
+            api = recognise(method, path)
+            if api is None:
+                return None
+            return Exchange(
+                api=api,
+                method=method,
+                host=host,
+                path=path,
+                request_body=body,
+                request_headers=headers,
+                context=self._context(),
+                submit=self._submit,
+                started_at_ns=now_ns(),
+            )
+        except Exception:  # the host must not notice us
+            self.failed("hook_error")
+            return None

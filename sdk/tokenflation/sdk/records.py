@@ -1,0 +1,201 @@
+"""The records that travel through the recorder: plain, frozen, without behaviour. Knows nothing of HTTP or storage.
+
+Rules that hold everywhere: totals include their parts (`cache_read_tokens <= input_tokens`, `reasoning_tokens <=
+output_tokens`); `None` means "not reported", `0` means "reported as zero"; times are unix nanoseconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "Attempt",
+    "Call",
+    "Reading",
+    "SpanRecord",
+    "ToolCall",
+    "ToolResult",
+    "ToolRun",
+    "Usage",
+]
+
+Status = Literal["ok", "error", "cut", "cancelled"]
+UsageSource = Literal["provider", "partial", "absent"]
+StructureSource = Literal["scope", "span", "wire"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Token counts of one call, as the provider reported them."""
+
+    input_tokens: int | None = None
+    """Prompt tokens, cached ones included."""
+    cache_read_tokens: int | None = None
+    """Part of `input_tokens` read from the provider's prefix cache."""
+    cache_write_tokens: int | None = None
+    """Part of `input_tokens` written to the provider's prefix cache."""
+    output_tokens: int | None = None
+    """Generated tokens, reasoning included."""
+    reasoning_tokens: int | None = None
+    """Part of `output_tokens` spent before the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One tool call that an answer asks for."""
+
+    tool_call_id: str
+    name: str
+    kind: Literal["client", "server"] = "client"
+    """Who runs it: the agent (client) or the provider (server)."""
+    arguments_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """One tool result that a request brings back to the model."""
+
+    tool_call_id: str
+    result_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the bytes of one HTTP exchange with a model endpoint say; the result of `wire.read`."""
+
+    api: str
+    provider: str
+    model: str | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    stream: bool = False
+    status: Status = "ok"
+    error_type: str | None = None
+    """A class of failure such as `rate_limit_error` or `http_503`; never the provider's message."""
+    finish_reasons: tuple[str, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    usage_source: UsageSource = "absent"
+    usage_complete: bool = False
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
+    first_chunk_ns: int | None = None
+    first_token_ns: int | None = None
+    """First generated content of any channel, reasoning counts; streamed answers only."""
+    first_answer_ns: int | None = None
+    """First content that is not reasoning; streamed answers only."""
+    previous_response_id: str | None = None
+    instructions_hash: bytes = b""
+    """Keyed hash of the system prompt and the tool definitions together: two calls of one agent share it."""
+    system_bytes: int = 0
+    tool_definition_bytes: int = 0
+    message_hashes: tuple[bytes, ...] = ()
+    """Rolling keyed hash after each message of the request, 8 bytes each; equal hashes mean equal histories so far."""
+    message_bytes: tuple[int, ...] = ()
+    """Size of each message in the canonical prompt, same length as `message_hashes`."""
+    message_roles: tuple[str, ...] = ()
+    """Role of each message: user, assistant, tool; same length as `message_hashes`."""
+    prompt: bytes = field(default=b"", repr=False)
+    """The canonical prompt (system, tools, messages in order); lives only until its blocks are hashed."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One HTTP attempt of a call."""
+
+    call_id: str
+    attempt: int
+    status_code: int | None
+    error_type: str | None
+    started_at_ns: int
+    ended_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRun:
+    """One row of the table `tool_calls`: what an answer asked for, and what became of it."""
+
+    call_id: str
+    tool_call_id: str
+    name: str
+    kind: Literal["client", "server"] = "client"
+    arguments_bytes: int | None = None
+    result_bytes: int | None = None
+    result_tokens: int | None = None
+    executed: int | None = None
+    started_at_ns: int | None = None
+    ended_at_ns: int | None = None
+    agent_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRecord:
+    """One task, agent or tool scope."""
+
+    span_id: str
+    trace_id: str
+    parent_id: str | None
+    kind: Literal["task", "agent", "tool"]
+    name: str
+    task_id: str | None
+    agent_run_id: str | None
+    depth: int
+    started_at_ns: int
+    ended_at_ns: int
+    status: Literal["ok", "error"]
+    error_type: str | None = None
+    outcome: bool | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One model call: one row of the table `calls`; the columns' units and meanings stand in `store/tables.py`."""
+
+    call_id: str
+    trace_id: str
+    parent_id: str | None = None
+    task: str
+    task_id: str
+    agent: str
+    agent_run_id: str
+    depth: int = 0
+    step: int = 0
+    continues_call_id: str | None = None
+    inside_tool_call_id: str | None = None
+    structure_source: StructureSource = "wire"
+    provider: str
+    api: str
+    model: str | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    stream: bool = False
+    status: Status = "ok"
+    error_type: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    attempts: int = 1
+    started_at_ns: int
+    ended_at_ns: int | None = None
+    duration_s: float | None = None
+    ttfc_s: float | None = None
+    ttft_s: float | None = None
+    ttfo_s: float | None = None
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: UsageSource = "absent"
+    usage_complete: bool = False
+    tool_calls: int = 0
+    system_tokens: int | None = None
+    tool_definition_tokens: int | None = None
+    resent_tokens: int | None = None
+    tool_result_tokens: int | None = None
+    new_tokens: int | None = None
+    split_method: str | None = None
+    block_tokens: int = 64
+    block_hashes: bytes | None = None
+    prefix_blocks: int | None = None
+    shared_blocks: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
