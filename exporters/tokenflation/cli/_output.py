@@ -1,0 +1,104 @@
+"""How every command shows a frame: a table for people, JSON or CSV for programs. Knows nothing of what the numbers mean.
+
+Standard output carries the result alone, so that it can be piped; remarks go to standard error.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tokenflation.sdk.errors import MissingExtra
+
+try:
+    import pandas as pd
+    from rich.console import Console, RenderableType
+except ModuleNotFoundError as error:
+    raise MissingExtra("This command", "analysis") from error
+
+__all__ = ["emit", "human", "human_share", "human_time", "json_rows", "output_options"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Rich takes 80 columns for a pipe; our tables are laid out for 100.
+_PIPE_COLUMNS = 100
+
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def output_options(function: _Function) -> _Function:
+    """Add `--json` and `--csv` to a command; they arrive as the booleans `as_json` and `as_csv`."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with one object per row.")
+    as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
+    return as_json(as_csv(function))
+
+
+def emit(frame: pd.DataFrame, as_json: bool, as_csv: bool, table: Callable[[], RenderableType]) -> None:
+    """Print a frame as JSON or CSV when asked to, else what `table()` returns; the table is made only when shown.
+
+    Raises:
+        click.UsageError: both JSON and CSV are asked for (exit code 2).
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other; give one of them.")
+    if as_json:
+        click.echo(json.dumps(json_rows(frame), indent=2, allow_nan=False))
+    elif as_csv:
+        click.echo(frame.to_csv(index=False), nl=False)
+    else:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=_PIPE_COLUMNS)
+        console.print(table())
+
+
+def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one plain dict per row: missing and non-finite numbers as None, integers as exact integers."""
+    columns = {str(name): [_plain(value) for value in frame[name].tolist()] for name in frame.columns}
+    return [{name: values[row] for name, values in columns.items()} for row in range(len(frame))]
+
+
+def human(value: float | None) -> str:
+    """Return a count or a number in at most three significant digits with k, M, G, T; `-` where it is not known."""
+    if _missing(value):
+        return "-"
+    number = float(value)  # type: ignore[arg-type]  # _missing() excludes None
+    for scale, letter in _SCALES:
+        # 999.5 k and more reads better as 1.00 M than as 1000 k.
+        if abs(number) >= scale * 0.9995:
+            return f"{_three(number / scale)}{letter}"
+    return str(int(number)) if number == int(number) else _three(number)
+
+
+def human_share(value: float | None) -> str:
+    """Return a fraction as a percentage; `-` where it is not known."""
+    return "-" if _missing(value) else f"{100 * float(value):.1f}%"  # type: ignore[arg-type]  # as above
+
+
+def human_time(value: float | None) -> str:
+    """Return seconds in the unit that reads best; `-` where they are not known."""
+    if _missing(value):
+        return "-"
+    seconds = float(value)  # type: ignore[arg-type]  # as above
+    for scale, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")):
+        if abs(seconds) >= scale:
+            return f"{_three(seconds / scale)} {unit}"
+    return f"{_three(seconds * 1000)} ms" if seconds else "0 s"
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _three(number: float) -> str:
+    """Return three significant digits without an exponent."""
+    size = abs(number)
+    return f"{number:.0f}" if size >= 99.95 else f"{number:.1f}" if size >= 9.995 else f"{number:.2f}"
+
+
+def _plain(value: Any) -> Any:
+    if _missing(value) or value is pd.NaT:
+        return None
+    return value.item() if hasattr(value, "item") else value
