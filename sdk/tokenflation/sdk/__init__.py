@@ -1,1 +1,15 @@
-"""TODO."""
+"""Record what an agent asks of its models: `instrument()` once, scopes where you want names.
+
+Importing this package imports no client, no database layer and no analysis, and changes nothing.
+"""
+
+from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.scopes import agent, outcome, task, tool
+
+__all__ = [
+    "TokenflationError",
+    "agent",
+    "outcome",
+    "task",
+    "tool",
+]

@@ -1,12 +1,12 @@
 """Every error this project raises on purpose. Knows nothing of what raises it.
 
-    TokenflationError
-    ├── StoreError        the store cannot be read or written as one
-    ├── ImportSourceError a file to import is not what it should be
-    ├── FrameError        a frame lacks what an analysis needs
-    ├── PlanError         a plan or a forecast question makes no sense
-    ├── ExportError       the calls cannot be written in the format asked for
-    └── MissingExtra      an optional dependency is not installed
+TokenflationError
+├── StoreError        the store cannot be read or written as one
+├── ImportSourceError a file to import is not what it should be
+├── FrameError        a frame lacks what an analysis needs
+├── PlanError         a plan or a forecast question makes no sense
+├── ExportError       the calls cannot be written in the format asked for
+└── MissingExtra      an optional dependency is not installed
 """
 
 __all__ = [

@@ -4,6 +4,8 @@ The host's thread does nothing here but append `(time_ns, bytes)`. Knows nothing
 nothing of what the bytes mean (`wire` does, on the worker thread).
 """
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +17,18 @@ from tokenflation.sdk.wire import recognise
 __all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap"]
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""Of one answer we keep at most so much; what lies past it is counted as `body_too_large`, never buffered."""
+"""Of one answer we keep at most so much; the rest only passes by, and `Exchange.truncated` says so."""
 
 End = Literal["read", "closed", "dropped", "failed", "cancelled"]
+"""How the host was done with an answer: read to its end, closed before, garbage collected unread, broken, cancelled.
+
+A client may close a stream that is complete: openai's stops at `[DONE]`, one byte run before the end of the body. So
+`closed` says what the host did; whether the answer is whole is for `wire` to say.
+"""
+
+
+def _ignore(_reason: str) -> None:
+    """Count nothing: for an exchange made without a tap."""
 
 
 @dataclass(slots=True)
@@ -45,6 +56,9 @@ class Exchange:
     end: End | None = None
     error_type: str | None = None
     process_id: int = 0
+    """Process the request left from: a fork must not write its parent's exchanges again."""
+    failed: Callable[[str], None] = _ignore
+    """Counts one failure of the recorder itself, by reason."""
     _finished: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, status_code: int, content_type: str, content_encoding: str) -> None:
@@ -54,22 +68,33 @@ class Exchange:
         self.content_encoding = content_encoding
 
     def add(self, chunk: bytes) -> None:
-        """Note one chunk of the body as it arrived."""
-        if self.kept_bytes + len(chunk) > MAX_KEPT_BYTES:
-            self.truncated = True
+        """Note one chunk of the body as it arrived; the bytes are the host's own, not a copy."""
+        if self.truncated or self.end is not None:
             return
         self.kept_bytes += len(chunk)
+        if self.kept_bytes > MAX_KEPT_BYTES:
+            self.kept_bytes -= len(chunk)
+            self.truncated = True
+            return
         self.chunks.append((now_ns(), chunk))
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
-        """Close the exchange and hand it over; only the first call counts, and it never raises."""
+        """Close the exchange and hand it over; only the first call counts, and it never raises.
+
+        The garbage collector may call it, in any thread and at any point: `submit` must not take a lock that the
+        interrupted code may hold.
+        """
         if not self._finished.acquire(blocking=False):
             return
         self.ended_at_ns = now_ns()
         self.end = end
         if error is not None:
             self.error_type = type(error).__name__
-        self.submit(self)
+        try:
+            self.submit(self)
+        except Exception:  # the host must not notice us
+            with contextlib.suppress(Exception):
+                self.failed("hook_error")
 
 
 class Tap:
@@ -105,7 +130,10 @@ class Tap:
                 context=self._context(),
                 submit=self._submit,
                 started_at_ns=now_ns(),
+                process_id=os.getpid(),
+                failed=self.failed,
             )
         except Exception:  # the host must not notice us
-            self.failed("hook_error")
+            with contextlib.suppress(Exception):
+                self.failed("hook_error")
             return None

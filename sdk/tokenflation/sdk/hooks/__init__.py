@@ -1,1 +1,20 @@
-"""TODO."""
+"""Hooks into HTTP libraries: each pours the exchanges with model endpoints into a tap, and does nothing else.
+
+Importing this package imports no HTTP library; a library that the host never imports costs nothing.
+"""
+
+from collections.abc import Callable
+
+from tokenflation.sdk.exchange import Tap
+from tokenflation.sdk.hooks import httpx
+
+__all__ = ["install"]
+
+
+def install(tap: Tap) -> Callable[[], None]:
+    """Install every hook for one tap and return the function that takes them all off again.
+
+    Clients made before are recorded too. Undoing restores the identical class attributes; where another wrapper was
+    put on top meanwhile, ours stays below it and passes everything through.
+    """
+    return httpx.install(tap)

@@ -1,0 +1,112 @@
+"""`tokenflation run`: runs a Python program as Python would, with the recorder on. Knows nothing of analysis."""
+
+import atexit
+import os
+import runpy
+import signal
+import sys
+import types
+from pathlib import Path
+
+import click
+
+import tokenflation.sdk as tf
+from tokenflation.sdk.errors import TokenflationError
+
+__all__ = ["command"]
+
+_OUR_FILES = (__file__, runpy.__file__, "<frozen runpy>")
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--store", metavar="DB", help="Store to write to; made if absent.  [default: tokenflation.db]")
+@click.option("--task", "kind", metavar="KIND", help="Kind of the tasks that no scope names.  [default: the program]")
+@click.option("-m", "as_module", is_flag=True, help="Run a module instead of a script.")
+@click.option("--otlp", metavar="URL", help="Also send spans to this OTLP/HTTP traces endpoint.")
+@click.option("--quiet", is_flag=True, help="Say nothing at the end.")
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(store: str | None, kind: str | None, as_module: bool, otlp: str | None, quiet: bool,
+            program: str, arguments: tuple[str, ...]) -> None:  # fmt: skip
+    """Run PROGRAM with its ARGUMENTS and record its model calls.
+
+    Exits with the program's own code. Options come before PROGRAM; what follows it is the program's.
+    """
+    store = store or os.environ.get("TOKENFLATION_STORE") or "tokenflation.db"
+    if not as_module and not Path(program).is_file():
+        raise TokenflationError(
+            f"there is no file {program!r} to run; use -m for a module: tokenflation run -m {program}"
+        )
+    _check_folder(store)
+    handle = tf.instrument(store, task=kind or _kind_of(program, as_module), span_exporter=_exporter(otlp))
+    # Not in a `finally` here: the program's threads go on after its main module ends, and Python waits for them first.
+    atexit.register(_end, handle, quiet)
+    try:
+        if as_module:
+            _run_module(program, arguments)
+        else:
+            _run_script(program, arguments)
+    except KeyboardInterrupt:
+        _end(handle, quiet)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except Exception as error:  # as Python shows it: without the frames of what runs the program
+        sys.excepthook(type(error), error, _own_frames(error.__traceback__))
+        sys.exit(1)
+
+
+def _check_folder(store: str) -> None:
+    folder = Path(store).absolute().parent
+    if not folder.is_dir():
+        raise TokenflationError(f"cannot write the store {store}: the folder {folder} does not exist; make it first.")
+
+
+def _kind_of(program: str, as_module: bool) -> str:
+    return program.rpartition(".")[2] if as_module else Path(program).stem
+
+
+def _exporter(url: str | None) -> object:
+    if url is None:
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        from tokenflation.sdk.errors import MissingExtra
+
+        raise MissingExtra("--otlp", "otlp") from None
+    return OTLPSpanExporter(endpoint=url)
+
+
+def _run_script(program: str, arguments: tuple[str, ...]) -> None:
+    # A module of its own in the place of __main__, as `python program` makes it: pickling and `if __name__` need it.
+    path = str(Path(program).absolute())
+    sys.argv[:] = [program, *arguments]
+    sys.path[0] = str(Path(path).parent)
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec")
+    exec(code, main.__dict__)  # noqa: S102
+
+
+def _run_module(name: str, arguments: tuple[str, ...]) -> None:
+    sys.argv[:] = [name, *arguments]
+    sys.path[0] = os.getcwd()
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
+    at = trace
+    while at is not None and at.tb_frame.f_code.co_filename in _OUR_FILES:
+        at = at.tb_next
+    return at if at is not None else trace
+
+
+def _end(handle: tf.Instrumentation, quiet: bool) -> None:
+    handle.close()
+    if quiet:
+        return
+    lost = sum(handle.drops.values())
+    tail = f"; LOST {lost} records, see `tokenflation info {handle.store}`" if lost else ""
+    click.echo(f"tokenflation: recorded to {handle.store}{tail}", err=True)

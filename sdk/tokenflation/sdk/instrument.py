@@ -1,0 +1,193 @@
+"""Switching the recorder on and off: the one place with module-level state, the active handle.
+
+Importing it has no side effect; `instrument()` opens the store, installs the hooks and listens to scopes.
+"""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from tokenflation.sdk import hooks, scopes
+from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.recorder import QUEUE_SIZE, Recorder
+from tokenflation.sdk.store.keys import load_key
+from tokenflation.sdk.store.write import open_writer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Instrumentation", "active", "instrument", "transport"]
+
+_log = logging.getLogger("tokenflation")
+_active: "Instrumentation | None" = None
+
+
+class Instrumentation:
+    """The running recorder; made by `instrument()`. A context manager: leaving it closes it."""
+
+    def __init__(self, recorder: Recorder, undo: list[Any], provider: Any, owns_provider: bool) -> None:
+        self._recorder = recorder
+        self._undo = undo
+        self._provider = provider
+        self._owns_provider = owns_provider
+        self._closed = False
+
+    @property
+    def store(self) -> str:
+        """Path of the store that is written to."""
+        return self._recorder.store
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Records lost so far in this process, by reason; empty when nothing was lost."""
+        return self._recorder.drops
+
+    @property
+    def tracer_provider(self) -> Any:
+        """The TracerProvider that our spans go to; add span processors to it to export them anywhere.
+
+        Private unless one was given to `instrument()`; made when first asked for.
+        """
+        if self._provider is None:
+            from tokenflation.sdk.spans import SpanEmitter, private_provider
+
+            self._provider = private_provider(())
+            self._recorder.emitter = SpanEmitter(self._provider)
+        return self._provider
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until every call that ended before is in the store; False if it took longer than `timeout_s`."""
+        return self._recorder.flush(timeout_s)
+
+    def close(self) -> None:
+        """Write what is left and undo every patch; safe to call twice."""
+        global _active
+        if self._closed:
+            return
+        self._closed = True
+        for undo in reversed(self._undo):
+            undo()
+        self._recorder.close()
+        if self._owns_provider and self._provider is not None:
+            self._provider.shutdown()
+        if _active is self:
+            _active = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: "TracebackType | None"
+    ) -> None:
+        self.close()
+
+
+def instrument(
+    store: str | os.PathLike[str] = "tokenflation.db",
+    *,
+    task: str = "task",
+    tracer_provider: Any = None,
+    span_exporter: Any = None,
+    queue_size: int = QUEUE_SIZE,
+) -> Instrumentation:
+    """Record every model call of this process from here on; clients made before are recorded too.
+
+    A second call returns the handle that is active. A store that cannot be written does not stop the program: what is
+    lost is counted and `tokenflation info` shows it.
+
+    Args:
+        store: path of the SQLite store; made if absent.
+        task: kind of the tasks that no scope names.
+        tracer_provider: send our spans to this OpenTelemetry TracerProvider, and nest them in its spans.
+        span_exporter: send our spans to this exporter (OTLP, for one) through a private TracerProvider.
+        queue_size: finished calls that may wait to be written before more are dropped and counted.
+
+    Raises:
+        StoreError: `store` is a file of another kind, or was written by a newer version.
+        TokenflationError: both a provider and an exporter are given.
+    """
+    global _active
+    path = os.path.abspath(os.fspath(store))
+    if _active is not None:
+        if _active.store != path:
+            _log.warning("already recording to %s; instrument(%r) changes nothing until close()", _active.store, store)
+        return _active
+    if tracer_provider is not None and span_exporter is not None:
+        raise TokenflationError(
+            "instrument() takes tracer_provider or span_exporter, not both; add the exporter to your provider instead."
+        )
+    recorder = _recorder(path, task, tracer_provider, queue_size)
+    provider = tracer_provider
+    if tracer_provider is not None or span_exporter is not None:
+        from tokenflation.sdk.spans import SpanEmitter, private_provider
+
+        provider = tracer_provider if tracer_provider is not None else private_provider([span_exporter])
+        recorder.emitter = SpanEmitter(provider)
+    undo = [scopes.listen(recorder.scope_changed), hooks.install(recorder.tap)]
+    if tracer_provider is not None:
+        undo.append(scopes.listen(_nest_in_user_spans))
+    _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None)
+    return _active
+
+
+def active() -> Instrumentation | None:
+    """Return the running recorder's handle, or None."""
+    return _active
+
+
+def transport(inner: Any) -> Any:
+    """Wrap an httpx or httpx2 transport, sync or async, so that calls through it are recorded while a recorder runs.
+
+    For clients that must not be patched: `httpx.Client(transport=tf.transport(httpx.HTTPTransport()))`.
+    """
+    return hooks.transport(inner, lambda: _active._recorder.tap if _active is not None else None)
+
+
+def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int) -> Recorder:
+    key = load_key(path)
+    try:
+        open_writer(path).close()  # a wrong file must be refused now, at the call the user wrote
+    except OSError as error:
+        _log.warning("the store %s cannot be written (%s); calls are lost until it can", path, error)
+    return Recorder(
+        path,
+        open_writer=lambda: open_writer(path),
+        key=key,
+        default_task=task,
+        foreign=_current_span if tracer_provider is not None else None,
+        queue_size=queue_size,
+    )
+
+
+def _current_span() -> tuple[str, str] | None:
+    """Return trace id and span id of the user's current span, if it is none of our scopes."""
+    from opentelemetry import trace
+
+    found = trace.get_current_span().get_span_context()
+    if not found.is_valid:
+        return None
+    scope = scopes.current()
+    span_id = format(found.span_id, "016x")
+    return None if scope is not None and scope.span_id == span_id else (format(found.trace_id, "032x"), span_id)
+
+
+def _nest_in_user_spans(scope: scopes.Scope, opened: bool) -> None:
+    """Make a scope the current span while it is open, so that the user's own spans stand inside it."""
+    from opentelemetry import context
+
+    from tokenflation.sdk.spans import context_of
+
+    if opened:
+        around = _current_span()
+        if around is not None:
+            scope.trace_id, scope.parent_id = around
+        before = context.get_current()
+        within = context_of(scope.trace_id, scope.span_id)
+        context.attach(within)
+        scope.foreign = (before, within)
+    elif isinstance(scope.foreign, tuple):
+        before, within = scope.foreign
+        # Closed in another context than it was opened in: nothing is attached here, so nothing is to be undone.
+        if context.get_current() is within:
+            context.attach(before)
+        scope.foreign = None

@@ -1,0 +1,324 @@
+"""Scopes that a user opens around work: task, agent and tool; as context manager or decorator, sync, async, generators.
+
+Which scope is open is a context variable, so threads and asyncio tasks keep their own. Knows nothing of HTTP, spans or
+storage: a closed scope is handed to whoever listens (the recorder), as a plain record.
+
+A context variable set inside a generator would leak to its consumer between two yields, so a decorated generator runs
+each step in a context of its own. A scope closed in another context than it was opened in resets nothing there; as it is
+marked closed, nothing started later is put inside it.
+"""
+
+import contextvars
+import functools
+import inspect
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import ContextDecorator
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, cast
+
+from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.records import SpanRecord
+
+__all__ = ["Scope", "agent", "current", "listen", "new_span_id", "new_trace_id", "outcome", "task", "tool"]
+
+Kind = Literal["task", "agent", "tool"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
+_listeners: list[Callable[["Scope", bool], None]] = []
+
+
+def new_span_id() -> str:
+    """Return 16 random hex digits."""
+    return secrets.token_hex(8)
+
+
+def new_trace_id() -> str:
+    """Return 32 random hex digits."""
+    return secrets.token_hex(16)
+
+
+def listen(listener: Callable[["Scope", bool], None]) -> Callable[[], None]:
+    """Call `listener(scope, opened)` whenever a scope opens or closes; returns the function that stops it."""
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener) if listener in _listeners else None
+
+
+def current() -> "Scope | None":
+    """Return the innermost scope that is still open in this context, or None."""
+    scope = _current.get()
+    while scope is not None and scope.ended_at_ns is not None:
+        scope = scope.parent
+    return scope
+
+
+class Scope(ContextDecorator):
+    """One task, agent or tool run; made by `task()`, `agent()` or `tool()` and opened by `with` or by the decorated call."""
+
+    def __init__(self, kind: Kind, name: str, given_id: str | None = None) -> None:
+        if not isinstance(name, str) or not name:
+            raise TokenflationError(f"{kind}() needs a name, got {name!r}; write {kind}('triage').")
+        self.kind: Kind = kind
+        self.name = name
+        self._given_id = given_id
+        self.parent: Scope | None = None
+        self.span_id = ""
+        self.trace_id = ""
+        self.parent_id: str | None = None
+        self.task: str = ""
+        self.task_id: str = ""
+        self.agent_run_id: str | None = None
+        self.agent: str | None = None
+        self.depth = 0
+        self.started_at_ns = 0
+        self.ended_at_ns: int | None = None
+        self.error_type: str | None = None
+        self.outcome: bool | None = None
+        self.score: float | None = None
+        self.foreign: object = None
+        """Room for the recorder: what it attached to this scope when it opened."""
+
+    def __enter__(self) -> Self:
+        if self.started_at_ns and self.ended_at_ns is None:
+            raise TokenflationError(
+                f"the scope {self.kind}({self.name!r}) is already open; make a new one for each `with`."
+            )
+        self._place(current())
+        self.started_at_ns, self.ended_at_ns = now_ns(), None
+        self.error_type = self.outcome = self.score = None
+        _tell(self, opened=True)
+        _current.set(self)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.ended_at_ns is not None:
+            return
+        self.ended_at_ns = now_ns()
+        # GeneratorExit is how an abandoned generator ends: no failure of the work.
+        if exc_type is not None and not issubclass(exc_type, GeneratorExit):
+            self.error_type = exc_type.__name__
+        if _current.get() is self:
+            _current.set(self.parent)
+        _tell(self, opened=False)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function, coroutine function, generator or async generator: each call opens a scope of its own."""
+        fresh = functools.partial(Scope, self.kind, self.name, self._given_id)
+        if inspect.isasyncgenfunction(function):
+            return cast(F, _decorated_async_generator(function, fresh))
+        if inspect.iscoroutinefunction(function):
+            return cast(F, _decorated_coroutine(function, fresh))
+        if inspect.isgeneratorfunction(function):
+            return cast(F, _decorated_generator(function, fresh))
+        return cast(F, _decorated_function(function, fresh))
+
+    def record(self) -> SpanRecord:
+        """Return the closed scope as a row of the table `spans`."""
+        return SpanRecord(
+            span_id=self.span_id,
+            trace_id=self.trace_id,
+            parent_id=self.parent_id,
+            kind=self.kind,
+            name=self.name,
+            task_id=self.task_id,
+            agent_run_id=self.agent_run_id,
+            depth=self.depth,
+            started_at_ns=self.started_at_ns,
+            ended_at_ns=self.ended_at_ns if self.ended_at_ns is not None else now_ns(),
+            status="ok" if self.error_type is None else "error",
+            error_type=self.error_type,
+            outcome=self.outcome,
+            score=self.score,
+        )
+
+    def _place(self, parent: "Scope | None") -> None:
+        self.parent = parent
+        self.span_id = new_span_id()
+        self.trace_id = parent.trace_id if parent else new_trace_id()
+        self.parent_id = parent.span_id if parent else None
+        if parent is None or self.kind == "task":
+            # An agent or tool outside any task is a task of its own: the outermost scope is the unit of demand.
+            self.task, self.task_id = self.name, self._given_id or self.span_id
+        else:
+            self.task, self.task_id = parent.task, parent.task_id
+        outer = parent if self.kind != "task" else None
+        self.agent, self.agent_run_id = (outer.agent, outer.agent_run_id) if outer else (None, None)
+        self.depth = outer.depth if outer else 0
+        if self.kind == "agent":
+            # Depth counts the agent runs around this one, so the outermost agent's calls have depth 0.
+            self.depth += 1 if self.agent_run_id is not None else 0
+            self.agent, self.agent_run_id = self.name, self.span_id
+
+
+def task(kind: str, *, id: str | None = None) -> Scope:  # noqa: A002  (the public contract's name)
+    """Return a scope for one task of this kind: the unit of demand, from ask to final answer.
+
+    A task opened inside another task starts a task of its own; calls belong to the innermost one.
+    """
+    return Scope("task", kind, id)
+
+
+def agent(name: str) -> Scope:
+    """Return a scope for one agent run; inside another agent run, its calls are one level deeper."""
+    return Scope("agent", name)
+
+
+def tool(name: str) -> Scope:
+    """Return a scope for one tool run."""
+    return Scope("tool", name)
+
+
+def outcome(*, success: bool | None = None, score: float | None = None) -> None:
+    """Say how the current task went: counted as tokens per success. Outside any task it says nothing.
+
+    Raises:
+        TokenflationError: `score` is not a number, or `success` is not a bool.
+    """
+    if success is not None and not isinstance(success, bool):
+        raise TokenflationError(f"outcome(success=) takes True, False or None, got {success!r}.")
+    if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
+        raise TokenflationError(f"outcome(score=) takes a number or None, got {score!r}.")
+    scope = current()
+    while scope is not None and scope.kind != "task" and scope.parent is not None:
+        scope = scope.parent
+    if scope is not None:
+        scope.outcome = success if success is not None else scope.outcome
+        scope.score = float(score) if score is not None else scope.score
+
+
+def _tell(scope: Scope, *, opened: bool) -> None:
+    for listener in tuple(_listeners):
+        listener(scope, opened)
+
+
+def _decorated_function(function: Callable[..., Any], fresh: Callable[[], Scope]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with fresh():
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _decorated_coroutine(
+    function: Callable[..., Awaitable[Any]], fresh: Callable[[], Scope]
+) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with fresh():
+            return await function(*args, **kwargs)
+
+    return call
+
+
+def _decorated_generator(
+    function: Callable[..., Generator[Any, Any, Any]], fresh: Callable[[], Scope]
+) -> Callable[..., Generator[Any, Any, Any]]:
+    def body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        with fresh():
+            return (yield from function(*args, **kwargs))
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        inner = body(args, kwargs)
+        own = contextvars.copy_context()
+        step: Callable[[], Any] = functools.partial(next, inner)
+        try:
+            while True:
+                try:
+                    item = own.run(step)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    sent = yield item
+                    step = functools.partial(inner.send, sent)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # thrown in by the consumer: it belongs to the generator
+                    step = functools.partial(inner.throw, error)
+        finally:
+            own.run(inner.close)
+
+    return call
+
+
+def _decorated_async_generator(
+    function: Callable[..., AsyncGenerator[Any, Any]], fresh: Callable[[], Scope]
+) -> Callable[..., AsyncGenerator[Any, Any]]:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        own = contextvars.copy_context()
+        scope = own.run(fresh().__enter__)
+        inner = own.run(functools.partial(function, *args, **kwargs))
+        error: BaseException | None = None
+        try:
+            step = inner.__anext__()
+            while True:
+                try:
+                    item = await _InContext(step, own)
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent = yield item
+                    step = inner.asend(sent)
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:
+                    step = inner.athrow(thrown)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            try:
+                await _InContext(inner.aclose(), own)
+            finally:
+                own.run(scope.__exit__, type(error) if error else None, error, None)
+
+    return call
+
+
+class _InContext:
+    """Awaits something with every step of it run in a given context."""
+
+    def __init__(self, awaitable: Awaitable[Any], context: contextvars.Context) -> None:
+        self._awaitable = awaitable
+        self._context = context
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run = self._context.run
+        steps = self._awaitable.__await__()
+        step: Callable[[], Any] = functools.partial(next, steps)
+        while True:
+            try:
+                item = run(step)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                sent = yield item
+                step = functools.partial(_send, steps, sent)
+            except BaseException as error:
+                step = functools.partial(_throw, steps, error)
+
+
+def _send(steps: Any, value: Any) -> Any:
+    # A bare iterator (as some awaitables give) has no send; only None is ever sent to it.
+    return next(steps) if value is None else steps.send(value)
+
+
+def _throw(steps: Any, error: BaseException) -> Any:
+    throw = getattr(steps, "throw", None)
+    if throw is None:
+        raise error
+    return throw(error)

@@ -1,0 +1,60 @@
+"""What could not be written to a store, noted beside it: the last resort of a recorder whose store fails.
+
+A loss goes into the store's own `drops` table when it can; when the store itself is what fails, into a small JSON file
+next to it, and when not even that can be written, into the system's folder for temporary files. Knows nothing of SQL.
+"""
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+
+__all__ = ["forget_losses", "note_losses", "read_losses"]
+
+
+def note_losses(store: str | os.PathLike[str], writer_id: str, drops: Mapping[str, int]) -> Path | None:
+    """Write one writer's losses so far, replacing what it noted before; returns the file, None if none could be."""
+    text = json.dumps({"drops": dict(drops)}, sort_keys=True)
+    for folder, stem in _places(store):
+        path = folder / f"{stem}{writer_id}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError:
+            continue
+        return path
+    return None
+
+
+def forget_losses(store: str | os.PathLike[str], writer_id: str) -> None:
+    """Remove one writer's note, once its losses stand in the store itself."""
+    for folder, stem in _places(store):
+        try:
+            (folder / f"{stem}{writer_id}.json").unlink(missing_ok=True)
+        except OSError:
+            continue
+
+
+def read_losses(store: str | os.PathLike[str]) -> Counter[str]:
+    """Return what all writers of this store noted as lost, by reason; a note that cannot be read counts as one loss."""
+    found: Counter[str] = Counter()
+    for folder, stem in _places(store):
+        try:
+            paths = [path for path in folder.iterdir() if path.name.startswith(stem) and path.suffix == ".json"]
+        except OSError:
+            continue
+        for path in paths:
+            try:
+                found.update(json.loads(path.read_text(encoding="utf-8"))["drops"])
+            except (OSError, ValueError, KeyError, TypeError):
+                found["unreadable_note"] += 1
+    return found
+
+
+def _places(store: str | os.PathLike[str]) -> list[tuple[Path, str]]:
+    path = Path(store).absolute()
+    digest = blake2b(str(path).encode(), digest_size=8).hexdigest()
+    return [(path.parent, f"{path.name}.lost-"), (Path(tempfile.gettempdir()) / "tokenflation-lost", f"{digest}-")]
