@@ -1,0 +1,282 @@
+"""Records the requests of httpx and httpx2 clients, sync and async: one core, four shells.
+
+The shells sit on `Client._send_single_request`: one call of it is one request on the wire, whatever transport sends
+it, and its response is seen before anything is read. Imports neither library; knows nothing of what the bytes mean.
+"""
+
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.hooks.bodies import end_by, kinds, safely, tapped
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.wire import recognise
+
+__all__ = ["install", "transport"]
+
+TapGetter = Callable[[], Tap | None]
+
+_LIBRARIES = ("httpx", "httpx2")
+_SEND = "_send_single_request"
+_UNDERWAY = "__tokenflation_underway__"
+"""Set on a request while a shell sends it: another shell further down must not record it again."""
+_KEPT_HEADERS = frozenset(
+    (b"content-encoding", b"content-type", b"idempotency-key", b"x-client-request-id", b"x-stainless-retry-count")
+)
+_log = logging.getLogger(__name__)
+
+
+def install(tap: Tap) -> Callable[[], None]:
+    """Record every client of both libraries, made before or after; return the function that undoes it.
+
+    A library that is not imported yet is patched when it is; nothing is imported by us.
+    """
+    installation = _Installation(tap)
+    for name in _LIBRARIES:
+        when_imported(name, installation.patch)
+    return installation.undo
+
+
+def transport(inner: Any, tap_getter: TapGetter) -> Any:
+    """Return a transport that sends through `inner` (httpx or httpx2, sync, async or both) and records.
+
+    The explicit way, without patches: `httpx2.Client(transport=transport(httpx2.HTTPTransport(), getter))`. Where the
+    client is patched as well, a request is recorded once. `tap_getter` is asked at each request; None: not recording.
+    """
+    cls: type = type(inner)
+    return _transport_class(cls)(inner, tap_getter)
+
+
+# The core: plain functions over one request and one response, of either library, sync or async.
+
+
+def _begin(tap_getter: TapGetter, request: Any) -> Exchange | None:
+    """Return the exchange that this request opens, or None if it is not ours to look at."""
+    tap = tap_getter()
+    return None if tap is None else safely(tap.failed, _begin_with, tap, request)
+
+
+def _begin_with(tap: Tap, request: Any) -> Exchange | None:
+    url = request.url
+    path = url.path
+    if recognise(request.method, path) is None or _UNDERWAY in request.__dict__:
+        return None
+    headers = _picked(request.headers, _KEPT_HEADERS)
+    exchange = tap.begin(request.method, url.host, path, _loaded_body(request), headers)
+    if exchange is not None:
+        setattr(request, _UNDERWAY, True)
+    return exchange
+
+
+def _answered(exchange: Exchange, request: Any, response: Any) -> None:
+    """Note the head of the response, and see to it that its body is noted as the host reads it."""
+    request.__dict__.pop(_UNDERWAY, None)
+    if exchange.request_body is None:
+        exchange.request_body = _loaded_body(request)
+    headers = _picked(response.headers, frozenset((b"content-type", b"content-encoding", b"location")))
+    if 300 <= response.status_code < 400 and "location" in headers:
+        return  # No model has answered: the request that follows the redirect is the one to record.
+    encoding = headers.get("content-encoding", "")
+    if not response.is_closed:
+        exchange.answer(response.status_code, headers.get("content-type", ""), encoding)
+        response.stream = tapped(response.stream, exchange)
+        return
+    # A cached or mocked response arrives already read: its stream never runs, so it is recorded here, decoded.
+    exchange.answer(response.status_code, headers.get("content-type", ""), "")
+    body = _loaded_body(response)
+    if body is None:
+        exchange.finish("closed")
+        return
+    exchange.add(body)
+    exchange.finish("read")
+
+
+def _broke(exchange: Exchange, request: Any, error: BaseException) -> None:
+    """Note that no response came."""
+    request.__dict__.pop(_UNDERWAY, None)
+    end_by(exchange, error)
+
+
+def _loaded_body(message: Any) -> bytes | None:
+    """Return the body of a request or response that is in memory, None for one that streams."""
+    try:
+        body = message.content
+    except Exception:  # RequestNotRead or ResponseNotRead, of either library
+        return None
+    return body if isinstance(body, bytes) else None
+
+
+def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
+    """Return the headers of these lower-case names; one pass over the raw ones, as a look-up of httpx costs as much."""
+    picked: dict[str, str] = {}
+    for raw_name, value in headers.raw:
+        name = raw_name.lower()
+        if name in names:
+            key, text = name.decode("ascii"), value.decode("latin-1")
+            picked[key] = f"{picked[key]}, {text}" if key in picked else text
+    return picked
+
+
+# The shells: they send, and tell the core.
+
+
+def _send(tap_getter: TapGetter, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    exchange = _begin(tap_getter, request)
+    if exchange is None:
+        return send(request, *args, **kwargs)
+    try:
+        response = send(request, *args, **kwargs)
+    except BaseException as error:
+        safely(exchange.failed, _broke, exchange, request, error)
+        raise
+    safely(exchange.failed, _answered, exchange, request, response)
+    return response
+
+
+async def _send_async(
+    tap_getter: TapGetter, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+) -> Any:
+    exchange = _begin(tap_getter, request)
+    if exchange is None:
+        return await send(request, *args, **kwargs)
+    try:
+        response = await send(request, *args, **kwargs)
+    except BaseException as error:
+        safely(exchange.failed, _broke, exchange, request, error)
+        raise
+    safely(exchange.failed, _answered, exchange, request, response)
+    return response
+
+
+class _Transport:
+    """What both kinds of transport share: whatever is not sending is the wrapped transport's own."""
+
+    def __init__(self, inner: Any, tap_getter: TapGetter) -> None:
+        self._tf_inner = inner
+        self._tf_tap_getter = tap_getter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_tf_inner"), name)
+
+
+class _SyncTransport(_Transport):
+    def handle_request(self, request: Any) -> Any:
+        return _send(self._tf_tap_getter, request, self._tf_inner.handle_request)
+
+    def close(self) -> None:
+        self._tf_inner.close()
+
+    def __enter__(self) -> Any:
+        self._tf_inner.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> Any:
+        return self._tf_inner.__exit__(*exception)
+
+
+class _AsyncTransport(_Transport):
+    async def handle_async_request(self, request: Any) -> Any:
+        return await _send_async(self._tf_tap_getter, request, self._tf_inner.handle_async_request)
+
+    async def aclose(self) -> None:
+        await self._tf_inner.aclose()
+
+    async def __aenter__(self) -> Any:
+        await self._tf_inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> Any:
+        return await self._tf_inner.__aexit__(*exception)
+
+
+@functools.lru_cache(maxsize=64)
+def _transport_class(cls: type) -> type[_Transport]:
+    """Make the class of transports that wrap transports of this class: it has the same bases of its library."""
+    ours = {"BaseTransport": _SyncTransport, "AsyncBaseTransport": _AsyncTransport}
+    bases = kinds(cls, *ours)
+    if not bases:  # a transport by duck typing: httpx asks for no base class either
+        return type("TappedTransport", (_SyncTransport, _AsyncTransport), {})
+    return type("TappedTransport", (*(ours[base.__name__] for base in bases), *bases), {})
+
+
+# The patches.
+
+
+class _Installation:
+    """The patches made for one tap, on whichever of the libraries are imported; holds them until `undo`."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap: Tap | None = tap
+        self._layers: list[Layer] = []
+
+    def patch(self, library: ModuleType) -> None:
+        """Patch both clients of one library; never raises, as it runs inside the host's import statement."""
+        if self._tap is not None:  # wrapt cannot forget a post-import hook: after undo it must do nothing
+            tap = self._tap
+            safely(tap.failed, self._patch_client, library, "Client", "HTTPTransport", "handle_request")
+            safely(tap.failed, self._patch_client, library, "AsyncClient", "AsyncHTTPTransport", "handle_async_request")
+
+    def undo(self) -> None:
+        """Take every patch off and let go of the tap; calling it again does nothing."""
+        self._tap = None
+        while self._layers:
+            uncover(self._layers.pop())
+
+    def _current_tap(self) -> Tap | None:
+        return self._tap
+
+    def _patch_client(self, library: ModuleType, client: str, fallback: str, fallback_method: str) -> None:
+        shell = self._async_shell if client == "AsyncClient" else self._sync_shell
+        if self._cover(getattr(library, client, None), _SEND, shell):
+            return
+        found = self._cover(getattr(library, fallback, None), fallback_method, shell)
+        _log.warning(
+            "%s.%s.%s(request) is missing: %s. Wrap custom transports with tokenflation.sdk.transport() to record them.",
+            library.__name__,
+            client,
+            _SEND,
+            f"{fallback} is recorded instead" if found else f"{fallback} is unknown too, nothing is recorded",
+        )
+        if self._tap is not None:
+            self._tap.failed("hook_missing")
+
+    def _cover(self, owner: Any, name: str, shell: Callable[[Any], Any]) -> bool:
+        """Put a shell over a method that takes one request; False if there is no such method."""
+        owner = next((cls for cls in getattr(owner, "__mro__", ()) if name in cls.__dict__), None)
+        if owner is None or not _takes_one_request(owner.__dict__[name]):
+            return False
+        # After httpx2.alias_httpx() both names lead to the same classes: go by the class, not by the name.
+        if not any(layer.owner is owner and layer.name == name for layer in self._layers):
+            self._layers.append(cover(owner, name, shell))
+        return True
+
+    def _sync_shell(self, original: Any) -> Any:
+        tap_getter = self._current_tap
+
+        @functools.wraps(original)
+        def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            return _send(tap_getter, request, original.__get__(this, type(this)), *args, **kwargs)
+
+        return shell
+
+    def _async_shell(self, original: Any) -> Any:
+        tap_getter = self._current_tap
+
+        @functools.wraps(original)
+        async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            return await _send_async(tap_getter, request, original.__get__(this, type(this)), *args, **kwargs)
+
+        return shell
+
+
+def _takes_one_request(function: Any) -> bool:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    rest = [p for p in parameters[2:] if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return len(parameters) >= 2 and parameters[1].name == "request" and not rest

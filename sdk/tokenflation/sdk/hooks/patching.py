@@ -1,0 +1,65 @@
+"""Puts functions over class attributes of libraries that may not be imported yet, and takes them off again.
+
+Knows nothing of HTTP or of what the functions do.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+__all__ = ["Layer", "cover", "uncover", "when_imported"]
+
+_LAYER = "__tokenflation_layer__"
+
+
+@dataclass(slots=True)
+class Layer:
+    """One function of ours over a class attribute."""
+
+    owner: type
+    name: str
+    shell: Any
+    original: Any
+    live: bool = True
+    """False once it was taken off: if another wrapper still calls it, it passes everything through."""
+
+
+def when_imported(name: str, action: Callable[[ModuleType], None]) -> None:
+    """Run `action` on the module of this name: at once if it is imported already, else right after it is."""
+    module = sys.modules.get(name)
+    if module is not None:
+        action(module)
+        return
+    # wrapt costs 70 ms to import: programs that import the recorder without switching it on must not pay for it.
+    from wrapt import register_post_import_hook
+
+    register_post_import_hook(action, name)
+
+
+def cover(owner: type, name: str, make_shell: Callable[[Any], Any]) -> Layer:
+    """Replace `owner.name` by `make_shell(original)` and return the layer, to be taken off by `uncover`."""
+    original = _beneath_dead_layers(owner.__dict__[name])
+    shell = make_shell(original)
+    layer = Layer(owner, name, shell, original)
+    setattr(shell, _LAYER, layer)
+    setattr(owner, name, shell)
+    return layer
+
+
+def uncover(layer: Layer) -> None:
+    """Take a layer off: the attribute is the original object again, unless somebody else's wrapper lies on top."""
+    layer.live = False
+    if layer.owner.__dict__.get(layer.name) is layer.shell:
+        setattr(layer.owner, layer.name, _beneath_dead_layers(layer.original))
+
+
+def _beneath_dead_layers(function: Any) -> Any:
+    """Return what lies under layers of ours that were taken off while another wrapper covered them."""
+    while True:
+        layer = getattr(function, _LAYER, None)
+        # A wrapper made with functools.wraps carries a copy of our attribute: it is ours only if it names itself.
+        if not isinstance(layer, Layer) or layer.shell is not function or layer.live:
+            return function
+        function = layer.original

@@ -1,0 +1,40 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import Iterator
+
+import httpx
+import httpx2
+import pytest
+from tests.providers import Provider
+
+_HOOKED = [
+    (library, owner, name)
+    for library in (httpx, httpx2)
+    for owner, name in (
+        ("Client", "_send_single_request"),
+        ("AsyncClient", "_send_single_request"),
+        ("HTTPTransport", "handle_request"),
+        ("AsyncHTTPTransport", "handle_async_request"),
+    )
+]
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """Yield a model provider that runs on loopback; see `tests/providers.py` for what a prompt can ask of it."""
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_installed() -> Iterator[None]:
+    """Fail a test that leaves a hook on a class behind."""
+    before = [getattr(library, owner).__dict__[name] for library, owner, name in _HOOKED]
+    yield
+    after = [getattr(library, owner).__dict__[name] for library, owner, name in _HOOKED]
+    left = [
+        f"{lib.__name__}.{owner}.{name}"
+        for (lib, owner, name), a, b in zip(_HOOKED, before, after, strict=True)
+        if a is not b
+    ]
+    assert not left, f"the test left these patched: {left}"
