@@ -1,0 +1,122 @@
+"""Gives every block of every prompt a small number: equal leading blocks get equal leading numbers. Does no I/O.
+
+A rolling hash stands for the whole prompt up to its block's end, so a number per hash is prefix-stable by itself, and a
+larger block is the hash at its last small block: regrouping 64 to 512 tokens loses nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenflation.exporters.sessions import CallRow
+from tokenflation.exporters.summary import Tally
+from tokenflation.sdk.errors import ExportError
+
+__all__ = ["BlockIds", "block_ratio"]
+
+Ids = npt.NDArray[np.int64]
+_Keys = npt.NDArray[np.uint64]
+
+
+def block_ratio(block_size: int, block_tokens: int) -> int:
+    """Return how many of the store's blocks make one of the file's.
+
+    Raises:
+        ExportError: `block_size` is not a multiple of the store's block; hashes cannot be cut.
+    """
+    if block_size < block_tokens or block_size % block_tokens:
+        raise ExportError(
+            f"A block of {block_size} tokens cannot be made from the recorded blocks of {block_tokens} tokens. "
+            f"Give a block size that is a multiple of {block_tokens}."
+        )
+    return block_size // block_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """A call of the session that was numbered before; `blocks` counts the store's blocks."""
+
+    agent_run_id: str
+    blocks: int
+    ids: Ids
+
+
+class BlockIds:
+    """Numbers handed out so far, from 0; one per session (Weka) or one per file (Mooncake). Not thread-safe."""
+
+    def __init__(self, block_tokens: int, block_size: int, tally: Tally) -> None:
+        self._block_tokens = block_tokens
+        self._ratio = block_ratio(block_size, block_tokens)
+        self._tally = tally
+        self._next = 0
+        self._by_key: dict[int, int] = {}
+        self._earlier: list[_Earlier] = []
+        self._last: dict[str, tuple[_Keys, Ids]] = {}
+
+    def begin_session(self) -> None:
+        """Forget the earlier calls; numbers made up from counts are shared within one session only."""
+        self._earlier.clear()
+        self._last.clear()
+
+    def ids(self, call: CallRow) -> Ids:
+        """Return the call's `ceil(input_tokens / block_size)` numbers; call it in order of time within a session."""
+        blocks = -(-call.input_tokens // self._block_tokens)
+        wanted = -(-blocks // self._ratio)
+        leading = self._hashed(call, blocks) if call.block_hashes is not None else self._shared(call, blocks)
+        ids = np.concatenate((leading, np.arange(self._next, self._next + wanted - len(leading), dtype=np.int64)))
+        self._next += wanted - len(leading)
+        self._earlier.append(_Earlier(call.agent_run_id, blocks, ids))
+        self._tally.blocks += wanted
+        return ids
+
+    def _hashed(self, call: CallRow, blocks: int) -> Ids:
+        """Return the numbers that the hashes settle; where the last ones are missing, only those of full groups."""
+        keys = np.frombuffer(call.block_hashes or b"", dtype="<u8", count=len(call.block_hashes or b"") // 8)
+        self._tally.padded += len(keys) < blocks
+        self._tally.trimmed += len(keys) > blocks
+        keys = keys[:blocks]
+        ends = keys[self._ratio - 1 :: self._ratio]
+        if len(keys) == blocks and blocks % self._ratio:
+            ends = np.append(ends, keys[-1])
+        return self._numbered(call.agent_run_id, ends)
+
+    def _numbered(self, run: str, keys: _Keys) -> Ids:
+        """Return one number per key; what the run's last call had in common is copied, not looked up."""
+        before, numbers = self._last.get(run, (keys[:0], np.empty(0, dtype=np.int64)))
+        common = min(len(before), len(keys))
+        differs = np.flatnonzero(before[:common] != keys[:common])
+        common = int(differs[0]) if len(differs) else common
+        rest = np.fromiter((self._number(key) for key in keys[common:].tolist()), dtype=np.int64)
+        ids = np.concatenate((numbers[:common], rest))
+        self._last[run] = (keys, ids)
+        return ids
+
+    def _number(self, key: int) -> int:
+        number = self._by_key.get(key)
+        if number is None:
+            number = self._by_key[key] = self._next
+            self._next += 1
+        return number
+
+    def _shared(self, call: CallRow, blocks: int) -> Ids:
+        """Return the leading numbers of an earlier call, as many as the recorded shared blocks fill.
+
+        The newest call of the same agent run that is long enough comes first, then the newest of any. What follows is
+        new, so the longest prefix shared with any earlier call is exactly the recorded one.
+        """
+        if call.shared_blocks is None:
+            self._tally.unshared += 1
+            return np.empty(0, dtype=np.int64)
+        self._tally.synthesised += 1
+        shared = min(call.shared_blocks, blocks)
+        if shared <= 0:
+            return np.empty(0, dtype=np.int64)
+        long_enough = [one for one in self._earlier if one.blocks >= shared]
+        same_run = [one for one in long_enough if one.agent_run_id == call.agent_run_id]
+        if not long_enough:
+            self._tally.short_shared += 1
+            longest = max(self._earlier, key=lambda one: one.blocks, default=None)
+            # Its last group may be a partial one, which only a shared end could have in common: left out.
+            return longest.ids[: longest.blocks // self._ratio] if longest else np.empty(0, dtype=np.int64)
+        return (same_run or long_enough)[-1].ids[: shared // self._ratio]

@@ -1,0 +1,71 @@
+"""Writes a file or a folder so that it appears whole or not at all. Knows nothing of what is in it."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tokenflation.sdk.errors import ExportError
+
+__all__ = ["atomic_file", "atomic_folder"]
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path` for writing and put it in its place when the block ends without an error.
+
+    Raises:
+        ExportError: the folder does not exist, `path` is a folder, or the disk refuses.
+    """
+    if path.is_dir():
+        raise ExportError(
+            f"{path} is a folder, and this format is one file. Give a file name, such as {path}/trace.jsonl."
+        )
+    _check_parent(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("xb") as file:
+            yield file
+        os.replace(beside, path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside `path` to write into and put it in its place when the block ends without an error.
+
+    Raises:
+        ExportError: `path` holds files already (a reader would mix old and new sessions), or the disk refuses.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ExportError(
+            f"{path} is not an empty folder; a reader would mix what is there with what is written now. "
+            "Give a new or an empty folder, or a file name ending in .jsonl."
+        )
+    _check_parent(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        beside.mkdir()
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ExportError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+
+
+def _refused(path: Path, error: OSError) -> ExportError:
+    return ExportError(
+        f"{path} was not written: {error.strerror or error}. Nothing was left behind; free space or give another path."
+    )

@@ -1,0 +1,125 @@
+"""The formats by name, and the one function that writes them. A new format is one more entry of `FORMATS`."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tokenflation.exporters.blocks import block_ratio
+from tokenflation.exporters.mooncake import BLOCK_SIZE, write_mooncake
+from tokenflation.exporters.sessions import (
+    Export,
+    Session,
+    check_columns,
+    first_start_ns,
+    read_sessions,
+    store_block,
+)
+from tokenflation.exporters.summary import ExportOptions, Tally, WriteSummary, notes_of
+from tokenflation.exporters.weka import write_weka
+from tokenflation.sdk.errors import ExportError
+
+__all__ = ["FORMATS", "Format", "write"]
+
+
+_NO_HASHES = "the frame was loaded without prefix hashes; load(path, blocks=True) brings those that were recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format: its writer, and its block size in tokens where readers expect one (None: the store's)."""
+
+    write: Callable[[Export], int]
+    block_size: int | None
+    meaning: str
+
+
+FORMATS: Mapping[str, Format] = {
+    "mooncake": Format(write=write_mooncake, block_size=BLOCK_SIZE, meaning="one line per call, ordered by arrival"),
+    "weka": Format(write=write_weka, block_size=None, meaning="one session per task, with sub-agents and think times"),
+}
+"""The formats that `write` knows, by name."""
+
+
+def write(
+    calls: pd.DataFrame,
+    path: str | os.PathLike[str],
+    *,
+    format: str,  # noqa: A002 - the public name
+    block_size: int | None = None,
+    sessions: bool = False,
+    start_offsets_s: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> WriteSummary:
+    """Write calls as a trace, whole or not at all, and say what was written and what was not.
+
+    `calls` has one row per call with the store's columns; `analysis.load(path, blocks=True)` brings the prefix hashes, without
+    them block ids are made up from the recorded numbers of shared blocks. A path that ends with a slash, or is a folder,
+    asks for one file per task (Weka only). `block_size` is in tokens: 512 for Mooncake and the store's for Weka unless
+    given. `sessions` adds `session_id` to Mooncake rows. `start_offsets_s` (Mooncake) puts a task's first call that many
+    seconds after the trace's start; other tasks keep the store's times, counted from the earliest call.
+    `progress` is called with (tasks done, tasks in all).
+
+    Raises:
+        ExportError: unknown format, missing columns, nothing to write, a block size that cannot be made from the
+            store's, a bad offset, or a path that cannot be written.
+    """
+    if format not in FORMATS:
+        raise ExportError(f"There is no format {format!r}; choose one of {', '.join(sorted(FORMATS))}.")
+    check_columns(calls)
+    offsets = _checked_offsets(start_offsets_s or {}, calls)
+    block_tokens = store_block(calls)
+    tally = Tally()
+    export = Export(
+        sessions=_with_progress(read_sessions(calls, tally), calls, progress),
+        path=Path(path),
+        folder=os.fspath(path).endswith(os.sep) or Path(path).is_dir(),
+        block_tokens=block_tokens,
+        block_size=block_size or FORMATS[format].block_size or block_tokens,
+        origin_ns=first_start_ns(calls),
+        options=ExportOptions(sessions=sessions, start_offsets_s=offsets),
+        tally=tally,
+    )
+    block_ratio(export.block_size, block_tokens)
+    count = FORMATS[format].write(export)
+    return WriteSummary(
+        format=format,
+        path=str(export.path),
+        sessions=count,
+        calls=tally.calls,
+        sub_agent_runs=tally.sub_agent_runs,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
+        block_size=export.block_size,
+        blocks=tally.blocks,
+        skipped_calls=tally.skipped,
+        skipped_call_ids=tuple(tally.skipped_ids),
+        notes=(*notes_of(tally), *(() if "block_hashes" in calls.columns else (_NO_HASHES,))),
+    )
+
+
+def _checked_offsets(offsets: Mapping[str, float], calls: pd.DataFrame) -> Mapping[str, float]:
+    bad = {task_id: value for task_id, value in offsets.items() if not (math.isfinite(value) and value >= 0)}
+    if bad:
+        raise ExportError(f"Start offsets are seconds from the trace's start, 0 or more; got {bad}.")
+    unknown = sorted(set(offsets) - set(calls["task_id"]))
+    if unknown:
+        raise ExportError(
+            f"Start offsets name tasks that the calls do not have: {unknown[:5]}. Use values of `task_id`."
+        )
+    return offsets
+
+
+def _with_progress(
+    sessions: Iterator[Session], calls: pd.DataFrame, progress: Callable[[int, int], None] | None
+) -> Iterator[Session]:
+    if progress is None:
+        yield from sessions
+        return
+    total = len(calls[["task", "task_id"]].drop_duplicates())
+    for done, session in enumerate(sessions, start=1):
+        yield session
+        progress(done, total)

@@ -1,0 +1,234 @@
+"""Turns a frame of calls into sessions: one per task, its calls in order of time, as plain values. Does no I/O.
+
+A session is made when it is asked for, so an export holds one session at a time beside the frame.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tokenflation.exporters.summary import ExportOptions, Tally
+from tokenflation.sdk.errors import ExportError
+
+__all__ = ["CallRow", "Export", "Session", "check_columns", "first_start_ns", "read_sessions", "store_block"]
+
+_COLUMNS = (
+    "call_id",
+    "task",
+    "task_id",
+    "agent",
+    "agent_run_id",
+    "depth",
+    "step",
+    "model",
+    "response_model",
+    "stream",
+    "finish_reasons",
+    "started_at_ns",
+    "ended_at_ns",
+    "duration_s",
+    "ttft_s",
+    "input_tokens",
+    "output_tokens",
+    "tool_calls",
+    "system_tokens",
+    "tool_definition_tokens",
+    "block_tokens",
+    "shared_blocks",
+    "extra",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """One call as plain values; the fields are columns of `calls` (units in `store/tables.py`)."""
+
+    call_id: str
+    agent: str
+    agent_run_id: str
+    depth: int
+    step: int
+    model: str
+    stream: bool
+    finish_reasons: tuple[str, ...]
+    started_at_ns: int
+    ended_at_ns: int | None
+    duration_s: float | None
+    ttft_s: float | None
+    input_tokens: int
+    output_tokens: int | None
+    tool_calls: int
+    system_tokens: int | None
+    tool_definition_tokens: int | None
+    block_hashes: bytes | None
+    shared_blocks: int | None
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One task: `calls` is not empty and in order of time, within an agent run in order of step."""
+
+    id: str
+    task: str
+    task_id: str
+    calls: tuple[CallRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """Everything a format's writer needs to know."""
+
+    sessions: Iterator[Session]
+    path: Path
+    folder: bool
+    """The user asked for a folder: OUT ends with a slash, or is one."""
+    block_tokens: int
+    """Tokens per block in the store."""
+    block_size: int
+    """Tokens per block in the file; a multiple of `block_tokens`."""
+    origin_ns: int
+    """Start of the earliest call that can be written."""
+    options: ExportOptions
+    tally: Tally
+
+
+def check_columns(calls: pd.DataFrame) -> None:
+    """Raise ExportError unless the frame has every column an export reads and at least one row."""
+    missing = [name for name in _COLUMNS if name not in calls.columns]
+    if missing:
+        raise ExportError(
+            f"An export needs the columns {missing}; the frame has {list(calls.columns)}. "
+            "Load it with tokenflation.analysis.load(path, blocks=True)."
+        )
+    if calls.empty:
+        raise ExportError("There are no calls to export; check the store with `tokenflation info` and the task filter.")
+
+
+def store_block(calls: pd.DataFrame) -> int:
+    """Return the tokens per block of the calls' hashes and counts.
+
+    Raises:
+        ExportError: the calls use several block sizes; ids of different sizes cannot stand in one file.
+    """
+    known = calls["shared_blocks"].notna()
+    if "block_hashes" in calls.columns:
+        known |= calls["block_hashes"].notna()
+    sizes = sorted({int(size) for size in (calls.loc[known] if known.any() else calls)["block_tokens"]})
+    if len(sizes) > 1:
+        raise ExportError(
+            f"The calls use blocks of {sizes} tokens and one file has one block size. "
+            'Export them apart, for example by kind: calls[calls["task"] == "..."].'
+        )
+    return sizes[0]
+
+
+def first_start_ns(calls: pd.DataFrame) -> int:
+    """Return the start of the earliest call that can be written, in the store's ns.
+
+    Raises:
+        ExportError: no call can be written.
+    """
+    written = (calls["input_tokens"].astype("Int64") > 0).fillna(value=False).astype(bool)
+    starts = calls.loc[written, "started_at_ns"]
+    if starts.empty:
+        raise ExportError(
+            f"None of the {len(calls):,} calls has an input count, so there is nothing to write. "
+            "`tokenflation info` shows where the usage comes from; streams must ask their provider to report it."
+        )
+    return int(starts.min())
+
+
+def read_sessions(calls: pd.DataFrame, tally: Tally) -> Iterator[Session]:
+    """Yield one session per task, in order of their first call; counts what is skipped in `tally`.
+
+    Calls without an input count, or with an input of 0 tokens, are skipped: no format can hold the first and every
+    reader tried refuses the second.
+    """
+    columns = [*_COLUMNS, *(["block_hashes"] if "block_hashes" in calls.columns else [])]
+    order = np.argsort(calls["started_at_ns"].to_numpy(dtype=np.int64), kind="stable")
+    ordered = calls[columns].iloc[order]
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, (task, task_id) in enumerate(zip(ordered["task"], ordered["task_id"], strict=True)):
+        places.setdefault((str(task), str(task_id)), []).append(place)
+    kinds = Counter(task_id for _, task_id in places)
+    for (task, task_id), rows in places.items():
+        read = [_row(record) for record in ordered.iloc[rows].to_dict("records") if _writable(record, tally)]
+        if not read:
+            tally.skipped_sessions += 1
+            continue
+        read.sort(key=lambda row: (row.started_at_ns, row.depth, row.step))
+        # A task's id is unique together with its kind; the file knows only one id, and an empty one is refused.
+        name = task_id if task_id and kinds[task_id] == 1 else f"{task}:{task_id}"
+        yield Session(id=name, task=task, task_id=task_id, calls=tuple(read))
+
+
+def _writable(record: Mapping[Any, Any], tally: Tally) -> bool:
+    if (_int(record["input_tokens"]) or 0) > 0:
+        return True
+    tally.skip(str(record["call_id"]))
+    return False
+
+
+def _row(record: Mapping[Any, Any]) -> CallRow:
+    hashes = record.get("block_hashes")
+    return CallRow(
+        call_id=str(record["call_id"]),
+        agent=_text(record["agent"]) or "",
+        agent_run_id=str(record["agent_run_id"]),
+        depth=int(record["depth"]),
+        step=int(record["step"]),
+        model=_text(record["model"]) or _text(record["response_model"]) or "unknown",
+        stream=bool(record["stream"]),
+        finish_reasons=_reasons(record["finish_reasons"]),
+        started_at_ns=int(record["started_at_ns"]),
+        ended_at_ns=_int(record["ended_at_ns"]),
+        duration_s=_float(record["duration_s"]),
+        ttft_s=_float(record["ttft_s"]),
+        input_tokens=int(record["input_tokens"]),
+        output_tokens=_int(record["output_tokens"]),
+        tool_calls=int(record["tool_calls"]),
+        system_tokens=_int(record["system_tokens"]),
+        tool_definition_tokens=_int(record["tool_definition_tokens"]),
+        block_hashes=bytes(hashes) if isinstance(hashes, (bytes, bytearray, memoryview)) and hashes else None,
+        shared_blocks=_int(record["shared_blocks"]),
+        extra=_extra(record["extra"]),
+    )
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _int(value: Any) -> int | None:
+    return None if _missing(value) else int(value)
+
+
+def _float(value: Any) -> float | None:
+    return None if _missing(value) else float(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if _missing(value) else str(value)
+
+
+def _reasons(value: Any) -> tuple[str, ...]:
+    """Return the finish reasons from the store's JSON list, or from a sequence."""
+    if _missing(value) or value == "":
+        return ()
+    return tuple(str(one) for one in (json.loads(value) if isinstance(value, str) else value))
+
+
+def _extra(value: Any) -> Mapping[str, Any]:
+    """Return `extra` from the store's JSON object, or from a mapping."""
+    if isinstance(value, Mapping):
+        return value
+    parsed = json.loads(value) if isinstance(value, str) and value else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -1,0 +1,115 @@
+"""What an export is asked for and what it did: the options, the counts made on the way, and the summary.
+
+Knows nothing of any format.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["ExportOptions", "Tally", "WriteSummary", "notes_of"]
+
+_NAMED = 10
+"""Skipped calls that are named one by one; the rest are only counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What the user chose for one format alone."""
+
+    sessions: bool = False
+    """Mooncake only: write `session_id`."""
+    start_offsets_s: Mapping[str, float] = field(default_factory=dict)
+    """Mooncake only: task id to the time its first call arrives, s from the start of the trace."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts that grow while an export is written; one per export."""
+
+    calls: int = 0
+    sub_agent_runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    blocks: int = 0
+    synthesised: int = 0
+    """Calls without hashes, whose ids repeat the recorded number of shared blocks."""
+    unshared: int = 0
+    """Calls with neither hashes nor shared-block counts: every id is new."""
+    short_shared: int = 0
+    """Calls whose recorded shared blocks no earlier call is long enough for."""
+    padded: int = 0
+    trimmed: int = 0
+    no_output: int = 0
+    flattened_runs: int = 0
+    merged_sessions: int = 0
+    promoted_sessions: int = 0
+    skipped: int = 0
+    skipped_sessions: int = 0
+    skipped_ids: list[str] = field(default_factory=list)
+
+    def add(self, input_tokens: int, output_tokens: int | None) -> None:
+        """Count a call that is written; an output that is not reported is written as 0."""
+        self.calls += 1
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens or 0
+        self.no_output += output_tokens is None
+
+    def skip(self, call_id: str) -> None:
+        """Count a call that cannot be written, and keep the names of the first few."""
+        self.skipped += 1
+        if len(self.skipped_ids) < _NAMED:
+            self.skipped_ids.append(call_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSummary:
+    """What was written, what was not, and what a reader of the file must know."""
+
+    format: str
+    path: str
+    sessions: int
+    calls: int
+    sub_agent_runs: int
+    """Agent runs written as sub-agents; 0 where the format has none."""
+    input_tokens: int
+    output_tokens: int
+    block_size: int
+    """Tokens per block in the file."""
+    blocks: int
+    """Block ids written."""
+    skipped_calls: int
+    """Calls that cannot be written: no input count, or an input of 0 tokens."""
+    skipped_call_ids: tuple[str, ...]
+    """The first ten of them."""
+    notes: tuple[str, ...]
+    """One sentence for everything in the file that was not recorded as such."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain JSON values."""
+        return asdict(self)
+
+
+_NOTES = (
+    ("skipped", "call", "skipped: no input count, or 0 input tokens, which readers refuse"),
+    ("skipped_sessions", "task", "left out: no call with an input count"),
+    ("synthesised", "call", "without prefix hashes: block ids made up to repeat the recorded number of shared blocks"),
+    (
+        "unshared",
+        "call",
+        "with neither prefix hashes nor shared-block counts: their blocks are shared with no earlier call",
+    ),
+    ("short_shared", "call", "sharing more blocks than any earlier written call has: only those that there are"),
+    ("padded", "call", "with fewer hashes than ceil(input / block): new ids for the blocks at the end"),
+    ("trimmed", "call", "with more hashes than ceil(input / block): the surplus left out"),
+    ("no_output", "call", "with no output count: written as 0"),
+    ("flattened_runs", "agent run", "deeper than one level: written inside the sub-agent that was running"),
+    ("merged_sessions", "task", "with several outermost agent runs: written as one list, in order of time"),
+    ("promoted_sessions", "task", "whose outermost calls have no input count: the next level written as outermost"),
+)
+
+
+def notes_of(tally: Tally) -> tuple[str, ...]:
+    """Return one sentence per count that is not 0."""
+    counted = ((getattr(tally, name), noun, text) for name, noun, text in _NOTES)
+    return tuple(f"{count:,} {noun}{'s' * (count != 1)} {text}" for count, noun, text in counted if count)

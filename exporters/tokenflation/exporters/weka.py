@@ -1,0 +1,199 @@
+"""Writes Weka session traces: one JSON object per task, read by AIPerf, inference-perf, GuideLLM and Dynamo.
+
+Times are seconds from the task's first call, those inside a sub-agent too: readers take a nested time before its marker
+as relative and any other as absolute, so only absolute times mean the same everywhere. An agent run at depth 1 is one
+`subagent` entry; a deeper one is written inside the entry that was running when it began, as the format nests once.
+Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones.
+
+Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the importer
+kept them. Elsewhere `think_time` is the time since the agent run's last call ended, and a marker's are computed; its
+`status` is always `completed` then, the only one that Dynamo reads.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tokenflation.exporters.blocks import BlockIds
+from tokenflation.exporters.files import atomic_file, atomic_folder
+from tokenflation.exporters.nesting import nested
+from tokenflation.exporters.sessions import CallRow, Export, Session
+from tokenflation.sdk.errors import ExportError
+
+__all__ = ["write_weka"]
+
+_DONE = frozenset(("stop", "end_turn", "STOP", "completed"))
+_TOOLS = frozenset(("tool_calls", "tool_use", "function_call"))
+
+
+def write_weka(export: Export) -> int:
+    """Write one object per session and return their number; memory holds one session.
+
+    A path ending in `.json` holds one session, any other file one per line, a folder one file per session.
+    """
+    if export.folder:
+        return _write_folder(export)
+    count = 0
+    with atomic_file(export.path) as file:
+        for count, session in enumerate(export.sessions, start=1):
+            if count > 1 and export.path.suffix == ".json":
+                raise ExportError(
+                    f"{export.path}: a .json file holds one session and there are more. "
+                    "Name it .jsonl, or give a folder for one file each."
+                )
+            file.write(msgspec.json.encode(_session(session, export)) + b"\n")
+    return count
+
+
+def _write_folder(export: Export) -> int:
+    taken: set[str] = set()
+    with atomic_folder(export.path) as folder:
+        for session in export.sessions:
+            (folder / _file_name(session.id, taken)).write_bytes(msgspec.json.encode(_session(session, export)))
+    return len(taken)
+
+
+def _file_name(session_id: str, taken: set[str]) -> str:
+    """Return a name that every file system takes and that no earlier session has, letters in either case."""
+    stem = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in session_id
+    )
+    name, number = stem[:100], 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem[:100]}-{number}"
+    taken.add(name.lower())
+    return f"{name}.json"
+
+
+def _session(session: Session, export: Export) -> dict[str, Any]:
+    """Return the session as the format's object."""
+    ids = BlockIds(export.block_tokens, export.block_size, export.tally)
+    requests = _requests(session.calls, session.calls[0].started_at_ns, ids)
+    for call in session.calls:
+        export.tally.add(call.input_tokens, call.output_tokens)
+    plan = nested(session.calls, export.tally)
+    kept = _kept(plan.main[0], "session")
+    markers = [_marker(number, run, requests) for number, run in enumerate(plan.sub_agents, start=1)]
+    export.tally.sub_agent_runs += len(markers)
+    entries = [requests[call.call_id] for call in plan.main] + markers
+    return {
+        "id": session.id,
+        "models": _models(session.calls, kept),
+        "block_size": export.block_size,
+        "hash_id_scope": "local",
+        **_prefix_sizes(plan.main, kept),
+        # On equal times the request comes before the sub-agent it may have started: sort is stable.
+        "requests": sorted(entries, key=lambda entry: float(entry["t"])),
+        "totals": {**_mapping(kept.get("totals")), **_totals(plan.main, plan.sub_agents)},
+    }
+
+
+def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[str, dict[str, Any]]:
+    """Return the request of each call by call id; a field without a value is left out, as recorders of this format do."""
+    last: dict[str, CallRow] = {}
+    requests: dict[str, dict[str, Any]] = {}
+    for call in calls:
+        think_s = call.extra["think_time"] if "think_time" in call.extra else _gap_s(last.get(call.agent_run_id), call)
+        request = {
+            "t": (call.started_at_ns - first_ns) / 1e9,
+            "type": "s" if call.stream else "n",
+            "model": call.model,
+            "in": call.input_tokens,
+            "out": call.output_tokens or 0,
+            "hash_ids": ids.ids(call).tolist(),
+            "input_types": call.extra.get("input_types"),
+            "output_types": call.extra.get("output_types"),
+            "stop": _stop(call),
+            "api_time": call.duration_s,
+            "think_time": think_s,
+            "ttft": call.ttft_s if call.stream else None,
+        }
+        requests[call.call_id] = {name: value for name, value in request.items() if value is not None}
+        last[call.agent_run_id] = call
+    return requests
+
+
+def _gap_s(before: CallRow | None, call: CallRow) -> float | None:
+    """Return the seconds between the agent run's last call and this one; 0 for its first, None if the end is unknown."""
+    if before is None:
+        return 0.0
+    ended_ns = _ended_ns(before)
+    return None if ended_ns is None else max(0.0, (call.started_at_ns - ended_ns) / 1e9)
+
+
+def _ended_ns(call: CallRow) -> int | None:
+    if call.ended_at_ns is not None:
+        return call.ended_at_ns
+    return None if call.duration_s is None else call.started_at_ns + round(call.duration_s * 1e9)
+
+
+def _stop(call: CallRow) -> str:
+    """Return why the answer ended, in the format's three words; tool calls come first, since Gemini stops with both."""
+    if call.tool_calls > 0 or not _TOOLS.isdisjoint(call.finish_reasons):
+        return "tool_use"
+    return "end_turn" if not _DONE.isdisjoint(call.finish_reasons) else ""
+
+
+def _marker(number: int, calls: Sequence[CallRow], requests: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the entry of one sub-agent with its requests in order of time."""
+    kept = _kept(calls[0], "subagent")
+    first = calls[0]
+    ended_ns = max(_ended_ns(call) or call.started_at_ns for call in calls)
+    computed = {
+        "agent_id": f"agent_{number:03d}",
+        "subagent_type": first.agent or "agent",
+        "duration_ms": round((ended_ns - first.started_at_ns) / 1e6),
+        "total_tokens": sum(call.input_tokens + (call.output_tokens or 0) for call in calls),
+        "tool_use_count": sum(call.tool_calls for call in calls),
+        "status": "completed",
+    }
+    return {
+        "t": requests[first.call_id]["t"],
+        "type": "subagent",
+        **{name: kept.get(name, value) for name, value in computed.items()},
+        "requests": [requests[call.call_id] for call in calls],
+        "models": _models(calls, kept),
+        **_prefix_sizes(calls, kept),
+    }
+
+
+def _models(calls: Iterable[CallRow], kept: Mapping[str, Any]) -> list[str]:
+    """Return every model used, those that the source declared first; a reader refuses a model that is not declared."""
+    declared = kept.get("models")
+    names = [str(name) for name in declared] if isinstance(declared, list) else []
+    return list(dict.fromkeys([*names, *(call.model for call in calls)]))
+
+
+def _prefix_sizes(calls: Sequence[CallRow], kept: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens of tools and system prompt: the source's, else those of the first call that knows them."""
+    tools = next((call.tool_definition_tokens for call in calls if call.tool_definition_tokens is not None), 0)
+    system = next((call.system_tokens for call in calls if call.system_tokens is not None), 0)
+    return {"tool_tokens": kept.get("tool_tokens", tools), "system_tokens": kept.get("system_tokens", system)}
+
+
+def _totals(main: Iterable[CallRow], sub_agents: Sequence[Iterable[CallRow]]) -> dict[str, Any]:
+    """Return the summary that public corpora of this format carry, computed from what is written."""
+    parent = _sum(main)
+    subs = _sum(call for calls in sub_agents for call in calls)
+    return {
+        "parent_tokens": parent,
+        "subagent_tokens": subs,
+        "combined_tokens": {name: parent[name] + subs[name] for name in parent},
+        "subagent_count": len(sub_agents),
+    }
+
+
+def _sum(calls: Iterable[CallRow]) -> dict[str, int]:
+    read = list(calls)
+    return {"input": sum(c.input_tokens for c in read), "output": sum(c.output_tokens or 0 for c in read)}
+
+
+def _kept(call: CallRow, level: str) -> Mapping[str, Any]:
+    """Return what the importer kept of the source's session or marker on its first call."""
+    return _mapping(call.extra.get(level))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

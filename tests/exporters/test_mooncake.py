@@ -1,0 +1,95 @@
+"""Mooncake rows: units, order, block counts and what is left out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from tests.exporters.frames import call, frame, rolling
+
+from tokenflation.exporters import write
+from tokenflation.sdk.errors import ExportError
+
+
+def _written(calls: pd.DataFrame, tmp_path: Path, **options: Any) -> list[dict[str, Any]]:
+    write(calls, tmp_path / "out.jsonl", format="mooncake", **options)
+    return [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+
+
+def _two_tasks() -> pd.DataFrame:
+    return frame(
+        [
+            call(at_s=0, task_id="a", agent_run_id="ra"),
+            call(at_s=9.0004, task_id="a", agent_run_id="ra", step=1, input_tokens=1500, output_tokens=7),
+            call(at_s=2.5, task_id="b", agent_run_id="rb"),
+        ]
+    )
+
+
+def test_rows_are_ordered_by_whole_milliseconds_since_the_earliest_call(tmp_path: Path) -> None:
+    rows = _written(_two_tasks(), tmp_path)
+
+    assert [row["timestamp"] for row in rows] == [0, 2500, 9000]
+    assert all(isinstance(row["timestamp"], int) for row in rows)
+
+
+def test_a_row_has_sizes_and_ids_and_no_session_unless_asked(tmp_path: Path) -> None:
+    rows = _written(_two_tasks(), tmp_path)
+    grouped = _written(_two_tasks(), tmp_path, sessions=True)
+
+    assert set(rows[0]) == {"timestamp", "input_length", "output_length", "hash_ids"}
+    assert (rows[2]["input_length"], rows[2]["output_length"]) == (1500, 7)
+    assert [row["session_id"] for row in grouped] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("block_size", [64, 128, 512, 1024])
+@pytest.mark.parametrize("input_tokens", [1, 64, 65, 511, 512, 513, 4097])
+def test_every_row_has_as_many_ids_as_blocks_begun(tmp_path: Path, block_size: int, input_tokens: int) -> None:
+    hashes = rolling(*map(str, range(-(-input_tokens // 64))))
+    calls = frame(
+        [call(input_tokens=input_tokens, block_hashes=hashes), call(input_tokens=input_tokens, shared_blocks=0)]
+    )
+
+    rows = _written(calls, tmp_path, block_size=block_size)
+
+    assert [len(row["hash_ids"]) for row in rows] == [-(-input_tokens // block_size)] * 2
+
+
+def test_a_task_with_a_start_offset_begins_there_and_keeps_its_own_gaps(tmp_path: Path) -> None:
+    rows = _written(_two_tasks(), tmp_path, start_offsets_s={"a": 100.0})
+
+    assert [row["timestamp"] for row in rows] == [2500, 100000, 109000]
+
+
+def test_a_start_offset_before_the_trace_or_for_an_unknown_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="0 or more"):
+        _written(_two_tasks(), tmp_path, start_offsets_s={"a": -1.0})
+    with pytest.raises(ExportError, match="do not have"):
+        _written(_two_tasks(), tmp_path, start_offsets_s={"c": 1.0})
+
+
+def test_the_earliest_written_call_is_at_zero_even_when_earlier_ones_are_skipped(tmp_path: Path) -> None:
+    calls = frame(
+        [
+            call(at_s=0, task_id="a", agent_run_id="ra", input_tokens=None),
+            call(at_s=5, task_id="a", agent_run_id="ra", step=1),
+            call(at_s=3, task_id="b", agent_run_id="rb"),
+        ]
+    )
+
+    assert [row["timestamp"] for row in _written(calls, tmp_path)] == [0, 2000]
+
+
+def test_equal_prompts_of_different_tasks_share_ids_over_the_whole_file(tmp_path: Path) -> None:
+    hashes = rolling(*"abcdefgh")
+    calls = frame([call(task_id=name, agent_run_id=name, input_tokens=512, block_hashes=hashes) for name in "xy"])
+
+    first, second = _written(calls, tmp_path)
+
+    assert first["hash_ids"] == second["hash_ids"] == [0]
+
+
+def test_mooncake_is_one_file_never_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="is a folder"):
+        write(_two_tasks(), tmp_path, format="mooncake")
