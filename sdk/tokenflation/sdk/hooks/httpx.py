@@ -212,6 +212,7 @@ class _Installation:
     def __init__(self, tap: Tap) -> None:
         self._tap: Tap | None = tap
         self._layers: list[Layer] = []
+        self._warned: set[str] = set()
 
     def patch(self, library: ModuleType) -> None:
         """Patch both clients of one library; never raises, as it runs inside the host's import statement."""
@@ -234,13 +235,18 @@ class _Installation:
         if self._cover(getattr(library, client, None), _SEND, shell):
             return
         found = self._cover(getattr(library, fallback, None), fallback_method, shell)
-        _log.warning(
-            "%s.%s.%s(request) is missing: %s. Wrap custom transports with tokenflation.sdk.transport() to record them.",
-            library.__name__,
-            client,
-            _SEND,
+        self._warn(
+            f"{library.__name__}.{client}.{_SEND}(request)",
             f"{fallback} is recorded instead" if found else f"{fallback} is unknown too, nothing is recorded",
         )
+
+    def _warn(self, missing: str, consequence: str) -> None:
+        """Say once, in the log, what this version of a library lacks, and count it."""
+        if missing in self._warned:
+            return
+        self._warned.add(missing)
+        remedy = "Wrap transports of your own with tokenflation.sdk.transport() to record them"
+        _log.warning("%s is missing in this version: %s. %s.", missing, consequence, remedy)
         if self._tap is not None:
             self._tap.failed("hook_missing")
 

@@ -1,0 +1,83 @@
+"""Whatever of ours raises, the host gets the answer or the exception it would have got without us."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.hooks.conftest import Collected
+from tests.hooks.test_shells import PIECES, POSTERS, READERS, Shell, loaded, streaming
+
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.hooks import bodies, httpx, install
+
+
+def raising(*_: object, **__: object) -> Any:
+    raise RuntimeError("ours")
+
+
+OURS = [
+    (Tap, "begin"),
+    (Exchange, "answer"),
+    (Exchange, "add"),
+    (Exchange, "finish"),
+    (bodies, "end_by"),
+    (bodies, "_end_by_close"),
+    (httpx, "recognise"),
+    (httpx, "tapped"),
+    (httpx, "_picked"),
+    (httpx, "_loaded_body"),
+]
+
+
+@READERS
+@pytest.mark.parametrize(("owner", "name"), OURS, ids=[name for _, name in OURS])
+def test_a_stream_is_read_whole_whatever_of_ours_raises(
+    owner: Any, name: str, read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, raising)
+    assert read(lib, streaming(lib)) == b"".join(PIECES)
+    assert set(recorded.failures) == {"hook_error"}
+
+
+@READERS
+@pytest.mark.parametrize(("owner", "name"), OURS, ids=[name for _, name in OURS])
+def test_the_hosts_exception_passes_whatever_of_ours_raises(
+    owner: Any, name: str, read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, raising)
+    error = lib.ReadError("the host's")
+    with pytest.raises(lib.ReadError) as raised:
+        read(lib, streaming(lib, error))
+    assert raised.value is error
+    assert raised.value.__context__ is None
+
+
+@POSTERS
+@pytest.mark.parametrize("part", ["submit", "context", "failed"])
+def test_a_tap_that_raises_is_not_noticed(part: str, post: Shell, lib: Any) -> None:
+    parts: dict[str, Any] = {"submit": raising, "context": raising, "failed": lambda reason: None}
+    undo = install(Tap(**{**parts, part: raising}))
+    assert post(lib, loaded(lib, json={"a": 1})).json() == {"a": 1}
+    assert post(lib, streaming(lib)).content == b"".join(PIECES)
+    undo()
+
+
+def test_an_interrupt_that_hits_our_code_is_the_hosts(lib: Any, recorded: Collected, monkeypatch: Any) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Exchange, "add", interrupted)
+    with lib.Client(transport=streaming(lib)) as client, pytest.raises(KeyboardInterrupt):
+        client.post("http://models.test/v1/responses")
+
+
+def test_concurrent_calls_are_recorded_apart(lib: Any, recorded: Collected) -> None:
+    async def many() -> None:
+        async with lib.AsyncClient(transport=streaming(lib)) as client:
+            await asyncio.gather(
+                *(client.post("http://models.test/v1/responses", json={"n": number}) for number in range(50))
+            )
+
+    asyncio.run(many())
+    assert {exchange.request_body for exchange in recorded.exchanges} == {b'{"n":%d}' % n for n in range(50)}
+    assert recorded.ends == ["read"] * 50
