@@ -1,15 +1,18 @@
 """`tokenflation export`: writes a store's calls as a trace that planners and load generators read."""
 
 import json
+import sys
 
 import click
 
 from tokenflation.sdk.errors import ExportError, MissingExtra
 
 try:
-    from tokenflation.analysis.frames import load
+    from tokenflation.analysis import load
     from tokenflation.exporters import FORMATS, WriteSummary, write
 except ModuleNotFoundError as error:
+    if (error.name or "").startswith("tokenflation"):
+        raise
     raise MissingExtra("`tokenflation export`", "analysis") from error
 
 __all__ = ["command"]
@@ -40,10 +43,9 @@ def command(
         calls = calls[calls["task"].isin(kinds)]
         if calls.empty:
             raise ExportError(f"{store} has no task of kind {', '.join(kinds)}; it has {', '.join(known[:20])}.")
-    # Standard output carries the result alone; click shows no bar where standard error is no terminal.
-    with click.progressbar(
-        length=len(calls[["task", "task_id"]].drop_duplicates()), label="tasks", file=click.get_text_stream("stderr")
-    ) as bar:
+    tasks = len(calls[["task", "task_id"]].drop_duplicates())
+    # Standard output carries the result alone, so the bar goes to standard error, and only to a terminal.
+    with click.progressbar(length=tasks, label="tasks", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         summary = write(
             calls, out, format=format_, block_size=block_size, sessions=sessions, progress=lambda *_: bar.update(1)
         )
@@ -53,10 +55,10 @@ def command(
 def _told(summary: WriteSummary) -> str:
     """Return the summary for people."""
     nested = f" ({summary.sub_agent_runs:,} sub-agent runs)" if summary.sub_agent_runs else ""
+    total = f"{summary.input_tokens:,} input and {summary.output_tokens:,} output tokens"
     lines = [
-        f"{summary.path}: {summary.format}, {summary.sessions:,} tasks{nested}, {summary.calls:,} calls, "
-        f"{summary.input_tokens:,} input and {summary.output_tokens:,} output tokens, "
-        f"{summary.blocks:,} blocks of {summary.block_size} tokens",
+        f"{summary.path}: {summary.format}, {summary.sessions:,} tasks{nested}, {summary.calls:,} calls, {total}",
+        f"block ids: {summary.blocks:,}, of {summary.block_size} tokens",
         *(f"note: {note}" for note in summary.notes),
     ]
     if summary.skipped_call_ids:
