@@ -5,8 +5,8 @@ import threading
 from typing import Any
 
 import pytest
-
 from tests.hooks.conftest import Collected, body
+
 from tokenflation.sdk import exchange as module
 from tokenflation.sdk.exchange import Exchange
 

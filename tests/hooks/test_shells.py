@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from tests.hooks.conftest import Collected, body
 
-from tokenflation.sdk.hooks import install
-from tokenflation.sdk.hooks.httpx import transport
+from tokenflation.sdk.hooks import install, transport
 
 URL = "http://models.test/v1/chat/completions"
 PIECES = (b'data: {"a', b'": 1}\n', b"\ndata: [DO", b"NE]\n\n")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import httpx
+from tokenflation.sdk.hooks.httpx import transport
 
-__all__ = ["install"]
+__all__ = ["install", "transport"]
 
 
 def install(tap: Tap) -> Callable[[], None]:

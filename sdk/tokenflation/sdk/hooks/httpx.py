@@ -24,9 +24,9 @@ _LIBRARIES = ("httpx", "httpx2")
 _SEND = "_send_single_request"
 _UNDERWAY = "__tokenflation_underway__"
 """Set on a request while a shell sends it: another shell further down must not record it again."""
-_KEPT_HEADERS = frozenset(
-    (b"content-encoding", b"content-type", b"idempotency-key", b"x-client-request-id", b"x-stainless-retry-count")
-)
+_REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
+"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
+_RESPONSE_HEADERS = frozenset((b"content-type", b"content-encoding", b"location"))
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +65,7 @@ def _begin_with(tap: Tap, request: Any) -> Exchange | None:
     path = url.path
     if recognise(request.method, path) is None or _UNDERWAY in request.__dict__:
         return None
-    headers = _picked(request.headers, _KEPT_HEADERS)
+    headers = _picked(request.headers, _REQUEST_HEADERS)
     exchange = tap.begin(request.method, url.host, path, _loaded_body(request), headers)
     if exchange is not None:
         setattr(request, _UNDERWAY, True)
@@ -77,7 +77,7 @@ def _answered(exchange: Exchange, request: Any, response: Any) -> None:
     request.__dict__.pop(_UNDERWAY, None)
     if exchange.request_body is None:
         exchange.request_body = _loaded_body(request)
-    headers = _picked(response.headers, frozenset((b"content-type", b"content-encoding", b"location")))
+    headers = _picked(response.headers, _RESPONSE_HEADERS)
     if 300 <= response.status_code < 400 and "location" in headers:
         return  # No model has answered: the request that follows the redirect is the one to record.
     encoding = headers.get("content-encoding", "")

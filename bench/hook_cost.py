@@ -1,0 +1,102 @@
+"""What recording costs the host's thread: bare clients against hooked ones, a call and a chunk, in microseconds.
+
+    python bench/hook_cost.py [--calls 2000] [--chunks 20000] [--rounds 7]
+
+Transports in memory, so that nothing but client and hook is measured; CPU time of the thread, best of the rounds, bare
+and hooked taking turns. The exchanges go nowhere: the worker's share is not the host's. Prints, never gates.
+"""
+
+import argparse
+import asyncio
+import platform
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+import httpx2
+
+from tokenflation.sdk.exchange import Tap
+from tokenflation.sdk.hooks import install
+
+OTHER_URL = "http://models.test/v1/embeddings"
+URL = "http://models.test/v1/chat/completions"
+REQUEST = {"model": "m", "messages": [{"role": "user", "content": "What is the answer? " * 40}]}
+EVENT = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
+
+
+def transport(lib: Any, chunks: int) -> Any:
+    class Body(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __iter__(self) -> Iterator[bytes]:
+            for _ in range(chunks):
+                yield EVENT
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for _ in range(chunks):
+                yield EVENT
+
+    return lib.MockTransport(lambda _: lib.Response(200, stream=Body()))
+
+
+def run_sync(lib: Any, url: str, calls: int, chunks: int) -> None:
+    with lib.Client(transport=transport(lib, chunks)) as client:
+        for _ in range(calls):
+            with client.stream("POST", url, json=REQUEST) as response:
+                for _ in response.iter_raw():
+                    pass
+
+
+def run_async(lib: Any, url: str, calls: int, chunks: int) -> None:
+    async def main() -> None:
+        async with lib.AsyncClient(transport=transport(lib, chunks)) as client:
+            for _ in range(calls):
+                async with client.stream("POST", url, json=REQUEST) as response:
+                    async for _ in response.aiter_raw():
+                        pass
+
+    asyncio.run(main())
+
+
+def cpu_us(run: Callable[[], None], units: int) -> float:
+    start_ns = time.thread_time_ns()
+    run()
+    return (time.thread_time_ns() - start_ns) / units / 1000
+
+
+def compare(run: Callable[[], None], units: int, rounds: int) -> tuple[float, float]:
+    """Return the best bare and the best hooked time of one unit, in microseconds."""
+    tap = Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
+    bare, hooked = [], []
+    for _ in range(rounds):
+        bare.append(cpu_us(run, units))
+        undo = install(tap)
+        hooked.append(cpu_us(run, units))
+        undo()
+    return min(bare), min(hooked)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--calls", type=int, default=1000)
+    options.add_argument("--chunks", type=int, default=20_000)
+    options.add_argument("--rounds", type=int, default=7)
+    args = options.parse_args()
+    print(f"Python {platform.python_version()}, {platform.machine()}, CPU time of the thread, best of {args.rounds}")
+    print(f"{'':34}{'bare us':>10}{'hooked us':>11}{'added us':>10}{'ratio':>8}")
+    cases = (
+        ("model call", URL, args.calls, 1),
+        ("chunk", URL, 1, args.chunks),
+        ("other call", OTHER_URL, args.calls, 1),
+    )
+    for lib in (httpx, httpx2):
+        for shell, run in (("sync", run_sync), ("async", run_async)):
+            for what, url, calls, chunks in cases:
+                bare, hooked = compare(partial(run, lib, url, calls, chunks), calls * chunks, args.rounds)
+                label = f"{lib.__name__} {lib.__version__} {shell}, {what}"
+                print(f"{label:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
