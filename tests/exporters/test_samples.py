@@ -48,7 +48,8 @@ def test_the_sample_session_is_written_as_the_sample_that_four_tools_read(tmp_pa
     write(frame(_sample_calls()), tmp_path / "out.json", format="weka")
     written = json.loads((tmp_path / "out.json").read_text())
 
-    # The sample numbers the sub-agent's blocks from 100 and has no summary; everything else is the same.
+    # The sample numbers the sub-agent's blocks from 100 and leaves out what is optional; everything else is the same.
+    assert (written["requests"][1].pop("tool_tokens"), written["requests"][1].pop("system_tokens")) == (0, 0)
     assert written["requests"][1]["requests"][1]["hash_ids"] == list(range(10, 18))
     for entry in (expected["requests"][1], written["requests"][1]):
         for request in entry["requests"]:
