@@ -1,0 +1,104 @@
+"""`tokenflation export` on a real store: what it writes, prints and refuses."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.exporters.frames import rolling
+
+from tokenflation.cli import main
+from tokenflation.sdk.records import Call
+from tokenflation.sdk.store.write import Batch, open_writer
+
+_START_NS = 1_700_000_000_000_000_000
+
+
+def _call(task: str, task_id: str, step: int, **values: Any) -> Call:
+    given: dict[str, Any] = {
+        "call_id": f"{task_id}-{step}",
+        "trace_id": "0" * 32,
+        "task": task,
+        "task_id": task_id,
+        "agent": "main",
+        "agent_run_id": task_id,
+        "step": step,
+        "provider": "p",
+        "api": "openai.chat",
+        "model": "m",
+        "started_at_ns": _START_NS + step * 2_000_000_000,
+        "ended_at_ns": _START_NS + step * 2_000_000_000 + 500_000_000,
+        "duration_s": 0.5,
+        "input_tokens": 640,
+        "output_tokens": 10,
+        "block_hashes": rolling(*map(str, range(10))),
+    }
+    return Call(**given | values)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """Return a store of two kinds: `fix` with two calls, `ask` with one and one without usage."""
+    path = tmp_path / "runs.db"
+    calls = [_call("fix", "f1", 0), _call("fix", "f1", 1), _call("ask", "a1", 0)]
+    calls.append(_call("ask", "a1", 1, input_tokens=None, output_tokens=None, block_hashes=None, status="error"))
+    with closing(open_writer(path)) as writer:
+        writer.write(Batch(calls=calls))
+    return str(path)
+
+
+def _exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["export", *arguments])
+    return int(caught.value.code or 0)
+
+
+def test_the_command_writes_both_formats_with_the_recorded_hashes(store: str, tmp_path: Path) -> None:
+    assert _exit_code(store, str(tmp_path / "weka.jsonl"), "--format", "weka") == 0
+    assert _exit_code(store, str(tmp_path / "moon.jsonl"), "--format", "mooncake", "--block-size", "128") == 0
+
+    sessions = [json.loads(line) for line in (tmp_path / "weka.jsonl").read_text().splitlines()]
+    assert sorted(session["id"] for session in sessions) == ["a1", "f1"]
+    rows = [json.loads(line) for line in (tmp_path / "moon.jsonl").read_text().splitlines()]
+    assert [(row["timestamp"], row["hash_ids"]) for row in rows] == [(t, [0, 1, 2, 3, 4]) for t in (0, 0, 2000)]
+
+
+def test_the_command_says_what_it_wrote_and_what_it_skipped(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _exit_code(store, str(tmp_path / "out.jsonl"), "--format", "weka")
+
+    printed = capsys.readouterr()
+    assert "2 tasks, 3 calls, 1,920 input and 30 output tokens" in printed.out
+    assert "note: 1 call skipped" in printed.out
+    assert "skipped: a1-1" in printed.out
+    assert printed.err == ""
+
+
+def test_json_output_is_one_object_and_a_kind_can_be_chosen(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _exit_code(store, str(tmp_path / "out.jsonl"), "--format", "mooncake", "--task", "fix", "--sessions", "--json")
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["sessions"], told["calls"], told["block_size"]) == ("mooncake", 1, 2, 512)
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["session_id"] == "f1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--format", "weka", "--task", "nope"], 1, "it has ask, fix"),
+        (["--format", "mooncake", "--block-size", "100"], 1, "multiple of 64"),
+        (["--format", "csv"], 2, "'csv' is not one of"),
+        ([], 2, "--format"),
+    ],
+)
+def test_wrong_input_is_one_clear_message_and_no_file(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    assert _exit_code(store, str(tmp_path / "out.jsonl"), *arguments) == code
+
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out*"))
