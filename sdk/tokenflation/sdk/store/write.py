@@ -1,0 +1,287 @@
+"""Writes a store: the hot path inside a host, with the standard library's sqlite3 alone.
+
+One transaction per batch, begun IMMEDIATE: a deferred one that reads first fails at once when another process writes.
+Knows nothing of threads, queues and retries; they are the recorder's.
+"""
+
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
+from tokenflation.sdk.store.keys import key_id, load_key
+from tokenflation.sdk.store.migrations import migrate, read_version
+from tokenflation.sdk.store.statements import create_statements, insert_statement
+from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
+
+__all__ = ["Batch", "SqliteWriter", "StoreUnwritableError", "open_writer"]
+
+_TABLES = {table.name: table for table in TABLES}
+_INSERTS = {
+    (name, replace): insert_statement(table, replace=replace)
+    for name, table in _TABLES.items()
+    for replace in (True, False)
+}
+_GETTERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    name: attrgetter(*column_names(_TABLES[name])) for name in ("calls", "attempts", "tool_calls", "spans")
+}
+_MAGIC = b"SQLite format 3\0"
+_PAUSE_S = 0.01
+_MAX_INT = 2**63 - 1
+
+
+class StoreUnwritableError(StoreError, OSError):
+    """The store is ours, or could be, but cannot be written now: read-only, no room, or locked for too long."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows for one transaction."""
+
+    calls: Sequence[Call] = ()
+    attempts: Sequence[Attempt] = ()
+    tool_runs: Sequence[ToolRun] = ()
+    spans: Sequence[SpanRecord] = ()
+    drops: Mapping[str, int] = field(default_factory=dict)
+    """Records lost so far by reason: totals since the writer began, not since the last batch."""
+    writer_id: str | None = None
+    """Whose totals `drops` are, where they outlive one `SqliteWriter`; otherwise the writer's own id."""
+
+
+class SqliteWriter:
+    """Owns one connection to a store; may be used from any one thread at a time, but not across a fork."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, writer_id: str) -> None:
+        self.path = path
+        self.writer_id = writer_id
+        self._connection = connection
+        self._open_transaction = False
+
+    def write(self, batch: Batch, replace: bool = True) -> int:
+        """Write a batch whole or not at all, and return how many calls were new.
+
+        A row that is there already is replaced, or left as it is with `replace=False`.
+
+        Raises:
+            sqlite3.Error: the database refused (read-only, full, locked longer than the timeout); the batch can be
+                given again.
+        """
+        if self._open_transaction:
+            return self._insert(batch, replace)
+        with self._transaction():
+            return self._insert(batch, replace)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all batches written inside one transaction: an exception undoes them all, and goes on."""
+        with self._transaction():
+            self._open_transaction = True
+            try:
+                yield
+            finally:
+                self._open_transaction = False
+
+    def has_call(self, call_id: str) -> bool:
+        """Return whether the store holds a call with this id."""
+        return self._connection.execute("SELECT 1 FROM calls WHERE call_id = ?", (call_id,)).fetchone() is not None
+
+    def has_task(self, task: str, task_id: str) -> bool:
+        """Return whether the store holds a call of this task."""
+        query = "SELECT 1 FROM calls WHERE task_id = ? AND task = ? LIMIT 1"
+        return self._connection.execute(query, (task_id, task)).fetchone() is not None
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        finally:
+            # SQLite itself rolls back on some errors (a full disk), on others not.
+            if self._connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+
+    def _insert(self, batch: Batch, replace: bool) -> int:
+        before = self._last_row()
+        for name, records in (
+            ("calls", batch.calls),
+            ("attempts", batch.attempts),
+            ("tool_calls", batch.tool_runs),
+            ("spans", batch.spans),
+        ):
+            if records:
+                self._insert_rows(_INSERTS[name, replace], map(_GETTERS[name], records))
+        if batch.drops:
+            writer_id = batch.writer_id or self.writer_id
+            rows = ((writer_id, reason, count) for reason, count in batch.drops.items())
+            self._insert_rows(_INSERTS["drops", True], rows)
+        return self._last_row() - before
+
+    def _last_row(self) -> int:
+        # A new row takes the number after the highest, a replaced one keeps its own: the difference counts new calls.
+        found = self._connection.execute("SELECT max(rowid) FROM calls").fetchone()[0]
+        return int(found or 0)
+
+    def _insert_rows(self, statement: str, records: Iterable[tuple[Any, ...]]) -> None:
+        rows = [tuple(map(_cell, record)) for record in records]
+        try:
+            self._connection.executemany(statement, rows)
+        except (UnicodeEncodeError, OverflowError):
+            # One value that no database can hold must not cost the rows beside it.
+            self._connection.executemany(statement, [tuple(map(_storable, row)) for row in rows])
+
+
+def open_writer(
+    path: str | os.PathLike[str],
+    *,
+    writer_id: str | None = None,
+    created_by: str = "tokenflation",
+    key: bytes | None = None,
+    timeout_s: float = 30.0,
+) -> SqliteWriter:
+    """Open a store for writing; makes it when there is no file or an empty one, and migrates an older one.
+
+    Any number of processes may do so at once. `key` is the store's hash key where the caller has loaded it already;
+    `timeout_s` is how long to wait for another process's transaction.
+
+    Raises:
+        StoreError: the folder is missing, the file is no store, or is newer than this library.
+        StoreUnwritableError: the store cannot be written now; an OSError too, so a recorder can go on and try again.
+    """
+    file = Path(path).absolute()
+    _check_file(file)
+    try:
+        connection = sqlite3.connect(file, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise _unwritable(file, error) from error
+    try:
+        _check_ours(connection, file)
+        _use_wal(connection, timeout_s)
+        _prepare(connection, file, created_by, key)
+    except sqlite3.Error as error:
+        connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise _unwritable(file, error) from error
+        raise StoreError(f"{file} is damaged: {error}. Restore it from a copy, or give another file.") from error
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteWriter(connection, file, writer_id or secrets.token_hex(8))
+
+
+def _check_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: the folder {path.parent} does not exist. Make it, or give another path.")
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a store. Give the path of a file, for example {path / 'runs.db'}.")
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not os.access(path, os.W_OK):
+        raise _unwritable(path, PermissionError("the file is read-only"))
+    if head and head != _MAGIC:
+        raise StoreError(
+            f"{path} is not a tokenflation store: it is no SQLite file. Give another path; it is unchanged."
+        )
+
+
+def _unwritable(path: Path, error: Exception) -> StoreUnwritableError:
+    return StoreUnwritableError(
+        f"The store {path} cannot be written: {error}. Check that the file and its folder may be written, that the disk "
+        "has room, and that no other program keeps it locked."
+    )
+
+
+def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            # The switch does not wait for other connections as a transaction would, so wait here.
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_S)
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> int | None:
+    """Return the schema version, or None of a database without tables; changes nothing."""
+    version = read_version(connection)
+    if version is None and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(
+            f"{path} is an SQLite database but not a tokenflation store. Give another path; it is unchanged."
+        )
+    if version is not None and version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}; this tokenflation knows versions up to {SCHEMA_VERSION}. "
+            "Upgrade it (pip install -U tokenflation), or give another store."
+        )
+    return version
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, created_by: str, key: bytes | None) -> None:
+    version = _check_ours(connection, path)
+    if version is None:
+        version = _create(connection, path, created_by, key)
+    if version < SCHEMA_VERSION:
+        migrate(connection)
+
+
+def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: bytes | None) -> int:
+    """Make all tables in one transaction, unless another process has done so meanwhile; return the version."""
+    meta = {
+        "schema_version": str(SCHEMA_VERSION),
+        "key_id": key_id(key if key is not None else load_key(path)),
+        "created_by": created_by,
+    }
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _check_ours(connection, path)
+        if version is not None:
+            return version
+        for statement in create_statements():
+            connection.execute(statement)
+        connection.executemany(_INSERTS["meta", True], meta.items())
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return SCHEMA_VERSION
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping | list | tuple):
+        try:
+            return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, allow_nan=False)
+        except (ValueError, TypeError, RecursionError):
+            return "{}" if isinstance(value, Mapping) else "[]"
+    return value
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return None if isinstance(value, int) and abs(value) > _MAX_INT else value

@@ -1,0 +1,87 @@
+"""A store that may not be written: seen as a user without rights to it, since root may write everything."""
+
+import multiprocessing
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.store.builders import call
+
+from tokenflation.sdk.store.keys import load_key
+from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.write import Batch, StoreUnwritableError, open_writer
+
+NOBODY = 65534
+# Later Pythons warn of any fork beside threads, such as another test's server; ours only opens files.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)  # others must be able to look inside
+        yield Path(name)
+
+
+def _as_nobody(function: Callable[[Path], None], store: Path) -> int | None:
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=_run, args=(function, store))
+    child.start()
+    child.join(30)
+    return child.exitcode
+
+
+def _run(function: Callable[[Path], None], store: Path) -> None:
+    if os.getuid() == 0:
+        os.setuid(NOBODY)
+    else:
+        for path in (*store.parent.iterdir(), store.parent):
+            path.chmod(0o555)
+    function(store)
+
+
+def _opening_is_refused(store: Path) -> None:
+    with pytest.raises(StoreUnwritableError, match="cannot be written"):
+        open_writer(store)
+
+
+def _info_is_shown(store: Path) -> None:
+    assert info(store)["rows"]["calls"] == 1
+
+
+def _keys_differ(store: Path) -> None:
+    assert load_key(store) != load_key(store)
+
+
+def test_a_read_only_store_cannot_be_opened_for_writing(folder: Path) -> None:
+    open_writer(folder / "runs.db").close()
+    assert _as_nobody(_opening_is_refused, folder / "runs.db") == 0
+
+
+def test_a_store_cannot_be_made_in_a_read_only_folder(folder: Path) -> None:
+    assert _as_nobody(_opening_is_refused, folder / "runs.db") == 0
+
+
+def test_a_read_only_store_in_a_read_only_folder_can_be_read(folder: Path) -> None:
+    writer = open_writer(folder / "runs.db")
+    writer.write(Batch(calls=[call(1)]))
+    writer.close()
+    assert _as_nobody(_info_is_shown, folder / "runs.db") == 0
+
+
+def test_without_a_writable_folder_the_key_lives_in_memory(folder: Path) -> None:
+    assert _as_nobody(_keys_differ, folder / "runs.db") == 0
+    assert list(folder.iterdir()) == []
+
+
+def test_a_store_that_becomes_read_only_raises_and_can_be_written_again(folder: Path) -> None:
+    writer = open_writer(folder / "runs.db")
+    writer._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        writer.write(Batch(calls=[call(1)]))
+    writer._connection.execute("PRAGMA query_only = OFF")
+    assert writer.write(Batch(calls=[call(1)])) == 1
+    writer.close()
