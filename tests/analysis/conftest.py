@@ -72,7 +72,7 @@ def write_store(path: Path, rows: Iterable[Row], version: int | None = SCHEMA_VE
     return path
 
 
-@pytest.fixture(name="make_calls")
+@pytest.fixture(name="make_calls", scope="session")
 def _make_calls() -> Callable[[Iterable[Row]], pd.DataFrame]:
     return frame_of
 
@@ -80,3 +80,8 @@ def _make_calls() -> Callable[[Iterable[Row]], pd.DataFrame]:
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., Path]:
     return lambda rows, **options: write_store(tmp_path / "runs.db", rows, **options)
+
+
+@pytest.fixture(scope="session")
+def make_any_store() -> Callable[..., Path]:
+    return write_store

@@ -30,8 +30,8 @@ def profile(calls: pd.DataFrame) -> pd.DataFrame:
         for kind, group in grouped.groupby("task", sort=True)
     ]
     frame = pd.DataFrame(rows)
-    sums = [f"{measure.name}_sum" for measure in MEASURES if _has_whole_sum(measure)]
-    return frame.astype(dict.fromkeys(sums, "Int64"))
+    sums = {f"{measure.name}_sum": measure.unit for measure in MEASURES if _has_sum(measure)}
+    return frame.astype({name: "Float64" if unit == "s" else "Int64" for name, unit in sums.items()})
 
 
 def _row(kind: str, group: pd.DataFrame, of_calls: "pd.Series[Any]") -> dict[str, Any]:
@@ -47,9 +47,10 @@ def _row(kind: str, group: pd.DataFrame, of_calls: "pd.Series[Any]") -> dict[str
         for name, level in QUANTILES.items():
             key = f"{measure.name}_{name}"
             row[key] = float(of_calls[key]) if measure.over_calls else _quantile(values, level)
-        if measure.ratio is None and measure.total:
-            # None, not 0: an empty sum would claim that somebody reported a zero.
-            row[f"{measure.name}_sum"] = values.sum() if len(values) else None
+        if _has_sum(measure):
+            # Missing, not 0: an empty sum would claim that somebody reported a zero. And NA, not NaN or None, which
+            # would make a column of floats out of exact integers.
+            row[f"{measure.name}_sum"] = values.sum() if len(values) else pd.NA
     return row
 
 
@@ -64,5 +65,5 @@ def _quantile(values: "pd.Series[Any]", level: float) -> float:
     return float(np.quantile(values.to_numpy(dtype=np.float64), level)) if len(values) else np.nan
 
 
-def _has_whole_sum(measure: Measure) -> bool:
-    return measure.ratio is None and measure.total and measure.unit in ("count", "tokens")
+def _has_sum(measure: Measure) -> bool:
+    return measure.ratio is None and measure.total

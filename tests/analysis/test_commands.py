@@ -1,0 +1,124 @@
+"""`tokenflation profile` and `tokenflation inflation`: what they print, and how they refuse."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenflation.cli import main
+
+MakeStore = Callable[..., Path]
+
+
+def _rows(agents: int = 12) -> list[dict[str, Any]]:
+    agent = [
+        {"task": "[b]agent", "task_id": f"a{task}", "input_tokens": 1000 * (step + 1), "output_tokens": 10 + task}
+        for task in range(agents)
+        for step in range(3)
+    ]
+    once = [{"task": "once", "task_id": f"o{n}", "input_tokens": 500 + n, "output_tokens": 9} for n in range(agents)]
+    return agent + once
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_profile_as_json_is_one_object_per_kind_with_exact_integers_and_nulls(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("profile", make_store(_rows()), "--json") == 0
+
+    agent, once = json.loads(capsys.readouterr().out)
+    assert (agent["task"], agent["tasks"], agent["calls_sum"], agent["calls_p50"]) == ("[b]agent", 12, 36, 3.0)
+    assert agent["input_over_peak_context_p50"] == 2.0
+    assert isinstance(agent["input_tokens_sum"], int)
+    assert once["cache_hit_rate_p50"] is None
+
+
+def test_profile_as_csv_has_the_same_columns(make_store: MakeStore, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_store(_rows())
+    _run("profile", path, "--json")
+    objects = json.loads(capsys.readouterr().out)
+
+    assert _run("profile", path, "--csv") == 0
+
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [list(row) for row in rows] == [list(row) for row in objects]
+    assert [row["calls_sum"] for row in rows] == ["36", "12"]
+
+
+def test_profile_shows_people_one_block_per_kind_within_a_hundred_columns(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("profile", make_store(_rows())) == 0
+
+    text = capsys.readouterr().out
+    assert "[b]agent: 12 tasks, 36 calls" in text
+    assert "6.00k" in text
+    assert "Not reported: " in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_inflation_takes_the_only_kind_of_single_calls_and_says_so(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("inflation", make_store(_rows()), "--json") == 0
+
+    shown = capsys.readouterr()
+    agent = json.loads(shown.out)[0]
+    assert "Baseline: once" in shown.err
+    assert agent["inflation_input"] == pytest.approx(6000 / 505.5)
+    assert agent["inflation_input_low"] < agent["inflation_input"] < agent["inflation_input_high"]
+
+
+def test_inflation_shows_people_factors_and_drivers(make_store: MakeStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("inflation", make_store(_rows()), "--baseline", "once") == 0
+
+    text = capsys.readouterr().out
+    assert "11.9x" in text
+    assert "[b]agent" in text
+    assert "Where nobody knows what was cached" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_inflation_says_why_an_interval_is_missing(make_store: MakeStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("inflation", make_store(_rows(agents=3))) == 0
+
+    assert "fewer than 10 tasks" in capsys.readouterr().out
+
+
+def test_inflation_without_a_direct_kind_lists_the_kinds(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("inflation", make_store(_rows()[:9])) == 1
+
+    shown = capsys.readouterr()
+    assert "--baseline KIND" in shown.err
+    assert "['[b]agent']" in shown.err
+    assert not shown.out
+
+
+@pytest.mark.parametrize("command", ["profile", "inflation"])
+def test_what_is_no_store_ends_with_one_message_and_exit_code_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "x.db").write_text("hello")
+
+    assert _run(command, tmp_path / "x.db", "--json") == 1
+
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert shown.err.startswith("tokenflation: ")
+    assert shown.err.count("\n") == 1
+
+
+def test_two_formats_at_once_are_a_usage_error(make_store: MakeStore) -> None:
+    assert _run("profile", make_store(_rows()), "--json", "--csv") == 2
