@@ -3,19 +3,20 @@
 SQLite goes through ADBC and Arrow into DuckDB and from there to pandas: 0.9 million rows a second, without pyarrow.
 """
 
-import sqlite3
+import os
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import sqlalchemy as sa
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_sqlite import dbapi as adbc_sqlite
 
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_arrays, from_rows
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
 
 __all__ = ["load"]
@@ -40,9 +41,7 @@ def load(source: str | Path, *, blocks: bool = False) -> pd.DataFrame:
         frame = _load_url(text, blocks)
     else:
         path = Path(source)
-        if not path.exists():
-            raise StoreError(f"{path}: there is no such file. {_RECORD}")
-        is_parquet = path.is_dir() or _starts_with(path, b"PAR1")
+        is_parquet = path.is_dir() or _is_parquet(path)
         frame = _load_parquet(path, blocks) if is_parquet else _load_store(path, blocks)
     if frame.empty:
         raise StoreError(
@@ -53,22 +52,24 @@ def load(source: str | Path, *, blocks: bool = False) -> pd.DataFrame:
 
 
 def _load_store(path: Path, blocks: bool) -> pd.DataFrame:
-    if not _starts_with(path, b"SQLite format 3\0"):
-        why = "the file is empty" if not path.stat().st_size else "it is neither an SQLite store nor a Parquet file"
-        raise StoreError(f"{path} is not a tokenflation store: {why}. {_RECORD}")
-    uri = path.resolve().as_uri() + "?mode=ro"
+    engine = open_store(path)
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
-            tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
-            meta = dict(connection.execute("select name, value from meta")) if "meta" in tables else {}
-            have = [row[1] for row in connection.execute("pragma table_info(calls)")]
-        _check_store(str(path), meta.get("schema_version"))
-        return _read_sqlite(uri, _wanted(str(path), have, blocks))
-    except (sqlite3.Error, AdbcError) as error:
+        with engine.connect() as connection:
+            have = [row[1] for row in connection.exec_driver_sql("pragma table_info(calls)")]
+        return _read_sqlite(_read_only_uri(path), _wanted(str(path), have, blocks))
+    except (sa.exc.DatabaseError, AdbcError) as error:
         raise StoreError(
-            f"{path} cannot be read as a store: {error}. If a program is writing it, wait until that ends; "
-            "if the file is damaged, restore it from a copy."
+            f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
         ) from error
+    finally:
+        engine.dispose()
+
+
+def _read_only_uri(path: Path) -> str:
+    file = path.absolute()
+    # As `open_store` does: a WAL database in a folder that may not be written is read as one that nobody writes.
+    quiet = not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+    return f"{file.as_uri()}?mode=ro{'&immutable=1' if quiet else ''}"
 
 
 def _read_sqlite(uri: str, columns: Sequence[Column]) -> pd.DataFrame:
@@ -103,9 +104,6 @@ def _load_parquet(path: Path, blocks: bool) -> pd.DataFrame:
 
 
 def _load_url(url: str, blocks: bool) -> pd.DataFrame:
-    # An import here, since SQLAlchemy takes half a second and a path does not need it.
-    import sqlalchemy as sa
-
     try:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
@@ -153,9 +151,10 @@ def _wanted(name: str, have: Sequence[str], blocks: bool) -> list[Column]:
     return wanted
 
 
-def _starts_with(path: Path, magic: bytes) -> bool:
+def _is_parquet(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}. Check the path and its rights.") from error
+            return file.read(4) == b"PAR1"
+    except OSError:
+        # Why it cannot be read is for open_store to say.
+        return False
