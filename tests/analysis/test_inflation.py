@@ -1,5 +1,6 @@
 """Inflation: worked by hand, exact products, and intervals that hold what they promise."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +171,20 @@ def test_more_tasks_make_the_interval_narrower_around_the_known_factor(make_call
         widths.append(np.log(high / low))
 
     assert widths[1] < 0.5 * widths[0]
+
+
+def test_resampling_and_its_normal_limit_agree_where_they_meet(
+    make_calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = make_calls(_population(np.random.default_rng(4), 4000, 1000))
+    module = sys.modules["tokenflation.analysis.inflation"]
+    ends = []
+    for limit in (10_000, 999):
+        monkeypatch.setattr(module, "_NORMAL_TASKS", limit)
+        row = _row(inflation(calls, baseline="once", rng=np.random.default_rng(0)), "agent")
+        ends.append([np.log(row[f"inflation_billed_{end}"] / row["inflation_billed"]) for end in ENDS])
+
+    assert ends[0] == pytest.approx(ends[1], rel=0.1)
 
 
 def test_the_same_generator_gives_the_same_interval_and_none_gives_none(make_calls: Calls) -> None:
