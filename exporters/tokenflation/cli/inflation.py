@@ -57,8 +57,15 @@ def _tables(frame: pd.DataFrame) -> RenderableType:
     for name in ("billed", "computed", "input", "output"):
         factors.add_column(name, justify="right")
     drivers = Table(title="What the factors are made of (they multiply)", title_justify="left", title_style="bold")
-    for name in ("task kind", "calls per task", "input per call", "output per call", "calls reporting", "cached: from"):
-        drivers.add_column(name, justify="left" if name in ("task kind", "cached: from") else "right")
+    for name in (
+        "task kind",
+        "calls per task",
+        "input per call",
+        "output per call",
+        "input reported",
+        "cache known by",
+    ):
+        drivers.add_column(name, justify="left" if name in ("task kind", "cache known by") else "right")
     for row in frame.to_dict("records"):
         factors.add_row(
             Text(row["task"]),
