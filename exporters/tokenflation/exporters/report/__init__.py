@@ -1,0 +1,15 @@
+"""One self-contained HTML page that shows what a store holds: profile, inflation and demand, drawn by plotly.
+
+Figures are built by pure functions from frames to Figures; the page is put together apart from them.
+"""
+
+from tokenflation.sdk.errors import MissingExtra
+
+try:
+    from tokenflation.exporters.report.page import Report, render
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("tokenflation"):
+        raise
+    raise MissingExtra("The HTML report", "report") from error
+
+__all__ = ["Report", "render"]

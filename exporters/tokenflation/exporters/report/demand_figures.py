@@ -1,0 +1,71 @@
+"""Draws what a fleet asks for by hour: mean, bands and the interval of the mean. Knows nothing of how it is forecast."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from tokenflation.exporters.report.numbers import with_unit
+from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, translucent
+
+__all__ = ["demand_figure"]
+
+
+def demand_figure(wide: pd.DataFrame, label: str, unit: str) -> Any:
+    """Return one resource over the day: columns `hour`, `mean`, `p50`, `p95`, `p99`, and `mean_low`, `mean_high` if known.
+
+    `hour` counts from the start of the plan; values are in `unit`. Bands fill p50 to p95 and p95 to p99 of the load.
+    """
+    figure = base_figure(290, x="hour of the plan", y=f"{label} ({unit})", hovermode="x unified")
+    blue = PALETTE["blue"].light
+    hours = wide["hour"].tolist()
+    if len(hours) == 1:
+        # One bucket has no width on an axis of hours: draw it over its hour.
+        wide, hours = pd.concat([wide, wide], ignore_index=True), [hours[0], hours[0] + 1]
+    for low, high, opacity in (("p50", "p95", 0.28), ("p95", "p99", 0.14)):
+        figure.add_trace(
+            _band(hours, wide[low], wide[high], f"{low} to {high} of the load", translucent(blue, opacity))
+        )
+    if {"mean_low", "mean_high"} <= set(wide.columns) and wide["mean_low"].notna().any():
+        for name in ("mean_low", "mean_high"):
+            line = {"color": INK["text"].light, "width": 1.2, "dash": "dash"}
+            figure.add_trace(
+                go.Scatter(
+                    x=hours, y=wide[name].tolist(), name="interval of the mean", line=line, mode="lines", hoverinfo="skip",
+                    showlegend=name == "mean_low",
+                )
+            )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=hours,
+            y=wide["mean"].tolist(),
+            name="mean",
+            mode="lines",
+            line={"color": blue, "width": 2.5},
+            hovertemplate="%{customdata}<extra></extra>",
+            customdata=[_told(row, unit) for row in wide.to_dict("records")],
+        )
+    )
+    figure.update_xaxes(dtick=6 if max(hours) > 8 else None, unifiedhovertitle={"text": "hour %{x:.2f}"})
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def _band(hours: list[float], low: "pd.Series[float]", high: "pd.Series[float]", name: str, colour: str) -> Any:
+    return go.Scatter(
+        x=hours + hours[::-1],
+        y=low.tolist() + high.tolist()[::-1],
+        name=name,
+        fill="toself",
+        fillcolor=colour,
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+    )
+
+
+def _told(row: dict[Any, Any], unit: str) -> str:
+    lines = [f"mean {with_unit(row['mean'], unit)}"]
+    if not pd.isna(row.get("mean_low")):
+        lines.append(f"interval of the mean {with_unit(row['mean_low'], unit)} to {with_unit(row['mean_high'], unit)}")
+    return "<br>".join([*lines, *(f"{name} {with_unit(row[name], unit)}" for name in ("p50", "p95", "p99"))])

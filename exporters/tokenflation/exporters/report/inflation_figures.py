@@ -1,0 +1,133 @@
+"""Draws how many times the tokens of a direct answer a task takes, and what that factor is made of.
+
+Frames of `tokenflation.analysis.inflation` in, Figures out.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from tokenflation.exporters.report.numbers import times
+from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, end_labels, plain
+from tokenflation.exporters.report.token_figures import NAME_LETTERS
+
+__all__ = ["drivers_figure", "inflation_figure"]
+
+_KINDS_OF_TOKENS = (
+    ("billed", "billed: input + output", "blue"),
+    ("computed", "computed: cached input left out", "sky"),
+)
+_DRIVERS = (
+    ("driver_calls", "calls per task", "orange"),
+    ("driver_input_per_call", "input per call", "green"),
+    ("inflation_input", "together: input tokens per task", "blue"),
+)
+# Of a logarithmic axis: a tick at 1, 2, 5 of each decade reads best.
+_TICKS = [mantissa * 10.0**decade for decade in range(-4, 7) for mantissa in (1, 2, 5)]
+
+
+def inflation_figure(factors: pd.DataFrame) -> Any:
+    """Return two bars per task kind, billed and computed tokens as a multiple of the baseline's, with intervals."""
+    kinds = factors["task"].tolist()
+    figure = _rows_figure(kinds, 2, "times the tokens of the baseline (×)")
+    ends, places, texts = [1.0], [0.0], [""]
+    for shift, (name, label, colour) in zip((-0.175, 0.175), _KINDS_OF_TOKENS, strict=True):
+        values = factors[f"inflation_{name}"].astype("float64")
+        low, high = (factors[f"inflation_{name}_{end}"].astype("float64") for end in ("low", "high"))
+        bounded = low.notna() & high.notna()
+        reach = high.where(bounded, values)
+        ends += reach.dropna().tolist()
+        places += [place + shift for place in reach.dropna().index]
+        texts += [times(value) for value in values[reach.notna()]]
+        figure.add_trace(
+            go.Bar(
+                orientation="h",
+                name=label,
+                x=_nones(values),
+                y=list(range(len(kinds))),
+                marker={"color": PALETTE[colour].light},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (high - values).where(bounded, 0).fillna(0).tolist(),
+                    "arrayminus": (values - low).where(bounded, 0).fillna(0).tolist(),
+                    "color": INK["text"].light,
+                    "thickness": 1.3,
+                    "width": 4,
+                    "visible": bool(bounded.any()),
+                },
+                hovertemplate="%{customdata}<extra></extra>",
+                customdata=[
+                    f"{plain(kind)}<br>{label}<br>{times(value)}{_interval_text(lower, upper)}"
+                    for kind, value, lower, upper in zip(kinds, values, low, high, strict=True)
+                ],
+            )
+        )
+    end_labels(figure, ends, places, texts)
+    figure.update_xaxes(ticksuffix="×")
+    figure.add_vline(x=1, line={"color": INK["muted"].light, "width": 1, "dash": "dot"})
+    return figure
+
+
+def drivers_figure(factors: pd.DataFrame) -> Any:
+    """Return the drivers of input inflation per task kind as bars on a logarithmic axis, where lengths add up."""
+    kinds = factors["task"].tolist()
+    figure = _rows_figure(kinds, 3, "factor (×, logarithmic: lengths add up)")
+    drawn = [0.0]
+    for column, label, colour in _DRIVERS:
+        values = factors[column].astype("float64")
+        logs = [math.log10(value) if value > 0 else None for value in values]
+        drawn += [value for value in logs if value is not None]
+        figure.add_trace(
+            go.Bar(
+                orientation="h",
+                name=label,
+                x=logs,
+                y=list(range(len(kinds))),
+                marker={"color": PALETTE[colour].light},
+                hovertemplate="%{customdata}<extra></extra>",
+                customdata=[
+                    f"{plain(kind)}<br>{label}: {times(value)}" for kind, value in zip(kinds, values, strict=True)
+                ],
+            )
+        )
+    low, high = min(drawn), max(drawn)
+    pad = 0.05 * max(high - low, 0.3)
+    ticks = _log_ticks(low - pad, high + pad)
+    figure.update_xaxes(
+        range=[low - pad, high + pad],
+        tickvals=[math.log10(tick) for tick in ticks],
+        ticktext=[f"{tick:g}×" for tick in ticks],
+    )
+    figure.add_vline(x=0, line={"color": INK["muted"].light, "width": 1, "dash": "dot"})
+    return figure
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2, 5 of each decade between two logarithms; only the decades where that would be more than seven."""
+    inside = [tick for tick in _TICKS if low <= math.log10(tick) <= high]
+    decades = [tick for tick in inside if math.log10(tick).is_integer()]
+    return inside if len(inside) <= 7 or len(decades) < 2 else decades
+
+
+def _rows_figure(kinds: Sequence[str], bars: int, title: str) -> Any:
+    figure = base_figure(86 + (12 + 20 * bars) * len(kinds), x=title, y="", barmode="group", bargap=0.3)
+    figure.update_yaxes(
+        tickvals=list(range(len(kinds))),
+        ticktext=[plain(kind, NAME_LETTERS) for kind in kinds],
+        range=[len(kinds) - 0.5, -0.5],
+        showgrid=False,
+        tickfont={"color": INK["text"].light, "size": 13},
+    )
+    return figure
+
+
+def _nones(values: "pd.Series[float]") -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _interval_text(low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f", interval {times(low)} to {times(high)}"

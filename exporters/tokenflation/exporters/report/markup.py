@@ -1,0 +1,131 @@
+"""Small pieces of HTML: cards, tables, legends, charts with their data. Every text that comes in is escaped here."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from tokenflation.exporters.report.theme import INK, PALETTE
+
+__all__ = ["Section", "card", "chart", "definitions", "details", "glossary", "note", "notes", "section_html", "table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One titled part of the page; `lede` is plain text, `body` is HTML."""
+
+    key: str
+    title: str
+    lede: str
+    body: Sequence[str] = field(default_factory=tuple)
+
+
+def section_html(section: Section) -> str:
+    """Return the section as HTML, labelled by its title."""
+    title = f"{section.key}-title"
+    return (
+        f'<section id="{section.key}" aria-labelledby="{title}"><h2 id="{title}">{escape(section.title)}</h2>'
+        f'<p class="lede">{escape(section.lede)}</p>{"".join(section.body)}</section>'
+    )
+
+
+def note(text: str, kind: str = "note") -> str:
+    """Return a remark; `kind` is note, empty (what is missing, and how to get it) or warning."""
+    return f'<p class="{kind}">{escape(text)}</p>'
+
+
+def notes(title: str, texts: Iterable[str], kind: str = "note") -> str:
+    """Return a titled list of remarks, or nothing where there are none."""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<div class="{kind}"><h3>{escape(title)}</h3><ul>{items}</ul></div>' if items else ""
+
+
+def definitions(pairs: Iterable[tuple[str, str, str]]) -> str:
+    """Return figures with their names: (name, value, what more there is to say)."""
+    rows = "".join(
+        f'<div><dt>{escape(name)}</dt><dd><span class="value">{escape(value)}</span>'
+        f"{f'<span class=more>{escape(more)}</span>' if more else ''}</dd></div>"
+        for name, value, more in pairs
+    )
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def card(title: str, more: str, body: str) -> str:
+    """Return a card: its title, beside it a short remark, under it `body` (HTML)."""
+    return f'<article class="card"><h3>{escape(title)}<span>{escape(more)}</span></h3>{body}</article>'
+
+
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table whose first column names the row and whose others hold figures; it scrolls alone when too wide."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def glossary(terms: Iterable[tuple[str, str]]) -> str:
+    """Return terms with what they mean."""
+    rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in terms)
+    return f"<dl>{rows}</dl>"
+
+
+def details(summary: str, body: str, *, is_open: bool = False, kind: str = "data") -> str:
+    """Return a part that opens on demand; `kind` is its class, data or kind."""
+    opened = " open" if is_open else ""
+    return f'<details class="{kind}"{opened}><summary>{escape(summary)}</summary>{body}</details>'
+
+
+def chart(key: str, title: str, label: str, figure: Any, data: str, remark: str = "") -> str:
+    """Return one chart: its title, legend, drawing place, the figure as JSON, and its data as a table.
+
+    `label` says in a sentence what the chart shows, for those who cannot see it; `data` is the HTML of the table.
+    """
+    # The JSON stands inside a script element, which only "</" and "<!--" could end or upset.
+    spec = figure.to_json().replace("<", "\\u003c")
+    return (
+        f'<figure class="chart" aria-labelledby="{key}-name">'
+        f'<figcaption id="{key}-name"><h3>{escape(title)}</h3>{note(remark) if remark else ""}{_legend(figure)}</figcaption>'
+        f'<div class="plot" role="img" aria-label="{escape(label)}" data-figure="{key}-spec"'
+        f' style="min-height:{figure.layout.height}px"></div>'
+        f'<script type="application/json" id="{key}-spec">{spec}</script>'
+        f"{details('Data of this chart', data)}</figure>"
+    )
+
+
+def _legend(figure: Any) -> str:
+    """Return the legend of the traces that are to have one."""
+    entries: dict[str, str] = {}
+    for trace in figure.data:
+        if trace.showlegend is not False and trace.name:
+            entries.setdefault(trace.name, _swatch(trace))
+    items = "".join(f"<li>{swatch}{escape(name)}</li>" for name, swatch in entries.items())
+    return f'<ul class="legend">{items}</ul>' if entries else ""
+
+
+def _swatch(trace: Any) -> str:
+    """Return a mark that looks like the trace: a filled box for bars and bands, a line for lines."""
+    spec = json.loads(trace.to_json())
+    line = spec.get("line", {})
+    if spec["type"] == "bar":
+        kind, colour = "box", spec["marker"]["color"]
+    elif spec.get("fill") in ("toself", "tonexty"):
+        kind, colour = "box", spec["fillcolor"]
+    else:
+        kind, colour = "dash" if line.get("dash") else "line", line.get("color") or spec["marker"]["color"]
+    return f'<i class="{kind}" style="{_css_colour(colour)}"></i>'
+
+
+def _css_colour(colour: str) -> str:
+    """Return a figure's colour as CSS that follows the theme: its custom property, faded where it was translucent."""
+    named = {paint.light: paint.name for paint in (*PALETTE.values(), *INK.values())}
+    if colour in named:
+        return f"--c:var(--{named[colour]})"
+    red, green, blue, opacity = colour.removeprefix("rgba(").rstrip(")").split(",")
+    name = named[f"#{int(red):02x}{int(green):02x}{int(blue):02x}"]
+    return f"--c:color-mix(in srgb, var(--{name}) {100 * float(opacity):g}%, transparent)"

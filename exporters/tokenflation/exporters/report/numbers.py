@@ -1,0 +1,88 @@
+"""Writes numbers for people: three significant digits, a scale letter, a unit, and "not reported" where none is known.
+
+k, M, G, T stand for thousand, million, billion, trillion, here as on the axes. Knows nothing of HTML.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["NOT_REPORTED", "by_unit", "count", "exact", "moment", "seconds", "share", "times", "with_unit"]
+
+NOT_REPORTED = "not reported"
+
+_SPACE = "\N{NO-BREAK SPACE}"
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_DURATIONS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def count(value: Any) -> str:
+    """Return a count or a number of tokens, such as `5.06 M`; whole numbers below 1,000 stay whole."""
+    if _unknown(value):
+        return NOT_REPORTED
+    number = float(value)
+    for scale, letter in _SCALES:
+        # 999.5 k and more reads better as 1.00 M than as 1000 k.
+        if abs(number) >= scale * 0.9995:
+            return f"{_three(number / scale)}{_SPACE}{letter}"
+    return str(int(number)) if number == int(number) else _three(number)
+
+
+def with_unit(value: Any, unit: str) -> str:
+    """Return a count and its unit, such as `5.06 M tokens`; the unit is left out where the number is not reported."""
+    return NOT_REPORTED if _unknown(value) else f"{count(value)}{_SPACE}{unit}"
+
+
+def exact(value: Any) -> str:
+    """Return a whole number with all its digits, such as `3,113,816,958`."""
+    return NOT_REPORTED if _unknown(value) else f"{round(float(value)) if isinstance(value, float) else int(value):,}"
+
+
+def share(value: Any) -> str:
+    """Return a fraction as a percentage; what is not quite everything never reads 100 %."""
+    if _unknown(value):
+        return NOT_REPORTED
+    percent = 100 * float(value)
+    digits = 0 if percent in (0.0, 100.0) else 2 if percent < 0.05 or 99.95 <= percent < 100 else 1
+    text = f"{percent:.{digits}f}"
+    if text == "100.00":
+        text = "> 99.99"
+    return f"{text}{_SPACE}%"
+
+
+def times(value: Any) -> str:
+    """Return a factor: 32.6 and a multiplication sign."""
+    return NOT_REPORTED if _unknown(value) else f"{count(value)}×"
+
+
+def seconds(value: Any) -> str:
+    """Return a duration in the unit that reads best."""
+    if _unknown(value):
+        return NOT_REPORTED
+    number = float(value)
+    for scale, unit in _DURATIONS:
+        if abs(number) >= scale:
+            return f"{_three(number / scale)}{_SPACE}{unit}"
+    return f"{_three(number * 1000)}{_SPACE}ms" if number else f"0{_SPACE}s"
+
+
+def moment(unix_ns: Any) -> str:
+    """Return a time in UTC, to the minute."""
+    if _unknown(unix_ns):
+        return NOT_REPORTED
+    return datetime.fromtimestamp(int(unix_ns) // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def by_unit(value: Any, unit: str) -> str:
+    """Return a number in the way of its unit: `fraction`, `x`, `s`, or a count of something."""
+    return {"fraction": share, "x": times, "s": seconds}.get(unit, count)(value)
+
+
+def _unknown(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or not math.isfinite(value)
+
+
+def _three(number: float) -> str:
+    """Return three significant digits without an exponent."""
+    size = abs(number)
+    return f"{number:.0f}" if size >= 99.95 else f"{number:.1f}" if size >= 9.995 else f"{number:.2f}"

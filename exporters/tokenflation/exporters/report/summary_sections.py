@@ -1,0 +1,142 @@
+"""The head of the page, the table of percentiles, and the foot that says how numbers are counted."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import pandas as pd
+
+from tokenflation.analysis.columns import MEASURES
+from tokenflation.exporters.report.markup import Section, definitions, details, glossary, notes, table
+from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, moment, share
+
+__all__ = ["footer", "headline", "percentiles_section", "unreported"]
+
+_SHOWN = ("mean", "p10", "p50", "p90", "p99")
+_OPEN_KINDS = 1
+_MIN_P99 = 230
+_TERMS = (
+    ("Task", "One unit of user-visible work, from ask to final answer. Its tokens are the sum of its calls."),
+    ("Call", "One exchange with a model endpoint, failed ones too. Retries are attempts of the same call."),
+    (
+        "Agent run, step, depth",
+        "One invocation of one agent; the order of a call in it, from 0; the agent runs around it.",
+    ),
+    ("Input tokens", "All prompt tokens, cached ones included, as the provider counts them."),
+    ("Output tokens", "All generated tokens, reasoning included."),
+    (
+        "Parts of the input",
+        "System prompt, tool definitions, history already sent or produced, first-seen tool results, new. Their sum: input.",
+    ),
+    ("Peak context", "Largest input of one call of the task. Input / peak context says how often it was read again."),
+    ("Cache hit rate", "Input tokens read from a prefix cache over input tokens, of the calls that report both."),
+    ("By blocks", "Where no cache is reported: leading blocks of a prompt that an earlier call of the task had too."),
+    ("Percentiles", "Interpolated linearly over tasks; of ISL and OSL (input and output of one call) over calls."),
+    ("Means of ratios", "Are ratios of sums, so that a big task weighs what it costs."),
+    ("k, M, G, T", "Thousand, million, billion, trillion."),
+)
+
+
+def headline(calls: pd.DataFrame, profile: pd.DataFrame, lost: Mapping[str, int]) -> str:
+    """Return the store's headline facts; what was lost comes first where something was."""
+    failed = int((calls["status"] != "ok").sum())
+    both = calls["input_tokens"].notna() & calls["output_tokens"].notna()
+    complete = both & (calls["usage_complete"] == 1)
+    facts = [
+        ("Tasks", exact(profile["tasks"].sum()), f"of {_plural(len(profile), 'kind')}"),
+        ("Calls", exact(len(calls)), f"{exact(failed)} failed" if failed else ""),
+        ("Input tokens", count(_total(calls, "input_tokens")), _exactly(_total(calls, "input_tokens"))),
+        ("Output tokens", count(_total(calls, "output_tokens")), _exactly(_total(calls, "output_tokens"))),
+        ("Usage reported", share(complete.mean()), f"{exact(int(complete.sum()))} of {exact(len(calls))} calls"),
+    ]
+    total = sum(lost.values())
+    if total:
+        facts.append(("Lost records", exact(total), "see below"))
+    warning = notes(
+        f"{exact(total)} records were lost; sums on this page leave them out",
+        [f"{reason.replace('_', ' ')}: {exact(number)}" for reason, number in lost.items()],
+        "warning",
+    )
+    return definitions(facts) + (f'<div class="lost">{warning}</div>' if total else "")
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _total(calls: pd.DataFrame, name: str) -> int | None:
+    reported = calls[name].dropna()
+    return int(reported.sum()) if len(reported) else None
+
+
+def _exactly(value: int | None) -> str:
+    return exact(value) if value is not None and value >= 1000 else ""
+
+
+def percentiles_section(profile: pd.DataFrame) -> Section:
+    """Return one table per task kind: every measure that its tasks report, with its mean and percentiles."""
+    tables = []
+    order = profile.sort_values("input_tokens_sum", ascending=False, na_position="last", kind="stable")
+    for place, row in enumerate(order.to_dict("records")):
+        rows = []
+        for measure in MEASURES:
+            cells = [by_unit(row[f"{measure.name}_{name}"], measure.unit) for name in _SHOWN]
+            if cells[0] != NOT_REPORTED:
+                rows.append((_label(measure.label, measure.unit), *cells, _sum(row, measure.name)))
+        caption = f"{row['task']}, {exact(row['tasks'])} tasks"
+        found = table(caption, ["per task", *_SHOWN, "sum"], rows)
+        tables.append(details(caption, found, is_open=place < _OPEN_KINDS, kind="kind"))
+    few = [str(row["task"]) for row in profile.to_dict("records") if row["tasks"] < _MIN_P99]
+    lede = "Per task of each kind; input and output of a call (ISL, OSL) per call. What no task reports has no row."
+    if few:
+        lede += (
+            f" With fewer than {_MIN_P99} tasks of a kind, its true p99 may well lie above the largest that was seen."
+        )
+    return Section(key="percentiles", title="Percentiles per task kind", lede=lede, body=tables)
+
+
+def _label(label: str, unit: str) -> str:
+    return {"tokens": f"{label}, tokens", "count": label, "x": f"{label}, ×"}.get(unit, label)
+
+
+def _sum(row: Mapping[object, object], name: str) -> str:
+    if f"{name}_sum" not in row:
+        return ""
+    return by_unit(row[f"{name}_sum"], next(measure.unit for measure in MEASURES if measure.name == name))
+
+
+def unreported(calls: pd.DataFrame) -> list[str]:
+    """Return what this store does not hold, a sentence each."""
+    names = {
+        "input_tokens": "Input tokens",
+        "output_tokens": "Output tokens",
+        "cache_read_tokens": "Tokens read from a cache",
+        "reasoning_tokens": "Reasoning tokens",
+        "resent_tokens": "The split of the input into parts",
+        "shared_blocks": "Prefix blocks",
+        "duration_s": "Durations",
+        "ttft_s": "Time to first token",
+    }
+    said = []
+    for column, name in names.items():
+        gone = int(calls[column].isna().sum())
+        if gone:
+            which = "any call" if gone == len(calls) else f"{exact(gone)} of {exact(len(calls))} calls"
+            said.append(f"{name}: not reported for {which}.")
+    inferred = calls["structure_source"].eq("wire").mean()
+    if inferred > 0:
+        said.append(
+            f"Tasks, agents and steps of {share(inferred)} of the calls are inferred from the requests or the log."
+        )
+    return said
+
+
+def footer(calls: pd.DataFrame, schema: str) -> str:
+    """Return how numbers are counted, what is not reported, and the versions that made the page."""
+    first, last = calls["started_at_ns"].min(), calls["started_at_ns"].max()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("tokenflation", "pandas", "duckdb", "plotly"))
+    return (
+        '<h2 id="how-title">How numbers are counted</h2>'
+        + glossary(_TERMS)
+        + notes("What is not reported", unreported(calls))
+        + notes("Made from", [f"Calls started from {moment(first)} to {moment(last)}.", f"{schema}{versions}."])
+    )

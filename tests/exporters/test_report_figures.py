@@ -1,0 +1,97 @@
+"""Figures say what their frames say, and stay whole on odd input."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.browser.frames import calls_frame, demand_frame, fleet
+
+from tokenflation.analysis import inflation
+from tokenflation.exporters.report import parts, theme
+from tokenflation.exporters.report.demand_figures import demand_figure
+from tokenflation.exporters.report.demand_section import wide
+from tokenflation.exporters.report.inflation_figures import drivers_figure, inflation_figure
+from tokenflation.exporters.report.token_figures import growth_figure, kinds_figure, steps_figure
+
+
+@pytest.fixture(scope="module")
+def calls() -> pd.DataFrame:
+    return fleet()
+
+
+@pytest.fixture(scope="module")
+def factors(calls: pd.DataFrame) -> pd.DataFrame:
+    found = inflation(calls, baseline="answer-once", rng=np.random.default_rng(1))
+    return found[found["task"] != "answer-once"].reset_index(drop=True)
+
+
+def test_bars_of_a_kind_add_up_to_its_mean_input(calls: pd.DataFrame) -> None:
+    figure = kinds_figure(parts.by_kind(calls), "input")
+    drawn = sum(sum(trace.x) for trace in figure.data if trace.type == "bar")
+    expected = sum(group["input_tokens"].sum() / 30 for _, group in calls.groupby("task"))
+    assert drawn == pytest.approx(expected)
+
+
+def test_a_name_with_tags_is_shown_letter_by_letter(calls: pd.DataFrame) -> None:
+    text = kinds_figure(parts.by_kind(calls), "input").to_json()
+    assert "<b>" not in json.dumps(json.loads(text)["layout"])
+    assert "fix &lt;b&gt;" in text
+
+
+def test_steps_are_drawn_once_per_part(calls: pd.DataFrame) -> None:
+    figure = steps_figure(parts.by_step(calls[calls["task"] == "triage"]))
+    assert [trace.name for trace in figure.data] == [part.label for part in parts.INPUT_PARTS]
+    assert figure.layout.xaxis.ticktext[0] == "0"
+
+
+def test_growth_draws_all_runs_as_one_trace_with_gaps(calls: pd.DataFrame) -> None:
+    figure = growth_figure(*parts.growth(calls[calls["task"] == "research"]))
+    names = [trace.name for trace in figure.data]
+    assert names == ["one agent run", "one sub-agent run", "p10 to p90 of runs", "median"]
+    assert None in figure.data[0].y
+
+
+def test_growth_of_a_single_short_run_is_drawn() -> None:
+    one = calls_frame([{"call_id": "a", "task": "k", "task_id": "t", "agent_run_id": "r", "input_tokens": 5}])
+    figure = growth_figure(*parts.growth(one))
+    assert figure.data[-1].mode == "markers"
+
+
+def test_lengths_of_the_drivers_add_up_to_the_factor(factors: pd.DataFrame) -> None:
+    figure = drivers_figure(factors)
+    calls_bar, input_bar, together = (np.array(trace.x, dtype=float) for trace in figure.data)
+    assert calls_bar + input_bar == pytest.approx(together)
+    assert 10 ** together[0] == pytest.approx(factors["inflation_input"][0])
+
+
+def test_whiskers_end_at_the_interval_and_are_absent_without_one(factors: pd.DataFrame) -> None:
+    bar = inflation_figure(factors).data[0]
+    assert bar.x[0] + bar.error_x.array[0] == pytest.approx(factors["inflation_billed_high"][0])
+    unknown = factors.assign(inflation_billed_low=math.nan, inflation_billed_high=math.nan)
+    assert inflation_figure(unknown).data[0].error_x.visible is False
+
+
+def test_a_day_of_demand_has_its_bands_its_mean_and_its_interval() -> None:
+    figure = demand_figure(wide(demand_frame(), "concurrent_calls"), "concurrent calls", "calls")
+    names = [trace.name for trace in figure.data]
+    assert names == ["p50 to p95 of the load", "p95 to p99 of the load", *["interval of the mean"] * 2, "mean"]
+    assert max(figure.data[-1].x) == pytest.approx(24 - 5 / 60)
+
+
+def test_every_colour_of_a_figure_has_a_dark_counterpart(calls: pd.DataFrame, factors: pd.DataFrame) -> None:
+    known = set(theme.swaps())
+    figures = [
+        growth_figure(*parts.growth(calls)), kinds_figure(parts.by_kind(calls), "output"), inflation_figure(factors),
+    ]  # fmt: skip
+    for figure in figures:
+        text = figure.to_json()
+        hexes = {word for word in text.split('"') if word.startswith("#") and len(word) == 7}
+        assert hexes
+        assert hexes <= known
+
+
+def test_swapping_colours_never_hits_a_colour_twice() -> None:
+    swaps = theme.swaps()
+    assert set(swaps) & set(swaps.values()) <= {key for key, value in swaps.items() if key == value}

@@ -1,0 +1,42 @@
+"""How the report writes numbers."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, moment, seconds, share, times
+
+_S = "\N{NO-BREAK SPACE}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (44, "44"), (155.9, "156"), (999, "999"), (999.6, f"1.00{_S}k"), (5_057_424, f"5.06{_S}M"),
+        (3_113_816_958, f"3.11{_S}G"), (2.5, "2.50"), (0.25, "0.25"), (1e15, f"1000{_S}T"), (-1500, f"-1.50{_S}k"),
+    ],
+)  # fmt: skip
+def test_counts_have_three_digits_and_a_letter(value: float, text: str) -> None:
+    assert count(value) == text
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, pd.NA, pd.NaT, math.inf])
+@pytest.mark.parametrize("written", [count, exact, share, times, seconds, moment])
+def test_what_is_not_known_is_never_written_as_a_number(written: object, missing: object) -> None:
+    assert written(missing) == NOT_REPORTED  # type: ignore[operator]  # every one takes any value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (1.0, "100"), (0.9637, "96.4"), (0.9997, "99.97"), (0.999999, "> 99.99"), (0.0001, "0.01")],
+)
+def test_a_share_is_only_all_or_nothing_where_it_really_is(value: float, text: str) -> None:
+    assert share(value) == f"{text}{_S}%"
+
+
+def test_each_unit_has_its_own_way() -> None:
+    assert [by_unit(1.5, unit) for unit in ("x", "s", "fraction", "tokens")] == [
+        "1.50×", f"1.50{_S}s", f"150.0{_S}%", "1.50",
+    ]  # fmt: skip
+    assert exact(3_113_816_958) == "3,113,816,958"
