@@ -1,9 +1,8 @@
 """Writes Mooncake JSONL: one line per call with its arrival, its sizes and its block ids.
 
 `{"timestamp": ms, "input_length": tokens, "output_length": tokens, "hash_ids": [...]}`, ordered by timestamp; every row is
-a full prompt and ids hold over the whole file. Timestamps count from the earliest call written. A store whose sessions
-all start at the same time (an import without real dates) gives rows that all start at 0: spread them with
-`start_offsets_s`, which puts a task's first call where it says.
+a full prompt and ids hold over the whole file. Timestamps count from the earliest call written. Sessions that were
+imported without a date all arrive at 0: spread them with `start_offsets_s`, which puts a task's first call where it says.
 
 `sessions=True` adds `session_id`, for readers that group rows. They read such rows differently: AIPerf takes every later
 row of a session as *new* tokens on top of its history, and so does Dynamo with `trace_format="mooncake-delta"`; Dynamo with
@@ -29,27 +28,46 @@ BLOCK_SIZE = 512
 def write_mooncake(export: Export) -> int:
     """Write one line per call, ordered by timestamp, and return the number of sessions.
 
-    Lines wait in a temporary file until their order is known: memory holds one session and 24 bytes per call.
+    Lines wait in a temporary file until their order is known: memory holds one session and four numbers per call.
     """
     ids = BlockIds(export.block_tokens, export.block_size, export.tally)
-    count = 0
-    index: list[tuple[int, int, int]] = []
+    shifts_ns: list[int | None] = []
+    origins_ns: list[int] = []
+    index: list[tuple[int, int, int, int]] = []
     with atomic_file(export.path) as file, tempfile.TemporaryFile(dir=export.path.parent) as waiting:
-        for session in export.sessions:
-            count += 1
-            offset_s = export.options.start_offsets_s.get(session.task_id)
-            late_ms = (session.calls[0].started_at_ns - export.origin_ns) / 1e6
-            arrival_ms = late_ms if offset_s is None else offset_s * 1e3
-            for after_ms, line in _lines(session, ids, export):
-                index.append((round(arrival_ms + after_ms), waiting.tell(), waiting.write(line)))
-        for timestamp, place, size in sorted(index):
+        for number, session in enumerate(export.sessions):
+            shifts_ns.append(_shift_ns(session, export))
+            origins_ns += [session.calls[0].started_at_ns] if session.dated else []
+            for started_at_ns, line in _lines(session, ids, export):
+                index.append((started_at_ns, number, waiting.tell(), waiting.write(line)))
+        for timestamp, place, size in sorted(_timed(index, shifts_ns, min(origins_ns, default=0))):
             waiting.seek(place)
             file.write(b'{"timestamp":%d,' % timestamp + waiting.read(size))
-    return count
+    return len(shifts_ns)
 
 
-def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[float, bytes]]:
-    """Yield each call's time after the session's first one, in ms, and its line without the timestamp."""
+def _shift_ns(session: Session, export: Export) -> int | None:
+    """Return what to add to a session's times to count from the trace's start; None: less the earliest dated call."""
+    offset_s = export.options.start_offsets_s.get(session.task_id)
+    if offset_s is not None:
+        return round(offset_s * 1e9) - session.calls[0].started_at_ns
+    if session.dated:
+        return None
+    export.tally.undated_sessions += 1
+    return 0
+
+
+def _timed(
+    index: list[tuple[int, int, int, int]], shifts_ns: list[int | None], origin_ns: int
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the timestamp in whole ms, the place and the size of each waiting line."""
+    for started_ns, number, place, size in index:
+        shift_ns = shifts_ns[number]
+        yield round((started_ns + (-origin_ns if shift_ns is None else shift_ns)) / 1e6), place, size
+
+
+def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[int, bytes]]:
+    """Yield each call's start as the store has it, and its line without the timestamp."""
     ids.begin_session()
     for call in session.calls:
         row: dict[str, object] = {"session_id": session.id} if export.options.sessions else {}
@@ -59,4 +77,4 @@ def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[fl
             "hash_ids": ids.ids(call).tolist(),
         }
         export.tally.add(call.input_tokens, call.output_tokens)
-        yield (call.started_at_ns - session.calls[0].started_at_ns) / 1e6, msgspec.json.encode(row)[1:] + b"\n"
+        yield call.started_at_ns, msgspec.json.encode(row)[1:] + b"\n"

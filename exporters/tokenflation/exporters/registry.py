@@ -14,7 +14,6 @@ from tokenflation.exporters.sessions import (
     Export,
     Session,
     check_columns,
-    first_start_ns,
     read_sessions,
     store_block,
 )
@@ -60,7 +59,7 @@ def write(
     them block ids are made up from the recorded numbers of shared blocks. A path that ends with a slash, or is a folder,
     asks for one file per task (Weka only). `block_size` is in tokens: 512 for Mooncake and the store's for Weka unless
     given. `sessions` adds `session_id` to Mooncake rows. `start_offsets_s` (Mooncake) puts a task's first call that many
-    seconds after the trace's start; other tasks keep the store's times, counted from the earliest call.
+    seconds after the trace's start; other tasks keep the store's times, counted from the earliest dated call.
     `progress` is called with (tasks done, tasks in all).
 
     Raises:
@@ -79,7 +78,6 @@ def write(
         folder=os.fspath(path).endswith(os.sep) or Path(path).is_dir(),
         block_tokens=block_tokens,
         block_size=block_size or FORMATS[format].block_size or block_tokens,
-        origin_ns=first_start_ns(calls),
         options=ExportOptions(sessions=sessions, start_offsets_s=offsets),
         tally=tally,
     )

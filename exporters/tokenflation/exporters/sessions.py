@@ -17,7 +17,7 @@ import pandas as pd
 from tokenflation.exporters.summary import ExportOptions, Tally
 from tokenflation.sdk.errors import ExportError
 
-__all__ = ["CallRow", "Export", "Session", "check_columns", "first_start_ns", "read_sessions", "store_block"]
+__all__ = ["CallRow", "Export", "Session", "check_columns", "read_sessions", "store_block"]
 
 _COLUMNS = (
     "call_id",
@@ -80,6 +80,13 @@ class Session:
     task: str
     task_id: str
     calls: tuple[CallRow, ...]
+    kept: Mapping[str, Any]
+    """What the importer kept of the source's session; empty for a recorded one."""
+
+    @property
+    def dated(self) -> bool:
+        """Whether the times are unix times; those of an import may count from the session's own start."""
+        return not self.kept.get("session_relative_time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +101,12 @@ class Export:
     """Tokens per block in the store."""
     block_size: int
     """Tokens per block in the file; a multiple of `block_tokens`."""
-    origin_ns: int
-    """Start of the earliest call that can be written."""
     options: ExportOptions
     tally: Tally
 
 
 def check_columns(calls: pd.DataFrame) -> None:
-    """Raise ExportError unless the frame has every column an export reads and at least one row."""
+    """Raise ExportError unless the frame has every column an export reads and a call that can be written."""
     missing = [name for name in _COLUMNS if name not in calls.columns]
     if missing:
         raise ExportError(
@@ -110,6 +115,11 @@ def check_columns(calls: pd.DataFrame) -> None:
         )
     if calls.empty:
         raise ExportError("There are no calls to export; check the store with `tokenflation info` and the task filter.")
+    if not (calls["input_tokens"].astype("Int64") > 0).fillna(value=False).any():
+        raise ExportError(
+            f"None of the {len(calls):,} calls has an input count, so there is nothing to write. "
+            "`tokenflation info` shows where the usage comes from; streams must ask their provider to report it."
+        )
 
 
 def store_block(calls: pd.DataFrame) -> int:
@@ -121,29 +131,13 @@ def store_block(calls: pd.DataFrame) -> int:
     known = calls["shared_blocks"].notna()
     if "block_hashes" in calls.columns:
         known |= calls["block_hashes"].notna()
-    sizes = sorted({int(size) for size in (calls.loc[known] if known.any() else calls)["block_tokens"]})
+    sizes = sorted({int(size) for size in calls.loc[known, "block_tokens"]}) or [int(calls["block_tokens"].min())]
     if len(sizes) > 1:
         raise ExportError(
             f"The calls use blocks of {sizes} tokens and one file has one block size. "
             'Export them apart, for example by kind: calls[calls["task"] == "..."].'
         )
     return sizes[0]
-
-
-def first_start_ns(calls: pd.DataFrame) -> int:
-    """Return the start of the earliest call that can be written, in the store's ns.
-
-    Raises:
-        ExportError: no call can be written.
-    """
-    written = (calls["input_tokens"].astype("Int64") > 0).fillna(value=False).astype(bool)
-    starts = calls.loc[written, "started_at_ns"]
-    if starts.empty:
-        raise ExportError(
-            f"None of the {len(calls):,} calls has an input count, so there is nothing to write. "
-            "`tokenflation info` shows where the usage comes from; streams must ask their provider to report it."
-        )
-    return int(starts.min())
 
 
 def read_sessions(calls: pd.DataFrame, tally: Tally) -> Iterator[Session]:
@@ -167,7 +161,10 @@ def read_sessions(calls: pd.DataFrame, tally: Tally) -> Iterator[Session]:
         read.sort(key=lambda row: (row.started_at_ns, row.depth, row.step))
         # A task's id is unique together with its kind; the file knows only one id, and an empty one is refused.
         name = task_id if task_id and kinds[task_id] == 1 else f"{task}:{task_id}"
-        yield Session(id=name, task=task, task_id=task_id, calls=tuple(read))
+        kept: Mapping[str, Any] = next(
+            (row.extra["session"] for row in read if isinstance(row.extra.get("session"), Mapping)), {}
+        )
+        yield Session(id=name, task=task, task_id=task_id, calls=tuple(read), kept=kept)
 
 
 def _writable(record: Mapping[Any, Any], tally: Tally) -> bool:

@@ -44,6 +44,8 @@ class Tally:
     flattened_runs: int = 0
     merged_sessions: int = 0
     promoted_sessions: int = 0
+    undated_sessions: int = 0
+    empty_sub_agents: int = 0
     skipped: int = 0
     skipped_sessions: int = 0
     skipped_ids: list[str] = field(default_factory=list)
@@ -106,6 +108,8 @@ _NOTES = (
     ("flattened_runs", "agent run", "deeper than one level: written inside the sub-agent that was running"),
     ("merged_sessions", "task", "with several outermost agent runs: written as one list, in order of time"),
     ("promoted_sessions", "task", "whose outermost calls have no input count: the next level written as outermost"),
+    ("empty_sub_agents", "sub-agent", "of the source without calls: left out, since Dynamo refuses the file with them"),
+    ("undated_sessions", "task", "imported without a date: arriving at 0, unless start_offsets_s says otherwise"),
 )
 
 

@@ -10,6 +10,7 @@ kept them. Elsewhere `think_time` is the time since the agent run's last call en
 `status` is always `completed` then, the only one that Dynamo reads.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,13 +71,17 @@ def _file_name(session_id: str, taken: set[str]) -> str:
 def _session(session: Session, export: Export) -> dict[str, Any]:
     """Return the session as the format's object."""
     ids = BlockIds(export.block_tokens, export.block_size, export.tally)
-    requests = _requests(session.calls, session.calls[0].started_at_ns, ids)
+    # Times that count from the session's start stay as they are: its first call need not be at 0.
+    first_ns = session.calls[0].started_at_ns if session.dated else 0
+    requests = _requests(session.calls, first_ns, ids)
     for call in session.calls:
         export.tally.add(call.input_tokens, call.output_tokens)
     plan = nested(session.calls, export.tally)
-    kept = _kept(plan.main[0], "session")
+    kept = session.kept
     markers = [_marker(number, run, requests) for number, run in enumerate(plan.sub_agents, start=1)]
     export.tally.sub_agent_runs += len(markers)
+    empty = kept.get("empty_subagents")
+    export.tally.empty_sub_agents += len(empty) if isinstance(empty, list) else 0
     entries = [requests[call.call_id] for call in plan.main] + markers
     return {
         "id": session.id,
@@ -138,25 +143,30 @@ def _stop(call: CallRow) -> str:
 
 def _marker(number: int, calls: Sequence[CallRow], requests: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the entry of one sub-agent with its requests in order of time."""
-    kept = _kept(calls[0], "subagent")
     first = calls[0]
+    kept = _mapping(first.extra.get("subagent"))
     ended_ns = max(_ended_ns(call) or call.started_at_ns for call in calls)
     computed = {
-        "agent_id": f"agent_{number:03d}",
-        "subagent_type": first.agent or "agent",
         "duration_ms": round((ended_ns - first.started_at_ns) / 1e6),
         "total_tokens": sum(call.input_tokens + (call.output_tokens or 0) for call in calls),
         "tool_use_count": sum(call.tool_calls for call in calls),
-        "status": "completed",
     }
     return {
-        "t": requests[first.call_id]["t"],
+        "t": min(requests[first.call_id]["t"], kept.get("t", math.inf)),
         "type": "subagent",
-        **{name: kept.get(name, value) for name, value in computed.items()},
+        "agent_id": kept.get("agent_id") or f"agent_{number:03d}",
+        "subagent_type": kept.get("subagent_type") or first.agent or "agent",
+        # Readers take None for a sub-agent whose end nobody waited for, and no fractions.
+        **{name: _whole(kept.get(name, value)) for name, value in computed.items()},
+        "status": kept.get("status") or "completed",
         "requests": [requests[call.call_id] for call in calls],
         "models": _models(calls, kept),
         **_prefix_sizes(calls, kept),
     }
+
+
+def _whole(value: Any) -> int | None:
+    return round(value) if isinstance(value, (int, float)) else None
 
 
 def _models(calls: Iterable[CallRow], kept: Mapping[str, Any]) -> list[str]:
@@ -170,7 +180,7 @@ def _prefix_sizes(calls: Sequence[CallRow], kept: Mapping[str, Any]) -> dict[str
     """Return the tokens of tools and system prompt: the source's, else those of the first call that knows them."""
     tools = next((call.tool_definition_tokens for call in calls if call.tool_definition_tokens is not None), 0)
     system = next((call.system_tokens for call in calls if call.system_tokens is not None), 0)
-    return {"tool_tokens": kept.get("tool_tokens", tools), "system_tokens": kept.get("system_tokens", system)}
+    return {"tool_tokens": kept.get("tool_tokens") or tools, "system_tokens": kept.get("system_tokens") or system}
 
 
 def _totals(main: Iterable[CallRow], sub_agents: Sequence[Iterable[CallRow]]) -> dict[str, Any]:
@@ -188,11 +198,6 @@ def _totals(main: Iterable[CallRow], sub_agents: Sequence[Iterable[CallRow]]) ->
 def _sum(calls: Iterable[CallRow]) -> dict[str, int]:
     read = list(calls)
     return {"input": sum(c.input_tokens for c in read), "output": sum(c.output_tokens or 0 for c in read)}
-
-
-def _kept(call: CallRow, level: str) -> Mapping[str, Any]:
-    """Return what the importer kept of the source's session or marker on its first call."""
-    return _mapping(call.extra.get(level))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
