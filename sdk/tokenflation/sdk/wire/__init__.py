@@ -1,9 +1,13 @@
 """From the bytes of an HTTP exchange to what they say. Pure: no I/O, no clock, no state.
 
 `recognise` runs on the host's thread, for every request, and looks at nothing but method and path. `read` runs on the
-worker thread.
+worker thread; `split` and `block_hashes` are for whoever lays token counts over a prompt.
 """
 
+from tokenflation.sdk.wire.anatomy import block_hashes, split
+from tokenflation.sdk.wire.providers import provider_of
+from tokenflation.sdk.wire.read import read
 from tokenflation.sdk.wire.recognise import recognise
+from tokenflation.sdk.wire.view import ExchangeBytes
 
-__all__ = ["recognise"]
+__all__ = ["ExchangeBytes", "block_hashes", "provider_of", "read", "recognise", "split"]

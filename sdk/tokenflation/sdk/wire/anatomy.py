@@ -1,0 +1,247 @@
+"""The anatomy of a prompt: who said how much, and keyed hashes that tell equal histories without holding any text.
+
+The canonical prompt is what we hash and measure, not what the model sees: system prompt, tool definitions, messages in
+order. It leaves out what does not reach the model's context or moves between calls (cache markers, signatures, nulls,
+key order), so that a request which extends another has a prompt that starts with the other's. Linear in the bytes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final, TypedDict
+
+from tokenflation.sdk.records import ToolResult
+from tokenflation.sdk.wire.shapes import Request, Result
+from tokenflation.sdk.wire.values import dumps, text
+
+__all__ = ["NOMINAL_PAYLOAD_BYTES", "Anatomy", "anatomy", "block_hashes", "split"]
+
+NOMINAL_PAYLOAD_BYTES: Final = 4096
+"""What an image, a file or encrypted reasoning counts when its base64 is longer: about 1,000 tokens of text.
+
+The size of the encoding says nothing about tokens; one photograph would outweigh everything else in the prompt.
+"""
+
+_HASH_BYTES = 8
+_MAX_DEPTH = 48
+_PAYLOAD = re.compile(r"(?:data:[^,]{0,200},)?[A-Za-z0-9+/=_\-]{1024}")
+_MOVING = frozenset({"cache_control", "prompt_cache_breakpoint", "signature", "thoughtSignature", "thought_signature"})
+_TEXT_TYPES = frozenset({None, "text", "input_text", "output_text"})
+
+
+class Anatomy(TypedDict):
+    """The fields of a `Reading` that describe its prompt."""
+
+    instructions_hash: bytes
+    system_bytes: int
+    tool_definition_bytes: int
+    message_hashes: tuple[bytes, ...]
+    message_bytes: tuple[int, ...]
+    message_roles: tuple[str, ...]
+    prompt: bytes
+    tool_results: tuple[ToolResult, ...]
+
+
+def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatomy:
+    """Return the anatomy of a request body; hashes are BLAKE2b with `key`, 8 bytes.
+
+    `instructions_hash` covers the leading system messages and the tools; `message_hashes` roll over the messages alone.
+    A system message in mid-conversation stays where it is and counts as the user's: hoisting it would change the
+    beginning of a prompt that the model has seen before.
+    """
+    messages = _messages(request, shape)
+    kinds = [_kind(message, shape) for message in messages]
+    leading = next((i for i, kind in enumerate(kinds) if shape.kinds.get(kind or "") != "system"), len(kinds))
+    system = b"".join(_system(request, shape, messages[:leading]))
+    tools = b"".join(_definitions(request[name]) for name in shape.tools if request.get(name))
+    messages, kinds = messages[leading:], kinds[leading:]
+    pieces = [_canonical(message, shape) for message in messages]
+    results = [_results(message, kind, shape) for message, kind in zip(messages, kinds, strict=True)]
+    roles = tuple("tool" if found else _role(kind, shape) for kind, found in zip(kinds, results, strict=True))
+    return Anatomy(
+        instructions_hash=_digest(key, system, tools),
+        system_bytes=len(system),
+        tool_definition_bytes=len(tools),
+        message_hashes=_rolling(pieces, key),
+        message_bytes=tuple(map(len, pieces)),
+        message_roles=roles,
+        prompt=b"".join((system, tools, *pieces)),
+        tool_results=_trailing(roles, results),
+    )
+
+
+def split(total_tokens: int, sizes: Sequence[int]) -> list[int]:
+    """Return `total_tokens` divided in proportion to `sizes`, in whole tokens that sum to it exactly.
+
+    Largest remainder (Hamilton); equal remainders go to the earlier part. If all sizes are zero the last part gets
+    everything; without parts the result is empty.
+
+    Raises:
+        ValueError: the total or a size is negative.
+    """
+    if total_tokens < 0 or any(size < 0 for size in sizes):
+        raise ValueError(f"split() needs a total and sizes of at least 0, got {total_tokens} and {list(sizes)}.")
+    whole = sum(sizes)
+    if whole == 0:
+        return [0] * (len(sizes) - 1) + [total_tokens] if sizes else []
+    parts, remainders = zip(*(divmod(total_tokens * size, whole) for size in sizes), strict=True)
+    shares = list(parts)
+    by_remainder = sorted(range(len(sizes)), key=lambda part: -remainders[part])
+    for part in by_remainder[: total_tokens - sum(shares)]:
+        shares[part] += 1
+    return shares
+
+
+def block_hashes(prompt: bytes, boundaries: Sequence[int], key: bytes) -> bytes:
+    """Return one rolling keyed hash of 8 bytes per block, joined; `boundaries` are the byte ends of the blocks.
+
+    The hash of a block covers the prompt from its start, so equal hashes mean equal prefixes. Boundaries never go
+    backwards; one past the end of the prompt means its end.
+    """
+    state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.block")
+    view = memoryview(prompt)
+    hashes = bytearray()
+    start = 0
+    for end in boundaries:
+        state.update(view[start:end])
+        start = max(start, end)
+        hashes += state.copy().digest()
+    return bytes(hashes)
+
+
+def _messages(request: Mapping[str, Any], shape: Request) -> list[Any]:
+    for name in shape.messages:
+        found = request.get(name)
+        if type(found) is list:
+            return found
+        if type(found) is str:
+            return [{"role": "user", shape.content: found}]
+    return []
+
+
+def _kind(message: Any, shape: Request) -> str | None:
+    """Return the word that says what a message is: its type where the dialect knows it, else its role."""
+    if type(message) is not dict:
+        return None
+    kind = message.get("type")
+    if type(kind) is str and (kind in shape.kinds or kind in shape.results_by_kind):
+        return kind
+    role = message.get("role")
+    return role if type(role) is str else None
+
+
+def _role(kind: str | None, shape: Request) -> str:
+    role = shape.kinds.get(kind or "", "tool" if kind in shape.results_by_kind else "user")
+    return "user" if role == "system" else role
+
+
+def _system(request: Mapping[str, Any], shape: Request, leading: list[Any]) -> list[bytes]:
+    found = [request[name] for name in shape.system if request.get(name)]
+    return [_text_bytes(_clean(entry, 0)) for entry in found] + [_canonical(message, shape) for message in leading]
+
+
+def _text_bytes(value: Any) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if type(value) is str else dumps(value)
+
+
+def _definitions(tools: Any) -> bytes:
+    raw = dumps(tools)
+    return dumps(_clean(tools, 0)) if any(f'"{name}"'.encode() in raw for name in _MOVING) else raw
+
+
+def _canonical(message: Any, shape: Request) -> bytes:
+    """Return a message's canonical bytes; a lone text part is the same as its bare text.
+
+    Clients turn one into the other when they move a cache marker along.
+    """
+    cleaned = _clean(message, 0)
+    if type(cleaned) is dict:
+        content = cleaned.get(shape.content)
+        if type(content) is list and len(content) == 1:
+            bare = _bare_text(content[0])
+            if bare is not None:
+                cleaned[shape.content] = bare
+    return dumps(cleaned)
+
+
+def _bare_text(part: Any) -> str | None:
+    if type(part) is not dict or not part.keys() <= {"type", "text"} or type(part.get("text")) is not str:
+        return None
+    kind = part.get("type")
+    return part["text"] if kind is None or (type(kind) is str and kind in _TEXT_TYPES) else None
+
+
+def _clean(value: Any, depth: int) -> Any:
+    """Return a copy without nulls and moving keys, with payloads replaced by their hash at a nominal size."""
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= 1024 or _PAYLOAD.match(value) is None else _payload(value)
+    if depth >= _MAX_DEPTH:
+        return value
+    if kind is dict:
+        return {k: _clean(v, depth + 1) for k, v in value.items() if v is not None and k not in _MOVING}
+    if kind is list:
+        return [_clean(entry, depth + 1) for entry in value]
+    return value
+
+
+def _payload(value: str) -> str:
+    digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return (digest * (NOMINAL_PAYLOAD_BYTES // len(digest)))[: len(value)]
+
+
+def _digest(key: bytes, *parts: bytes) -> bytes:
+    state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.instructions")
+    for part in parts:
+        state.update(len(part).to_bytes(8, "big") + part)
+    return state.digest()
+
+
+def _rolling(pieces: Sequence[bytes], key: bytes) -> tuple[bytes, ...]:
+    state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.message")
+    hashes = []
+    for piece in pieces:
+        state.update(len(piece).to_bytes(8, "big"))
+        state.update(piece)
+        hashes.append(state.copy().digest())
+    return tuple(hashes)
+
+
+def _results(message: Any, kind: str | None, shape: Request) -> list[tuple[str | None, int]]:
+    """Return `(id, bytes)` of each tool result in a message."""
+    if type(message) is not dict:
+        return []
+    rule = shape.results_by_kind.get(kind or "")
+    if rule is not None:
+        return [_result(message, rule)]
+    parts = message.get(shape.content)
+    if type(parts) is not list or not (shape.results_by_type or shape.results_by_key):
+        return []
+    found = []
+    for part in parts:
+        if type(part) is not dict:
+            continue
+        type_ = part.get("type")
+        rule = shape.results_by_type.get(type_) if type(type_) is str else None
+        if rule is not None:
+            found.append(_result(part, rule))
+        found += [_result(part[name], rule) for name, rule in shape.results_by_key.items() if name in part]
+    return found
+
+
+def _result(value: Any, rule: Result) -> tuple[str | None, int]:
+    if type(value) is not dict:
+        return None, 0
+    found = next((text(value.get(name)) for name in rule.id if text(value.get(name))), None)
+    content = next((value[name] for name in rule.content if value.get(name) is not None), "")
+    return found, len(_text_bytes(_clean(content, 0)))
+
+
+def _trailing(roles: Sequence[str], results: Sequence[list[tuple[str | None, int]]]) -> tuple[ToolResult, ...]:
+    """Return the results after the last assistant message; one without an id gets its position, as its call did."""
+    start = next((i + 1 for i in range(len(roles) - 1, -1, -1) if roles[i] == "assistant"), 0)
+    flat = [result for found in results[start:] for result in found]
+    return tuple(
+        ToolResult(tool_call_id=found or str(position), result_bytes=size)
+        for position, (found, size) in enumerate(flat)
+    )

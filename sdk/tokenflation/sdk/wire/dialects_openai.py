@@ -1,0 +1,218 @@
+"""OpenAI's two apis and what the many servers that copy them do differently. Part of `dialects`: data only."""
+
+from typing import Final
+
+from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
+
+__all__ = ["CHAT", "RESPONSES"]
+
+# platform.openai.com/docs/api-reference/chat (object, streaming): usage, prompt_tokens_details,
+# completion_tokens_details; with stream_options.include_usage one more chunk, with empty choices, before [DONE].
+_CHAT_REQUEST = Request(
+    proof=(frozenset({"messages"}),),
+    model_in_path=r"/deployments/([^/]+)/",  # Azure
+    messages=("messages",),
+    tools=("tools", "functions"),
+    kinds={
+        "system": "system",
+        "developer": "system",
+        "assistant": "assistant",
+        "tool": "tool",
+        "function": "tool",
+    },
+    results_by_kind={
+        "tool": Result(id=("tool_call_id",), content=("content",)),
+        "function": Result(id=("tool_call_id",), content=("content",)),
+    },
+)
+_CHAT_CALL = Tool(
+    name=(("function", "name"), ("custom", "name"), ("name",)),
+    arguments=(("function", "arguments"), ("custom", "input"), ("arguments",)),
+    appends=True,
+)
+_CHAT_ANSWER = Answer(
+    model=(("model",),),
+    response_id=(("id",),),
+    choices=("choices",),
+    parts=(("message",), ("delta",)),
+    keyed={
+        "content": Part(),
+        "refusal": Part(),
+        "reasoning_content": Part(channel="reasoning"),  # DeepSeek, vLLM, Moonshot, llama.cpp
+        "reasoning": Part(channel="reasoning"),  # OpenRouter, Groq
+        "audio": Part(content=(("data",), ("transcript",))),
+        "tool_calls": Part(tool=_CHAT_CALL),
+        "function_call": Part(tool=_CHAT_CALL),  # before November 2023
+        "executed_tools": Part(  # console.groq.com/docs/compound
+            tool=Tool(server=True, name=(("name",), ("type",)), arguments=(("arguments",),))
+        ),
+    },
+    typed={  # docs.mistral.ai/capabilities/reasoning: content is a list of chunks
+        "text": Part(content=(("text",),)),
+        "thinking": Part(channel="reasoning", content=(("thinking",),)),
+    },
+    finish=(("finish_reason",),),
+    terminator=b"[DONE]",
+    errors=(("error",), ("choices", 0, "error")),  # the second: openrouter.ai/docs/api-reference/errors
+    # platform.moonshot.ai: usage of a stream stands in the choice; console.groq.com: in x_groq of the last chunk.
+    usage=(("choices", 0, "usage"), ("x_groq", "usage"), ("usage",)),
+    input=Count(terms=((("prompt_tokens",),),)),
+    cache_read=Count(
+        terms=(
+            (
+                ("prompt_tokens_details", "cached_tokens"),
+                ("prompt_cache_hit_tokens",),  # api-docs.deepseek.com/guides/kv_cache
+                ("cached_tokens",),  # Moonshot
+                ("num_cached_tokens",),  # Mistral
+            ),
+        )
+    ),
+    cache_write=Count(terms=((("prompt_tokens_details", "cache_write_tokens"),),)),
+    output=Count(terms=((("completion_tokens",),),)),
+    reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"),),)),
+    total=("total_tokens",),
+    # Gemini's OpenAI-compatible endpoint and docs.x.ai/docs/guides/reasoning: total_tokens has the reasoning,
+    # completion_tokens has not.
+    reasoning_outside=frozenset({"gcp.gemini", "gcp.vertex_ai", "x_ai"}),
+    reasoning_outside_models=("gemini-", "grok-", "google/gemini-", "xai/grok-"),
+    usage_extra={
+        "cost": ("cost",),  # openrouter.ai/docs/use-cases/usage-accounting, USD
+        "cost_in_usd_ticks": ("cost_in_usd_ticks",),  # xAI
+        "text_input_tokens": ("prompt_tokens_details", "text_tokens"),
+        "audio_input_tokens": ("prompt_tokens_details", "audio_tokens"),
+        "image_input_tokens": ("prompt_tokens_details", "image_tokens"),
+        "video_input_tokens": ("prompt_tokens_details", "video_tokens"),
+        "text_output_tokens": ("completion_tokens_details", "text_tokens"),
+        "audio_output_tokens": ("completion_tokens_details", "audio_tokens"),
+        "image_output_tokens": ("completion_tokens_details", "image_tokens"),
+        "accepted_prediction_tokens": ("completion_tokens_details", "accepted_prediction_tokens"),
+        "rejected_prediction_tokens": ("completion_tokens_details", "rejected_prediction_tokens"),
+        "perplexity_reasoning_tokens": ("reasoning_tokens",),  # docs.perplexity.ai: billed beside the completion
+        "citation_tokens": ("citation_tokens",),
+        "num_search_queries": ("num_search_queries",),
+        "queue_time": ("queue_time",),  # Groq, seconds
+        "prompt_time": ("prompt_time",),
+        "completion_time": ("completion_time",),
+    },
+    extra={"service_tier": "service_tier", "system_fingerprint": "system_fingerprint", "timings": "timings"},
+)
+CHAT: Final = Dialect(api="openai.chat", compatible="openai_compatible", request=_CHAT_REQUEST, answer=_CHAT_ANSWER)
+
+# platform.openai.com/docs/api-reference/responses (object) and /responses-streaming (events).
+_OUTPUT = Result(id=("call_id", "id"), content=("output",))
+_RESPONSES_REQUEST = Request(
+    proof=(
+        frozenset({"input", "previous_response_id", "conversation", "prompt"}),
+        frozenset({"model", "prompt"}),
+    ),
+    model_in_path=r"/deployments/([^/]+)/",
+    messages=("input",),
+    system=("instructions",),
+    kinds={
+        "system": "system",
+        "developer": "system",
+        "assistant": "assistant",
+        "reasoning": "assistant",
+        "compaction": "assistant",
+        "function_call": "assistant",
+        "custom_tool_call": "assistant",
+        "computer_call": "assistant",
+        "local_shell_call": "assistant",
+        "shell_call": "assistant",
+        "apply_patch_call": "assistant",
+        "tool_search_call": "assistant",
+        "web_search_call": "assistant",
+        "file_search_call": "assistant",
+        "code_interpreter_call": "assistant",
+        "image_generation_call": "assistant",
+        "mcp_list_tools": "assistant",
+        "mcp_call": "assistant",
+        "mcp_approval_request": "assistant",
+    },
+    results_by_kind={
+        "function_call_output": _OUTPUT,
+        "custom_tool_call_output": _OUTPUT,
+        "computer_call_output": _OUTPUT,
+        "local_shell_call_output": _OUTPUT,
+        "shell_call_output": _OUTPUT,
+        "apply_patch_call_output": _OUTPUT,
+        "tool_search_output": Result(id=("call_id", "id"), content=("tools",)),
+    },
+)
+_CALL_IDS = (("call_id",), ("id",))
+
+
+def _client(named: str, *arguments: str) -> Part:
+    return Part(tool=Tool(id=_CALL_IDS, named=named, arguments=tuple((key,) for key in arguments)))
+
+
+def _server(named: str, *arguments: str) -> Part:
+    return Part(tool=Tool(server=True, named=named, arguments=tuple((key,) for key in arguments)))
+
+
+_ANSWER_DELTA = EventRule(channel="answer", content=("delta",))
+_REASONING_DELTA = EventRule(channel="reasoning", content=("delta",))
+_RESPONSES_ANSWER = Answer(
+    envelopes=(("response",),),
+    model=(("model",),),
+    response_id=(("id",),),
+    parts=(("output",),),
+    typed={
+        "message": Part(content=(("content", 0, "text"), ("content", 0, "refusal"))),
+        "reasoning": Part(channel="reasoning", content=(("summary", 0, "text"), ("content", 0, "text"))),
+        "function_call": _client("function", "arguments"),
+        "custom_tool_call": _client("custom", "input"),
+        "computer_call": _client("computer", "actions", "action"),
+        "local_shell_call": _client("local_shell", "action"),
+        "shell_call": _client("shell", "action"),
+        "apply_patch_call": _client("apply_patch", "operation"),
+        "tool_search_call": Part(
+            tool=Tool(
+                server_if=(("execution",), "server"), id=_CALL_IDS, named="tool_search", arguments=(("arguments",),)
+            )
+        ),
+        "web_search_call": _server("web_search", "action"),
+        "file_search_call": _server("file_search", "queries"),
+        "code_interpreter_call": _server("code_interpreter", "code"),
+        "image_generation_call": _server("image_generation"),
+        "mcp_call": _server("mcp", "arguments"),
+    },
+    finish=(("status",),),
+    finish_detail=("incomplete_details", "reason"),
+    unfinished=frozenset({"queued", "in_progress"}),
+    failed={"failed": "error", "cancelled": "cancelled"},
+    slot=("output_index",),
+    events={
+        "response.output_item.added": EventRule(part=("item",)),
+        "response.output_item.done": EventRule(part=("item",)),
+        "response.output_text.delta": _ANSWER_DELTA,
+        "response.refusal.delta": _ANSWER_DELTA,
+        "response.audio.delta": _ANSWER_DELTA,
+        "response.audio.transcript.delta": _ANSWER_DELTA,
+        "response.function_call_arguments.delta": _ANSWER_DELTA,
+        "response.custom_tool_call_input.delta": _ANSWER_DELTA,
+        "response.mcp_call_arguments.delta": _ANSWER_DELTA,
+        "response.code_interpreter_call_code.delta": _ANSWER_DELTA,
+        "response.image_generation_call.partial_image": EventRule(channel="answer", content=("partial_image_b64",)),
+        "response.reasoning_text.delta": _REASONING_DELTA,
+        "response.reasoning_summary_text.delta": _REASONING_DELTA,
+        "response.completed": EventRule(ends=True),
+        "response.incomplete": EventRule(ends=True),
+        "response.failed": EventRule(ends=True),
+        "response.cancelled": EventRule(ends=True),
+    },
+    errors=(("error",), ("response", "error")),
+    error_words=(("type",), ("code",)),
+    usage=(("response", "usage"), ("usage",)),
+    input=Count(terms=((("input_tokens",),),)),
+    cache_read=Count(terms=((("input_tokens_details", "cached_tokens"),),)),
+    cache_write=Count(terms=((("input_tokens_details", "cache_write_tokens"),),)),
+    output=Count(terms=((("output_tokens",),),)),
+    reasoning=Count(terms=((("output_tokens_details", "reasoning_tokens"),),)),
+    total=("total_tokens",),
+    usage_extra={"cost": ("cost",), "cost_in_usd_ticks": ("cost_in_usd_ticks",)},
+    extra={"service_tier": "service_tier"},
+)
+RESPONSES: Final = Dialect(
+    api="openai.responses", compatible="openai_compatible", request=_RESPONSES_REQUEST, answer=_RESPONSES_ANSWER
+)

@@ -1,0 +1,97 @@
+"""Content encodings of a body: gzip and deflate always, br and zstd where their packages are installed.
+
+Chunk by chunk, so that each piece keeps its time of arrival. Knows nothing of what the bytes say.
+"""
+
+import importlib
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+__all__ = ["MAX_DECODED_BYTES", "decode_body", "decode_chunks"]
+
+MAX_DECODED_BYTES: Final = 256 * 1024 * 1024
+"""A body that unpacks to more is cut there: a few kilobytes of gzip can hold gigabytes of zeros."""
+
+Chunks = Sequence[tuple[int, bytes]]
+_Decoder = tuple[Callable[[bytes], bytes], type[Exception]]
+
+
+def decode_chunks(chunks: Chunks, content_encoding: str) -> Chunks | None:
+    """Return the chunks decoded, with their times; what was readable before a fault stays.
+
+    None means that nobody here can read the encoding: br without `brotli`, zstd without `zstandard`, or an unknown one.
+    """
+    names = [name.strip().lower() for name in content_encoding.split(",")]
+    for name in reversed([name for name in names if name and name != "identity"]):
+        decoder = _decoder(name)
+        if decoder is None:
+            return None
+        chunks = _apply(chunks, *decoder)
+    return chunks
+
+
+def decode_body(body: bytes) -> bytes:
+    """Return a request body, unpacked if a client compressed it."""
+    if body[:2] != b"\x1f\x8b":
+        return body
+    return b"".join(piece for _, piece in decode_chunks([(0, body)], "gzip") or ())
+
+
+def _apply(chunks: Chunks, step: Callable[[bytes], bytes], fault: type[Exception]) -> Chunks:
+    decoded: list[tuple[int, bytes]] = []
+    size = 0
+    for time_ns, chunk in chunks:
+        try:
+            piece = step(chunk)
+        except fault:
+            break
+        size += len(piece)
+        if size > MAX_DECODED_BYTES:
+            break
+        if piece:
+            decoded.append((time_ns, piece))
+    return decoded
+
+
+def _decoder(name: str) -> _Decoder | None:
+    if name in ("gzip", "x-gzip"):
+        return _bounded(zlib.decompressobj(wbits=31)), zlib.error
+    if name == "deflate":
+        return _deflate(), zlib.error
+    if name == "br":
+        package = _optional("brotli")
+        return (package.Decompressor().process, package.error) if package is not None else None
+    if name == "zstd":
+        package = _optional("zstandard")
+        if package is None:
+            return None
+        return package.ZstdDecompressor().decompressobj().decompress, package.ZstdError
+    return None
+
+
+def _bounded(stream: Any) -> Callable[[bytes], bytes]:
+    """Return the stream's decompression step, which never makes more than the limit of one chunk."""
+    return lambda chunk: stream.decompress(chunk, MAX_DECODED_BYTES)
+
+
+def _deflate() -> Callable[[bytes], bytes]:
+    """Return a step for `deflate`, which some servers send with a zlib header and some without."""
+    streams: list[Any] = []
+
+    def step(chunk: bytes) -> bytes:
+        if not streams:
+            if not chunk:
+                return b""
+            wrapped = chunk[0] & 0x0F == 8 and (len(chunk) < 2 or (chunk[0] * 256 + chunk[1]) % 31 == 0)
+            streams.append(zlib.decompressobj(wbits=15 if wrapped else -15))
+        return bytes(streams[0].decompress(chunk, MAX_DECODED_BYTES))
+
+    return step
+
+
+def _optional(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None

@@ -1,0 +1,302 @@
+"""The engine: documents of an answer in, facts out, by the rules of one dialect. Knows no provider's field names.
+
+A whole JSON body is one document; a stream is one document per event. The same rules read both: whatever a document
+says replaces what an earlier one said, and nothing is ever summed over documents but pieces of tool arguments.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenflation.sdk.records import ToolCall
+from tokenflation.sdk.wire.shapes import Answer, EventRule, Part, Tool
+from tokenflation.sdk.wire.usage import scalars
+from tokenflation.sdk.wire.values import at, dumps, first, text, word
+
+__all__ = ["Facts", "add_document", "tool_calls", "whole"]
+
+_Key = tuple[int, str]
+"""(choice, id); with `n` choices, several of them may use one id."""
+_NO_KEY: _Key = (-1, "")
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call as far as it has been seen."""
+
+    tool_call_id: str
+    name: str
+    server: bool
+    arguments_bytes: int | None = None
+    pieces: bool = False
+    """`arguments_bytes` counts streamed pieces; before the first of them it is the opening's empty object."""
+    document: int = 0
+    slot: tuple[int, int] = (0, 0)
+    """Where it was last seen: in which document, at which place."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the documents of one answer have said so far."""
+
+    model: str | None = None
+    response_id: str | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    finish: dict[int, str | None] = field(default_factory=dict)
+    """Choice -> why it ended, None while it has not."""
+    calls: dict[_Key, _Call] = field(default_factory=dict)
+    slots: dict[tuple[int, int], _Key] = field(default_factory=dict)
+    """(choice, number in the stream) -> the tool call there."""
+    error: str | None = None
+    failed: str | None = None
+    ended: bool = False
+    """The terminator came."""
+    first_token_ns: int | None = None
+    first_answer_ns: int | None = None
+    documents: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def add_document(facts: Facts, rules: Answer, document: dict[str, Any], time_ns: int, name: str = "") -> None:
+    """Take in one document: the whole answer, or what one streamed event brought at `time_ns`.
+
+    `name` is the event's own name, which stands in for a `type` that the document lacks.
+    """
+    facts.documents += 1
+    kind = document.get("type", name)
+    _note_error(facts, rules, document, kind)
+    answer = document
+    for path in rules.envelopes:
+        inner = at(document, path)
+        if type(inner) is dict:
+            answer = inner
+            break
+    _note_head(facts, rules, answer)
+    _note_usage(facts, rules, document, kind)
+    if rules.choices is None:
+        _note_choice(facts, rules, answer, 0, time_ns)
+    else:
+        choices = at(answer, rules.choices)
+        if type(choices) is list:
+            for position, choice in enumerate(choices):
+                if type(choice) is dict:
+                    _note_choice(facts, rules, choice, _number(choice.get("index"), position), time_ns)
+        if rules.blocked is not None:
+            _note_blocked(facts, word(at(answer, rules.blocked)))
+    rule = rules.events.get(kind) if type(kind) is str else None
+    if rule is not None:
+        _note_event(facts, rules, rule, document, time_ns)
+
+
+def whole(facts: Facts, rules: Answer) -> bool:
+    """Return whether a stream that brought these facts came to its end."""
+    if rules.ends_with_finish:
+        return bool(facts.finish) and None not in facts.finish.values()
+    return facts.ended
+
+
+def tool_calls(facts: Facts) -> tuple[ToolCall, ...]:
+    """Return the tool calls that the answer asks for, in order.
+
+    A call without an id gets its position; a repeated id gets its position after it, so that ids tell calls apart.
+    """
+    found: dict[str, ToolCall] = {}
+    for position, call in enumerate(facts.calls.values()):
+        tool_call_id = call.tool_call_id or str(position)
+        if tool_call_id in found:
+            tool_call_id = f"{tool_call_id}#{position}"
+        found[tool_call_id] = ToolCall(
+            tool_call_id=tool_call_id,
+            name=call.name,
+            kind="server" if call.server else "client",
+            arguments_bytes=call.arguments_bytes,
+        )
+    return tuple(found.values())
+
+
+def _number(value: Any, otherwise: int) -> int:
+    return value if type(value) is int else otherwise
+
+
+def _note_error(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any) -> None:
+    for path in rules.errors:
+        error = at(document, path)
+        if error and type(error) in (dict, str):
+            break
+    else:
+        if kind != "error":
+            return
+        error = document
+    words = (word(at(error, path)) for path in rules.error_words)
+    facts.error = next((found for found in words if found not in (None, "error")), None) or facts.error or "error"
+
+
+def _note_head(facts: Facts, rules: Answer, answer: dict[str, Any]) -> None:
+    facts.model = text(first(answer, rules.model)) or facts.model
+    facts.response_id = text(first(answer, rules.response_id)) or facts.response_id
+    for name, key in rules.extra.items():
+        value = answer.get(key)
+        if value is not None:
+            kept = scalars(value)
+            if kept is not None:
+                facts.extra[name] = kept
+
+
+def _note_usage(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any) -> None:
+    for path in rules.usage:
+        usage = at(document, path)
+        if type(usage) is not dict:
+            continue
+        if not rules.merge_usage:
+            if first(usage, rules.input.terms[0] + rules.output.terms[0]) is not None:
+                facts.usage = usage
+            continue
+        dropped = rules.placeholders.get(kind, ()) if type(kind) is str else ()
+        facts.usage.update({key: value for key, value in usage.items() if value is not None and key not in dropped})
+
+
+def _note_blocked(facts: Facts, reason: str | None) -> None:
+    if reason is not None and not facts.finish:
+        facts.finish[0] = f"blocked:{reason}"
+
+
+def _note_choice(facts: Facts, rules: Answer, choice: dict[str, Any], index: int, time_ns: int) -> None:
+    reason = word(first(choice, rules.finish))
+    if reason is None:
+        facts.finish.setdefault(index, None)
+    elif reason in rules.failed:
+        facts.failed = rules.failed[reason]
+        facts.finish[index] = "error"
+    elif reason in rules.unfinished:
+        facts.finish.setdefault(index, None)
+        facts.extra["state"] = reason
+    else:
+        detail = word(at(choice, rules.finish_detail)) if rules.finish_detail else None
+        facts.finish[index] = f"{reason}:{detail}" if detail else reason
+    for path in rules.parts:
+        found = at(choice, path)
+        if type(found) is list:
+            for position, part in enumerate(found):
+                if type(part) is dict:
+                    _note_part(facts, rules, part, (index, position), time_ns)
+        elif type(found) is dict:
+            _note_part(facts, rules, found, (index, 0), time_ns)
+
+
+def _note_event(facts: Facts, rules: Answer, rule: EventRule, document: dict[str, Any], time_ns: int) -> None:
+    slot = (0, next((document[key] for key in rules.slot if type(document.get(key)) is int), 0))
+    if rule.channel != "none" and at(document, rule.content):
+        _touch(facts, rule.channel, time_ns)
+    if rule.part is not None:
+        part = at(document, rule.part)
+        if type(part) is dict:
+            _note_part(facts, rules, part, slot, time_ns)
+    if rule.arguments is not None:
+        piece = at(document, rule.arguments)
+        if piece and type(piece) is str:
+            _touch(facts, "answer", time_ns)
+            call = facts.calls.get(facts.slots.get(slot, _NO_KEY))
+            if call is not None:
+                _append(call, piece)
+    facts.ended = facts.ended or rule.ends
+
+
+def _touch(facts: Facts, channel: str, time_ns: int) -> None:
+    """Note that content of this channel arrived; only the first time counts."""
+    if facts.first_token_ns is None:
+        facts.first_token_ns = time_ns
+    if channel == "answer" and facts.first_answer_ns is None:
+        facts.first_answer_ns = time_ns
+
+
+def _note_part(facts: Facts, rules: Answer, part: dict[str, Any], slot: tuple[int, int], time_ns: int) -> None:
+    kind = part.get("type")
+    rule = rules.typed.get(kind) if type(kind) is str else None
+    if rule is not None:
+        _apply(facts, rule, part, slot, time_ns)
+    flagged = rules.reasoning_flag is not None and part.get(rules.reasoning_flag) is True
+    for key, rule in rules.keyed.items():
+        value = part.get(key)
+        if value is None or value == "":
+            continue
+        if flagged and rule.tool is None:
+            _touch(facts, "reasoning", time_ns)
+        elif type(value) is list:
+            for position, entry in enumerate(value):
+                if type(entry) is dict:
+                    _apply_entry(facts, rules, rule, entry, (slot[0], position), time_ns)
+        else:
+            _apply(facts, rule, value, slot, time_ns)
+
+
+def _apply_entry(
+    facts: Facts, rules: Answer, rule: Part, entry: dict[str, Any], slot: tuple[int, int], time_ns: int
+) -> None:
+    """Read one entry of a list: by its own type where the dialect has a rule for it."""
+    kind = entry.get("type")
+    typed = rules.typed.get(kind) if type(kind) is str and rule.tool is None else None
+    if rule.tool is not None:
+        slot = (slot[0], _number(entry.get("index"), slot[1]))
+    _apply(facts, typed or rule, entry, slot, time_ns)
+
+
+def _apply(facts: Facts, rule: Part, value: Any, slot: tuple[int, int], time_ns: int) -> None:
+    if rule.tool is not None:
+        if type(value) is dict and _note_call(facts, rule.tool, value, slot):
+            _touch(facts, "answer", time_ns)
+    elif rule.channel != "none" and any(at(value, path) for path in rule.content):
+        _touch(facts, rule.channel, time_ns)
+
+
+def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int, int]) -> bool:
+    """Take in a tool call or a piece of one; return whether it was one at all.
+
+    A piece without id and name goes on with the call in its slot. A new id, or a name without an id, begins a call:
+    several servers put all calls into slot 0, and some answer with an object of empty strings where there is no call.
+    """
+    call_id = text(first(value, tool.id)) or ""
+    name = text(first(value, tool.name)) or ""
+    call = _open_call(facts, call_id, name, slot)
+    if call is None:
+        if not (call_id or name or tool.named):
+            return False
+        key: _Key = (slot[0], call_id or f"#{len(facts.calls)}")
+        if key in facts.calls:
+            key = (slot[0], f"{call_id}#{len(facts.calls)}")
+        server = tool.server or (tool.server_if is not None and at(value, tool.server_if[0]) == tool.server_if[1])
+        call = _Call(call_id, name or tool.named, server)
+        facts.calls[key] = call
+        facts.slots[slot] = key
+    call.name = call.name or name
+    call.document = facts.documents
+    call.slot = slot
+    arguments = first(value, tool.arguments)
+    if tool.appends and type(arguments) is str:
+        _append(call, arguments)
+    elif arguments is not None:
+        call.arguments_bytes = _size(arguments)
+    return True
+
+
+def _open_call(facts: Facts, call_id: str, name: str, slot: tuple[int, int]) -> _Call | None:
+    """Return the call that this piece belongs to, or None if it begins one."""
+    if call_id:
+        call = facts.calls.get((slot[0], call_id))
+        # The same id twice in one document is a careless server's second call, not the same call.
+        return None if call is not None and call.document == facts.documents and call.slot != slot else call
+    call = facts.calls.get(facts.slots.get(slot, _NO_KEY))
+    if call is None or not name:
+        return call
+    return call if call.tool_call_id and call.name == name else None
+
+
+def _append(call: _Call, piece: str) -> None:
+    size = _size(piece)
+    call.arguments_bytes = (call.arguments_bytes or 0) + size if call.pieces else size
+    call.pieces = True
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of a text, or of a value as JSON."""
+    if type(value) is str:
+        return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+    return len(dumps(value))

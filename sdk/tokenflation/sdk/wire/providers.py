@@ -1,0 +1,65 @@
+"""Who serves a host, by its name. The values are those of `gen_ai.provider.name`; knows nothing of bodies.
+
+Values beyond the OpenTelemetry list (openrouter, together_ai, ...) follow its spelling. A host that is not listed (a
+gateway, a local server) is named after the family of its api: `openai_compatible`, `anthropic_compatible`,
+`gemini_compatible`.
+"""
+
+__all__ = ["provider_of"]
+
+_HOSTS = {
+    "api.openai.com": "openai",
+    "openai.azure.com": "azure.ai.openai",
+    "cognitiveservices.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "models.ai.azure.com": "azure.ai.inference",
+    "models.inference.ai.azure.com": "azure.ai.inference",
+    "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.mistral.ai": "mistral_ai",
+    "api.x.ai": "x_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.moonshot.ai": "moonshot_ai",
+    "api.moonshot.cn": "moonshot_ai",
+    "openrouter.ai": "openrouter",
+    "api.cohere.com": "cohere",
+    "api.cohere.ai": "cohere",
+    "amazonaws.com": "aws.bedrock",
+    "api.aws": "aws.bedrock",
+    "ml.cloud.ibm.com": "ibm.watsonx.ai",
+    "api.together.xyz": "together_ai",
+    "api.together.ai": "together_ai",
+    "api.fireworks.ai": "fireworks_ai",
+    "api.cerebras.ai": "cerebras",
+    "api.sambanova.ai": "sambanova",
+    "huggingface.co": "huggingface",
+    "huggingface.cloud": "huggingface",
+    "api.z.ai": "z_ai",
+    "bigmodel.cn": "z_ai",
+    "api.minimax.io": "minimax",
+    "dashscope.aliyuncs.com": "alibaba_cloud",
+    "dashscope-intl.aliyuncs.com": "alibaba_cloud",
+    "integrate.api.nvidia.com": "nvidia",
+    "inference.heroku.com": "heroku",
+    "snowflakecomputing.com": "snowflake",
+    "ollama.com": "ollama",
+    "models.github.ai": "github",
+}
+
+
+def provider_of(host: str, compatible: str) -> str:
+    """Return who serves `host` (a port is ignored), or `compatible` for a host that is not listed."""
+    name = host.lower()
+    if not name.startswith("["):
+        name = name.partition(":")[0]
+    if name.endswith("-aiplatform.googleapis.com"):  # us-central1-aiplatform.googleapis.com
+        return "gcp.vertex_ai"
+    while name:
+        provider = _HOSTS.get(name)
+        if provider is not None:
+            return provider
+        name = name.partition(".")[2]
+    return compatible

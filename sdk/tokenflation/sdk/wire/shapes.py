@@ -1,0 +1,178 @@
+"""The vocabulary in which `dialects` describes a provider's bodies and which `extract` and `anatomy` understand.
+
+Records only. Knows no provider.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tokenflation.sdk.wire.values import Path
+
+__all__ = ["Answer", "Count", "Dialect", "EventRule", "Part", "Request", "Result", "Tool"]
+
+Channel = Literal["answer", "reasoning", "none"]
+Paths = tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Where a tool call says what it is. Each field lists alternatives, best first."""
+
+    server: bool = False
+    """The provider runs it itself."""
+    server_if: tuple[Path, str] | None = None
+    """... or it does where this path holds this value."""
+    id: Paths = (("id",),)
+    name: Paths = (("name",),)
+    named: str = ""
+    """Name of a tool whose calls carry none."""
+    arguments: Paths = ()
+    appends: bool = False
+    """Streamed pieces of the arguments add up; otherwise the last one is whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a piece of an answer is: which channel it belongs to, and the tool call it may be."""
+
+    channel: Channel = "answer"
+    content: Paths = ((),)
+    """It counts as generated once something non-empty stands here."""
+    tool: Tool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRule:
+    """What a streamed event of a certain type brings, beside what any document brings."""
+
+    channel: Channel = "none"
+    content: Path = ()
+    """Where its generated content stands."""
+    part: Path | None = None
+    """Where a part stands, to be read by the rules for parts."""
+    arguments: Path | None = None
+    """Where a further piece of the arguments of the tool call in the same slot stands."""
+    ends: bool = False
+    """It is the stream's terminator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """One count of tokens as a sum of terms; each term lists alternatives, best first.
+
+    The first term must be there. A term that is there but is no count makes the whole sum unknown.
+    """
+
+    terms: tuple[Paths, ...] = ()
+    zero_beside: Path | None = None
+    """A missing first term means zero if this field is there (proto3 JSON leaves zeros out)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Where an answer's facts stand: in a whole body and in the documents of a stream alike."""
+
+    envelopes: Paths = ()
+    """Where an answer object may stand inside a streamed document; else the document is the answer."""
+    model: Paths
+    response_id: Paths
+    choices: Path | None = None
+    """List of choices; None where an answer is its only choice."""
+    parts: Paths
+    """From a choice: a list of parts, or one part."""
+    keyed: Mapping[str, Part] = field(default_factory=dict)
+    """Parts told apart by which keys they have."""
+    typed: Mapping[str, Part] = field(default_factory=dict)
+    """Parts told apart by their `type`."""
+    reasoning_flag: str | None = None
+    """A part with this key true is reasoning, whatever else it is."""
+    finish: Paths
+    """From a choice: why it ended."""
+    finish_detail: Path | None = None
+    """From a choice: a word that completes the reason (`incomplete:max_output_tokens`)."""
+    blocked: Path | None = None
+    """From the answer: why there are no choices."""
+    unfinished: frozenset[str] = frozenset()
+    """Values at `finish` that are no end: the answer is still being made."""
+    failed: Mapping[str, Literal["error", "cancelled"]] = field(default_factory=dict)
+    """Values at `finish` that mean failure."""
+    events: Mapping[str, EventRule] = field(default_factory=dict)
+    """By the `type` of a streamed event."""
+    slot: tuple[str, ...] = ("index",)
+    """Keys that number a part among its siblings in a stream."""
+    terminator: bytes | None = None
+    """Data of the event that ends a stream."""
+    ends_with_finish: bool = False
+    """There is no terminator: a stream is whole once every choice says why it ended."""
+    errors: Paths = (("error",),)
+    """An object, or a text, here means failure."""
+    error_words: Paths = (("type",), ("code",), ("status",))
+    """From the error: its class."""
+
+    usage: Paths
+    """Where usage objects stand in a document; the last one seen wins."""
+    merge_usage: bool = False
+    """The last value of each field wins, instead of the last object as a whole."""
+    placeholders: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By event type: usage fields that this event fills with a placeholder."""
+    input: Count
+    cache_read: Count = Count()
+    cache_write: Count = Count()
+    output: Count
+    reasoning: Count = Count()
+    total: Path | None = None
+    reasoning_outside: frozenset[str] = frozenset()
+    """Providers whose output count leaves the reasoning out while their total has it."""
+    reasoning_outside_models: tuple[str, ...] = ()
+    """The same by the beginning of the model's name, for gateways."""
+    iterations: Path | None = None
+    """From the usage: list of usage objects of the call's hidden iterations."""
+    modalities: Mapping[str, str] = field(default_factory=dict)
+    """From the usage: key of a list of `{modality, tokenCount}` -> what the names in `extra` end with."""
+    usage_extra: Mapping[str, Path] = field(default_factory=dict)
+    """Name in `extra` -> path from the usage."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Name in `extra` -> key of the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Where a tool result in a request says whose it is and what it holds."""
+
+    id: tuple[str, ...]
+    content: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Where a request's facts stand."""
+
+    proof: tuple[frozenset[str], ...]
+    """A body is a request of this api if of each set it has at least one key."""
+    model_in_path: str = ""
+    """Regular expression whose first group is the model, for bodies that do not name it."""
+    messages: tuple[str, ...]
+    system: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ("tools",)
+    content: str = "content"
+    """Key of a message's content."""
+    kinds: Mapping[str, Literal["system", "user", "assistant", "tool"]]
+    """A message's `type` or `role` -> what we call it; user where it is not listed."""
+    results_by_kind: Mapping[str, Result] = field(default_factory=dict)
+    """Messages that are tool results, by the same word."""
+    results_by_type: Mapping[str, Result] = field(default_factory=dict)
+    """Parts of a message's content that are tool results, by their `type`."""
+    results_by_key: Mapping[str, Result] = field(default_factory=dict)
+    """Parts that hold a tool result under this key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One api: how its requests and answers are to be read."""
+
+    api: str
+    compatible: str
+    """Provider name for hosts that are not known."""
+    request: Request
+    answer: Answer

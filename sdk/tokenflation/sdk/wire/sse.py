@@ -1,0 +1,130 @@
+"""Timed chunks of a streamed body -> timed events, however the chunks were cut. Knows nothing of any provider.
+
+Two framings: server-sent events (WHATWG HTML, "Server-sent events", section 9.2.6) and a sequence of JSON objects, bare
+(NDJSON) or inside one array (Gemini without `alt=sse`). Both are linear in the bytes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+__all__ = ["Event", "json_events", "sse_events"]
+
+
+class Event(NamedTuple):
+    """One event of a stream."""
+
+    time_ns: int
+    """When the chunk that completed it arrived; unix ns."""
+    name: bytes
+    """The `event:` field; empty where there is none."""
+    data: bytes
+    """The `data:` lines, joined by newlines."""
+
+
+def _timed_lines(chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield each line without its end (LF, CR or CRLF) and the time its end arrived; a last open line comes too."""
+    open_line: list[bytes] = []
+    after_cr = False
+    time_ns = 0
+    for time_ns, arrived in chunks:
+        chunk = arrived
+        if after_cr and chunk[:1] == b"\n":  # the LF of a CRLF that was cut in two
+            chunk = chunk[1:]
+        if not chunk:
+            after_cr = after_cr and not arrived
+            continue
+        after_cr = chunk.endswith(b"\r")
+        if b"\n" not in chunk and b"\r" not in chunk:
+            open_line.append(chunk)
+            continue
+        lines = chunk.splitlines()
+        lines[0] = b"".join(open_line) + lines[0]
+        open_line = []
+        if not chunk.endswith((b"\n", b"\r")):
+            open_line.append(lines.pop())
+        for line in lines:
+            yield time_ns, line
+    if open_line:
+        yield time_ns, b"".join(open_line)
+
+
+def sse_events(chunks: Iterable[tuple[int, bytes]]) -> Iterator[Event]:
+    """Yield the server-sent events of a body.
+
+    The standard throws away an event whose blank line never came; we pass it on, because some servers end a body
+    right after `data: [DONE]` and a half event is recognised by its half JSON anyway.
+    """
+    name = b""
+    data: list[bytes] = []
+    time_ns = 0
+    start = True
+    for time_ns, arrived in _timed_lines(chunks):
+        line = arrived
+        if start:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            start = False
+        if not line:
+            if data:
+                yield Event(time_ns, name, data[0] if len(data) == 1 else b"\n".join(data))
+                data = []
+            name = b""
+            continue
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value[1:] if value[:1] == b" " else value)
+        elif field == b"event":
+            name = value[1:] if value[:1] == b" " else value
+    if data:
+        yield Event(time_ns, name, b"\n".join(data))
+
+
+_STRUCTURE = re.compile(rb'["{}]')
+_STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+def json_events(chunks: Iterable[tuple[int, bytes]]) -> Iterator[Event]:
+    """Yield each outermost JSON object of a body as an event without a name; what stands between them is skipped.
+
+    Only objects are framed: brackets and commas of an enclosing array, and newlines between objects, do not matter.
+    """
+    depth = 0
+    in_string = escaped = False
+    held: list[bytes] = []  # the pieces of the object that is open
+    for time_ns, chunk in chunks:
+        begin = position = 0
+        while position < len(chunk):
+            if in_string:
+                position, in_string, escaped = _skip_string(chunk, position, escaped)
+                continue
+            match = _STRUCTURE.search(chunk, position)
+            if match is None:
+                break
+            position = match.end()
+            mark = match.group()
+            if mark == b'"':
+                in_string = depth > 0
+            elif mark == b"{":
+                if depth == 0:
+                    begin = match.start()
+                depth += 1
+            elif depth > 0:
+                depth -= 1
+                if depth == 0:
+                    held.append(chunk[begin:position])
+                    yield Event(time_ns, b"", b"".join(held))
+                    held = []
+        if depth > 0:
+            held.append(chunk[begin:])
+
+
+def _skip_string(chunk: bytes, position: int, escaped: bool) -> tuple[int, bool, bool]:
+    """Return where a string goes on being skipped: new position, still inside it, next byte is escaped."""
+    if escaped:
+        position += 1
+    match = _STRING_REST.match(chunk, position)
+    if match is not None:
+        return match.end(), False, False
+    rest = chunk[position:]
+    backslashes = len(rest) - len(rest.rstrip(b"\\"))
+    return len(chunk), True, backslashes % 2 == 1

@@ -1,0 +1,115 @@
+"""From a provider's usage object to our five counts, by the rules of a dialect. Knows no field names of its own."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tokenflation.sdk.records import Usage
+from tokenflation.sdk.wire.shapes import Answer, Count
+from tokenflation.sdk.wire.values import at, count_of, first, word
+
+__all__ = ["scalars", "usage_extra", "usage_of"]
+
+
+def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str, final: bool) -> Usage:
+    """Return the counts in `raw`; a field that is no token count is left out, the others stay.
+
+    `final`: the answer came to its end. Before that a missing count is unknown, even where it would mean zero.
+    """
+    usage = Usage(
+        input_tokens=_sum(raw, rules.input, final),
+        cache_read_tokens=_sum(raw, rules.cache_read, final),
+        cache_write_tokens=_sum(raw, rules.cache_write, final),
+        output_tokens=_sum(raw, rules.output, final),
+        reasoning_tokens=_sum(raw, rules.reasoning, final),
+    )
+    if provider in rules.reasoning_outside or model.startswith(rules.reasoning_outside_models or ("\0",)):
+        return _with_reasoning_from_total(usage, raw, rules)
+    return usage
+
+
+def _sum(raw: Mapping[str, Any], count: Count, final: bool) -> int | None:
+    total: int | None = None
+    for position, term in enumerate(count.terms):
+        found = first(raw, term)
+        if found is None:
+            if position > 0:
+                continue
+            if not final or count.zero_beside is None or count_of(at(raw, count.zero_beside)) is None:
+                return None
+            found = 0
+        tokens = count_of(found)
+        if tokens is None:
+            return None
+        total = tokens if total is None else total + tokens
+    return total
+
+
+def _with_reasoning_from_total(usage: Usage, raw: Mapping[str, Any], rules: Answer) -> Usage:
+    """Add what the total has beyond input and output: reasoning that the output count leaves out."""
+    total = count_of(at(raw, rules.total)) if rules.total else None
+    if total is None or usage.input_tokens is None or usage.output_tokens is None:
+        return usage
+    outside = total - usage.input_tokens - usage.output_tokens
+    if outside <= 0:
+        return usage
+    reasoning = outside if usage.reasoning_tokens is None else usage.reasoning_tokens
+    return replace(usage, output_tokens=usage.output_tokens + outside, reasoning_tokens=reasoning)
+
+
+def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
+    """Return what the usage object says beyond our counts: cost, tiers, modalities, sums over hidden iterations."""
+    extra: dict[str, Any] = {}
+    for name, path in rules.usage_extra.items():
+        value = scalars(at(raw, path))
+        if value is not None:
+            extra[name] = value
+    for key, ending in rules.modalities.items():
+        for modality, tokens in _modalities(raw.get(key)):
+            name = f"{modality}_{ending}"
+            extra[name] = extra.get(name, 0) + tokens
+    iterations = at(raw, rules.iterations) if rules.iterations else None
+    if type(iterations) is list:
+        extra.update(_iterations([entry for entry in iterations if type(entry) is dict], rules))
+    return extra
+
+
+def _modalities(entries: Any) -> list[tuple[str, int]]:
+    """Return `(modality, tokens)` of each entry; a modality given by its enum number is left out."""
+    if type(entries) is not list:
+        return []
+    pairs = [(at(entry, ("modality",)), count_of(at(entry, ("tokenCount",)))) for entry in entries]
+    return [
+        (modality.lower(), tokens)
+        for modality, tokens in pairs
+        if type(modality) is str and word(modality) is not None and tokens is not None
+    ]
+
+
+def _iterations(entries: list[dict[str, Any]], rules: Answer) -> dict[str, int]:
+    """Return the sums over all iterations (what is billed), and apart those that are not the message itself."""
+    sums: dict[str, int] = {}
+    for entry in entries:
+        kind = word(entry.get("type")) or "message"
+        for side, count in (("input", rules.input), ("output", rules.output)):
+            tokens = _sum(entry, count, True)
+            names = [f"billed_{side}_tokens"] + ([f"{kind}_{side}_tokens"] if kind != "message" else [])
+            for name in names:
+                sums[name] = sums.get(name, 0) + (tokens or 0)
+    return sums
+
+
+def scalars(value: Any) -> Any:
+    """Return a finite number, a flag, an identifier, or an object's entries that are so; None for anything else."""
+    kind = type(value)
+    if kind is dict:
+        kept = {key: scalars(entry) for key, entry in value.items() if word(key) and type(entry) is not dict}
+        return {key: entry for key, entry in kept.items() if entry is not None} or None
+    if kind is str:
+        return word(value)
+    if kind is bool:
+        return value
+    if kind is int or kind is float:
+        return value if math.isfinite(value) and abs(value) <= 2**53 else None
+    return None

@@ -1,0 +1,34 @@
+"""The bytes of one HTTP exchange as `read` takes them. Knows nothing of what they mean or of who collected them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["ExchangeBytes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeBytes:
+    """One request to a model endpoint and the answer's bytes; times are unix nanoseconds."""
+
+    api: str
+    """What `recognise` returned for the request."""
+    method: str = "POST"
+    host: str = ""
+    """Host name, with or without a port."""
+    path: str = ""
+    """Path, with or without a query."""
+    request_body: bytes | None = None
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    status_code: int | None = None
+    """HTTP status; None when no answer came."""
+    content_type: str = ""
+    content_encoding: str = ""
+    """Encoding that the chunks still carry; empty when they were taken after decoding."""
+    chunks: Sequence[tuple[int, bytes]] = ()
+    """`(time_ns, bytes)` in order of arrival, cut anywhere."""
+    started_at_ns: int = 0
+    end: Literal["read", "closed", "dropped", "failed", "cancelled"] | None = "read"
+    """How the host stopped reading."""
+    error_type: str | None = None
+    """Class of the exception that ended the exchange, if one did."""
