@@ -21,7 +21,7 @@ PUBLIC = {
         "transport",
     },
     "tokenflation.analysis": {"Plan", "forecast", "inflation", "load", "mean_interval", "profile", "tasks"},
-    "tokenflation.exporters": {"WriteSummary", "formats", "write"},
+    "tokenflation.exporters": {"FORMATS", "WriteSummary", "write"},
 }
 
 

@@ -51,7 +51,8 @@ def command(store: str | None, kind: str | None, as_module: bool, otlp: str | No
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     except Exception as error:  # as Python shows it: without the frames of what runs the program
-        sys.excepthook(type(error), error, _own_frames(error.__traceback__))
+        trace = _own_frames(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         sys.exit(1)
 
 
@@ -108,5 +109,12 @@ def _end(handle: tf.Instrumentation, quiet: bool) -> None:
     if quiet:
         return
     lost = sum(handle.drops.values())
-    tail = f"; LOST {lost} records, see `tokenflation info {handle.store}`" if lost else ""
-    click.echo(f"tokenflation: recorded to {handle.store}{tail}", err=True)
+    click.echo(f"tokenflation: {handle.recorded} calls recorded to {_short(handle.store)}", err=True)
+    if lost:
+        click.echo(f"tokenflation: LOST {lost} records; tokenflation info {_short(handle.store)} says why", err=True)
+    elif handle.recorded:
+        click.echo(f"tokenflation: next, tokenflation profile {_short(handle.store)}", err=True)
+
+
+def _short(path: str) -> str:
+    return min(path, os.path.relpath(path), key=len)

@@ -4,12 +4,17 @@ Importing this package imports no client, no database layer and no analysis, and
 """
 
 from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.instrument import Instrumentation, active, instrument, transport
 from tokenflation.sdk.scopes import agent, outcome, task, tool
 
 __all__ = [
+    "Instrumentation",
     "TokenflationError",
+    "active",
     "agent",
+    "instrument",
     "outcome",
     "task",
     "tool",
+    "transport",
 ]

@@ -38,6 +38,11 @@ class Instrumentation:
         return self._recorder.store
 
     @property
+    def recorded(self) -> int:
+        """Calls that this process added to the store so far."""
+        return self._recorder.recorded
+
+    @property
     def drops(self) -> dict[str, int]:
         """Records lost so far in this process, by reason; empty when nothing was lost."""
         return self._recorder.drops
@@ -144,14 +149,14 @@ def transport(inner: Any) -> Any:
 
 
 def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int) -> Recorder:
-    key = load_key(path)
     try:
         open_writer(path).close()  # a wrong file must be refused now, at the call the user wrote
     except OSError as error:
-        _log.warning("the store %s cannot be written (%s); calls are lost until it can", path, error)
+        _log.warning("%s Calls are lost until it can.", error)
+    key = load_key(path)
     return Recorder(
         path,
-        open_writer=lambda: open_writer(path),
+        open_writer=lambda: open_writer(path, key=key),
         key=key,
         default_task=task,
         foreign=_current_span if tracer_provider is not None else None,

@@ -57,13 +57,14 @@ class _Waiting:
     def __len__(self) -> int:
         return len(self.calls) + len(self.spans)
 
-    def batch(self, drops: Counter[str]) -> Batch:
+    def batch(self, drops: Counter[str], writer_id: str) -> Batch:
         return Batch(
             calls=tuple(self.calls.values()),
             attempts=tuple(self.attempts),
             tool_runs=tuple(self.tool_runs.values()),
             spans=tuple(self.spans),
             drops=dict(drops),
+            writer_id=writer_id,
         )
 
 
@@ -138,8 +139,10 @@ class Recorder:
     def _reset(self) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
         self._drops: Counter[str] = Counter()
+        self.recorded = 0
+        """Calls that this process added to the store."""
         self._writer: SqliteWriter | None = None
         self._writer_id = secrets.token_hex(8)
         self._noted: dict[str, int] = {}
@@ -154,6 +157,8 @@ class Recorder:
     # The host's side.
 
     def _submit_exchange(self, exchange: Exchange) -> None:
+        if exchange.process_id != self._process_id:
+            return  # it left before a fork: the parent writes it
         try:
             self._put(exchange, exchange.kept_bytes + len(exchange.request_body or b""))
         except Exception:  # the host must not notice us
@@ -261,7 +266,7 @@ class Recorder:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
-            self._writer.write(self._waiting.batch(self._drops))
+            self.recorded += self._writer.write(self._waiting.batch(self._drops, self._writer_id))
         except Exception as error:
             _log.debug("tokenflation: the store cannot be written", exc_info=True)
             self._drop_writer()

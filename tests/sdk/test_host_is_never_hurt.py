@@ -1,0 +1,172 @@
+"""Whatever happens inside the recorder, the host gets what it would have got without it, and the loss is counted."""
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.providers import DEFAULT_TEXT, Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import assemble, recorder
+from tokenflation.sdk.store.losses import read_losses
+
+
+def ask(provider: Provider) -> str:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with httpx.Client() as client:
+        answer = client.post(f"{provider.openai_url}/chat/completions", json=body)
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+def info(store: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", "from tokenflation.cli import main; main()", "info", str(store), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_parser_that_raises_costs_the_record_and_nothing_else(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("parser")
+
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        assert ask(provider) == DEFAULT_TEXT
+        handle.flush()
+        monkeypatch.setattr(assemble, "read", broken)
+        assert ask(provider) == DEFAULT_TEXT
+    assert handle.drops == {"parser_error": 1}
+    assert info(store)["drops"] == {"parser_error": 1}
+
+
+def test_a_full_queue_drops_and_counts(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store, queue_size=0) as handle:
+        assert ask(provider) == DEFAULT_TEXT
+    assert handle.drops == {"queue_full": 1}
+    assert info(store)["drops"] == {"queue_full": 1}
+
+
+def test_a_context_that_raises_is_not_seen_by_the_host(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        monkeypatch.setattr(recorder.scopes, "current", lambda: 1 / 0)
+        assert ask(provider) == DEFAULT_TEXT
+    assert handle.drops == {"hook_error": 1}
+
+
+def test_a_store_locked_by_another_writer_loses_nothing(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert ask(provider) == DEFAULT_TEXT
+        other.execute("COMMIT")
+        other.close()
+        handle.flush()
+    assert info(store)["rows"]["calls"] == 1
+
+
+def in_child(program: str, provider: Provider, store: Path, before: Callable[[], None] | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), provider.openai_url, str(store)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=before,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+HOST = """
+    import sys, httpx, tokenflation.sdk as tf
+    url, store = sys.argv[1:]
+    handle = tf.instrument(store)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi " * 2000}]}
+    with httpx.Client() as client:
+        for _ in range(40):
+            answer = client.post(f"{url}/chat/completions", json=body)
+    handle.close()
+    print(answer.json()["choices"][0]["message"]["content"])
+"""
+
+
+def test_a_full_disk_does_not_reach_the_host_and_the_loss_is_shown(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    tf.instrument(store).close()
+
+    def almost_full() -> None:
+        # Files may grow to this and no further: to SQLite that is a disk without room.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limit = store.stat().st_size + 40_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    assert in_child(HOST, provider, store, almost_full) == DEFAULT_TEXT
+    found = info(store)
+    assert found["rows"]["calls"] + sum(found["drops"].values()) >= 40
+    assert sum(found["drops"].values()) > 0
+
+
+def test_a_read_only_store_does_not_reach_the_host_and_the_loss_is_shown(provider: Provider, tmp_path: Path) -> None:
+    folder = tmp_path / "ro"
+    folder.mkdir()
+    store = folder / "runs.db"
+    tf.instrument(store).close()
+    if os.getuid() == 0:
+        # Root writes where it may not: a mount that is read-only stops it too.
+        if subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False).returncode:
+            pytest.skip("as root, a read-only folder needs a mount, and this machine allows none")
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    else:
+        store.chmod(0o444)
+        folder.chmod(0o555)
+    try:
+        assert in_child(HOST, provider, store) == DEFAULT_TEXT
+        assert sum(read_losses(store).values()) >= 40
+        assert sum(info(store)["drops"].values()) >= 40
+    finally:
+        if os.getuid() == 0:
+            subprocess.run(["umount", folder], check=True)
+        else:
+            folder.chmod(0o755)
+
+
+def test_a_killed_host_has_its_finished_calls_in_the_store(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    program = """
+        import os, signal, sys, httpx, tokenflation.sdk as tf
+        url, store = sys.argv[1:]
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            client.post(f"{url}/chat/completions", json={"model": "m", "messages": [{"role": "user", "content": "x"}]})
+        handle.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program), provider.openai_url, str(store)], check=False)
+    assert info(store)["rows"]["calls"] == 1
+
+
+def test_a_host_that_never_closes_loses_nothing(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    in_child(HOST.replace("handle.close()", ""), provider, store)
+    assert info(store)["rows"]["calls"] == 40
