@@ -1,0 +1,96 @@
+"""Model endpoints are known by method and path, on any host."""
+
+import pytest
+
+from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
+
+
+@pytest.mark.parametrize(
+    ("path", "api"),
+    [
+        ("/v1/chat/completions", "openai.chat"),
+        ("/chat/completions", "openai.chat"),
+        ("/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", "openai.chat"),
+        ("/v1beta/openai/chat/completions", "openai.chat"),
+        ("/v1/responses", "openai.responses"),
+        ("/openai/v1/responses?api-version=preview", "openai.responses"),
+        ("/v1/messages", "anthropic.messages"),
+        ("/v1/messages?beta=true", "anthropic.messages"),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict",
+            "anthropic.messages",
+        ),
+        ("/v1beta/models/gemini-x:streamGenerateContent?alt=sse", "google.generate_content"),
+        ("/v1/projects/p/locations/l/publishers/google/models/g:generateContent", "google.generate_content"),
+    ],
+)
+def test_a_model_endpoint_is_known_by_its_path(path: str, api: str) -> None:
+    assert recognise("POST", path) == api
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/responses/resp_1"),
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/v1/messages/batches"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("POST", "/search?next=/v1/chat/completions"),
+        ("POST", "/v1/publishers/mistralai/models/m:rawPredict"),
+        ("POST", "/v1/traces"),
+        ("POST", "/"),
+    ],
+)
+def test_other_traffic_is_not_touched(method: str, path: str) -> None:
+    assert recognise(method, path) is None
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"answers": ["yes"]}', b'{"input": 7, "model": "m"}', b"[1]", b"q=1&r=2", b'{"input": "x"}']
+)
+def test_a_survey_posted_to_responses_is_no_model_request(body: bytes) -> None:
+    view = ExchangeBytes(api="openai.responses", path="/survey/responses", request_body=body, status_code=200)
+
+    assert read(view, key=b"k") is None
+
+
+def test_fetching_a_stored_response_adds_nothing() -> None:
+    stored = b'{"id":"resp_1","status":"completed","usage":{"input_tokens":9,"output_tokens":9}}'
+    view = ExchangeBytes(
+        api="openai.responses", method="GET", path="/v1/responses/resp_1", status_code=200, chunks=[(1, stored)]
+    )
+
+    assert read(view, key=b"k") is None
+
+
+def test_a_request_whose_body_was_not_kept_is_judged_by_its_answer() -> None:
+    answer = b'{"id":"c1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}'
+    lost = ExchangeBytes(api="openai.chat", status_code=200, chunks=[(1, answer)])
+    other = ExchangeBytes(api="openai.chat", status_code=200, chunks=[(1, b'{"ok":true}')])
+
+    reading = read(lost, key=b"k")
+
+    assert reading is not None
+    assert reading.usage.input_tokens == 3
+    assert read(other, key=b"k") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("api.openai.com", "openai"),
+        ("api.openai.com:443", "openai"),
+        ("myown.openai.azure.com", "azure.ai.openai"),
+        ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai"),
+        ("aiplatform.googleapis.com", "gcp.vertex_ai"),
+        ("generativelanguage.googleapis.com", "gcp.gemini"),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "aws.bedrock"),
+        ("127.0.0.1:8000", "openai_compatible"),
+        ("[::1]:8000", "openai_compatible"),
+        ("notopenai.com", "openai_compatible"),
+        ("", "openai_compatible"),
+    ],
+)
+def test_the_provider_is_named_by_the_host(host: str, provider: str) -> None:
+    assert provider_of(host, "openai_compatible") == provider
