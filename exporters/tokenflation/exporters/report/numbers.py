@@ -7,12 +7,13 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["NOT_REPORTED", "by_unit", "count", "exact", "moment", "seconds", "share", "times", "with_unit"]
+__all__ = ["NOT_REPORTED", "by_unit", "count", "exact", "moment", "period", "seconds", "share", "times", "with_unit"]
 
 NOT_REPORTED = "not reported"
 
 _SPACE = "\N{NO-BREAK SPACE}"
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_YEAR_NS = 365 * 86400 * 10**9
 _DURATIONS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -71,6 +72,19 @@ def moment(unix_ns: Any) -> str:
     if _unknown(unix_ns):
         return NOT_REPORTED
     return datetime.fromtimestamp(int(unix_ns) // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def period(first_ns: Any, last_ns: Any) -> str:
+    """Return the time between two moments; where the source gives no dates, only how long it is.
+
+    Imported traces without dates count from 0: what lies in the first year of unix time never happened then.
+    """
+    if _unknown(first_ns) or _unknown(last_ns):
+        return NOT_REPORTED
+    if int(last_ns) < _YEAR_NS:
+        return f"up to {seconds(int(last_ns) / 1e9)} from a task's start (the source gives no dates)"
+    first, last = moment(first_ns), moment(last_ns)
+    return first if first == last else f"{first} to {last}"
 
 
 def by_unit(value: Any, unit: str) -> str:

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from tokenflation.exporters.report.demand_section import demand_section
 from tokenflation.exporters.report.inflation_section import inflation_section
 from tokenflation.exporters.report.markup import Section, section_html
-from tokenflation.exporters.report.numbers import moment
+from tokenflation.exporters.report.numbers import period
 from tokenflation.exporters.report.summary_sections import footer, headline, percentiles_section
 from tokenflation.exporters.report.theme import FONT, css_variables, swaps
 from tokenflation.exporters.report.token_sections import growth_section, kinds_section, parts_section, steps_section
@@ -86,11 +86,11 @@ def _sections(report: Report) -> list[Section]:
 
 
 def _source(report: Report) -> str:
-    first, last = moment(report.calls["started_at_ns"].min()), moment(report.calls["started_at_ns"].max())
+    started = report.calls["started_at_ns"]
     models = report.calls["model"].dropna().value_counts()
     named = ", ".join(str(name) for name in models.index[:3])
     more = f" and {len(models) - 3} more" if len(models) > 3 else ""
-    told = [report.name, first if first == last else f"{first} to {last}", f"models {named}{more}" if named else ""]
+    told = [report.name, period(started.min(), started.max()), f"models {named}{more}" if named else ""]
     return escape(" · ".join(text for text in told if text))
 
 

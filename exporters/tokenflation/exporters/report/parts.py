@@ -72,8 +72,7 @@ def by_kind(calls: pd.DataFrame) -> pd.DataFrame:
     stand in falling order of input per task; one without any report has no row.
     """
     rows: list[dict[str, Any]] = []
-    for kind, group in calls.groupby("task", sort=False):
-        frame = _numbers(group)
+    for kind, frame in _numbers(calls).assign(task=calls["task"]).groupby("task", sort=False):
         tasks = frame["task_id"].nunique()
         for side, total, choices in (
             ("input", "input_tokens", (INPUT_PARTS, _CACHE_PARTS, _WHOLE_INPUT)),

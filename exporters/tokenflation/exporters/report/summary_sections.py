@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 import pandas as pd
 
-from tokenflation.analysis.columns import MEASURES
-from tokenflation.exporters.report.markup import Section, definitions, details, glossary, notes, table
-from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, moment, share
+from tokenflation.analysis.columns import MEASURES, Measure
+from tokenflation.exporters.report.markup import Section, definitions, details, glossary, note, notes, table
+from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, period, share
 
 __all__ = ["footer", "headline", "percentiles_section", "unreported"]
 
 _SHOWN = ("mean", "p10", "p50", "p90", "p99")
 _OPEN_KINDS = 1
+_MAX_KINDS = 40
 _MIN_P99 = 230
 _TERMS = (
     ("Task", "One unit of user-visible work, from ask to final answer. Its tokens are the sum of its calls."),
@@ -76,15 +78,21 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
     """Return one table per task kind: every measure that its tasks report, with its mean and percentiles."""
     tables = []
     order = profile.sort_values("input_tokens_sum", ascending=False, na_position="last", kind="stable")
-    for place, row in enumerate(order.to_dict("records")):
+    for place, row in enumerate(order.head(_MAX_KINDS).to_dict("records")):
         rows = []
         for measure in MEASURES:
             cells = [by_unit(row[f"{measure.name}_{name}"], measure.unit) for name in _SHOWN]
             if cells[0] != NOT_REPORTED:
-                rows.append((_label(measure.label, measure.unit), *cells, _sum(row, measure.name)))
+                rows.append((_label(measure.label, measure.unit), *cells, _sum(row, measure)))
         caption = f"{row['task']}, {exact(row['tasks'])} tasks"
         found = table(caption, ["per task", *_SHOWN, "sum"], rows)
         tables.append(details(caption, found, is_open=place < _OPEN_KINDS, kind="kind"))
+    if len(order) > _MAX_KINDS:
+        tables.append(
+            note(
+                f"{len(order) - _MAX_KINDS} kinds with less input are left out; `tokenflation profile DB` has them all."
+            )
+        )
     few = [str(row["task"]) for row in profile.to_dict("records") if row["tasks"] < _MIN_P99]
     lede = "Per task of each kind; input and output of a call (ISL, OSL) per call. What no task reports has no row."
     if few:
@@ -95,13 +103,14 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
 
 
 def _label(label: str, unit: str) -> str:
-    return {"tokens": f"{label}, tokens", "count": label, "x": f"{label}, ×"}.get(unit, label)
+    return f"{label}, tokens" if unit == "tokens" and "tokens" not in label else label
 
 
-def _sum(row: Mapping[object, object], name: str) -> str:
-    if f"{name}_sum" not in row:
+def _sum(row: Mapping[Any, Any], measure: Measure) -> str:
+    name = f"{measure.name}_sum"
+    if name not in row:
         return ""
-    return by_unit(row[f"{name}_sum"], next(measure.unit for measure in MEASURES if measure.name == name))
+    return exact(row[name]) if measure.unit in ("count", "tokens") else by_unit(row[name], measure.unit)
 
 
 def unreported(calls: pd.DataFrame) -> list[str]:
@@ -132,11 +141,12 @@ def unreported(calls: pd.DataFrame) -> list[str]:
 
 def footer(calls: pd.DataFrame, schema: str) -> str:
     """Return how numbers are counted, what is not reported, and the versions that made the page."""
-    first, last = calls["started_at_ns"].min(), calls["started_at_ns"].max()
+    span = period(calls["started_at_ns"].min(), calls["started_at_ns"].max())
+    schema = f"{schema}, " if schema else ""
     versions = ", ".join(f"{name} {version(name)}" for name in ("tokenflation", "pandas", "duckdb", "plotly"))
     return (
         '<h2 id="how-title">How numbers are counted</h2>'
         + glossary(_TERMS)
         + notes("What is not reported", unreported(calls))
-        + notes("Made from", [f"Calls started from {moment(first)} to {moment(last)}.", f"{schema}{versions}."])
+        + notes("Made from", [f"Starts of calls: {span}.", f"Versions: {schema}{versions}."])
     )

@@ -70,9 +70,8 @@ def _cache(row: dict[Any, Any]) -> tuple[str, str]:
 
 def parts_section(calls: pd.DataFrame) -> Section:
     """Return where the tokens of a task go: stacked bars of input and of output per kind."""
-    shares = parts.by_kind(calls)
-    heavy = list(dict.fromkeys(shares["task"]))[:_MAX_BARS]
-    shown = shares[shares["task"].isin(heavy)]
+    heavy = calls.groupby("task")["input_tokens"].sum().sort_values(ascending=False, kind="stable").index
+    shown = parts.by_kind(calls[calls["task"].isin(heavy[:_MAX_BARS])])
     body = []
     for side in ("input", "output"):
         rows = shown[shown["side"] == side]
@@ -97,12 +96,12 @@ def parts_section(calls: pd.DataFrame) -> Section:
         title="Tokens by task kind and part",
         lede="Every call sends its history again: what a task has already said is most of what its model reads. "
         "Bars are means over the tasks of a kind.",
-        body=[f'<div class="charts">{"".join(body)}</div>', *_more_kinds(shares, heavy)],
+        body=[f'<div class="charts">{"".join(body)}</div>', *_more_kinds(len(heavy))],
     )
 
 
-def _more_kinds(shares: pd.DataFrame, heavy: list[str]) -> list[str]:
-    left = len(set(shares["task"])) - len(heavy)
+def _more_kinds(kinds: int) -> list[str]:
+    left = kinds - _MAX_BARS
     return [note(f"{left} kinds with less input are not drawn.")] if left > 0 else []
 
 
