@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenflation.sdk.errors import StoreError
 
-__all__ = ["key_file", "key_id", "load_key", "read_key"]
+__all__ = ["keep_key", "key_file", "key_id", "load_key", "read_key"]
 
 _KEY_BYTES = 16
 
@@ -47,6 +47,16 @@ def load_key(store: str | os.PathLike[str]) -> bytes:
     except OSError:
         return fresh
     return found if found is not None else fresh
+
+
+def keep_key(store: str | os.PathLike[str], key: bytes) -> bool:
+    """Make `key` a store's key unless it has one already; returns whether it is the store's key now.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _publish(key_file(store), key)
+    return read_key(store) == key
 
 
 def read_key(store: str | os.PathLike[str]) -> bytes | None:

@@ -35,13 +35,9 @@ def open_store(path: str | os.PathLike[str]) -> sa.Engine:
     """
     file = Path(path).absolute()
     _check_file(file)
-    uri = f"{file.as_uri()}?mode=ro"
-    # Without write access to the folder SQLite cannot make the files that a WAL database is read with; none are needed
-    # when nobody writes it.
-    if not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists():
-        uri += "&immutable=1"
+    uri = file.as_uri() + _mode(file)
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
+        with closing(_connect(uri)) as connection:
             version = read_version(connection)
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         _check_version(file, version, tables)
@@ -52,7 +48,26 @@ def open_store(path: str | os.PathLike[str]) -> sa.Engine:
         raise StoreError(
             f"{file} cannot be read as a store: {error}. Check that it may be read and is complete, or restore a copy."
         ) from error
-    return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=30))
+    return sa.create_engine("sqlite://", creator=lambda: _connect(uri))
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=30)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _mode(path: Path) -> str:
+    """Return how to open a store that is only read.
+
+    Where we may write, opened as if to: a connection that may not leaves the files of a WAL database behind. Where the
+    folder may not be written, SQLite cannot make these files; without writers there is nothing in them to be missed.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return "?mode=rw"
+    log = path.with_name(f"{path.name}-wal")
+    waiting = log.exists() and log.stat().st_size
+    return "?mode=ro" if waiting or os.access(path.parent, os.W_OK) else "?mode=ro&immutable=1"
 
 
 def _check_file(path: Path) -> None:

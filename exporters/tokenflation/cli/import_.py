@@ -1,0 +1,64 @@
+"""`tokenflation import`: adds traces of other tools to a store. Shows progress on a terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from tokenflation.sdk.importers import ImportSummary, import_paths
+
+__all__ = ["command"]
+
+
+@click.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--store", required=True, metavar="DB", type=click.Path(path_type=Path), help="Store to add to.")
+@click.option("--task", metavar="KIND", help="Kind of the tasks; default: the file's name, or its folder's.")
+def command(paths: tuple[Path, ...], store: Path, task: str | None) -> None:
+    """Read traces of other tools into a store.
+
+    PATHS are Weka session traces (.json, .jsonl, packed as .xz or .gz) or folders of them; one session is one task. All
+    is imported or nothing; a session that the store has is skipped.
+    """
+    if task == "":
+        raise click.UsageError("--task needs a name that is not empty.")
+    started = time.perf_counter()
+    with _progress() as progress:
+        summary = import_paths(paths, store, task=task, progress=progress)
+    _show(summary, store, time.perf_counter() - started)
+
+
+def _show(summary: ImportSummary, store: Path, spent_s: float) -> None:
+    added = f"{_many(summary.tasks, 'task')} and {_many(summary.calls, 'call')} added"
+    if summary.sub_agent_runs:
+        added += f", {summary.sub_agent_calls:,} of them in {_many(summary.sub_agent_runs, 'sub-agent run')}"
+    click.echo(f"{store}: {added}")
+    click.echo(f"input {summary.input_tokens:,} tokens, output {summary.output_tokens:,} tokens")
+    for reason, count in sorted(summary.skipped.items()):
+        click.echo(f"skipped {_many(count, 'session')}: {reason}")
+    size_mb = store.stat().st_size / 1e6
+    click.echo(f"{_many(summary.files, 'file')} in {spent_s:.1f} s; the store has {size_mb:.1f} MB")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what draws a progress bar on standard error, or None where no one watches or rich is not installed."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ModuleNotFoundError:
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("importing", total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total)

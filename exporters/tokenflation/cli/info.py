@@ -1,0 +1,95 @@
+"""`tokenflation info`: what a store holds, and what was lost. Needs no optional package."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tokenflation.sdk.store.read import info
+
+__all__ = ["command"]
+
+_NS_PER_YEAR = 365 * 86400 * 10**9
+_KEY_STATES = {
+    "ok": "in its file beside the store",
+    "missing": "its file is missing: new prompts will share no prefix with those recorded",
+    "other": "the file beside the store holds another one: new prompts share no prefix with older ones",
+    "unreadable": "its file cannot be read",
+}
+
+
+@click.command("info")
+@click.argument("db", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(db: Path, as_json: bool) -> None:
+    """Show what a store holds and what was lost."""
+    found = info(db)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    lines = list(_lines(found))
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        click.echo(f"{name:<{width}}  {text}".rstrip())
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "store", f"{found['path']} ({_size(found['file_bytes'])})"
+    if found["rows"]:
+        yield "schema", f"version {found['schema_version']}, created by {found['created_by']}"
+        yield "hash key", f"{found['key_id']}, {_KEY_STATES[found['key_file']]}"
+        yield from _contents(found)
+    else:
+        yield "", "there is no store: it could not be written"
+    yield from _losses(found)
+
+
+def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    rows = found["rows"]
+    yield "tasks", _counts(found["tasks"])
+    yield "agent runs", f"{found['agent_runs']:,}, of them {found['sub_agent_runs']:,} sub-agents"
+    yield "calls", f"{rows['calls']:,}, of them {found['sub_agent_calls']:,} in sub-agents"
+    yield "", ", ".join(f"{rows[name]:,} {name.replace('_', ' ')}" for name in ("attempts", "tool_calls", "spans"))
+    if not rows["calls"]:
+        yield "", "no calls: record with `tokenflation run` or `tokenflation import` first"
+        return
+    yield "time", _time(found["first_started_at_ns"], found["last_ended_at_ns"])
+    yield "tokens", f"input {_number(found['input_tokens'])}, output {_number(found['output_tokens'])}"
+    yield "usage from", _counts(found["usage_source"])
+    yield "status", _counts(found["status"])
+    for position, row in enumerate(found["models"]):
+        tokens = f"input {_number(row['input_tokens'])}, output {_number(row['output_tokens'])}"
+        name = f"{row['model'] or 'no model named'} ({row['provider']})"
+        yield "" if position else "models", f"{name}: {row['calls']:,} calls, {tokens}"
+
+
+def _losses(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not found["lost"]:
+        yield "lost", "nothing"
+        return
+    yield "LOST", f"{found['lost']:,} records: {_counts(found['drops'], total=False)}"
+
+
+def _counts(counts: Mapping[str, int], *, total: bool = True) -> str:
+    parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    whole = f"{sum(counts.values()):,}"
+    return f"{whole}: {parts}" if total and parts else parts or whole
+
+
+def _number(value: int | None) -> str:
+    return "not reported" if value is None else f"{value:,}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
+
+
+def _time(first_ns: int, last_ns: int) -> str:
+    # A trace without absolute times counts from its session's start: such times lie in the first years of the epoch.
+    if last_ns < _NS_PER_YEAR:
+        return f"from each session's start, up to {last_ns / 3.6e12:,.1f} h; the source gives no dates"
+    dates = [datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S") for ns in (first_ns, last_ns)]
+    return f"{dates[0]} to {dates[1]} UTC"

@@ -1,0 +1,61 @@
+"""`tokenflation import` as its user sees it."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.importers.traces import marker, request, session, write_lines
+
+from tokenflation.cli import main
+
+TRACE = session(request(0.0), marker(0.5, [request(0.5)]), request(1.5))
+
+
+def _run(*arguments: object) -> int:
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as left:
+        return int(left.code or 0)
+    return 0
+
+
+def test_the_command_says_what_it_added_and_what_it_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_lines(tmp_path / "a.jsonl", TRACE)
+    assert _run("import", file, "--store", tmp_path / "runs.db") == 0
+    assert "1 task and 3 calls added, 1 of them in 1 sub-agent run\n" in capsys.readouterr().out
+    assert _run("import", file, "--store", tmp_path / "runs.db") == 0
+    found = capsys.readouterr().out
+    assert "0 tasks and 0 calls added\n" in found
+    assert "skipped 1 session: already in the store" in found
+
+
+def test_bad_input_is_one_line_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_lines(tmp_path / "a.jsonl", TRACE)
+    file.write_text(file.read_text() + "not json\n")
+    assert _run("import", file, "--store", tmp_path / "runs.db") == 1
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err.startswith(f"tokenflation: {file}: line 2 is not JSON")
+    assert found.err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
+    assert _run("import", tmp_path / "a.jsonl") == 2
+    assert _run("import", "--store", tmp_path / "runs.db") == 2
+    assert _run("import", tmp_path / "a.jsonl", "--store", tmp_path / "runs.db", "--task", "") == 2
+
+
+def test_a_terminal_sees_progress_on_standard_error_only(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *(session(request(0.0), id=str(number)) for number in range(50)))
+    terminal, side = pty.openpty()
+    command = [sys.executable, "-c", "from tokenflation.cli import main; main()", "import", str(file), "--store"]
+    done = subprocess.run([*command, str(tmp_path / "runs.db")], stdout=subprocess.PIPE, stderr=side, check=True)
+    os.close(side)
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"importing" in shown
+    assert done.stdout.startswith(str(tmp_path / "runs.db").encode())

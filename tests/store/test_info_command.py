@@ -1,0 +1,64 @@
+"""`tokenflation info` as its user sees it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.store.builders import call
+
+from tokenflation.cli import main
+from tokenflation.sdk.store.losses import forget_losses, note_losses
+from tokenflation.sdk.store.write import Batch, open_writer
+
+
+def _store(tmp_path: Path, batch: Batch) -> Path:
+    writer = open_writer(tmp_path / "runs.db")
+    writer.write(batch)
+    writer.close()
+    return tmp_path / "runs.db"
+
+
+def _words(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_info_shows_contents_and_that_nothing_was_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main_arguments = ["info", str(_store(tmp_path, Batch(calls=[call(1, input_tokens=1000)])))]
+    with pytest.raises(SystemExit, match="0"):
+        main(main_arguments)
+    lines = _words(capsys.readouterr().out)
+    assert "tokens input 1,000, output not reported" in lines
+    assert "time 2023-11-14 22:13:20 to 2023-11-14 22:13:20 UTC" in lines
+    assert "lost nothing" in lines
+
+
+def test_info_shows_losses_by_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path, Batch(drops={"queue_full": 1200, "parser_error": 1}))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    lines = _words(capsys.readouterr().out)
+    assert "LOST 1,201 records: parser_error 1, queue_full 1,200" in lines
+    assert "no calls: record with `tokenflation run` or `tokenflation import` first" in lines
+
+
+def test_info_shows_losses_where_no_store_could_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    note_losses(tmp_path / "never.db", "one", {"waiting_for_store": 3})
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(tmp_path / "never.db")])
+    forget_losses(tmp_path / "never.db", "one")
+    assert "LOST 3 records: waiting_for_store 3" in _words(capsys.readouterr().out)
+
+
+def test_info_as_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path, Batch(calls=[call(1)]))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rows"]["calls"], found["lost"], found["drops"]) == (1, 0, {})
+
+
+def test_what_is_no_store_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.db").write_text("not a store at all")
+    with pytest.raises(SystemExit, match="1"):
+        main(["info", str(tmp_path / "notes.db")])
+    assert capsys.readouterr().err.startswith("tokenflation: ")
