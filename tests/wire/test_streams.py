@@ -1,0 +1,252 @@
+"""Streams: when what arrived, whether they came to their end, and what a failure is called."""
+
+from typing import Any
+
+import pytest
+
+from tokenflation.sdk.records import Usage
+from tokenflation.sdk.wire import ExchangeBytes, read
+
+
+def test_a_stream_without_usage_is_recorded_as_absent(exchange: Any, chat_stream: Any) -> None:
+    reading = exchange("openai.chat", chat_stream([{"content": "a"}]))
+
+    assert (reading.status, reading.stream, reading.finish_reasons) == ("ok", True, ("stop",))
+    assert (reading.usage, reading.usage_source, reading.usage_complete) == (Usage(), "absent", False)
+
+
+@pytest.mark.parametrize("end", ["closed", "dropped", "read"])
+def test_a_stream_left_early_is_cut_and_drops_the_placeholder_output(
+    exchange: Any, messages_stream: Any, end: str
+) -> None:
+    events = messages_stream({"input_tokens": 20, "output_tokens": 1}, {"output_tokens": 150})[:3]
+
+    reading = exchange("anthropic.messages", events, end=end)
+
+    assert (reading.status, reading.finish_reasons, reading.error_type) == ("cut", ("error",), None)
+    assert reading.usage == Usage(input_tokens=20)
+    assert (reading.usage_source, reading.usage_complete) == ("partial", False)
+
+
+def test_a_stream_closed_after_its_terminator_is_whole(exchange: Any, chat_stream: Any) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+
+    reading = exchange("openai.chat", chat_stream([{"content": "a"}], usage), end="closed")
+
+    assert (reading.status, reading.usage_source, reading.usage_complete) == ("ok", "provider", True)
+
+
+def test_a_terminator_without_a_last_newline_counts(exchange: Any, chat_stream: Any) -> None:
+    events = [*chat_stream([{"content": "a"}], done=False), b"data: [DONE]"]
+
+    assert exchange("openai.chat", events).status == "ok"
+
+
+def test_a_truncated_stream_is_cut_with_error_for_the_open_choice(exchange: Any, chat_stream: Any) -> None:
+    events = chat_stream([{"content": "a"}, {"content": "b"}])[:2]
+
+    reading = exchange("openai.chat", [*events, b'data: {"id":"c","choices":[{"in'])
+
+    assert (reading.status, reading.finish_reasons, reading.usage_complete) == ("cut", ("error",), False)
+
+
+def test_a_stream_that_never_says_done_is_cut_though_its_usage_stands(exchange: Any, chat_stream: Any) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+
+    reading = exchange("openai.chat", chat_stream([{"content": "a"}], usage, done=False))
+
+    assert (reading.status, reading.usage_source, reading.usage_complete) == ("cut", "partial", False)
+
+
+def test_a_gemini_stream_without_a_finish_reason_is_cut(exchange: Any) -> None:
+    chunk = {
+        "candidates": [{"content": {"parts": [{"text": "a"}]}}],
+        "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4},
+    }
+
+    reading = exchange("google.generate_content", [chunk, chunk])
+
+    assert (reading.status, reading.usage) == ("cut", Usage(input_tokens=4))
+
+
+@pytest.mark.parametrize(
+    ("api", "event", "error_type"),
+    [
+        (
+            "anthropic.messages",
+            {"type": "error", "error": {"type": "overloaded_error", "message": "m"}},
+            "overloaded_error",
+        ),
+        ("openai.chat", {"error": {"message": "m", "type": "server_error", "code": None}}, "server_error"),
+        ("openai.chat", {"choices": [], "error": {"code": 502, "message": "m"}}, "http_502"),
+        ("openai.responses", {"type": "error", "code": "rate_limit_exceeded", "message": "m"}, "rate_limit_exceeded"),
+        ("google.generate_content", {"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}}, "UNAVAILABLE"),
+        ("openai.chat", {"error": "a sentence about the prompt"}, "error"),
+    ],
+)
+def test_an_error_object_inside_a_200_stream_is_an_error(
+    exchange: Any, api: str, event: dict[str, Any], error_type: str
+) -> None:
+    reading = exchange(api, [event])
+
+    assert (reading.status, reading.error_type, reading.finish_reasons) == ("error", error_type, ("error",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "finish"),
+    [
+        ("response.incomplete", "ok", ("incomplete:max_output_tokens",)),
+        ("response.failed", "error", ("error",)),
+        ("response.completed", "ok", ("completed",)),
+    ],
+)
+def test_usage_of_incomplete_and_failed_responses_is_recorded(
+    exchange: Any, kind: str, status: str, finish: tuple[str, ...]
+) -> None:
+    state = kind.removeprefix("response.")
+    response = {"id": "resp", "model": "m", "status": state, "usage": {"input_tokens": 8, "output_tokens": 4}}
+    if state == "incomplete":
+        response["incomplete_details"] = {"reason": "max_output_tokens"}
+    if state == "failed":
+        response["error"] = {"code": "server_error", "message": "m"}
+    created = {"type": "response.created", "response": {"id": "resp", "status": "in_progress", "usage": None}}
+
+    reading = exchange("openai.responses", [created, {"type": kind, "response": response}])
+
+    assert (reading.status, reading.finish_reasons) == (status, finish)
+    assert reading.usage == Usage(input_tokens=8, output_tokens=4)
+    assert reading.usage_complete
+
+
+def test_the_first_token_is_the_first_of_any_channel(exchange: Any, chat_stream: Any) -> None:
+    deltas = [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "hm"},
+        {"reasoning_content": "so"},
+        {"content": "yes"},
+    ]
+
+    reading = exchange("openai.chat", chat_stream(deltas))
+
+    assert (reading.first_chunk_ns, reading.first_token_ns, reading.first_answer_ns) == (0, 1, 3)
+
+
+def test_a_tool_call_is_an_answer(exchange: Any, chat_stream: Any) -> None:
+    call = {"index": 0, "id": "call_1", "function": {"name": "find", "arguments": ""}}
+
+    reading = exchange("openai.chat", chat_stream([{"role": "assistant", "content": None}, {"tool_calls": [call]}]))
+
+    assert (reading.first_token_ns, reading.first_answer_ns) == (1, 1)
+
+
+def test_anthropic_thinking_comes_before_the_answer(exchange: Any) -> None:
+    events = [
+        {"type": "message_start", "message": {"id": "msg", "usage": {"input_tokens": 1}}},
+        {"type": "ping"},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "x"}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "yes"}},
+    ]
+
+    reading = exchange("anthropic.messages", events)
+
+    assert (reading.first_chunk_ns, reading.first_token_ns, reading.first_answer_ns) == (0, 3, 6)
+
+
+def test_responses_reasoning_comes_before_the_answer(exchange: Any) -> None:
+    events = [
+        {"type": "response.created", "response": {"id": "resp"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}},
+        {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+        {"type": "response.output_text.delta", "output_index": 1, "delta": "yes"},
+    ]
+
+    reading = exchange("openai.responses", events)
+
+    assert (reading.first_token_ns, reading.first_answer_ns) == (2, 3)
+
+
+def test_gemini_thoughts_come_before_the_answer(exchange: Any) -> None:
+    events = [
+        {"candidates": [{"content": {"parts": [{"text": "hm", "thought": True}]}}]},
+        {"candidates": [{"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"}]},
+    ]
+
+    reading = exchange("google.generate_content", events)
+
+    assert (reading.status, reading.first_token_ns, reading.first_answer_ns) == ("ok", 0, 1)
+
+
+def test_a_body_that_is_not_streamed_has_no_first_token(exchange: Any) -> None:
+    body = {"id": "c", "choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
+
+    reading = exchange("openai.chat", body)
+
+    assert (reading.stream, reading.first_chunk_ns, reading.first_token_ns) == (False, None, None)
+
+
+def test_a_gemini_array_is_a_stream_of_its_elements(exchange: Any) -> None:
+    pieces = [
+        b'[{"candidates": [{"content": {"parts": [{"te',
+        b'xt": "a } \\" { b"}]}}]}\r\n',
+        b',{"candidates": [{"content": {"parts": [{"text": "c"}]}, "finishReason": "STOP"}],',
+        b' "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2}}\n]',
+    ]
+
+    reading = exchange("google.generate_content", pieces, path="/v1beta/models/gemini-x:streamGenerateContent")
+
+    assert (reading.stream, reading.status, reading.model) == (True, "ok", "gemini-x")
+    assert (reading.first_chunk_ns, reading.first_token_ns) == (0, 1)
+    assert reading.usage == Usage(input_tokens=3, output_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("view", "status", "error_type"),
+    [
+        ({"status_code": 503}, "error", "http_503"),
+        ({"status_code": 307}, "error", "http_307"),
+        ({"status_code": 200}, "error", "empty_body"),
+        ({"status_code": None, "end": "failed", "error_type": "ConnectTimeout"}, "error", "ConnectTimeout"),
+        ({"status_code": None, "end": "cancelled", "error_type": "CancelledError"}, "cancelled", "CancelledError"),
+        ({"status_code": 200, "end": "closed"}, "cut", None),
+    ],
+)
+def test_an_answer_without_a_body_says_what_went_wrong(
+    exchange: Any, view: dict[str, Any], status: str, error_type: str | None
+) -> None:
+    reading = exchange("openai.chat", b"", **view)
+
+    assert (reading.status, reading.error_type, reading.usage_source) == (status, error_type, "absent")
+
+
+def test_an_http_error_is_named_by_the_provider_or_by_its_status(exchange: Any) -> None:
+    named = exchange("openai.chat", {"error": {"type": "tokens", "code": "rate_limit_exceeded"}}, status_code=429)
+    page = exchange("openai.chat", b"<html>502</html>", status_code=502)
+
+    assert (named.status, named.error_type) == ("error", "tokens")
+    assert (page.status, page.error_type) == ("error", "http_502")
+
+
+def test_a_stream_cancelled_or_broken_midway_keeps_what_it_said(exchange: Any, chat_stream: Any) -> None:
+    events = chat_stream([{"content": "a"}])[:1]
+
+    cancelled = exchange("openai.chat", events, end="cancelled", error_type="CancelledError")
+    broken = exchange("openai.chat", events, end="failed", error_type="ReadError")
+
+    assert (cancelled.status, cancelled.error_type, cancelled.response_id) == ("cancelled", "CancelledError", "c")
+    assert (broken.status, broken.error_type, broken.finish_reasons) == ("error", "ReadError", ("error",))
+
+
+def test_no_message_of_the_provider_is_ever_an_error_type() -> None:
+    marker = "MARKER my secret prompt"
+    for error in ({"type": marker, "code": marker, "message": marker}, marker, {"message": marker}):
+        body = (
+            b'{"error": %s}' % str(error).replace("'", '"').encode() if isinstance(error, dict) else b'{"error":"%s"}'
+        )
+        view = ExchangeBytes(api="openai.chat", request_body=b'{"messages":[]}', status_code=400, chunks=[(1, body)])
+        reading = read(view, key=b"k")
+        assert reading is not None
+        assert reading.error_type == "http_400"
+        assert marker not in repr(reading)

@@ -1,0 +1,110 @@
+"""Tool calls that an answer asks for: once each, whole or in pieces, with who runs them."""
+
+from typing import Any
+
+from tokenflation.sdk.records import ToolCall
+
+
+def test_streamed_pieces_of_two_calls_add_up_to_two_calls(exchange: Any, chat_stream: Any) -> None:
+    deltas = [
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "find", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"q":'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '"é"}'}}]},
+        {"tool_calls": [{"index": 1, "id": "b", "function": {"name": "open", "arguments": "{}"}}]},
+    ]
+
+    assert exchange("openai.chat", chat_stream(deltas)).tool_calls == (
+        ToolCall(tool_call_id="a", name="find", arguments_bytes=10),
+        ToolCall(tool_call_id="b", name="open", arguments_bytes=2),
+    )
+
+
+def test_calls_that_all_stand_in_slot_zero_are_told_apart_by_their_ids(exchange: Any, chat_stream: Any) -> None:
+    deltas = [
+        {"tool_calls": [{"index": 0, "id": name, "function": {"name": name, "arguments": "{}"}}]} for name in "ab"
+    ]
+
+    assert [call.name for call in exchange("openai.chat", chat_stream(deltas)).tool_calls] == ["a", "b"]
+
+
+def test_a_repeated_id_and_name_is_the_same_call(exchange: Any, chat_stream: Any) -> None:
+    piece = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "find", "arguments": "xy"}}]}
+
+    assert exchange("openai.chat", chat_stream([piece, piece])).tool_calls == (
+        ToolCall(tool_call_id="a", name="find", arguments_bytes=4),
+    )
+
+
+def test_calls_without_ids_get_their_positions(exchange: Any) -> None:
+    parts = [{"functionCall": {"name": "find", "args": {"q": 1}}}, {"functionCall": {"name": "find", "args": {}}}]
+    body = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+
+    assert exchange("google.generate_content", body).tool_calls == (
+        ToolCall(tool_call_id="0", name="find", arguments_bytes=7),
+        ToolCall(tool_call_id="1", name="find", arguments_bytes=2),
+    )
+
+
+def test_gemini_calls_in_several_chunks_are_several_calls(exchange: Any) -> None:
+    chunk = {"candidates": [{"content": {"parts": [{"functionCall": {"name": "find", "args": {}}}]}}]}
+
+    assert len(exchange("google.generate_content", [chunk, chunk]).tool_calls) == 2
+
+
+def test_tools_that_the_provider_runs_are_apart(exchange: Any) -> None:
+    content = [
+        {"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "srv", "content": []},
+        {"type": "tool_use", "id": "toolu", "name": "find", "input": {}},
+    ]
+
+    calls = exchange("anthropic.messages", {"id": "msg", "content": content, "stop_reason": "tool_use"}).tool_calls
+
+    assert [(call.name, call.kind) for call in calls] == [("web_search", "server"), ("find", "client")]
+
+
+def test_arguments_streamed_in_pieces_replace_the_opening_object(exchange: Any) -> None:
+    block = {"type": "tool_use", "id": "toolu", "name": "find", "input": {}}
+    pieces = ["", '{"q": ', "1}"]
+    events = [
+        {"type": "content_block_start", "index": 1, "content_block": block},
+        *(
+            {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": piece}}
+            for piece in pieces
+        ),
+        {"type": "message_stop"},
+    ]
+
+    assert exchange("anthropic.messages", events).tool_calls == (
+        ToolCall(tool_call_id="toolu", name="find", arguments_bytes=8),
+    )
+
+
+def test_a_responses_item_is_counted_once_over_its_three_mentions(exchange: Any) -> None:
+    begun = {"type": "function_call", "id": "fc", "call_id": "call_1", "name": "find", "arguments": ""}
+    done = begun | {"arguments": '{"q":1}'}
+    events = [
+        {"type": "response.output_item.added", "output_index": 0, "item": begun},
+        {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": '{"q":1}'},
+        {"type": "response.output_item.done", "output_index": 0, "item": done},
+        {"type": "response.completed", "response": {"id": "resp", "status": "completed", "output": [done]}},
+    ]
+
+    assert exchange("openai.responses", events).tool_calls == (
+        ToolCall(tool_call_id="call_1", name="find", arguments_bytes=7),
+    )
+
+
+def test_ids_of_calls_are_unique_even_where_the_provider_repeats_them(exchange: Any) -> None:
+    call = {"id": "call_0", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    choices = [{"index": index, "message": {"tool_calls": [call, call]}} for index in (0, 1)]
+
+    calls = exchange("openai.chat", {"id": "c", "choices": choices}).tool_calls
+
+    assert len({call.tool_call_id for call in calls}) == len(calls) == 4
+
+
+def test_an_object_of_empty_strings_is_no_call(exchange: Any) -> None:
+    message = {"content": "yes", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
+
+    assert exchange("openai.chat", {"id": "c", "choices": [{"index": 0, "message": message}]}).tool_calls == ()
