@@ -22,6 +22,7 @@ LAYERS = (
     ("sdk",),
     ("analysis",),
     ("exporters",),
+    ("demo",),
     ("cli",),
 )
 

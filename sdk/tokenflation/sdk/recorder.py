@@ -33,6 +33,7 @@ _MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _MAX_BATCH = 256
 _MAX_KEPT_ROWS = 20_000
 _RETRY_S = 1.0
+_FORK_WAIT_S = 1.0
 _log = logging.getLogger("tokenflation")
 
 Foreign = Callable[[], tuple[str, str] | None]
@@ -95,7 +96,11 @@ class Recorder:
         self.tap = Tap(submit=self._submit_exchange, context=self._context, failed=self.count_loss)
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _reset_child(reference))
+            os.register_at_fork(
+                before=lambda: _before_fork(reference),
+                after_in_parent=lambda: _after_fork(reference),
+                after_in_child=lambda: _reset_child(reference),
+            )
         atexit.register(self.close)
 
     @property
@@ -145,6 +150,9 @@ class Recorder:
         """Calls that this process added to the store."""
         self._writer: SqliteWriter | None = None
         self._writer_id = secrets.token_hex(8)
+        self._writing = threading.Lock()
+        """Held while a transaction is under way, and across a fork."""
+        self._holds_for_fork = False
         self._noted: dict[str, int] = {}
         self._queued_bytes = 0
         self._process_id = os.getpid()
@@ -263,6 +271,10 @@ class Recorder:
         """Write what waits in one transaction; on failure keep it for the next time, bounded, and note the loss."""
         if not len(self._waiting) and self._noted == self._drops:
             return
+        with self._writing:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
@@ -299,6 +311,23 @@ class Recorder:
                 writer.close()
             except Exception:
                 _log.debug("tokenflation: the store cannot be closed", exc_info=True)
+
+
+def _before_fork(reference: "weakref.ref[Recorder]") -> None:
+    """Close the connection before a fork: SQLite keeps its locks' state in memory, and a child would inherit them."""
+    recorder = reference()
+    if recorder is None or recorder._closed:
+        return
+    recorder._holds_for_fork = recorder._writing.acquire(timeout=_FORK_WAIT_S)
+    if recorder._holds_for_fork:
+        recorder._drop_writer()
+
+
+def _after_fork(reference: "weakref.ref[Recorder]") -> None:
+    recorder = reference()
+    if recorder is not None and recorder._holds_for_fork:
+        recorder._holds_for_fork = False
+        recorder._writing.release()
 
 
 def _reset_child(reference: "weakref.ref[Recorder]") -> None:

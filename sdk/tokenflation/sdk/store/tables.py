@@ -85,7 +85,9 @@ _CALLS = Table(
         Column("new_tokens", "int", "tokens; part of input_tokens: everything else"),
         Column("split_method", "text", "how the five parts were found; bytes = in proportion to canonical bytes"),
         Column("block_tokens", "int", "tokens per prefix block", required=True),
-        Column("block_hashes", "bytes", "keyed rolling hashes, 8 bytes each, ceil(input_tokens / block_tokens) of them"),
+        Column(
+            "block_hashes", "bytes", "keyed rolling hashes, 8 bytes each, ceil(input_tokens / block_tokens) of them"
+        ),
         Column("prefix_blocks", "int", "blocks the source counted in the prompt, where it gives no hashes"),
         Column("shared_blocks", "int", "leading blocks that an earlier call of the task had too"),
         Column("extra", "text", "JSON object: what only some providers or sources report", required=True),
