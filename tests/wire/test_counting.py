@@ -115,6 +115,12 @@ def test_reasoning_that_only_the_total_holds_is_output(exchange: Any) -> None:
     assert (other.output_tokens, other.reasoning_tokens) == (12, None)
 
 
+def test_audio_that_only_the_total_holds_is_input(exchange: Any) -> None:
+    usage = {"prompt_audio_seconds": 203, "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635}
+
+    assert exchange("openai.chat", _chat(usage)).usage == Usage(input_tokens=2629, output_tokens=635)
+
+
 def _gemini(**usage: Any) -> dict[str, Any]:
     content = {"role": "model", "parts": [{"text": "yes"}]}
     return {"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage}

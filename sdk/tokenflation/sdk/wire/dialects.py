@@ -70,6 +70,7 @@ _MESSAGES = Dialect(
             "service_tier": ("service_tier",),
             "inference_geo": ("inference_geo",),
         },
+        extra={"timings": "timings"},  # llama.cpp
     ),
 )
 

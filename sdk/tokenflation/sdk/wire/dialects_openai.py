@@ -53,7 +53,8 @@ _CHAT_ANSWER = Answer(
     },
     finish=(("finish_reason",),),
     terminator=b"[DONE]",
-    errors=(("error",), ("choices", 0, "error")),  # the second: openrouter.ai/docs/api-reference/errors
+    # openrouter.ai/docs/api-reference/errors: inside the choice; console.groq.com/docs/errors: in x_groq.
+    errors=(("error",), ("choices", 0, "error"), ("x_groq", "error")),
     # platform.moonshot.ai: usage of a stream stands in the choice; console.groq.com: in x_groq of the last chunk.
     usage=(("choices", 0, "usage"), ("x_groq", "usage"), ("usage",)),
     input=Count(terms=((("prompt_tokens",),),)),
@@ -75,7 +76,10 @@ _CHAT_ANSWER = Answer(
     # completion_tokens has not.
     reasoning_outside=frozenset({"gcp.gemini", "gcp.vertex_ai", "x_ai"}),
     reasoning_outside_models=("gemini-", "grok-", "google/gemini-", "xai/grok-"),
+    # docs.mistral.ai/capabilities/audio: 203 s of audio with prompt_tokens 4, completion_tokens 635, total_tokens 3264.
+    input_outside_if=("prompt_audio_seconds",),
     usage_extra={
+        "prompt_audio_seconds": ("prompt_audio_seconds",),
         "cost": ("cost",),  # openrouter.ai/docs/use-cases/usage-accounting, USD
         "cost_in_usd_ticks": ("cost_in_usd_ticks",),  # xAI
         "text_input_tokens": ("prompt_tokens_details", "text_tokens"),
@@ -94,7 +98,11 @@ _CHAT_ANSWER = Answer(
         "prompt_time": ("prompt_time",),
         "completion_time": ("completion_time",),
     },
-    extra={"service_tier": "service_tier", "system_fingerprint": "system_fingerprint", "timings": "timings"},
+    extra={
+        "service_tier": "service_tier",
+        "system_fingerprint": "system_fingerprint",
+        "timings": "timings",
+    },  # llama.cpp
 )
 CHAT: Final = Dialect(api="openai.chat", compatible="openai_compatible", request=_CHAT_REQUEST, answer=_CHAT_ANSWER)
 
@@ -211,7 +219,7 @@ _RESPONSES_ANSWER = Answer(
     reasoning=Count(terms=((("output_tokens_details", "reasoning_tokens"),),)),
     total=("total_tokens",),
     usage_extra={"cost": ("cost",), "cost_in_usd_ticks": ("cost_in_usd_ticks",)},
-    extra={"service_tier": "service_tier"},
+    extra={"service_tier": "service_tier", "timings": "timings"},
 )
 RESPONSES: Final = Dialect(
     api="openai.responses", compatible="openai_compatible", request=_RESPONSES_REQUEST, answer=_RESPONSES_ANSWER

@@ -26,6 +26,9 @@ def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str
     )
     if provider in rules.reasoning_outside or model.startswith(rules.reasoning_outside_models or ("\0",)):
         return _with_reasoning_from_total(usage, raw, rules)
+    if rules.input_outside_if is not None and count_of(at(raw, rules.input_outside_if)):
+        outside = _beyond(usage, raw, rules)
+        return replace(usage, input_tokens=(usage.input_tokens or 0) + outside) if outside else usage
     return usage
 
 
@@ -48,14 +51,19 @@ def _sum(raw: Mapping[str, Any], count: Count, final: bool) -> int | None:
 
 def _with_reasoning_from_total(usage: Usage, raw: Mapping[str, Any], rules: Answer) -> Usage:
     """Add what the total has beyond input and output: reasoning that the output count leaves out."""
-    total = count_of(at(raw, rules.total)) if rules.total else None
-    if total is None or usage.input_tokens is None or usage.output_tokens is None:
-        return usage
-    outside = total - usage.input_tokens - usage.output_tokens
-    if outside <= 0:
+    outside = _beyond(usage, raw, rules)
+    if not outside:
         return usage
     reasoning = outside if usage.reasoning_tokens is None else usage.reasoning_tokens
-    return replace(usage, output_tokens=usage.output_tokens + outside, reasoning_tokens=reasoning)
+    return replace(usage, output_tokens=(usage.output_tokens or 0) + outside, reasoning_tokens=reasoning)
+
+
+def _beyond(usage: Usage, raw: Mapping[str, Any], rules: Answer) -> int:
+    """Return the tokens that the provider's total has beyond input and output; 0 where one of the three is missing."""
+    total = count_of(at(raw, rules.total)) if rules.total else None
+    if total is None or usage.input_tokens is None or usage.output_tokens is None:
+        return 0
+    return max(0, total - usage.input_tokens - usage.output_tokens)
 
 
 def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
