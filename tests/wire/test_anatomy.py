@@ -41,7 +41,7 @@ CONTENTS = [
     {"role": "model", "parts": [{"text": "south"}]},
     {"role": "user", "parts": [{"text": "thanks"}]},
 ]
-CONVERSATIONS = {
+CONVERSATIONS: dict[str, dict[str, Any]] = {
     "openai.chat": {"model": "m", "messages": CHAT, "tools": [{"type": "function", "function": {"name": "w"}}]},
     "openai.responses": {"model": "m", "input": RESPONSES, "tools": [{"type": "function", "name": "w"}]},
     "anthropic.messages": {

@@ -46,12 +46,14 @@ def _cut(body: bytes, rng: random.Random) -> list[tuple[int, bytes]]:
     return [(1000 + at, body[a:b]) for at, (a, b) in enumerate(itertools.pairwise(edges))]
 
 
-def _read(exchange: dict[str, Any], rng: random.Random) -> Reading | None:
+def _read(exchange: dict[str, Any], rng: random.Random, share: float = 1) -> Reading | None:
+    """Read an exchange cut at random; of its answer only the first `share`."""
     url = urlsplit(exchange["url"])
     path = f"{url.path}?{url.query}" if url.query else url.path
     api = recognise(exchange["method"], path)
     assert api is not None, exchange["url"]
     asked = exchange["request_body"]
+    answer = exchange["response_body"].encode("utf-8", "surrogatepass")
     view = ExchangeBytes(
         api=api,
         method=exchange["method"],
@@ -59,7 +61,7 @@ def _read(exchange: dict[str, Any], rng: random.Random) -> Reading | None:
         path=path,
         request_body=None if asked is None else json.dumps(asked).encode(),
         status_code=exchange["status"],
-        chunks=_cut(exchange["response_body"].encode("utf-8", "surrogatepass"), rng),
+        chunks=_cut(answer[: int(len(answer) * share)], rng),
         end="read",
     )
     return read(view, key=b"k")
@@ -107,3 +109,36 @@ def test_every_recorded_exchange_counts_as_the_truth_table_says() -> None:
     print(f"{compared} cells compared, {len(differences)} differ: {Counter(column for _, column in differences)}")
     assert compared > 25_000
     assert differences == TABLE_ERRORS
+
+
+def test_no_recorded_stream_is_whole_without_its_last_part() -> None:
+    rng = random.Random(7)
+    cut = 0
+    for exchange, row in _exchanges():
+        if row["stream_response"] == "1" and row["api"] != "google.generate_content":  # which has no terminator
+            reading = _read(exchange, rng, share=rng.uniform(0.05, 0.9))
+            assert reading is not None
+            assert reading.status in ("cut", "error")
+            assert not reading.usage_complete
+            if row["api"] == "anthropic.messages":
+                assert reading.usage.output_tokens in (None, int(row["output_total"]))
+            cut += 1
+    assert cut > 300
+
+
+def test_every_recorded_call_that_re_sends_another_starts_with_its_history() -> None:
+    rng = random.Random(11)
+    readings = {exchange["file"]: (_read(exchange, rng), row) for exchange, row in _exchanges()}
+    pairs = 0
+    for reading, row in readings.values():
+        if row["parent_kind"] == "message_prefix" and row["parent_file"] in readings:
+            parent = readings[row["parent_file"]][0]
+            assert reading is not None
+            assert parent is not None
+            assert reading.message_hashes[: len(parent.message_hashes)] == parent.message_hashes
+            assert len(reading.message_hashes) > len(parent.message_hashes)
+            if reading.instructions_hash == parent.instructions_hash:
+                assert reading.prompt.startswith(parent.prompt)
+            pairs += 1
+    print(f"{pairs} pairs of calls, all with equal beginnings")
+    assert pairs > 500
