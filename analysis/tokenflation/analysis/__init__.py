@@ -4,13 +4,17 @@ calls   = load("runs.db")                              one row per call
 tasks   = tasks(calls)                                 one row per task
 profile = profile(calls)                               one row per task kind
 factor  = inflation(calls, baseline="answer-once")     one row per task kind
+demand  = forecast(calls, Plan(tasks_per_day=1e6))     one row per bucket, resource and statistic
 """
 
 from tokenflation.sdk.errors import MissingExtra
 
 try:
+    from tokenflation.analysis.forecast import forecast
     from tokenflation.analysis.inflation import inflation
+    from tokenflation.analysis.plan import Plan
     from tokenflation.analysis.profile import profile
+    from tokenflation.analysis.prototypes import mean_interval
     from tokenflation.analysis.reduce import tasks
     from tokenflation.analysis.sources import load
 except ModuleNotFoundError as error:
@@ -18,4 +22,4 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("tokenflation.analysis", "analysis") from error
 
-__all__ = ["inflation", "load", "profile", "tasks"]
+__all__ = ["Plan", "forecast", "inflation", "load", "mean_interval", "profile", "tasks"]

@@ -1,0 +1,245 @@
+"""From recorded runs and a plan to a fleet's demand by bucket, with intervals. Frames in, a frame out; no clock, no file.
+
+Two uncertainties are kept apart: the load itself (which runs happen to overlap), exact from the model, and the prototypes
+(how little a few recorded runs say about all), drawn. The quantiles of the total are those of the mixture of both.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tokenflation.analysis.arrivals import Arrivals, arrivals
+from tokenflation.analysis.demand import cumulants, jumps
+from tokenflation.analysis.paths import RESOURCES, Path, Runs, runs_of, summed
+from tokenflation.analysis.plan import Plan
+from tokenflation.analysis.prototypes import LEAST_RUNS, kappa, mean_factors
+from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, standard_quantiles
+
+__all__ = ["DRAWS", "forecast"]
+
+Floats = NDArray[np.float64]
+
+DRAWS = 500
+"""Draws of the prototypes' uncertainty."""
+_DAY_S = 86_400
+_LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_STEPS = 48
+_HALF_WIDTH_Z = 1.645
+_TAIL = 0.1
+_DOMINATED = 0.25
+_TOTALS = {
+    "tasks": "tasks/day",
+    "calls": "calls/day",
+    "input_tokens": "tokens/day",
+    "prefill_tokens": "tokens/day",
+    "output_tokens": "tokens/day",
+}
+
+
+def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None = None) -> pd.DataFrame:
+    """Return the demand of the planned fleet; one row per bucket, resource and statistic.
+
+    Columns: `bucket_start` (s from the start of the horizon; loads are those in the middle of the bucket), `resource`,
+    `statistic`, `value`, `unit`. Statistics: `mean`; `sd` (of the load alone); `p50`, `p95`, `p99` of the load at an
+    instant, prototypes included - never the day's peak; `mean_low` and `mean_high`, the interval of the mean that the
+    prototypes allow (absent below 10 runs of a kind); `share_prototypes`, their part of the variance. The day's totals
+    are rows with `bucket_start` -1 and the statistics `mean`, `mean_low`, `mean_high`.
+    `attrs["manifest"]` holds runs, plan, assumptions and warnings.
+
+    Raises:
+        PlanError: the plan names a kind of which no run was recorded.
+        FrameError: calls lack columns or timing.
+    """
+    rng = rng if rng is not None else np.random.default_rng(0)
+    runs = runs_of(calls)
+    counts = {kind: int((runs.kind_of_run == number).sum()) for number, kind in enumerate(runs.kinds)}
+    volumes = plan.volumes(counts)
+    weights = np.array([volumes.get(kind, 0.0) / counts[kind] for kind in runs.kinds])[runs.kind_of_run]
+    over = arrivals(plan, before_s=runs.longest_s + plan.bucket_s, after_s=plan.bucket_s)
+    times_s = (np.arange(plan.days * _DAY_S // plan.bucket_s) + 0.5) * plan.bucket_s
+    loads = _loads(runs, plan)
+    totals = _run_totals(runs)
+    factors = _factors(runs, loads, totals, volumes, rng)
+    enough = min((counts[kind] for kind in volumes), default=0) >= LEAST_RUNS
+    rows: list[tuple[float, str, str, float, str]] = []
+    for name, (path, scale, unit) in loads.items():
+        load = _Load(runs, path, weights, over, times_s, factors.get(name), plan.modulation_cv, scale)
+        for statistic, values in load.statistics(enough, plan.level).items():
+            starts = times_s - plan.bucket_s / 2
+            of = "fraction" if statistic == "share_prototypes" else unit
+            rows += [(float(a), name, statistic, float(b), of) for a, b in zip(starts, values, strict=True)]
+    rows += _totals(runs, totals, volumes, factors, enough, plan.level)
+    frame = pd.DataFrame(rows, columns=["bucket_start", "resource", "statistic", "value", "unit"])
+    frame.attrs["manifest"] = _manifest(runs, plan, counts, volumes, totals)
+    return frame
+
+
+def _loads(runs: Runs, plan: Plan) -> dict[str, tuple[Path, float, str]]:
+    """Return path, scale and unit of each resource; requests are counted over a bucket and given per second."""
+    half = plan.bucket_s / 2
+    begins = runs.call_start_s
+    starts = summed(runs.call_run, begins - half, begins + half, np.ones(len(begins)))
+    loads = {name: (path, 1.0, RESOURCES[name]) for name, path in runs.paths.items()}
+    loads["requests_per_s"] = (starts, 1.0 / plan.bucket_s, "requests/s")
+    if plan.kv_bytes_per_token is not None:
+        loads["kv_bytes"] = (runs.paths["kv_tokens"], plan.kv_bytes_per_token, "bytes")
+    return loads
+
+
+def _run_totals(runs: Runs) -> pd.DataFrame:
+    totals = runs.totals.copy()
+    totals.insert(0, "tasks", 1.0)
+    return totals
+
+
+def _factors(runs: Runs, loads: dict[str, tuple[Path, float, str]], totals: pd.DataFrame, volumes: dict[str, float],
+             rng: np.random.Generator) -> dict[str, Floats]:  # fmt: skip
+    """Return draws of true over recorded mean by resource or total; shape (kinds, draws)."""
+    names = [*loads, *totals.columns]
+    size = len(runs.kind_of_run)
+    integrals = [path.integrals(size) for path, _, _ in loads.values()]
+    values = np.column_stack([*integrals, totals.to_numpy(dtype=np.float64)])
+    found = np.ones((len(runs.kinds), DRAWS, len(names)))
+    for number, kind in enumerate(runs.kinds):
+        if kind in volumes:
+            found[number] = mean_factors(values[runs.kind_of_run == number], DRAWS, rng)
+    return {name: found[:, :, column] for column, name in enumerate(names)}
+
+
+class _Load:
+    """One resource at all times: cumulants by kind, and the mixture over the prototypes' draws."""
+
+    def __init__(self, runs: Runs, path: Path, weights: Floats, over: Arrivals, times_s: Floats,
+                 factors: Floats | None, modulation_cv: float, scale: float) -> None:  # fmt: skip
+        self._path, self._weights, self._over, self._times_s = path, weights, over, times_s
+        self._scale, self._cv = scale, modulation_cv
+        kinds = len(runs.kinds)
+        self._factors = factors if factors is not None else np.ones((kinds, DRAWS))
+        self._by_kind = np.zeros((kinds, 4, len(times_s)))
+        for kind in range(kinds):
+            mine = runs.kind_of_run[path.run] == kind
+            part = Path(path.run[mine], path.start_s[mine], path.end_s[mine], path.load[mine])
+            if len(part.run) and weights[part.run].any():
+                self._by_kind[kind] = cumulants(part, weights, over, times_s)
+
+    def statistics(self, enough: bool, level: float) -> dict[str, Floats]:
+        """Return each statistic at all times, in the resource's unit."""
+        kappa_t = self._by_kind.sum(axis=0)
+        mean = kappa_t[0]
+        variance = np.maximum(kappa_t[1], 0.0) + (self._cv * mean) ** 2
+        means = np.einsum("kd,kt->dt", self._factors, self._by_kind[:, 0])
+        spreads = np.sqrt(np.maximum(np.einsum("kd,kt->dt", self._factors, self._by_kind[:, 1]), 0.0)
+                          + (self._cv * means) ** 2)  # fmt: skip
+        if not enough:
+            means, spreads = mean[None, :], np.sqrt(variance)[None, :]
+        found = {"mean": mean, "sd": np.sqrt(variance)}
+        found |= self._quantiles(kappa_t, means, spreads)
+        if enough:
+            tail = (1 - level) / 2
+            found["mean_low"], found["mean_high"] = np.quantile(means, [tail, 1 - tail], axis=0)
+            between = means.var(axis=0)
+            within = (spreads**2).mean(axis=0)
+            share = between / np.where(between + within > 0, between + within, 1.0)
+        found = {name: values * self._scale for name, values in found.items()}
+        return found | {"share_prototypes": share} if enough else found
+
+    def _quantiles(self, kappa_t: Floats, means: Floats, spreads: Floats) -> dict[str, Floats]:
+        found = {name: np.zeros(len(self._times_s)) for name in _LEVELS}
+        # Equal hours (a flat day) are worked out once.
+        shape = np.round(np.log(np.maximum(np.abs(kappa_t), 1e-300)), 9)
+        _, first, same = np.unique(shape, axis=1, return_index=True, return_inverse=True)
+        for number, column in enumerate(first):
+            standard = self._standard(kappa_t[:, column], column)
+            for name, level in _LEVELS.items():
+                value = _mixture_quantile(level, means[:, column], spreads[:, column], standard)
+                found[name][same.reshape(-1) == number] = value
+        return found
+
+    def _standard(self, kappa_t: Floats, column: int) -> Floats:
+        if method_for(kappa_t) != "fft":
+            return standard_quantiles(kappa_t)
+        counts = jumps(self._path, self._weights, self._over, float(self._times_s[column]))
+        held = counts > 0
+        exact = lattice_quantiles(self._path.load[held], counts[held], kappa_t)
+        return (exact - kappa_t[0]) / np.sqrt(kappa_t[1])
+
+
+def _mixture_quantile(level: float, means: Floats, spreads: Floats, standard: Floats) -> float:
+    """Return x with mean over draws of P(load <= x) = level, by bisection; a load is at least 0."""
+    if spreads.max() <= 0:
+        return float(np.quantile(means, level))
+    low = float((means + spreads * standard[0]).min())
+    high = float((means + spreads * standard[-1]).max())
+    safe = np.where(spreads > 0, spreads, 1e-300)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        # On a lattice several probabilities share one quantile: the last of them is P(load <= x).
+        place = np.interp((middle - means) / safe, standard, GRID, left=0.0, right=1.0)
+        if place.mean() < level:
+            low = middle
+        else:
+            high = middle
+    return max(high, 0.0)
+
+
+def _totals(runs: Runs, totals: pd.DataFrame, volumes: dict[str, float], factors: dict[str, Floats], enough: bool,
+            level: float) -> list[tuple[float, str, str, float, str]]:  # fmt: skip
+    rows = []
+    tail = (1 - level) / 2
+    for name, unit in _TOTALS.items():
+        means = totals[name].groupby(runs.kind_of_run).mean().reindex(range(len(runs.kinds))).to_numpy()
+        per_day = np.array([volumes.get(kind, 0.0) for kind in runs.kinds]) * means
+        rows.append((-1.0, name, "mean", float(per_day.sum()), unit))
+        if enough:
+            low, high = np.quantile(per_day @ factors[name], [tail, 1 - tail])
+            rows += [(-1.0, name, "mean_low", float(low), unit), (-1.0, name, "mean_high", float(high), unit)]
+    return rows
+
+
+def _manifest(runs: Runs, plan: Plan, counts: dict[str, int], volumes: dict[str, float],
+              totals: pd.DataFrame) -> dict[str, Any]:  # fmt: skip
+    kinds = []
+    warnings = []
+    for number, kind in enumerate(runs.kinds):
+        if kind not in volumes:
+            continue
+        tokens = totals["input_tokens"].to_numpy()[runs.kind_of_run == number]
+        found = _support(kind, tokens, warnings)
+        kinds.append({"task": kind, "runs": counts[kind], "tasks_per_day": volumes[kind], **found})
+    assumptions = list(runs.assumptions)
+    assumptions.append("Calls last as long as they did where they were recorded; a fleet's latency will differ.")
+    if plan.modulation_cv:
+        assumptions.append(f"The whole load swings by a slow random factor of cv {plan.modulation_cv:g}.")
+    else:
+        assumptions.append("Tasks arrive independently (Poisson); bursts beyond the daily shape are not in the bands.")
+    if plan.day_shape == "business_day":
+        assumptions.append("The shape business_day is a judgement, not a measurement.")
+    return {"kinds": kinds, "days": plan.days, "bucket_s": plan.bucket_s, "level": plan.level, "draws": DRAWS,
+            "modulation_cv": plan.modulation_cv, "day_weights": [float(one) for one in plan.day_weights],
+            "week_weights": [float(one) for one in plan.week_shape], "growth_per_day": plan.growth_per_day,
+            "assumptions": assumptions, "warnings": warnings}  # fmt: skip
+
+
+def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float | None]:
+    """Return what the runs of a kind can bear, judged by their input tokens, and add what to be warned of."""
+    count, mean = len(tokens), float(tokens.mean())
+    if count < LEAST_RUNS:
+        warnings.append(
+            f"{kind}: {count} runs are too few for an interval, at least {LEAST_RUNS} are needed; "
+            f"its recorded runs took {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
+        )
+    if count < 2 or mean <= 0:
+        return {"cv": None, "half_width": None, "top_tenth_share": None, "kappa": None}
+    cv = float(tokens.std(ddof=1)) / mean
+    largest = float(tokens.max())
+    without = (tokens.sum() - largest) / (count - 1)
+    if abs(without / mean - 1) > _DOMINATED:
+        warnings.append(
+            f"{kind}: tail-dominated; without its largest run the mean is {without / mean - 1:+.0%}. Record more runs."
+        )
+    top = np.sort(tokens)[-max(1, round(_TAIL * count)) :]
+    half = _HALF_WIDTH_Z * cv / np.sqrt(count)
+    return {"cv": cv, "half_width": float(half), "top_tenth_share": float(top.sum() / tokens.sum()),
+            "kappa": kappa(count)}  # fmt: skip

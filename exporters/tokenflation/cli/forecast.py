@@ -1,0 +1,159 @@
+"""`tokenflation forecast`: what a fleet of the recorded tasks asks for, by hour and a day. Knows nothing of the model."""
+
+import json
+from typing import Any
+
+import click
+
+from tokenflation.sdk.errors import MissingExtra, PlanError
+
+try:
+    import numpy as np
+    import pandas as pd
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+except ModuleNotFoundError as error:
+    raise MissingExtra("`tokenflation forecast`", "analysis") from error
+
+from tokenflation import analysis as an
+from tokenflation.analysis.plan import SHAPES
+from tokenflation.cli._output import emit, human, json_rows, output_options
+
+__all__ = ["command"]
+
+_SHOWN = ("prefill_tokens_per_s", "prefill_no_cache_tokens_per_s", "decode_tokens_per_s", "requests_per_s",
+          "concurrent_calls", "active_tasks", "kv_tokens", "kv_bytes")  # fmt: skip
+_NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_tokens_per_s": "prefill, no cache",
+          "decode_tokens_per_s": "decode", "requests_per_s": "requests", "concurrent_calls": "calls in flight",
+          "active_tasks": "tasks in progress", "kv_tokens": "context held", "kv_bytes": "KV cache held",
+          "tasks": "tasks", "calls": "calls", "input_tokens": "input", "prefill_tokens": "input to compute",
+          "output_tokens": "output"}  # fmt: skip
+
+
+@click.command("forecast")
+@click.argument("store", metavar="DB")
+@click.option(
+    "--tasks-per-day", type=float, metavar="N", help="Tasks a day of all kinds together, in the recorded mix."
+)
+@click.option("--kind", "kinds", multiple=True, metavar="KIND=N", help="Tasks a day of one kind; repeat for others.")
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="flat", show_default=True, help="Shape of a day.")
+@click.option("--modulation", type=float, default=0.0, show_default=True, metavar="CV",
+              help="Slow random swing of the whole load; 0 is Poisson arrivals.")  # fmt: skip
+@click.option("--growth-per-day", type=float, default=0.0, show_default=True, metavar="F", help="Growth of the volume.")
+@click.option("--days", type=int, default=1, show_default=True, help="Days to look ahead.")
+@click.option("--kv-bytes-per-token", type=float, metavar="B", help="Also give KV cache in bytes.")
+@click.option("--level", type=float, default=0.9, show_default=True, help="Probability that an interval claims.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the prototypes' draws.")
+@output_options
+def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], shape: str, modulation: float,
+            growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int,
+            as_json: bool, as_csv: bool) -> None:  # fmt: skip
+    """Say what a fleet asks for: prefill and decode tokens per second, calls in flight, by hour, with intervals."""
+    if (tasks_per_day is None) == (not kinds):
+        raise click.UsageError("give either --tasks-per-day N or one or more --kind KIND=N.")
+    plan = an.Plan(
+        tasks_per_day=tasks_per_day if tasks_per_day is not None else _volumes(kinds),
+        day_shape=shape,
+        modulation_cv=modulation,
+        growth_per_day=growth_per_day,
+        days=days,
+        kv_bytes_per_token=kv_bytes_per_token,
+        level=level,
+    )
+    demand = an.forecast(an.load(store), plan, rng=np.random.default_rng(seed))
+    manifest = {**demand.attrs["manifest"], "seed": seed}
+    if as_json and not as_csv:
+        totals, buckets = demand[demand["bucket_start"] < 0], demand[demand["bucket_start"] >= 0]
+        answer = {"manifest": manifest, "totals": json_rows(totals.drop(columns="bucket_start")),
+                  "buckets": json_rows(buckets)}  # fmt: skip
+        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+        return
+    emit(demand, as_json, as_csv, lambda: _page(demand, manifest))
+
+
+def _volumes(kinds: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for given in kinds:
+        kind, equals, volume = given.rpartition("=")
+        try:
+            found[kind] = float(volume)
+        except ValueError:
+            equals = ""
+        if not equals or not kind:
+            raise PlanError(f"--kind {given!r} is not KIND=N; write --kind triage=20000, for example.")
+    return found
+
+
+def _page(demand: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = [
+        _support(manifest),
+        Text(),
+        _totals(demand, manifest),
+        Text(),
+        _busiest(demand, manifest),
+    ]
+    for title, key, style in (("Mind", "warnings", "bold"), ("Assumed", "assumptions", "")):
+        if manifest[key]:
+            parts += [
+                Text(),
+                Text(f"{title}:", style="bold"),
+                *(Text(f"- {one}", style=style) for one in manifest[key]),
+            ]
+    return Group(*parts)
+
+
+def _support(manifest: dict[str, Any]) -> Table:
+    table = Table(title="What it rests on", title_justify="left", title_style="bold")
+    table.add_column("task kind")
+    for name in ("runs", "tasks a day", "mean known to", "top tenth takes"):
+        table.add_column(name, justify="right")
+    for kind in manifest["kinds"]:
+        half, top = kind["half_width"], kind["top_tenth_share"]
+        known = f"± {half:.0%}" if half is not None else "unknown"
+        share = f"{top:.0%} of input" if top is not None else "unknown"
+        table.add_row(kind["task"], f"{kind['runs']:,}", human(kind["tasks_per_day"]), known, share)
+    return table
+
+
+def _totals(demand: pd.DataFrame, manifest: dict[str, Any]) -> Table:
+    rows = demand[demand["bucket_start"] < 0].pivot_table(
+        index="resource", columns="statistic", values="value", sort=False
+    )
+    table = Table(title="A day in all", title_justify="left", title_style="bold")
+    table.add_column("")
+    for name in ("mean", f"{manifest['level']:.0%} interval of the mean"):
+        table.add_column(name, justify="right")
+    for resource, row in rows.iterrows():
+        unit = " tokens" if "tokens" in str(resource) or str(resource) == "prefill_tokens" else ""
+        table.add_row(_NAMES[str(resource)], human(row["mean"]) + unit, _interval(row))
+    return table
+
+
+def _busiest(demand: pd.DataFrame, manifest: dict[str, Any]) -> Table:
+    by_hour = demand[demand["bucket_start"] >= 0]
+    title = (
+        "The busiest hour" if len(set(manifest["day_weights"])) > 1 or manifest["days"] > 1 else "Any hour (flat day)"
+    )
+    table = Table(title=title, title_justify="left", title_style="bold",
+                  caption="p50, p95, p99: of the load at one instant, prototypes included; the day's peak is higher.",
+                  caption_justify="left")  # fmt: skip
+    for name in ("", "unit"):
+        table.add_column(name)
+    for name in ("mean", f"{manifest['level']:.0%} interval of the mean", "p50", "p95", "p99"):
+        table.add_column(name, justify="right")
+    for resource in _SHOWN:
+        mine = by_hour[by_hour["resource"] == resource]
+        if mine.empty:
+            continue
+        wide = mine.pivot_table(index="bucket_start", columns="statistic", values="value")
+        row = wide.loc[wide["mean"].idxmax()]
+        cells = (human(row[name]) for name in ("p50", "p95", "p99"))
+        table.add_row(_NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), _interval(row), *cells)
+    return table
+
+
+def _interval(row: "pd.Series[float]") -> str:
+    if "mean_low" not in row.index or pd.isna(row["mean_low"]):
+        return "too few runs"
+    return f"{human(row['mean_low'])} – {human(row['mean_high'])}"
