@@ -12,7 +12,8 @@ from hypothesis import given, settings
 
 from tokenflation.analysis import inflation
 from tokenflation.analysis.columns import INFLATION_COLUMNS
-from tokenflation.analysis.inflation import MIN_TASKS, direct_kinds
+from tokenflation.analysis.inflation import direct_kinds
+from tokenflation.analysis.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import FrameError
 
 Calls = Callable[..., pd.DataFrame]
@@ -197,7 +198,7 @@ def test_the_same_generator_gives_the_same_interval_and_none_gives_none(make_cal
     assert without[[f"inflation_billed_{end}" for end in ENDS]].isna().all()
 
 
-@pytest.mark.parametrize(("agents", "direct"), [(MIN_TASKS - 1, 30), (30, MIN_TASKS - 1)])
+@pytest.mark.parametrize(("agents", "direct"), [(LEAST_RUNS - 1, 30), (30, LEAST_RUNS - 1)])
 def test_too_few_tasks_on_a_side_give_no_interval(make_calls: Calls, agents: int, direct: int) -> None:
     rng = np.random.default_rng(2)
     row = _row(inflation(make_calls(_population(rng, agents, direct)), baseline="once", rng=rng), "agent")

@@ -1,7 +1,7 @@
 """Compares the tokens of each task kind with those of a baseline kind: a direct answer. Does no I/O.
 
 Billed and computed tokens stay apart, since a prefix cache makes them differ by an order of magnitude
-(FORECAST.md, 2.1): billed = input + output, computed = input - cached + output.
+(FORECAST model, section 2.1): billed = input + output, computed = input - cached + output.
 """
 
 from typing import Any
@@ -11,20 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.columns import INFLATION_COLUMNS
+from tokenflation.analysis.prototypes import LEAST_RUNS, kappa
 from tokenflation.analysis.reduce import tasks
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["MIN_TASKS", "direct_kinds", "inflation"]
-
-MIN_TASKS = 10
-"""Fewest tasks with usage on either side for an interval; below, its true coverage is unknown (FORECAST.md, 1.5)."""
+__all__ = ["direct_kinds", "inflation"]
 
 _RESAMPLES = 2000
 # Above so many tasks the mean is normal to within the noise of the resamples, and resampling would take minutes.
 _NORMAL_TASKS = 5000
 _FACTORS = ("input", "output", "billed", "computed")
-# The interval is widened by kappa(n), calibrated on 25 real agent populations to cover 90 % (FORECAST.md, 1.5).
-_KAPPA = {10: 1.26, 20: 1.12, 30: 1.05, 50: 1.02, 100: 1.03}
 # Resampled indexes held at once: 4 million of them are 32 MB.
 _CELLS = 4_000_000
 
@@ -40,12 +36,12 @@ def inflation(
     nothing; `cached_source` says which.
 
     With `rng`, `<factor>_low` and `<factor>_high` bound the factor at `level` by a studentised bootstrap of its
-    logarithm over whole tasks; without it, or with fewer than `MIN_TASKS` tasks on a side, they are missing.
+    logarithm over whole tasks; without it, or with fewer than `prototypes.LEAST_RUNS` tasks on a side, they are missing.
 
     Raises:
         FrameError: columns are missing, or no task of the baseline kind reports usage.
 
-    Source: FORECAST.md, 2.1 (ratio of means; two numbers) and 1.5 (resample whole runs, studentised logarithm).
+    Source: FORECAST model, section 2.1 (ratio of means; two numbers) and 1.5 (resample whole runs, studentised logarithm).
     """
     if not 0 < level < 1:
         raise FrameError(f"inflation() needs a level between 0 and 1, got {level}; 0.9 is usual.")
@@ -137,7 +133,7 @@ def _intervals(
     if is_baseline:
         # A kind against itself is 1 whatever its spread.
         return dict.fromkeys(ends, 1.0)
-    if rng is None or min(len(mine), len(base)) < MIN_TASKS:
+    if rng is None or min(len(mine), len(base)) < LEAST_RUNS:
         return ends
     low, high = _ratio_interval(_matrix(mine), _matrix(base), rng, level)
     for position, name in enumerate(_FACTORS):
@@ -164,7 +160,7 @@ def _ratio_interval(
         pulls = (drawn - log_ratio) / spread
     tail = (1 - level) / 2
     upper, lower = np.transpose([_finite_quantiles(pull, [1 - tail, tail]) for pull in pulls.T])
-    width = np.interp(np.log(min(len(mine), len(base))), np.log(list(_KAPPA)), list(_KAPPA.values())) * error
+    width = kappa(min(len(mine), len(base))) * error
     return np.exp(log_ratio - upper * width)[0], np.exp(log_ratio - lower * width)[0]
 
 

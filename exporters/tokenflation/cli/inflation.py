@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation import analysis
-from tokenflation.analysis.inflation import MIN_TASKS, direct_kinds
+from tokenflation.analysis.inflation import direct_kinds
+from tokenflation.analysis.prototypes import LEAST_RUNS
 from tokenflation.cli._output import emit, human, output_options
 from tokenflation.sdk.errors import FrameError
 
@@ -98,7 +99,7 @@ def _note(frame: pd.DataFrame) -> str:
         "Ratios of means, with 90 % intervals below them. Billed = input + output; computed = billed - cached.",
     ]
     if frame["inflation_billed_low"].isna().any():
-        notes.append(f"No interval where a side has fewer than {MIN_TASKS} tasks with usage: record more.")
+        notes.append(f"No interval where a side has fewer than {LEAST_RUNS} tasks with usage: record more.")
     silent = int(frame["tasks_without_usage"].sum())
     if silent:
         notes.append(f"{silent:,} tasks report no usage and are left out.")
