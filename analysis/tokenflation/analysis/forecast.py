@@ -56,16 +56,16 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     runs = runs_of(calls)
     counts = {kind: int((runs.kind_of_run == number).sum()) for number, kind in enumerate(runs.kinds)}
     volumes = plan.volumes(counts)
-    weights = np.array([volumes.get(kind, 0.0) / counts[kind] for kind in runs.kinds])[runs.kind_of_run]
+    weights: Floats = np.array([volumes.get(kind, 0.0) / counts[kind] for kind in runs.kinds])[runs.kind_of_run]
     over = arrivals(plan, before_s=runs.longest_s + plan.bucket_s, after_s=plan.bucket_s)
-    times_s = (np.arange(plan.days * _DAY_S // plan.bucket_s) + 0.5) * plan.bucket_s
+    times_s: Floats = (np.arange(plan.days * _DAY_S // plan.bucket_s, dtype=np.float64) + 0.5) * plan.bucket_s
     loads = _loads(runs, plan)
     totals = _run_totals(runs)
     factors = _factors(runs, loads, totals, volumes, rng)
     enough = min((counts[kind] for kind in volumes), default=0) >= LEAST_RUNS
     rows: list[tuple[float, str, str, float, str]] = []
     for name, (path, scale, unit) in loads.items():
-        load = _Load(runs, path, weights, over, times_s, factors.get(name), plan.modulation_cv, scale)
+        load = _Load(runs, path, weights, over, times_s, factors[name], plan.modulation_cv, scale)
         for statistic, values in load.statistics(enough, plan.level).items():
             starts = times_s - plan.bucket_s / 2
             of = "fraction" if statistic == "share_prototypes" else unit
@@ -112,13 +112,12 @@ class _Load:
     """One resource at all times: cumulants by kind, and the mixture over the prototypes' draws."""
 
     def __init__(self, runs: Runs, path: Path, weights: Floats, over: Arrivals, times_s: Floats,
-                 factors: Floats | None, modulation_cv: float, scale: float) -> None:  # fmt: skip
+                 factors: Floats, modulation_cv: float, scale: float) -> None:  # fmt: skip
         self._path, self._weights, self._over, self._times_s = path, weights, over, times_s
         self._scale, self._cv = scale, modulation_cv
-        kinds = len(runs.kinds)
-        self._factors = factors if factors is not None else np.ones((kinds, DRAWS))
-        self._by_kind = np.zeros((kinds, 4, len(times_s)))
-        for kind in range(kinds):
+        self._factors = factors
+        self._by_kind = np.zeros((len(runs.kinds), 4, len(times_s)))
+        for kind in range(len(runs.kinds)):
             mine = runs.kind_of_run[path.run] == kind
             part = Path(path.run[mine], path.start_s[mine], path.end_s[mine], path.load[mine])
             if len(part.run) and weights[part.run].any():
@@ -163,7 +162,7 @@ class _Load:
         counts = jumps(self._path, self._weights, self._over, float(self._times_s[column]))
         held = counts > 0
         exact = lattice_quantiles(self._path.load[held], counts[held], kappa_t)
-        return (exact - kappa_t[0]) / np.sqrt(kappa_t[1])
+        return np.asarray((exact - kappa_t[0]) / np.sqrt(kappa_t[1]), dtype=np.float64)
 
 
 def _mixture_quantile(level: float, means: Floats, spreads: Floats, standard: Floats) -> float:
@@ -201,7 +200,7 @@ def _totals(runs: Runs, totals: pd.DataFrame, volumes: dict[str, float], factors
 def _manifest(runs: Runs, plan: Plan, counts: dict[str, int], volumes: dict[str, float],
               totals: pd.DataFrame) -> dict[str, Any]:  # fmt: skip
     kinds = []
-    warnings = []
+    warnings: list[str] = []
     for number, kind in enumerate(runs.kinds):
         if kind not in volumes:
             continue

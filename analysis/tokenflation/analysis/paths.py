@@ -43,7 +43,8 @@ class Path:
 
     def integrals(self, runs: int) -> Floats:
         """Return load times seconds of each run."""
-        return np.bincount(self.run, weights=self.load * (self.end_s - self.start_s), minlength=runs)
+        found = np.bincount(self.run, weights=self.load * (self.end_s - self.start_s), minlength=runs)
+        return found.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
     started = calls["started_at_ns"].to_numpy(dtype=np.int64)
     origin = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(origin, run, started)
-    begin = (started - origin[run]).astype(np.float64) / 1e9
+    begin: Floats = (started - origin[run]).astype(np.float64) / 1e9
     if "ended_at_ns" in calls.columns and "attempts" in calls.columns:
         # After retries, what the model served is the last attempt: it ends with the call and lasts its duration.
         ended, duration_s = _numbers(calls, "ended_at_ns"), _numbers(calls, "duration_s")

@@ -11,7 +11,7 @@ from tokenflation.sdk.attempts import Attempts, Try, is_retryable
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
 from tokenflation.sdk.prefix import block_ends, extend_anchors
-from tokenflation.sdk.records import Attempt, Call, Reading, ToolRun
+from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
 from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.wire import ExchangeBytes, block_hashes, read, split
@@ -54,7 +54,7 @@ class Assembler:
         self._key = key
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id)
         self._attempts = Attempts()
-        self._tool_runs: OrderedDict[str, ToolRun] = OrderedDict()
+        self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
 
     def exchange(self, exchange: Exchange) -> Rows:
         """Return the rows of one finished exchange; no rows if its body shows that it is no model call."""
@@ -168,17 +168,15 @@ class Assembler:
         return extend_anchors(known, size, total)
 
     def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
-        changed: dict[str, ToolRun] = {}
+        changed: dict[tuple[str, str], ToolRun] = {}
         if first_attempt:
-            for result in reading.tool_results:
-                run = self._tool_runs.get(result.tool_call_id)
-                if run is not None:
-                    changed[result.tool_call_id] = _answered(run, result.result_bytes, reading, call)
-            inside = self._tool_runs.get(placement.inside_tool_call_id or "")
+            for run, result in self._answered_runs(reading, placement):
+                changed[run.call_id, run.tool_call_id] = _answered(run, result.result_bytes, reading, call)
+            inside = self._tool_runs.get((placement.inside_call_id or "", placement.inside_tool_call_id or ""))
             if inside is not None and inside.agent_run_id is None:
-                changed[inside.tool_call_id] = replace(inside, agent_run_id=placement.agent_run_id)
+                changed[inside.call_id, inside.tool_call_id] = replace(inside, agent_run_id=placement.agent_run_id)
         for asked in reading.tool_calls:
-            changed[asked.tool_call_id] = ToolRun(
+            changed[call.call_id, asked.tool_call_id] = ToolRun(
                 call_id=call.call_id,
                 tool_call_id=asked.tool_call_id,
                 name=asked.name,
@@ -186,12 +184,30 @@ class Assembler:
                 arguments_bytes=asked.arguments_bytes,
                 started_at_ns=call.ended_at_ns,
             )
-        for id_, run in changed.items():
-            self._tool_runs[id_] = run
-            self._tool_runs.move_to_end(id_)
+        for key, run in changed.items():
+            self._tool_runs[key] = run
+            self._tool_runs.move_to_end(key)
         while len(self._tool_runs) > MAX_HISTORIES:
             self._tool_runs.popitem(last=False)
         return list(changed.values())
+
+    def _answered_runs(self, reading: Reading, placement: Placement) -> list[tuple[ToolRun, ToolResult]]:
+        """Return the tool calls that this request brings results for: of the call that it continues, by their ids.
+
+        Where an api gives no ids, clients make up their own, so the ids of question and answer differ: then the order
+        tells, if there are as many results as calls.
+        """
+        if placement.continues is None:
+            return []
+        asked = {
+            id_: run
+            for id_ in placement.continues.open_tool_calls
+            if (run := self._tool_runs.get((placement.continues.call_id, id_))) is not None
+        }
+        named = [(asked[one.tool_call_id], one) for one in reading.tool_results if one.tool_call_id in asked]
+        if named or len(asked) != len(reading.tool_results):
+            return named
+        return list(zip(asked.values(), reading.tool_results, strict=True))
 
 
 def _bytes_of(exchange: Exchange) -> ExchangeBytes:

@@ -7,17 +7,17 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from tokenflation.sdk import hooks, scopes
+from tokenflation.sdk import scopes
 from tokenflation.sdk.errors import TokenflationError
-from tokenflation.sdk.recorder import QUEUE_SIZE, Recorder
-from tokenflation.sdk.store.keys import load_key
-from tokenflation.sdk.store.write import open_writer
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tokenflation.sdk.recorder import Recorder
+
 __all__ = ["Instrumentation", "active", "instrument", "transport"]
 
+_QUEUE_SIZE = 10_000
 _log = logging.getLogger("tokenflation")
 _active: "Instrumentation | None" = None
 
@@ -25,7 +25,7 @@ _active: "Instrumentation | None" = None
 class Instrumentation:
     """The running recorder; made by `instrument()`. A context manager: leaving it closes it."""
 
-    def __init__(self, recorder: Recorder, undo: list[Any], provider: Any, owns_provider: bool) -> None:
+    def __init__(self, recorder: "Recorder", undo: list[Any], provider: Any, owns_provider: bool) -> None:
         self._recorder = recorder
         self._undo = undo
         self._provider = provider
@@ -93,7 +93,7 @@ def instrument(
     task: str = "task",
     tracer_provider: Any = None,
     span_exporter: Any = None,
-    queue_size: int = QUEUE_SIZE,
+    queue_size: int = _QUEUE_SIZE,
 ) -> Instrumentation:
     """Record every model call of this process from here on; clients made before are recorded too.
 
@@ -121,6 +121,8 @@ def instrument(
         raise TokenflationError(
             "instrument() takes tracer_provider or span_exporter, not both; add the exporter to your provider instead."
         )
+    from tokenflation.sdk import hooks  # what follows is imported only by who records
+
     recorder = _recorder(path, task, tracer_provider, queue_size)
     provider = tracer_provider
     if tracer_provider is not None or span_exporter is not None:
@@ -145,10 +147,16 @@ def transport(inner: Any) -> Any:
 
     For clients that must not be patched: `httpx.Client(transport=tf.transport(httpx.HTTPTransport()))`.
     """
+    from tokenflation.sdk import hooks
+
     return hooks.transport(inner, lambda: _active._recorder.tap if _active is not None else None)
 
 
-def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int) -> Recorder:
+def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int) -> "Recorder":
+    from tokenflation.sdk.recorder import Recorder
+    from tokenflation.sdk.store.keys import load_key
+    from tokenflation.sdk.store.write import open_writer
+
     try:
         open_writer(path).close()  # a wrong file must be refused now, at the call the user wrote
     except OSError as error:

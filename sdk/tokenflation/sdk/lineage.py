@@ -46,6 +46,7 @@ class History:
     agent: str
     agent_run_id: str
     depth: int
+    inside_call_id: str | None
     inside_tool_call_id: str | None
     scope_run_id: str | None
     """Agent run or task that the user's scopes gave; None where the wire alone decides."""
@@ -71,6 +72,8 @@ class Placement:
     step: int
     continues: History | None
     inside_tool_call_id: str | None
+    inside_call_id: str | None
+    """The call that asked for that tool call; ids of tool calls alone need not be unique."""
     structure_source: StructureSource
     sent_messages: int
     """Leading messages of the request that an earlier call sent or answered."""
@@ -98,7 +101,7 @@ class Lineage:
     def place(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int) -> Placement:
         """Return where the call stands; counts it as a step of its agent run."""
         before, sent = self._continued(reading, scope)
-        inside = before.inside_tool_call_id if before else None
+        inside = (before.inside_call_id or "", before.inside_tool_call_id or "") if before else None
         source: StructureSource = "wire" if scope is None else "scope"
         if scope is not None and scope.agent_run_id is not None:
             agent, run_id, depth = scope.agent or "", scope.agent_run_id, scope.depth
@@ -108,7 +111,7 @@ class Lineage:
         else:
             host = self._waiting_run(reading, scope, started_at_ns)
             depth = host.depth + 1 if host else 0
-            inside = next(iter(host.open_tool_calls)) if host else None
+            inside = (host.call_id, next(iter(host.open_tool_calls))) if host else None
             agent, run_id = self._agent_name(depth), call_id
             if scope is None and host is not None:
                 return self._placed(run_id, agent, depth, inside, None, source, 0, _like(host))
@@ -126,6 +129,7 @@ class Lineage:
             agent=placement.agent,
             agent_run_id=placement.agent_run_id,
             depth=placement.depth,
+            inside_call_id=placement.inside_call_id,
             inside_tool_call_id=placement.inside_tool_call_id,
             scope_run_id=_run_of(scope),
             instructions_hash=reading.instructions_hash,
@@ -168,7 +172,7 @@ class Lineage:
             self._block_count -= len(self._tasks.popitem(last=False)[1].blocks)
         return count
 
-    def _placed(self, run_id: str, agent: str, depth: int, inside: str | None, before: History | None,
+    def _placed(self, run_id: str, agent: str, depth: int, inside: tuple[str, str] | None, before: History | None,
                 source: StructureSource, sent: int, place: tuple[str, str, str, str | None]) -> Placement:  # fmt: skip
         task, task_id, trace_id, parent_id = place
         step = self._steps.get(run_id, 0)
@@ -183,7 +187,8 @@ class Lineage:
             depth=depth,
             step=step,
             continues=before,
-            inside_tool_call_id=inside,
+            inside_tool_call_id=(inside[1] or None) if inside else None,
+            inside_call_id=(inside[0] or None) if inside else None,
             structure_source=source,
             sent_messages=sent,
         )
@@ -223,7 +228,7 @@ class Lineage:
         inner = [one for one in waiting if not any(_inside(other, one) for other in waiting)]
         return inner[0] if len(inner) == 1 else None
 
-    def _tool_call_of(self, scope: Scope) -> str | None:
+    def _tool_call_of(self, scope: Scope) -> tuple[str, str] | None:
         """Return the unanswered tool call that the scope's agent run is inside of, if its tool scope names one."""
         around = scope
         while around.kind != "agent" and around.parent is not None:
@@ -235,7 +240,7 @@ class Lineage:
         if waiting is None:
             return None
         named = [id_ for id_, name in waiting.open_tool_calls.items() if name == tool.name]
-        return named[0] if len(named) == 1 else None
+        return (waiting.call_id, named[0]) if len(named) == 1 else None
 
 
 def _run_of(scope: Scope | None) -> str | None:
@@ -247,4 +252,4 @@ def _like(history: History | None) -> tuple[str, str, str, str | None]:
 
 
 def _inside(inner: History, outer: History) -> bool:
-    return inner.inside_tool_call_id is not None and inner.inside_tool_call_id in outer.open_tool_calls
+    return inner.inside_call_id == outer.call_id

@@ -25,10 +25,8 @@ from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.store.losses import forget_losses, note_losses
 from tokenflation.sdk.store.write import Batch, SqliteWriter
 
-__all__ = ["QUEUE_SIZE", "Recorder"]
+__all__ = ["Recorder"]
 
-QUEUE_SIZE = 10_000
-"""Finished exchanges and scopes that may wait for the worker; what comes on top is dropped and counted."""
 _MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _MAX_BATCH = 256
 _MAX_KEPT_ROWS = 20_000
@@ -81,7 +79,7 @@ class Recorder:
         default_task: str = "task",
         emitter: Any = None,
         foreign: Foreign | None = None,
-        queue_size: int = QUEUE_SIZE,
+        queue_size: int,
     ) -> None:
         self.store = store
         self.emitter = emitter
