@@ -14,20 +14,20 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 # What fits one picture: the headline, and a chart of each kind.
-_SECTIONS = "kinds,parts,demand"
+_SECTIONS = "kinds,parts,growth,demand"
 
 
 def shoot(page: Path, picture: Path, *, sections: list[str], width: int, dark: bool) -> None:
     """Write a picture of the page's head and of the sections named, the rest hidden."""
     shown = ", ".join(f"#{name}" for name in sections)
     style = f"main section:not({shown}), nav, footer, figure.chart details {{ display: none !important; }}"
+    style += "header { padding-bottom: 2.5rem; }"
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",
-            device_scale_factor=1.5,
         )
         tab = context.new_page()
         tab.goto(page.resolve().as_uri())

@@ -95,4 +95,10 @@ def demand_frame() -> pd.DataFrame:
             mean = base * shape
             scales = {"mean": 1, "mean_low": 0.87, "mean_high": 1.16, "p50": 0.99, "p95": 1.13, "p99": 1.21}
             rows += [(bucket * 300.0, resource, name, mean * scale, unit) for name, scale in scales.items()]
-    return pd.DataFrame(rows, columns=["bucket_start", "resource", "statistic", "value", "unit"])
+    rows += [
+        (-1.0, "input_tokens", name, 3e11 * scale, "tokens/day") for name, scale in (("mean", 1), ("mean_low", 0.9))
+    ]
+    frame = pd.DataFrame(rows, columns=["bucket_start", "resource", "statistic", "value", "unit"])
+    kinds = [{"task": "research", "runs": 30, "tasks_per_day": 1e6}]
+    frame.attrs["manifest"] = {"kinds": kinds, "level": 0.9, "assumptions": ["Poisson."], "warnings": ["Few tasks."]}
+    return frame

@@ -24,8 +24,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calls = fleet()
     full = Report(
         name="runs.db", calls=calls, profile=profile(calls),
-        factors=inflation(calls, baseline="answer-once", rng=np.random.default_rng(1)), demand=demand_frame(),
-        assumptions=("1,000,000 tasks a day.",), warnings=("Few tasks.",), lost={"queue_full": 3},
+        factors=inflation(calls, baseline="answer-once", rng=np.random.default_rng(1)), demand=demand_frame(), lost={"queue_full": 3},
     )  # fmt: skip
     return _written(tmp_path_factory.mktemp("report") / "full.html", full)
 
@@ -81,6 +80,15 @@ def test_the_page_shows_the_facts_of_the_store_and_what_was_lost(browser: Browse
     assert "120" in head
     assert "3 records were lost" in head
     assert "queue full: 3" in head
+
+
+def test_the_demand_says_what_it_assumes_and_warns_of(browser: Browser, report: Path) -> None:
+    with _opened(browser, report) as (page, _, _asked):
+        told = page.locator("#demand").inner_text()
+    assert "Few tasks." in told
+    assert "Poisson." in told
+    assert "research 1\N{NO-BREAK SPACE}M (30 recorded)" in told
+    assert "300\N{NO-BREAK SPACE}G" in told
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from tests.browser.frames import agent_rows, calls_frame, direct_rows, fleet
@@ -83,6 +84,7 @@ def test_the_page_is_made_in_time_and_shows_the_sums_of_the_store(
     assert "3,113,816,958" in page
     assert "10,837,727" in page
     assert "There is no baseline" in page
+    assert "Tasks a day: sessions 1\N{NO-BREAK SPACE}M (362 recorded)." in page
     assert "24,665 calls" in capsys.readouterr().out
 
 
@@ -110,3 +112,16 @@ def test_a_baseline_that_is_not_there_is_named_with_those_that_are(
 def test_a_folder_that_is_not_there_is_named(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("report", store, "-o", tmp_path / "no" / "report.html") == 1
     assert str(tmp_path / "no") in capsys.readouterr().err
+
+
+def test_the_baseline_is_compared_with_and_is_no_part_of_the_fleet(tmp_path: Path) -> None:
+    calls = fleet(tasks=12)
+    frame = calls.assign(block_hashes=None)
+    source = tmp_path / "fleet.parquet"
+    with duckdb.connect() as engine:
+        engine.register("frame", frame)
+        engine.execute(f"copy (select * replace (cast(null as blob) as block_hashes) from frame) to '{source}'")
+    assert _run("report", source, "-o", tmp_path / "report.html", "--tasks-per-day", "1000") == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The baseline, answer-once, is no part of the fleet." in page
+    assert "The baseline here is answer-once" in page

@@ -76,8 +76,8 @@ def test_whiskers_end_at_the_interval_and_are_absent_without_one(factors: pd.Dat
 def test_a_day_of_demand_has_its_bands_its_mean_and_its_interval() -> None:
     figure = demand_figure(wide(demand_frame(), "concurrent_calls"), "concurrent calls", "calls")
     names = [trace.name for trace in figure.data]
-    assert names == ["p50 to p95 of the load", "p95 to p99 of the load", *["interval of the mean"] * 2, "mean"]
-    assert max(figure.data[-1].x) == pytest.approx(24 - 5 / 60)
+    assert names == ["p50 to p95", "p95 to p99", *["interval of the mean"] * 2, "mean"]
+    assert max(figure.data[-1].x) == pytest.approx(24 - 2.5 / 60)
 
 
 def test_every_colour_of_a_figure_has_a_dark_counterpart(calls: pd.DataFrame, factors: pd.DataFrame) -> None:

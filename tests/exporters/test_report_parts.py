@@ -95,7 +95,7 @@ def test_growth_draws_at_most_sixty_runs_the_shortest_and_the_longest_among_them
 def test_growth_bands_are_quantiles_over_runs() -> None:
     rows = [_call(step, (run + 1) * 100, run=f"r{run}") for run in range(11) for step in (0, 1)]
     bands, _ = growth(calls_frame(rows))
-    assert bands.loc[0, ["p10", "p50", "p90"]].tolist() == [200, 600, 1_000]
+    assert [float(bands[name].iloc[0]) for name in ("p10", "p50", "p90")] == [200, 600, 1_000]
 
 
 def test_a_long_run_keeps_its_last_call_when_it_is_thinned() -> None:

@@ -14,21 +14,16 @@ __all__ = ["demand_figure"]
 def demand_figure(wide: pd.DataFrame, label: str, unit: str) -> Any:
     """Return one resource over the day: columns `hour`, `mean`, `p50`, `p95`, `p99`, and `mean_low`, `mean_high` if known.
 
-    `hour` counts from the start of the plan; values are in `unit`. Bands fill p50 to p95 and p95 to p99 of the load.
+    `hour` counts from midnight; values are in `unit`. Bands fill p50 to p95 and p95 to p99 of the load.
     """
-    figure = base_figure(290, x="hour of the plan", y=f"{label} ({unit})", hovermode="x unified")
+    figure = base_figure(290, x="hour of the day", y=f"{label} ({unit})", hovermode="x unified")
     blue = PALETTE["blue"].light
     hours = wide["hour"].tolist()
-    if len(hours) == 1:
-        # One bucket has no width on an axis of hours: draw it over its hour.
-        wide, hours = pd.concat([wide, wide], ignore_index=True), [hours[0], hours[0] + 1]
     for low, high, opacity in (("p50", "p95", 0.28), ("p95", "p99", 0.14)):
-        figure.add_trace(
-            _band(hours, wide[low], wide[high], f"{low} to {high} of the load", translucent(blue, opacity))
-        )
+        figure.add_trace(_band(hours, wide[low], wide[high], f"{low} to {high}", translucent(blue, opacity)))
     if {"mean_low", "mean_high"} <= set(wide.columns) and wide["mean_low"].notna().any():
         for name in ("mean_low", "mean_high"):
-            line = {"color": INK["text"].light, "width": 1.2, "dash": "dash"}
+            line = {"color": INK["muted"].light, "width": 1, "dash": "dash"}
             figure.add_trace(
                 go.Scatter(
                     x=hours, y=wide[name].tolist(), name="interval of the mean", line=line, mode="lines", hoverinfo="skip",
@@ -46,7 +41,9 @@ def demand_figure(wide: pd.DataFrame, label: str, unit: str) -> Any:
             customdata=[_told(row, unit) for row in wide.to_dict("records")],
         )
     )
-    figure.update_xaxes(dtick=6 if max(hours) > 8 else None, unifiedhovertitle={"text": "hour %{x:.2f}"})
+    figure.update_xaxes(
+        range=[0, max(24, *hours)], dtick=24 if max(hours) > 72 else 6, unifiedhovertitle={"text": "at %{x:.1f} h"}
+    )
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -1,13 +1,13 @@
 """The section on demand: what a fleet of these tasks asks for by hour, under which assumptions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from tokenflation.exporters.report.demand_figures import demand_figure
-from tokenflation.exporters.report.markup import Section, chart, note, notes, table
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count
+from tokenflation.exporters.report.markup import Section, chart, definitions, note, notes, table
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact
 
 __all__ = ["demand_section", "wide"]
 
@@ -16,48 +16,80 @@ _RESOURCES = (
     ("decode_tokens_per_s", "Decode", "Output that is generated"),
     ("concurrent_calls", "Concurrent calls", "Calls in flight at an instant"),
 )
+_DAY = (
+    ("tasks", "Tasks per day"),
+    ("calls", "Calls per day"),
+    ("input_tokens", "Input tokens per day"),
+    ("prefill_tokens", "Of them to compute"),
+    ("output_tokens", "Output tokens per day"),
+)
+_MAX_KINDS = 12
 _STATISTICS = ("mean", "mean_low", "mean_high", "p50", "p95", "p99")
 _SECONDS_PER_HOUR = 3600
 
 
 def wide(demand: pd.DataFrame, resource: str) -> pd.DataFrame:
-    """Return one row per bucket: `hour` (from the start of the plan) and one column per statistic of the resource."""
-    rows = demand[demand["resource"] == resource]
+    """Return one row per bucket of a resource: `start_h`, `hour` (its middle, where the load is known), each statistic."""
+    rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
     table = rows.pivot_table(index="bucket_start", columns="statistic", values="value", sort=True)
     table = table.reindex(columns=[name for name in _STATISTICS if name in table.columns])
-    return table.assign(hour=_hours(table.index)).reset_index(drop=True)
+    start = table.index.to_numpy(dtype=float) / _SECONDS_PER_HOUR
+    width = start[1] - start[0] if len(start) > 1 else 1.0
+    return table.assign(start_h=start, hour=start + width / 2).reset_index(drop=True)
 
 
-def _hours(starts: "pd.Index[Any]") -> "list[float]":
-    if pd.api.types.is_datetime64_any_dtype(starts):
-        return [(start - starts[0]) / pd.Timedelta(hours=1) for start in starts]
-    return [float(start) / _SECONDS_PER_HOUR for start in starts]
-
-
-def demand_section(
-    demand: pd.DataFrame | None, missing: str, assumptions: Sequence[str] = (), warnings: Sequence[str] = ()
-) -> Section:
+def demand_section(demand: pd.DataFrame | None, missing: str, remarks: Sequence[str] = ()) -> Section:
     """Return the demand by hour with bands; `missing` says in a sentence why there is none.
 
-    `demand` is the long table of `tokenflation.analysis.forecast`, or None.
+    `demand` is the long table of `tokenflation.analysis.forecast`, or None; its manifest gives volumes, assumptions and
+    warnings, to which `remarks` add what the caller assumed.
     """
     lede = "What a fleet of these tasks asks of its models at each hour of a day."
     title = "Demand by hour"
     if demand is None or demand.empty:
         return Section(key="demand", title=title, lede=lede, body=[note(missing, "empty")])
+    manifest = demand.attrs.get("manifest", {})
     charts = [_chart(demand, *resource) for resource in _RESOURCES]
     body = [
-        notes("Mind", warnings, "warning"),
+        notes("Mind", manifest.get("warnings", []), "warning"),
+        definitions(_totals(demand)),
         f'<div class="charts">{"".join(charts)}</div>',
-        notes("Assumptions", assumptions),
+        notes("Assumptions", [*_volumes(manifest), *remarks, *manifest.get("assumptions", [])]),
     ]
-    return Section(
-        key="demand",
-        title=title,
-        lede=f"{lede} Bands are of the load at one instant of the hour, not of the day's peak; the interval of the mean "
-        "says how far so few recorded tasks can be off.",
-        body=body,
-    )
+    return Section(key="demand", title=title, lede=f"{lede} {_reading(demand, manifest)}", body=body)
+
+
+def _reading(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
+    told = "Bands are of the load at one instant, not of the day's peak."
+    if "mean_low" not in set(demand["statistic"]):
+        return told
+    level = f"{100 * manifest.get('level', 0.9):g}\N{NO-BREAK SPACE}%"
+    return f"{told} The {level} interval of the mean says how far so few recorded tasks can be off; bands include it."
+
+
+def _volumes(manifest: Mapping[str, Any]) -> list[str]:
+    """Return how many tasks of which kind the plan holds, and on how many recorded ones they rest."""
+    kinds = manifest.get("kinds", [])
+    if not kinds:
+        return []
+    named = [
+        f"{kind['task']} {count(kind['tasks_per_day'])} ({exact(kind['runs'])} recorded)" for kind in kinds[:_MAX_KINDS]
+    ]
+    more = f" and {len(kinds) - _MAX_KINDS} more kinds" if len(kinds) > _MAX_KINDS else ""
+    return [f"Tasks a day: {', '.join(named)}{more}."]
+
+
+def _totals(demand: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return the day's totals as facts, with their intervals."""
+    totals = demand[demand["bucket_start"] < 0].pivot_table(index="resource", columns="statistic", values="value")
+    facts = []
+    for resource, name in _DAY:
+        if resource in totals.index:
+            row = totals.loc[resource]
+            low, high = count(row.get("mean_low")), count(row.get("mean_high"))
+            known = NOT_REPORTED not in (low, high) and low != high
+            facts.append((name, count(row["mean"]), f"{low} to {high}" if known else ""))
+    return facts
 
 
 def _chart(demand: pd.DataFrame, resource: str, title: str, what: str) -> str:
@@ -66,12 +98,12 @@ def _chart(demand: pd.DataFrame, resource: str, title: str, what: str) -> str:
         return f"<div><h3>{title}</h3>{note(f'{what}: {NOT_REPORTED}. The recorded calls lack what it needs.', 'empty')}</div>"
     unit = str(rows["unit"].iloc[0])
     frame = wide(demand, resource)
-    hourly = frame[(frame["hour"] % 1).abs() < 1e-9]
+    hourly = frame[(frame["start_h"] % 1).abs() < 1e-9]
     statistics = [name for name in _STATISTICS if name in frame.columns]
     data = table(
-        f"{title}, {unit}, at the start of each hour",
+        f"{title}, {unit}, in the first interval of each hour",
         ["hour", *(name.replace("_", " ") for name in statistics)],
-        [(count(row["hour"]), *(count(row[name]) for name in statistics)) for row in hourly.to_dict("records")],
+        [(count(row["start_h"]), *(count(row[name]) for name in statistics)) for row in hourly.to_dict("records")],
     )
     label = f"{what}, in {unit}, by hour: the mean with its interval, and bands from p50 to p95 and p95 to p99."
     return chart(f"demand-{resource.replace('_', '-')}", title, label, demand_figure(frame, title.lower(), unit), data)

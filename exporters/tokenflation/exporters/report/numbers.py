@@ -18,15 +18,15 @@ _DURATIONS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def count(value: Any) -> str:
-    """Return a count or a number of tokens, such as `5.06 M`; whole numbers below 1,000 stay whole."""
+    """Return a count or a number of tokens, such as `5.06 M`; what is whole stays whole."""
     if _unknown(value):
         return NOT_REPORTED
     number = float(value)
     for scale, letter in _SCALES:
         # 999.5 k and more reads better as 1.00 M than as 1000 k.
         if abs(number) >= scale * 0.9995:
-            return f"{_three(number / scale)}{_SPACE}{letter}"
-    return str(int(number)) if number == int(number) else _three(number)
+            return f"{_short(number / scale)}{_SPACE}{letter}"
+    return _short(number)
 
 
 def with_unit(value: Any, unit: str) -> str:
@@ -94,6 +94,11 @@ def by_unit(value: Any, unit: str) -> str:
 
 def _unknown(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType") or not math.isfinite(value)
+
+
+def _short(number: float) -> str:
+    """Return a whole number as it is, any other with three significant digits."""
+    return str(int(number)) if number == int(number) else _three(number)
 
 
 def _three(number: float) -> str:

@@ -43,8 +43,8 @@ class Report:
     demand: pd.DataFrame | None = None
     """The long table of `tokenflation.analysis.forecast`."""
     no_demand: str = ""
-    assumptions: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What the demand assumes beside what its manifest says."""
     lost: Mapping[str, int] = field(default_factory=dict)
     """Records that could not be kept, by reason."""
     schema: str = ""
@@ -80,7 +80,7 @@ def _sections(report: Report) -> list[Section]:
         steps_section(report.calls),
         growth_section(report.calls),
         inflation_section(report.factors, report.no_factors),
-        demand_section(report.demand, report.no_demand, report.assumptions, report.warnings),
+        demand_section(report.demand, report.no_demand, report.remarks),
         percentiles_section(report.profile),
     ]
 

@@ -47,7 +47,7 @@ PALETTE: dict[str, Colour] = {
         Colour("orange", "#e69f00", "#f0b429"),
         Colour("vermillion", "#d55e00", "#f07f2e"),
         Colour("purple", "#cc79a7", "#dd94bb"),
-        Colour("grey", "#8c9196", "#757b83"),
+        Colour("grey", "#8c9196", "#979da6"),
     )
 }
 """Colours of data."""
@@ -100,6 +100,9 @@ def base_figure(height: int, *, x: str, y: str, **layout: Any) -> Any:
         "exponentformat": "SI",
         "separatethousands": True,
         "nticks": 7,
+        "spikethickness": 1,
+        "spikedash": "solid",
+        "spikecolor": INK["muted"].light,
     }
     title = {"font": {"size": 12, "color": INK["muted"].light}, "standoff": 10}
     figure = go.Figure(layout={"template": go.layout.Template()})
