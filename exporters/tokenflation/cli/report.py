@@ -37,14 +37,14 @@ _BUCKET_S = 900
 @click.option("--baseline", metavar="KIND", help="Task kind to compare with; default: the one of single calls only.")
 @click.option("--tasks-per-day", type=click.FloatRange(min=0, min_open=True), default=1_000_000, show_default=True,
               metavar="N", help="Tasks a day of the fleet whose demand is drawn.")  # fmt: skip
-@click.option("--day-shape", type=click.Choice(sorted(SHAPES)), default="business_day", show_default=True,
-              help="How these tasks fall over the hours of a day.")  # fmt: skip
-def command(store: str, out: Path, baseline: str | None, tasks_per_day: float, day_shape: str) -> None:
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="business_day", show_default=True,
+              help="Shape of a day.")  # fmt: skip
+def command(store: str, out: Path, baseline: str | None, tasks_per_day: float, shape: str) -> None:
     """Write one self-contained HTML page about the calls of DB; it opens anywhere and asks nothing of the network."""
     calls = analysis.load(store)
     held = _held(store)
     factors, no_factors = _factors(calls, baseline)
-    plan = analysis.Plan(tasks_per_day=tasks_per_day, day_shape=day_shape, bucket_s=_BUCKET_S)
+    plan = analysis.Plan(tasks_per_day=tasks_per_day, day_shape=shape, bucket_s=_BUCKET_S)
     demand, no_demand, remarks = _demand(calls, plan, factors)
     page = render(
         Report(
