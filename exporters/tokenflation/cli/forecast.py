@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra("`tokenflation forecast`", "analysis") from error
 
 from tokenflation import analysis as an
+from tokenflation.analysis.inflation import direct_kinds
 from tokenflation.analysis.plan import SHAPES
 from tokenflation.cli._output import emit, human, json_rows, output_options
 
@@ -61,8 +62,10 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], sha
         kv_bytes_per_token=kv_bytes_per_token,
         level=level,
     )
-    demand = an.forecast(an.load(store), plan, rng=np.random.default_rng(seed))
+    calls, remarks = _fleet(an.load(store), everything=tasks_per_day is None)
+    demand = an.forecast(calls, plan, rng=np.random.default_rng(seed))
     manifest = {**demand.attrs["manifest"], "seed": seed}
+    manifest["assumptions"] = [*remarks, *manifest["assumptions"]]
     if as_json and not as_csv:
         totals, buckets = demand[demand["bucket_start"] < 0], demand[demand["bucket_start"] >= 0]
         answer = {"manifest": manifest, "totals": json_rows(totals.drop(columns="bucket_start")),
@@ -70,6 +73,15 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], sha
         click.echo(json.dumps(answer, indent=2, allow_nan=False))
         return
     emit(demand, as_json, as_csv, lambda: _page(demand, manifest))
+
+
+def _fleet(calls: pd.DataFrame, *, everything: bool) -> tuple[pd.DataFrame, list[str]]:
+    """Return the calls whose tasks make the fleet: without a baseline, which was recorded to compare with."""
+    direct = direct_kinds(calls)
+    agents = calls[~calls["task"].isin(direct)]
+    if everything or len(direct) != 1 or agents.empty:
+        return calls, []
+    return agents, [f"The baseline {direct[0]} (single calls only) is no part of the fleet; --kind puts it in."]
 
 
 def _volumes(kinds: tuple[str, ...]) -> dict[str, float]:
@@ -147,7 +159,7 @@ def _busiest(demand: pd.DataFrame, manifest: dict[str, Any]) -> Table:
         if mine.empty:
             continue
         wide = mine.pivot_table(index="bucket_start", columns="statistic", values="value")
-        row = wide.loc[wide["mean"].idxmax()]
+        row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
         cells = (human(row[name]) for name in ("p50", "p95", "p99"))
         table.add_row(_NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), _interval(row), *cells)
     return table

@@ -1,0 +1,70 @@
+"""The forecast command: what it prints, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tokenflation.cli.forecast import command
+from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.records import Call
+from tokenflation.sdk.store.write import Batch, open_writer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    calls = []
+    for kind, steps in (("triage", 3), ("once", 1)):
+        for run in range(12):
+            for step in range(steps):
+                name = f"{kind}-{run}"
+                calls.append(
+                    Call(call_id=f"{name}-{step}", trace_id=name, task=kind, task_id=name, agent="a", agent_run_id=name,
+                         step=step, provider="openai", api="openai.chat", model="m", started_at_ns=step * 2 * 10**9,
+                         ended_at_ns=step * 2 * 10**9 + 10**9, duration_s=1.0, ttft_s=0.2, stream=True,
+                         input_tokens=100 * (step + 1) + run, output_tokens=10, usage_source="provider",
+                         usage_complete=True)
+                )  # fmt: skip
+    path = tmp_path / "runs.db"
+    writer = open_writer(path)
+    writer.write(Batch(calls=calls))
+    writer.close()
+    return path
+
+
+def ask(store: Path, *options: str) -> dict[str, list[dict[str, object]]]:
+    done = CliRunner().invoke(command, [str(store), *options, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_json_holds_the_manifest_the_days_totals_and_every_bucket(store: Path) -> None:
+    found = ask(store, "--tasks-per-day", "1000")
+    totals = {(row["resource"], row["statistic"]): row["value"] for row in found["totals"]}
+    assert totals["calls", "mean"] == pytest.approx(3000)
+    assert len({row["bucket_start"] for row in found["buckets"]}) == 24
+    assert found["manifest"]["level"] == 0.9  # type: ignore[call-overload]
+
+
+def test_a_baseline_of_single_calls_is_no_part_of_the_fleet_unless_it_is_named(store: Path) -> None:
+    kinds = [row["task"] for row in ask(store, "--tasks-per-day", "10")["manifest"]["kinds"]]  # type: ignore[call-overload]
+    named = [row["task"] for row in ask(store, "--kind", "once=5", "--kind", "triage=1")["manifest"]["kinds"]]  # type: ignore[call-overload]
+    assert (kinds, named) == (["triage"], ["triage", "once"])
+
+
+def test_the_table_for_people_says_what_it_rests_on(store: Path) -> None:
+    done = CliRunner().invoke(command, [str(store), "--tasks-per-day", "1000"], catch_exceptions=False)
+    assert "What it rests on" in done.stdout
+    assert "Any hour (flat day)" in done.stdout
+
+
+def test_a_volume_must_be_given_one_way(store: Path) -> None:
+    assert CliRunner().invoke(command, [str(store)]).exit_code == 2
+
+
+def test_a_kind_without_a_number_is_refused_with_an_example(store: Path) -> None:
+    with pytest.raises(PlanError, match="KIND=N"):
+        CliRunner().invoke(command, [str(store), "--kind", "triage"], catch_exceptions=False)
