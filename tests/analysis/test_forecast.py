@@ -265,3 +265,10 @@ def test_the_recorded_sessions_obey_littles_law() -> None:
     demand = wide(an.forecast(calls, Plan(tasks_per_day=86_400)))
     tokens = float(calls["input_tokens"].sum()) / calls["task_id"].nunique()
     assert demand.loc["prefill_no_cache_tokens_per_s", "mean"] == pytest.approx(tokens, rel=1e-9)
+
+
+def test_few_and_equal_runs_give_a_forecast_without_a_warning_from_numpy() -> None:
+    calls = some_calls(runs=3)
+    calls["input_tokens"] = 100
+    demand = an.forecast(calls, Plan(tasks_per_day=1e6))
+    assert np.isfinite(demand["value"]).all()

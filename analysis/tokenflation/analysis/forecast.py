@@ -103,7 +103,8 @@ def _factors(runs: Runs, loads: dict[str, tuple[Path, float, str]], totals: pd.D
     values = np.column_stack([*integrals, totals.to_numpy(dtype=np.float64)])
     found = np.ones((len(runs.kinds), DRAWS, len(names)))
     for number, kind in enumerate(runs.kinds):
-        if kind in volumes:
+        # Too few runs give no interval, so there is nothing to draw either.
+        if kind in volumes and (runs.kind_of_run == number).sum() >= LEAST_RUNS:
             found[number] = mean_factors(values[runs.kind_of_run == number], DRAWS, rng)
     return {name: found[:, :, column] for column, name in enumerate(names)}
 
@@ -229,7 +230,7 @@ def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float 
             f"{kind}: {count} runs are too few for an interval, at least {LEAST_RUNS} are needed; "
             f"its recorded runs took {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
         )
-    if count < 2 or mean <= 0:
+    if count < LEAST_RUNS or mean <= 0:
         return {"cv": None, "half_width": None, "top_tenth_share": None, "kappa": None}
     cv = float(tokens.std(ddof=1)) / mean
     largest = float(tokens.max())

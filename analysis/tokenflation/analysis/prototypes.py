@@ -20,6 +20,8 @@ LEAST_RUNS = 10
 _KAPPA = ((10, 1.26), (20, 1.12), (30, 1.05), (50, 1.02), (100, 1.03), (400, 1.0))
 _DRAWS = 2000
 _CHUNK = 4_000_000
+# A resample of almost equal runs can have next to no spread, and so any t: no mean is known this badly.
+_MOST = 20.0
 
 
 def kappa(runs: int) -> float:
@@ -53,7 +55,7 @@ def mean_factors(values: Floats, draws: int, rng: np.random.Generator, *, future
         known = (again > 0) & (sd > 1e-12 * safe)
         error = np.where(known, sd / np.where(again > 0, again, 1.0) / np.sqrt(runs), 1.0)
         t = np.where(known, np.log(np.where(again > 0, again, 1.0) / safe) / error, 0.0)
-        factors[low : low + count] = np.exp(-kappa(runs) * t * scale)
+        factors[low : low + count] = np.exp(np.clip(-kappa(runs) * t * scale, -_MOST, _MOST))
     return np.where(mean > 0, factors, 1.0)
 
 
