@@ -31,8 +31,7 @@ except ModuleNotFoundError as error:
 __all__ = ["command"]
 
 _BASELINE = "answer-once"
-# A million tasks a day, all done by agents: the baseline is there to compare with, nobody would run it as well.
-_TASKS_PER_DAY = {"explain": 400_000, "compare": 200_000, "calculate": 400_000}
+_TASKS_PER_DAY = 1_000_000
 
 
 @click.command("demo")
@@ -179,7 +178,7 @@ def _follow_up(store: Path, out: Path) -> None:
     for arguments in (
         ["profile", str(store)],
         ["inflation", str(store), "--baseline", _BASELINE],
-        ["forecast", str(store), *(part for kind, n in _TASKS_PER_DAY.items() for part in ("--kind", f"{kind}={n}"))],
+        ["forecast", str(store), "--tasks-per-day", str(_TASKS_PER_DAY)],
         ["export", str(store), str(out / "trace.weka.jsonl"), "--format", "weka", *kinds],
         ["export", str(store), str(out / "trace.mooncake.jsonl"), "--format", "mooncake", *kinds],
         ["report", str(store), "-o", str(out / "report.html")],

@@ -39,11 +39,13 @@ def drive(tasks: Sequence[Task], models: Models, progress: Callable[[Done], None
         for one in as_completed([workers.submit(_do, task, models, library) for task in tasks]):
             done.append(one.result())
             progress(done[-1])
-        return done
-    finally:
-        # Also on Ctrl-C: what has not begun never does; what runs ends with its next answer.
-        workers.shutdown(cancel_futures=True)
-        library.close()
+    except BaseException:
+        # Ctrl-C: what has not begun never does, and what runs fails as soon as its server is gone.
+        workers.shutdown(wait=False, cancel_futures=True)
+        raise
+    workers.shutdown()
+    library.close()
+    return done
 
 
 def _do(task: Task, models: Models, library: Library) -> Done:

@@ -26,7 +26,7 @@ THREADS = 2
 CONTEXT_TOKENS = 2048
 """Tokens of context of each slot."""
 _START_S = 60.0
-_STOP_S = 10.0
+_STOP_S = 5.0
 _TOOL_CALL_OPENS = "<jupyter_code>"
 
 
