@@ -1,10 +1,13 @@
 """`tokenflation run`: runs a Python program as Python would, with the recorder on. Knows nothing of analysis."""
 
 import atexit
+import builtins
+import contextlib
 import os
 import runpy
 import signal
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -40,19 +43,20 @@ def command(store: str | None, kind: str | None, as_module: bool, otlp: str | No
     _check_folder(store)
     handle = tf.instrument(store, task=kind or _kind_of(program, as_module), span_exporter=_exporter(otlp))
     # Not in a `finally` here: the program's threads go on after its main module ends, and Python waits for them first.
-    atexit.register(_end, handle, quiet)
+    interrupted = threading.Event()
+    atexit.register(_end, handle, quiet, os.getpid(), interrupted)
     try:
         if as_module:
             _run_module(program, arguments)
         else:
             _run_script(program, arguments)
-    except KeyboardInterrupt:
-        _end(handle, quiet)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-    except Exception as error:  # as Python shows it: without the frames of what runs the program
+    except SystemExit:
+        raise
+    except BaseException as error:  # as Python shows it: without the frames of what runs the program
         trace = _own_frames(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(trace), trace)
+        if isinstance(error, KeyboardInterrupt):
+            interrupted.set()  # not killed here: the program's threads and exit handlers come first
         sys.exit(1)
 
 
@@ -82,12 +86,12 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     # A module of its own in the place of __main__, as `python program` makes it: pickling and `if __name__` need it.
     path = str(Path(program).absolute())
     sys.argv[:] = [program, *arguments]
-    sys.path[0] = str(Path(path).parent)
+    sys.path[0] = str(Path(path).resolve().parent)  # a link to a script imports what lies beside the script
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    main.__dict__.update(__file__=path, __builtins__=builtins)
     sys.modules["__main__"] = main
     with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec")
+        code = compile(file.read(), path, "exec", dont_inherit=True)
     exec(code, main.__dict__)  # noqa: S102
 
 
@@ -101,13 +105,24 @@ def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None
     at = trace
     while at is not None and at.tb_frame.f_code.co_filename in _OUR_FILES:
         at = at.tb_next
-    return at if at is not None else trace
+    return at  # None: it never came to run, a syntax error for one
 
 
-def _end(handle: tf.Instrumentation, quiet: bool) -> None:
+def _end(handle: tf.Instrumentation, quiet: bool, process_id: int, interrupted: threading.Event) -> None:
     handle.close()
-    if quiet:
-        return
+    if os.getpid() != process_id:
+        return  # a forked child inherits the exit handlers; the parent alone sums up
+    if not quiet:
+        _sum_up(handle)
+    if interrupted.is_set():  # die as Python does, so that a shell's loop stops too
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(process_id, signal.SIGINT)
+
+
+def _sum_up(handle: tf.Instrumentation) -> None:
     lost = sum(handle.drops.values())
     click.echo(f"tokenflation: {handle.recorded} calls recorded to {_short(handle.store)}", err=True)
     if lost:

@@ -1,0 +1,69 @@
+"""`tokenflation run` runs a program as Python does: same output, same exit, same view of itself."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_RUN = "from tokenflation.cli import main; main()"
+
+
+def as_python(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with Python itself."""
+    return subprocess.run([sys.executable, program], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def as_recorded(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with the recorder on."""
+    command = [sys.executable, "-c", _RUN, "run", *(options or ("--quiet",)), program]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print(__builtins__.len([1]), __name__, __package__, __spec__, __doc__)",
+        "x = = 1\n",
+        "class Stop(BaseException): pass\nraise Stop('now')\n",
+        "def f(): raise ValueError('x')\ntry: 1 / 0\nexcept ZeroDivisionError: f()\n",
+        "import sys; sys.exit('message')",
+        "import sys; sys.exit(True)",
+        "import threading, sys; threading.Thread(target=lambda: sys.exit(3)).start()",
+        "import atexit, os, signal, time\natexit.register(print, 'handler')\n\
+try:\n  os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\nfinally:\n  print('finally')\n",
+    ],
+    ids=["names", "syntax", "base-exception", "exception", "message", "true", "thread", "interrupt"],
+)
+def test_a_program_prints_and_exits_as_under_python(tmp_path: Path, program: str) -> None:
+    (tmp_path / "program.py").write_text(program)
+    plain, recorded = as_python(tmp_path, "program.py"), as_recorded(tmp_path, "program.py")
+    assert recorded.stdout == plain.stdout
+    assert recorded.stderr == plain.stderr
+    assert recorded.returncode == plain.returncode
+
+
+def test_an_interrupted_program_dies_by_the_signal_after_its_exit_handlers(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import atexit\natexit.register(print, 'handler')\nraise KeyboardInterrupt\n", encoding="utf-8"
+    )
+    done = as_recorded(tmp_path, "program.py", "--store", "runs.db")
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout == "handler\n"
+    assert "0 calls recorded" in done.stderr
+
+
+def test_a_linked_script_imports_what_lies_beside_the_script(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "beside.py").write_text("")
+    (tmp_path / "real" / "program.py").write_text("import beside\nprint('found')\n")
+    (tmp_path / "link.py").symlink_to(tmp_path / "real" / "program.py")
+    assert as_recorded(tmp_path, "link.py").stdout == "found\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_does_not_sum_up_again(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\n")
+    assert as_recorded(tmp_path, "program.py", "--store", "runs.db").stderr.count("calls recorded") == 1
