@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,39 @@ def test_a_host_that_never_closes_loses_nothing(provider: Provider, tmp_path: Pa
     store = tmp_path / "runs.db"
     in_child(HOST.replace("handle.close()", ""), provider, store)
     assert info(store)["rows"]["calls"] == 40
+
+
+def test_a_process_that_can_start_no_thread_goes_on_and_loses_nothing(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "tokenflation":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        with tf.task("triage"):
+            assert ask(provider) == DEFAULT_TEXT
+    assert handle.drops == {}
+    assert info(store)["rows"] == {**info(store)["rows"], "calls": 1, "spans": 1}
+
+
+def test_what_close_cannot_wait_for_is_shown_as_lost_until_it_is_written(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert ask(provider) == DEFAULT_TEXT
+        worker = handle._recorder._worker
+        assert worker is not None
+        handle._recorder.close(timeout_s=0.2)
+        assert info(store)["drops"] == {"waiting_for_store": 1}
+        other.execute("ROLLBACK")
+        other.close()
+        worker.join(10)
+    assert info(store)["lost"] == 0
+    assert info(store)["rows"]["calls"] == 1

@@ -114,8 +114,12 @@ class Recorder:
 
     def scope_changed(self, scope: Scope, opened: bool) -> None:
         """Note a scope that closed."""
-        if not opened:
+        if opened:
+            return
+        try:
             self._put(scope.record(), 0)
+        except Exception:  # the host must not notice us
+            self._drops["hook_error"] += 1
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
@@ -131,13 +135,16 @@ class Recorder:
             return
         self._closed = True
         atexit.unregister(self.close)
-        worker = self._worker
-        if worker is None and not self._drops:
+        if self._worker is None and self._queue.empty() and not self._drops:
             return
-        if worker is None:
-            worker = self._start()
+        worker = self._start()
         self._queue.put(None)
+        if worker is None:
+            self._run()
+            return
         worker.join(timeout_s)
+        if worker.is_alive():
+            self._guarded(self._note_unwritten)
 
     def _reset(self) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -182,11 +189,15 @@ class Recorder:
         if self._worker is None:
             self._start()
 
-    def _start(self) -> threading.Thread:
+    def _start(self) -> threading.Thread | None:
+        """Return the worker, or None where no thread can be had: the next record tries again, close() does without."""
         with self._starting:
             if self._worker is None:
                 self._worker = threading.Thread(target=self._run, name="tokenflation", daemon=True)
-                self._worker.start()
+                try:
+                    self._worker.start()
+                except RuntimeError:  # the process has too many, or the interpreter is ending
+                    self._worker = None
             return self._worker
 
     # The worker's side.
@@ -294,6 +305,13 @@ class Recorder:
         note = Counter(self._drops)
         if len(self._waiting):
             note["waiting_for_store"] = len(self._waiting)
+        note_losses(self.store, self._writer_id, note)
+        self._noted = dict(note)
+
+    def _note_unwritten(self) -> None:
+        """Note, beside the store, what close() had no time to wait for; the worker forgets it if it still gets there."""
+        note = Counter(self._drops)
+        note["waiting_for_store"] = max(1, len(self._waiting) + self._queue.qsize() - 1)
         note_losses(self.store, self._writer_id, note)
         self._noted = dict(note)
 
