@@ -14,8 +14,12 @@ from tokenflation.sdk.store.write import Batch, open_writer
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
+    return recorded(tmp_path, {"triage": 3, "once": 1})
+
+
+def recorded(folder: Path, steps_of_kind: dict[str, int]) -> Path:
     calls = []
-    for kind, steps in (("triage", 3), ("once", 1)):
+    for kind, steps in steps_of_kind.items():
         for run in range(12):
             for step in range(steps):
                 name = f"{kind}-{run}"
@@ -26,7 +30,7 @@ def store(tmp_path: Path) -> Path:
                          input_tokens=100 * (step + 1) + run, output_tokens=10, usage_source="provider",
                          usage_complete=True)
                 )  # fmt: skip
-    path = tmp_path / "runs.db"
+    path = folder / "runs.db"
     writer = open_writer(path)
     writer.write(Batch(calls=calls))
     writer.close()
@@ -68,3 +72,21 @@ def test_a_volume_must_be_given_one_way(store: Path) -> None:
 def test_a_kind_without_a_number_is_refused_with_an_example(store: Path) -> None:
     with pytest.raises(PlanError, match="KIND=N"):
         CliRunner().invoke(command, [str(store), "--kind", "triage"], catch_exceptions=False)
+
+
+def test_a_kind_given_twice_is_refused_not_counted_once(store: Path) -> None:
+    with pytest.raises(PlanError, match=r"'triage' twice"):
+        CliRunner().invoke(command, [str(store), "--kind", "triage=1", "--kind", "triage=2"], catch_exceptions=False)
+
+
+def test_a_negative_seed_is_refused_as_misuse(store: Path) -> None:
+    done = CliRunner().invoke(command, [str(store), "--tasks-per-day", "10", "--seed", "-1"], catch_exceptions=False)
+    assert done.exit_code == 2
+    assert "--seed" in done.stderr
+
+
+def test_a_kind_that_looks_like_markup_is_shown_as_it_is_called(tmp_path: Path) -> None:
+    store = recorded(tmp_path, {"[/]": 2, "[red]x": 2})
+    done = CliRunner().invoke(command, [str(store), "--tasks-per-day", "10"], catch_exceptions=False)
+    assert "[/]" in done.stdout
+    assert "[red]x" in done.stdout

@@ -45,7 +45,7 @@ _NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_token
 @click.option("--days", type=int, default=1, show_default=True, help="Days to look ahead.")
 @click.option("--kv-bytes-per-token", type=float, metavar="B", help="Also give KV cache in bytes.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Probability that an interval claims.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the prototypes' draws.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the prototypes' draws.")
 @output_options
 def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], shape: str, modulation: float,
             growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int,
@@ -85,9 +85,11 @@ def _fleet(calls: pd.DataFrame, *, everything: bool) -> tuple[pd.DataFrame, list
 
 
 def _volumes(kinds: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for given in kinds:
         kind, equals, volume = given.rpartition("=")
+        if kind in found:
+            raise PlanError(f"--kind names {kind!r} twice; give each kind one volume.")
         try:
             found[kind] = float(volume)
         except ValueError:
@@ -124,7 +126,7 @@ def _support(manifest: dict[str, Any]) -> Table:
         half, top = kind["half_width"], kind["top_tenth_share"]
         known = f"± {half:.0%}" if half is not None else "unknown"
         share = f"{top:.0%} of input" if top is not None else "unknown"
-        table.add_row(kind["task"], f"{kind['runs']:,}", human(kind["tasks_per_day"]), known, share)
+        table.add_row(Text(kind["task"]), f"{kind['runs']:,}", human(kind["tasks_per_day"]), known, share)
     return table
 
 
