@@ -128,3 +128,17 @@ def test_a_database_url_without_its_driver_is_refused_and_shows_no_password() ->
         load("nosuchdatabase://me:secret@host/runs")
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("input_tokens", "many"), ("started_at_ns", "today"), ("duration_s", "long"), ("duration_s", float("inf"))],
+)
+def test_a_value_that_its_column_cannot_hold_is_refused_with_the_columns_name(
+    make_store: MakeStore, column: str, value: object
+) -> None:
+    path = make_store([{}, {column: value}, {}])
+
+    for source in (path, f"sqlite:///{path}"):
+        with pytest.raises(StoreError, match=f"{path.name} cannot be read as a store.*{column}"):
+            load(source)

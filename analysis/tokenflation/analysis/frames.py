@@ -17,8 +17,12 @@ __all__ = ["from_arrays", "from_rows", "prepared"]
 
 
 def from_arrays(values: Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
-    """Return a frame out of (masked) NumPy arrays by name, with the columns given, in their order, each in its type."""
-    return pd.DataFrame({column.name: _typed(values[column.name], column) for column in columns})
+    """Return a frame out of (masked) NumPy arrays by name, with the columns given, in their order, each in its type.
+
+    Raises:
+        FrameError: a column holds what its type cannot, or an infinite number.
+    """
+    return pd.DataFrame({column.name: _converted(values[column.name], column) for column in columns})
 
 
 def from_rows(rows: Iterable[Sequence[Any]], columns: Sequence[Column]) -> pd.DataFrame:
@@ -68,6 +72,16 @@ def _dtype(column: Column) -> Any:
     if column.kind == "int":
         return "int64" if column.required else "Int64"
     return {"text": "str", "float": "float64", "bytes": "object"}[column.kind]
+
+
+def _converted(values: Any, column: Column) -> Any:
+    try:
+        typed = _typed(values, column)
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"column {column.name!r} should hold {column.kind} ({column.meaning}): {error}") from error
+    if column.kind == "float" and np.isinf(typed).any():
+        raise FrameError(f"column {column.name!r} ({column.meaning}) holds an infinite number")
+    return typed
 
 
 def _typed(values: Any, column: Column) -> Any:

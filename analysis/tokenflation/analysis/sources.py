@@ -15,7 +15,7 @@ from adbc_driver_sqlite import dbapi as adbc_sqlite
 
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_arrays, from_rows
-from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.errors import FrameError, StoreError
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
 
@@ -57,7 +57,7 @@ def _load_store(path: Path, blocks: bool) -> pd.DataFrame:
         with engine.connect() as connection:
             have = [row[1] for row in connection.exec_driver_sql("pragma table_info(calls)")]
         return _read_sqlite(_read_only_uri(path), _wanted(str(path), have, blocks))
-    except (sa.exc.DatabaseError, AdbcError) as error:
+    except (sa.exc.DatabaseError, AdbcError, FrameError) as error:
         raise StoreError(
             f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
         ) from error
@@ -99,7 +99,7 @@ def _load_parquet(path: Path, blocks: bool) -> pd.DataFrame:
             names = ", ".join(column.name for column in columns)
             query = f"select {names} from read_parquet(?, union_by_name = true) order by {_ORDER}"
             return from_arrays(engine.execute(query, [files]).fetchnumpy(), columns)
-    except duckdb.Error as error:
+    except (duckdb.Error, FrameError) as error:
         raise StoreError(f"{path} cannot be read as Parquet: {error}. Write it anew from its store.") from error
 
 
