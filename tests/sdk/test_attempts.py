@@ -27,6 +27,15 @@ def test_the_same_body_after_a_failure_is_the_next_attempt() -> None:
     assert attempts.find(exchange(b"body", at=SECOND), "scope")[1] is None
 
 
+def test_an_equal_call_made_beside_a_failing_one_is_no_retry_of_it() -> None:
+    attempts = Attempts()
+    key, _ = attempts.find(exchange(b"body", at=0), "scope")
+    one = failed(attempts, key, at=SECOND)
+    assert attempts.find(exchange(b"body", at=SECOND // 2), "scope")[1] is None
+    assert attempts.find(exchange(b"body", "1", at=SECOND // 2), "scope")[1] is None
+    assert attempts.find(exchange(b"body", at=2 * SECOND), "scope")[1] is one
+
+
 def test_another_body_or_scope_is_another_call() -> None:
     attempts = Attempts()
     key, _ = attempts.find(exchange(b"body"), "scope")

@@ -185,9 +185,8 @@ def test_a_process_that_can_start_no_thread_goes_on_and_loses_nothing(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     store = tmp_path / "runs.db"
-    with tf.instrument(store) as handle:
-        with tf.task("triage"):
-            assert ask(provider) == DEFAULT_TEXT
+    with tf.instrument(store) as handle, tf.task("triage"):
+        assert ask(provider) == DEFAULT_TEXT
     assert handle.drops == {}
     assert info(store)["rows"] == {**info(store)["rows"], "calls": 1, "spans": 1}
 

@@ -91,6 +91,17 @@ def test_retries_are_attempts_of_one_call_and_the_back_off_is_not_latency(
     assert call["duration_s"] == pytest.approx((last["ended_at_ns"] - last["started_at_ns"]) / 1e9)
 
 
+def test_tries_whose_answer_breaks_while_it_is_read_are_attempts_of_one_call(
+    provider: Provider, store: Path, handle: Instrumentation
+) -> None:
+    with pytest.raises(openai.APIConnectionError):
+        ask(provider, "hello [[cut:20]]")
+    handle.flush()
+    (call,) = rows(store)
+    assert len(provider.requests) == call["attempts"] == 3
+    assert [row["attempt"] for row in rows(store, "SELECT * FROM attempts ORDER BY attempt")] == [0, 1, 2]
+
+
 def test_an_agent_loop_without_scopes_is_one_agent_run(
     provider: Provider, store: Path, handle: Instrumentation
 ) -> None:

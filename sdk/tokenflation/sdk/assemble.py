@@ -71,8 +71,9 @@ class Assembler:
         attempts.append(_attempt(exchange, reading, call_id, len(attempts)))
         rows = Rows(attempts=[attempts[-1]])
         rows.call = self._call(exchange, reading, placement, call_id, attempts, sent)
-        retryable = reading.status == "error" and is_retryable(exchange.status_code)
-        if retryable:
+        # Clients retry an answer that breaks while they read it whole; a broken stream has reached the host already.
+        broken = exchange.end == "failed" and not reading.stream
+        if reading.status == "error" and (broken or is_retryable(exchange.status_code)):
             given_up = self._attempts.keep(Try(key, attempts, _Kept(rows.call, placement)))
             rows.final = _calls_of([given_up] if given_up else [])
         else:

@@ -49,8 +49,10 @@ class Attempts:
         if count == 0:
             return key, None
         for place, one in self._open.items():
-            recent = exchange.started_at_ns - one.attempts[-1].ended_at_ns < _RETRY_WINDOW_NS
-            if one.key == key and (len(one.attempts) == count if count is not None else recent):
+            since = exchange.started_at_ns - one.attempts[-1].ended_at_ns
+            # What left before the failure came back is no retry of it, but an equal call made beside it.
+            follows = since >= 0 and (len(one.attempts) == count if count is not None else since < _RETRY_WINDOW_NS)
+            if one.key == key and follows:
                 del self._open[place]
                 return key, one
         return key, None
