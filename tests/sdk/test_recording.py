@@ -102,6 +102,15 @@ def test_tries_whose_answer_breaks_while_it_is_read_are_attempts_of_one_call(
     assert [row["attempt"] for row in rows(store, "SELECT * FROM attempts ORDER BY attempt")] == [0, 1, 2]
 
 
+def test_a_count_that_no_prompt_can_have_costs_its_blocks_and_not_the_host(
+    provider: Provider, store: Path, handle: Instrumentation
+) -> None:
+    ask(provider, f"hello [[input:{2**50}]]")
+    handle.flush()
+    (call,) = rows(store)
+    assert (call["input_tokens"], call["block_hashes"]) == (2**50, None)
+
+
 def test_an_agent_loop_without_scopes_is_one_agent_run(
     provider: Provider, store: Path, handle: Instrumentation
 ) -> None:

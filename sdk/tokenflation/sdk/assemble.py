@@ -18,6 +18,9 @@ from tokenflation.sdk.wire import ExchangeBytes, block_hashes, read, split
 
 __all__ = ["Assembler", "Rows", "SentFrom"]
 
+_MAX_BLOCKED_TOKENS = 2**25
+"""No prompt has more; a provider that counts wrong must not cost the host a list of so many blocks."""
+
 
 @dataclass(frozen=True, slots=True)
 class SentFrom:
@@ -158,7 +161,7 @@ class Assembler:
 
     def _anchors(self, reading: Reading, placement: Placement) -> tuple[tuple[int, int], ...]:
         total = reading.usage.input_tokens
-        if not total or not reading.prompt or reading.previous_response_id:
+        if not total or total > _MAX_BLOCKED_TOKENS or not reading.prompt or reading.previous_response_id:
             return ()
         size = len(reading.prompt)
         if placement.continues is not None and placement.continues.anchors:
