@@ -1,6 +1,7 @@
 """The one function of the exporters: what it refuses, skips, counts, and how a file appears."""
 
 import json
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -128,3 +129,15 @@ def test_progress_is_told_after_every_task(tmp_path: Path) -> None:
     )
 
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@_EVERY
+def test_what_is_no_regular_file_is_refused_and_not_replaced_by_one(tmp_path: Path, name: str) -> None:
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+
+    with pytest.raises(ExportError, match=r"pipe\.jsonl is no regular file"):
+        write(frame([call()]), pipe, format=name)
+
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

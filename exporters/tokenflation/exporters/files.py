@@ -18,12 +18,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside `path` for writing and put it in its place when the block ends without an error.
 
     Raises:
-        ExportError: the folder does not exist, `path` is a folder, or the disk refuses.
+        ExportError: the folder does not exist, `path` is a folder, a device or a pipe, or the disk refuses.
     """
     if path.is_dir():
         raise ExportError(
             f"{path} is a folder, and this format is one file. Give a file name, such as {path}/trace.jsonl."
         )
+    if path.exists() and not path.is_file():
+        # To put a file in its place would remove the device: `-o /dev/null` by root, for all programs.
+        raise ExportError(f"{path} is no regular file, so nothing was written. Give the name of a file, new or old.")
     _check_parent(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
