@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,15 @@ def test_blocks_shared_by_hashes_are_those_that_the_source_counted(store: Path) 
     )
     assert len(pairs) == 1189
     assert all(counted == found and hashes == blocks for counted, found, hashes, blocks in pairs)
+
+
+def test_a_store_that_is_no_regular_file_is_refused_and_stays(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", TRACE)
+    pipe = tmp_path / "pipe.db"
+    os.mkfifo(pipe)
+
+    with pytest.raises(StoreError, match=r"pipe\.db is no regular file"):
+        import_paths([file], pipe)
+
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "pipe.db"]

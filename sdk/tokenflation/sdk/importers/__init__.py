@@ -110,6 +110,9 @@ def _count(batch: Batch, counts: Counter[str]) -> None:
 @contextmanager
 def _target(store: Path) -> Iterator[tuple[SqliteWriter, bytes]]:
     """Open the store in one transaction, or a draft of it that takes its place when all went well."""
+    if store.exists() and not store.is_file() and not store.is_dir():
+        # A device or a pipe looks like an empty file, whose place a draft would take.
+        raise StoreError(f"{store} is no regular file, so it cannot be a store. Give the name of a file, new or old.")
     try:
         if store.exists() and (store.is_dir() or store.stat().st_size):
             with _writing(store, None) as opened:
