@@ -1,6 +1,7 @@
 """`tokenflation info` as its user sees it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,20 @@ def test_what_is_no_store_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit, match="1"):
         main(["info", str(tmp_path / "notes.db")])
     assert capsys.readouterr().err.startswith("tokenflation: ")
+
+
+@pytest.mark.parametrize("command", [["info", "{}"], ["import", "{}", "--store", "other.db"]])
+def test_a_file_that_may_not_be_read_is_exit_code_1_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    # As the system answers a user without rights; root, whom tests may run as, is refused nothing.
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.jsonl").write_text("secret")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SystemExit, match="1"):
+        main([part.format("a.jsonl") for part in command])
+    assert "a.jsonl cannot be read: Permission denied." in capsys.readouterr().err

@@ -13,9 +13,11 @@ from tokenflation.sdk.importers import ImportSummary, import_paths
 __all__ = ["command"]
 
 
+# `readable=False` leaves it to us to say what cannot be read and why: bad input is exit code 1, misuse is 2.
 @click.command("import")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--store", required=True, metavar="DB", type=click.Path(path_type=Path), help="Store to add to.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
+@click.option("--store", required=True, metavar="DB", type=click.Path(readable=False, path_type=Path),
+              help="Store to add to.")  # fmt: skip
 @click.option("--task", metavar="KIND", help="Kind of the tasks; default: the file's name, or its folder's.")
 def command(paths: tuple[Path, ...], store: Path, task: str | None) -> None:
     """Read traces of other tools into a store.

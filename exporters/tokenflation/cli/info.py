@@ -21,8 +21,9 @@ _KEY_STATES = {
 }
 
 
+# `readable=False` leaves it to us to say what cannot be read and why: bad input is exit code 1, misuse is 2.
 @click.command("info")
-@click.argument("db", type=click.Path(path_type=Path))
+@click.argument("db", type=click.Path(readable=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(db: Path, as_json: bool) -> None:
     """Show what a store holds and what was lost."""
