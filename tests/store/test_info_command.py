@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from tests.store.builders import call
@@ -70,13 +71,15 @@ def test_a_file_that_may_not_be_read_is_exit_code_1_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     # As the system answers a user without rights; root, whom tests may run as, is refused nothing.
-    def refuse(path: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def refuse(path: Path, mode: str = "r") -> IO[Any]:
+        if path.name == "a.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open(path, mode)
 
     (tmp_path / "a.jsonl").write_text("secret")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Path, "open", refuse)
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda path, *_: Path(path).name != "a.jsonl")
     with pytest.raises(SystemExit, match="1"):
         main([part.format("a.jsonl") for part in command])
     assert "a.jsonl cannot be read: Permission denied." in capsys.readouterr().err
