@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -69,3 +70,24 @@ def test_run_sends_its_spans_to_an_otlp_endpoint(provider: Provider, collector: 
     counts = {one.key: one.value.int_value for one in chat.attributes if one.key.startswith("gen_ai.usage.")}
     assert counts["gen_ai.usage.input_tokens"] == 200
     assert counts["gen_ai.usage.output_tokens"] == 150
+
+
+def test_a_program_that_never_closes_has_its_spans_exported(provider: Provider, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import httpx
+            import tokenflation.sdk as tf
+            from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+            tf.instrument({str(tmp_path / "runs.db")!r}, span_exporter=ConsoleSpanExporter())
+            with tf.task("triage"):
+                body = {{"model": "m-1", "messages": [{{"role": "user", "content": "hi"}}]}}
+                httpx.post({provider.openai_url + "/chat/completions"!r}, json=body)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert "chat m-1" in done.stdout
+    assert "invoke_workflow triage" in done.stdout

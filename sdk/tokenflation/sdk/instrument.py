@@ -3,6 +3,7 @@
 Importing it has no side effect; `instrument()` opens the store, installs the hooks and listens to scopes.
 """
 
+import atexit
 import logging
 import os
 from typing import TYPE_CHECKING, Any, Self
@@ -73,10 +74,14 @@ class Instrumentation:
         for undo in reversed(self._undo):
             undo()
         self._recorder.close()
-        if self._owns_provider and self._provider is not None:
-            self._provider.shutdown()
         if _active is self:
             _active = None
+        atexit.unregister(self.close)
+        if self._owns_provider and self._provider is not None:
+            try:
+                self._provider.shutdown()
+            except Exception:  # an exporter of the user's may do anything; the program goes on
+                _log.warning("the exporter of tokenflation's spans could not be shut down", exc_info=True)
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +139,7 @@ def instrument(
     if tracer_provider is not None:
         undo.append(scopes.listen(_nest_in_user_spans))
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None)
+    atexit.register(_active.close)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
 
 
