@@ -15,7 +15,7 @@ from tokenflation.analysis.arrivals import arrivals
 from tokenflation.analysis.demand import cumulants, direct_cumulants
 from tokenflation.analysis.paths import RESOURCES, Runs, runs_of, summed
 from tokenflation.analysis.plan import SHAPES, Plan
-from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, standard_quantiles
+from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, modulated, standard_quantiles
 from tokenflation.analysis.simulate import simulate_load
 from tokenflation.sdk.errors import FrameError, PlanError
 
@@ -272,3 +272,41 @@ def test_few_and_equal_runs_give_a_forecast_without_a_warning_from_numpy() -> No
     calls["input_tokens"] = 100
     demand = an.forecast(calls, Plan(tasks_per_day=1e6))
     assert np.isfinite(demand["value"]).all()
+
+
+def test_a_kind_of_one_run_does_not_take_the_doubt_about_the_others_away() -> None:
+    many, rare = some_calls(runs=40), some_calls(runs=1, kind="rare", seed=9)
+    both = pd.concat([many, rare], ignore_index=True)
+    plan = Plan(tasks_per_day={"triage": 1e9, "rare": 1.0})
+    alone = wide(an.forecast(many, Plan(tasks_per_day=1e9), rng=np.random.default_rng(2)))
+    found = wide(an.forecast(both, plan, rng=np.random.default_rng(2)))
+    assert found.loc["concurrent_calls", "p99"] == pytest.approx(alone.loc["concurrent_calls", "p99"], rel=0.02)
+
+
+def test_modulated_quantiles_agree_with_a_simulated_gamma_factor() -> None:
+    rng = np.random.default_rng(4)
+    loads, counts, cv = np.arange(1.0, 4.0), np.array([2.0, 1.0, 0.5]), 0.4
+    factor = rng.gamma(1 / cv**2, cv**2, 200_000)
+    seen = sum(load * rng.poisson(count * factor) for load, count in zip(loads, counts, strict=True))
+    plain = np.array([np.sum(counts * loads**order) for order in (1, 2, 3, 4)])
+    kappa = modulated(plain, cv)
+    centred = seen - seen.mean()
+    assert seen.var() == pytest.approx(kappa[1], rel=0.03)
+    assert (centred**3).mean() == pytest.approx(kappa[2], rel=0.1)
+    found = lattice_quantiles(loads, counts, kappa, cv)
+    for level in (0.5, 0.95, 0.99):
+        assert abs(found[np.searchsorted(GRID, level)] - np.quantile(seen, level)) <= 1.0
+
+
+def test_no_filled_in_prefill_is_faster_than_the_fastest_seen() -> None:
+    calls = some_calls()
+    calls.loc[0, ["duration_s", "ttft_s", "output_tokens"]] = [pd.NA, pd.NA, 1]
+    calls.loc[0, "input_tokens"] = 10_000_000
+    seen = ((calls["input_tokens"] - 50) / calls["ttft_s"]).iloc[1:].max()
+    path = runs_of(calls).paths["prefill_tokens_per_s"]
+    assert path.load.max() <= 2 * seen
+
+
+def test_a_sample_of_mostly_zeros_leaves_room_above_its_mean() -> None:
+    low, high = an.mean_interval([0.0] * 9 + [1.0], rng=np.random.default_rng(0))
+    assert low < 0.1 < high

@@ -15,7 +15,7 @@ from tokenflation.analysis.demand import cumulants, jumps
 from tokenflation.analysis.paths import RESOURCES, Path, Runs, runs_of, summed
 from tokenflation.analysis.plan import Plan
 from tokenflation.analysis.prototypes import LEAST_RUNS, kappa, mean_factors
-from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, standard_quantiles
+from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, modulated, standard_quantiles
 
 __all__ = ["DRAWS", "forecast"]
 
@@ -29,6 +29,7 @@ _STEPS = 48
 _HALF_WIDTH_Z = 1.645
 _TAIL = 0.1
 _DOMINATED = 0.25
+_PRIOR_LOG_SD = 1.0
 _TOTALS = {
     "tasks": "tasks/day",
     "calls": "calls/day",
@@ -103,8 +104,11 @@ def _factors(runs: Runs, loads: dict[str, tuple[Path, float, str]], totals: pd.D
     values = np.column_stack([*integrals, totals.to_numpy(dtype=np.float64)])
     found = np.ones((len(runs.kinds), DRAWS, len(names)))
     for number, kind in enumerate(runs.kinds):
-        # Too few runs give no interval, so there is nothing to draw either.
-        if kind in volumes and (runs.kind_of_run == number).sum() >= LEAST_RUNS:
+        count = int((runs.kind_of_run == number).sum())
+        if kind in volumes and count < LEAST_RUNS:
+            # Too few runs to tell their spread: assume that runs differ by a factor e or so, all resources alike.
+            found[number] = np.exp(rng.normal(0.0, _PRIOR_LOG_SD / np.sqrt(count), DRAWS))[:, None]
+        elif kind in volumes:
             found[number] = mean_factors(values[runs.kind_of_run == number], DRAWS, rng)
     return {name: found[:, :, column] for column, name in enumerate(names)}
 
@@ -126,14 +130,11 @@ class _Load:
 
     def statistics(self, enough: bool, level: float) -> dict[str, Floats]:
         """Return each statistic at all times, in the resource's unit."""
-        kappa_t = self._by_kind.sum(axis=0)
-        mean = kappa_t[0]
-        variance = np.maximum(kappa_t[1], 0.0) + (self._cv * mean) ** 2
+        kappa_t = modulated(self._by_kind.sum(axis=0), self._cv)
+        mean, variance = kappa_t[0], np.maximum(kappa_t[1], 0.0)
         means = np.einsum("kd,kt->dt", self._factors, self._by_kind[:, 0])
         spreads = np.sqrt(np.maximum(np.einsum("kd,kt->dt", self._factors, self._by_kind[:, 1]), 0.0)
                           + (self._cv * means) ** 2)  # fmt: skip
-        if not enough:
-            means, spreads = mean[None, :], np.sqrt(variance)[None, :]
         found = {"mean": mean, "sd": np.sqrt(variance)}
         found |= self._quantiles(kappa_t, means, spreads)
         if enough:
@@ -162,7 +163,7 @@ class _Load:
             return standard_quantiles(kappa_t)
         counts = jumps(self._path, self._weights, self._over, float(self._times_s[column]))
         held = counts > 0
-        exact = lattice_quantiles(self._path.load[held], counts[held], kappa_t)
+        exact = lattice_quantiles(self._path.load[held], counts[held], kappa_t, self._cv)
         return np.asarray((exact - kappa_t[0]) / np.sqrt(kappa_t[1]), dtype=np.float64)
 
 
@@ -227,8 +228,8 @@ def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float 
     count, mean = len(tokens), float(tokens.mean())
     if count < LEAST_RUNS:
         warnings.append(
-            f"{kind}: {count} runs are too few for an interval, at least {LEAST_RUNS} are needed; "
-            f"its recorded runs took {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
+            f"{kind}: {count} runs are too few for an interval, at least {LEAST_RUNS} are needed; the bands assume that "
+            f"runs differ by a factor e (log-sd {_PRIOR_LOG_SD:g}). Its recorded runs took {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
         )
     if count < LEAST_RUNS or mean <= 0:
         return {"cv": None, "half_width": None, "top_tenth_share": None, "kappa": None}

@@ -87,7 +87,7 @@ def runs_of(calls: pd.DataFrame) -> Runs:
     _note(notes, np.isnan(tokens_out), "no output count: counted as no tokens")
     tokens_in, tokens_out = np.nan_to_num(tokens_in), np.nan_to_num(tokens_out)
     cached = np.minimum(_cached(calls, tokens_in, notes), tokens_in)
-    duration_s, prefill_s = _times(calls, tokens_out, notes)
+    duration_s, prefill_s = _times(calls, tokens_in - cached, tokens_out, notes)
     start_s = _starts(calls, run, len(keys))
     first_token_s, end_s = start_s + prefill_s, start_s + duration_s
     decode_s = np.maximum(duration_s - prefill_s, _LEAST_S)
@@ -167,15 +167,19 @@ def _cached(calls: pd.DataFrame, tokens_in: Floats, notes: list[str]) -> Floats:
     return np.nan_to_num(np.where(np.isnan(told), blocks, told))
 
 
-def _times(calls: pd.DataFrame, tokens_out: Floats, notes: list[str]) -> tuple[Floats, Floats]:
-    """Return duration and prefill time of each call in s, filled in where they were not recorded."""
+def _times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes: list[str]) -> tuple[Floats, Floats]:
+    """Return duration and prefill time of each call in s, filled in where they were not recorded.
+
+    No filled-in prefill is faster than the fastest that was seen, as far as the call's recorded duration allows.
+    """
     duration_s, ttft_s = _numbers(calls, "duration_s"), _numbers(calls, "ttft_s")
     model = calls["model"].astype("object").where(calls["model"].notna(), "").to_numpy()
     per_token = _by_model(duration_s / np.maximum(tokens_out, 1.0), model)
     if np.isnan(per_token).all():
         raise FrameError("forecast() needs durations; no call of this frame has one. Record them, or import them.")
     _note(notes, np.isnan(duration_s), "no duration: the model's median seconds per output token are taken")
-    duration_s = np.where(np.isnan(duration_s), per_token * np.maximum(tokens_out, 1.0), duration_s)
+    unknown = np.isnan(duration_s)
+    duration_s = np.where(unknown, per_token * np.maximum(tokens_out, 1.0), duration_s)
     duration_s = np.maximum(duration_s, 2 * _LEAST_S)
     share = _by_model(ttft_s / duration_s, model)
     default = np.isnan(share)
@@ -183,8 +187,18 @@ def _times(calls: pd.DataFrame, tokens_out: Floats, notes: list[str]) -> tuple[F
     filled = np.isnan(ttft_s) & ~default
     _note(notes, filled, "no time to first token: the median share of the duration of streamed calls is prefill")
     share = np.where(default, _DEFAULT_PREFILL_SHARE, share)
-    prefill_s = np.where(np.isnan(ttft_s), share * duration_s, ttft_s)
+    least_s = _least_prefill(computed, ttft_s)
+    duration_s = np.where(unknown, np.maximum(duration_s, least_s / np.maximum(share, _LEAST_S)), duration_s)
+    prefill_s = np.where(np.isnan(ttft_s), np.maximum(share * duration_s, least_s), ttft_s)
     return duration_s, np.clip(prefill_s, _LEAST_S, duration_s - _LEAST_S)
+
+
+def _least_prefill(computed: Floats, ttft_s: Floats) -> Floats:
+    """Return the seconds that each call's prefill takes at the highest speed seen in a streamed call; 0 if none was."""
+    seen = (ttft_s > 0) & (computed > 0)
+    if not seen.any():
+        return np.zeros(len(computed))
+    return np.asarray(computed / (computed[seen] / ttft_s[seen]).max(), dtype=np.float64)
 
 
 def _by_model(values: Floats, model: NDArray[np.object_]) -> Floats:

@@ -45,6 +45,7 @@ def mean_factors(values: Floats, draws: int, rng: np.random.Generator, *, future
     if future is not None:
         scale = scale * np.sqrt(1.0 + runs / future)
     factors = np.ones((draws, columns))
+    low_side = np.zeros((draws, columns), dtype=np.bool_)
     rows = max(1, _CHUNK // runs)
     for low in range(0, draws, rows):
         count = min(rows, draws - low)
@@ -54,9 +55,23 @@ def mean_factors(values: Floats, draws: int, rng: np.random.Generator, *, future
         sd = np.sqrt(np.maximum(squares - again**2, 0.0) * runs / max(runs - 1, 1))
         known = (again > 0) & (sd > 1e-12 * safe)
         error = np.where(known, sd / np.where(again > 0, again, 1.0) / np.sqrt(runs), 1.0)
-        t = np.where(known, np.log(np.where(again > 0, again, 1.0) / safe) / error, 0.0)
+        t = np.where(known, np.log(np.where(again > 0, again, 1.0) / safe) / error, np.nan)
+        low_side[low : low + count] = ~known & (again < mean)
         factors[low : low + count] = np.exp(np.clip(-kappa(runs) * t * scale, -_MOST, _MOST))
-    return np.where(mean > 0, factors, 1.0)
+    return np.where(
+        (mean > 0) & (spread > 0), _filled(factors, low_side, np.exp(np.minimum(2 * kappa(runs) * scale, _MOST))), 1.0
+    )
+
+
+def _filled(factors: Floats, low_side: NDArray[np.bool_], two_errors: Floats) -> Floats:
+    """Give a resample without spread (all zeros, for one) an extreme factor of its side: its own t has no bound.
+
+    That is the most extreme one of the others, and at least the normal law's at two standard errors.
+    """
+    seen = np.isfinite(factors)
+    most = np.maximum(np.where(seen, factors, -np.inf).max(axis=0), two_errors)
+    least = np.minimum(np.where(seen, factors, np.inf).min(axis=0), 1 / two_errors)
+    return np.where(seen, factors, np.where(low_side, most, least))
 
 
 def mean_interval(

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GRID", "lattice_quantiles", "method_for", "standard_quantiles"]
+__all__ = ["GRID", "lattice_quantiles", "method_for", "modulated", "standard_quantiles"]
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +25,21 @@ GRID: Floats = np.unique(np.concatenate((
 )))  # fmt: skip
 """Probabilities at which a load's quantiles are kept."""
 _Z: Floats = np.array([NormalDist().inv_cdf(p) for p in GRID])
+
+
+def modulated(kappa: Floats, cv: float) -> Floats:
+    """Return the cumulants of order 1 to 4 of a load whose rate is multiplied by a gamma factor of mean 1 and this cv.
+
+    The factor's cumulant generating function is `-ln(1 - cv^2 s) / cv^2`, taken at the load's own: exact.
+    """
+    first, second, third, fourth = kappa
+    v = cv**2
+    return np.stack((
+        first,
+        second + v * first**2,
+        third + 3 * v * first * second + 2 * v**2 * first**3,
+        fourth + v * (4 * first * third + 3 * second**2) + 12 * v**2 * first**2 * second + 6 * v**3 * first**4,
+    ))  # fmt: skip
 
 
 def method_for(kappa: Floats) -> str:
@@ -49,10 +64,11 @@ def standard_quantiles(kappa: Floats) -> Floats:
     return np.maximum.accumulate(found)
 
 
-def lattice_quantiles(loads: Floats, counts: Floats, kappa: Floats) -> Floats:
+def lattice_quantiles(loads: Floats, counts: Floats, kappa: Floats, cv: float = 0.0) -> Floats:
     """Return the quantiles at `GRID` of a compound Poisson load: `counts[i]` runs expected at load `loads[i]`.
 
-    The lattice's unit is one where all loads are whole numbers that fit; else a load is split between its two
+    With `cv`, the rate of all runs is multiplied by a gamma factor (negative-binomial counts); `kappa` are the cumulants
+    of the result, and say how far the lattice must reach. The lattice's unit is one where all loads are whole numbers that fit; else a load is split between its two
     neighbours, which keeps the mean exact.
     """
     reach = float(kappa[0] + _REACH_SD * math.sqrt(kappa[1]) + loads.max())
@@ -68,6 +84,8 @@ def lattice_quantiles(loads: Floats, counts: Floats, kappa: Floats) -> Floats:
     rates[0] = 0.0  # a run without load changes nothing
     # Room for twice the reach, so that what would wrap around is negligible.
     spectrum = np.fft.rfft(rates, 2 * _LATTICE)
-    mass = np.fft.irfft(np.exp(spectrum - rates.sum()), 2 * _LATTICE)
+    exponent = spectrum - rates.sum()
+    law = np.exp(exponent) if cv == 0 else (1 - cv**2 * exponent) ** (-1 / cv**2)
+    mass = np.fft.irfft(law, 2 * _LATTICE)
     below = np.cumsum(np.maximum(mass, 0.0))
     return np.searchsorted(below / below[-1], GRID).astype(np.float64) * unit
