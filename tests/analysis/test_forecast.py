@@ -310,3 +310,20 @@ def test_no_filled_in_prefill_is_faster_than_the_fastest_seen() -> None:
 def test_a_sample_of_mostly_zeros_leaves_room_above_its_mean() -> None:
     low, high = an.mean_interval([0.0] * 9 + [1.0], rng=np.random.default_rng(0))
     assert low < 0.1 < high
+
+
+def test_a_few_slow_runs_do_not_make_an_absurd_forecast() -> None:
+    calls = some_calls(runs=10)
+    slow = calls["task_id"].isin(["triage-0", "triage-1", "triage-2"])
+    calls.loc[slow, "duration_s"] *= 30
+    found = wide(an.forecast(calls, Plan(tasks_per_day=1e6)))
+    assert (found["p99"] < 20 * found["mean"]).all()
+    calm = found.loc[["concurrent_calls", "requests_per_s"]]
+    assert (calm["mean_low"] > 0).all()
+
+
+def test_calls_without_any_token_count_are_refused() -> None:
+    calls = some_calls()
+    calls[["input_tokens", "output_tokens"]] = pd.NA
+    with pytest.raises(FrameError, match="none of the"):
+        an.forecast(calls, Plan(tasks_per_day=1e4))

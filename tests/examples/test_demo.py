@@ -14,7 +14,7 @@ import tokenflation.sdk as tf
 from tokenflation.cli.demo import command
 from tokenflation.demo.drive import drive
 from tokenflation.demo.models import Ledger, Models, Reported
-from tokenflation.demo.replay import Recording, load_recording, replay, save_recording
+from tokenflation.demo.replay import Exchange, Recording, load_recording, record, replay, save_recording
 from tokenflation.demo.server import find_weights, serve
 from tokenflation.demo.tasks import tasks
 from tokenflation.demo.tools import Library, calculate
@@ -181,3 +181,15 @@ def test_a_server_that_cannot_start_says_where_it_says_why(tmp_path: Path) -> No
     broken.write_bytes(b"not a model")
     with pytest.raises(TokenflationError, match=r"server\.log"), serve(broken, tmp_path / "server.log"):
         pass
+
+
+def test_a_provider_that_is_recorded_answers_the_same_when_replayed(tmp_path: Path) -> None:
+    whole, taken = load_recording(), list[Exchange]()
+    with replay(whole, pace=0) as live, record(live, taken) as url:
+        models = Models(url, Ledger(), whole.about["tool_call_token"])
+        done = drive(list(tasks(1)), models, lambda _: None)
+        models.close()
+    again = Recording(about=whole.about, exchanges=tuple(taken))
+    assert again.runs() == 1
+    _, replayed = run_recorded(tmp_path / "demo.db", 1, again)
+    assert {(one.answer, one.once) for one in replayed} == {(one.answer, one.once) for one in done}

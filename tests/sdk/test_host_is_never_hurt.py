@@ -206,3 +206,14 @@ def test_what_close_cannot_wait_for_is_shown_as_lost_until_it_is_written(provide
         worker.join(10)
     assert info(store)["lost"] == 0
     assert info(store)["rows"]["calls"] == 1
+
+
+def test_a_store_that_is_deleted_while_recording_is_made_anew(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        ask(provider)
+        handle.flush()
+        for path in tmp_path.glob("runs.db*"):
+            path.unlink()
+        ask(provider)
+    assert info(store)["rows"]["calls"] == 1

@@ -211,6 +211,8 @@ def _manifest(runs: Runs, plan: Plan, counts: dict[str, int], volumes: dict[str,
         kinds.append({"task": kind, "runs": counts[kind], "tasks_per_day": volumes[kind], **found})
     assumptions = list(runs.assumptions)
     assumptions.append("Calls last as long as they did where they were recorded; a fleet's latency will differ.")
+    if plan.growth_per_day:
+        assumptions.append("The day in all is one at the first day's level; the buckets grow from there.")
     if plan.modulation_cv:
         assumptions.append(f"The whole load swings by a slow random factor of cv {plan.modulation_cv:g}.")
     else:

@@ -76,6 +76,11 @@ def runs_of(calls: pd.DataFrame) -> Runs:
         raise FrameError(f"forecast() needs the columns {missing}; load calls with tokenflation.analysis.load(path).")
     if calls.empty:
         raise FrameError("forecast() needs recorded calls; the frame has none.")
+    if calls[["input_tokens", "output_tokens"]].isna().all(axis=None):
+        raise FrameError(
+            f"forecast() needs token counts; none of the {len(calls):,} calls reports any. They may all have failed: "
+            "see `tokenflation info`."
+        )
     codes, keys = pd.factorize(pd.MultiIndex.from_frame(calls[["task", "task_id"]]))
     run = codes.astype(np.int64)
     kind_names = [str(key[0]) for key in keys]

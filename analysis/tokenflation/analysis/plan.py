@@ -9,6 +9,7 @@ from tokenflation.sdk.errors import PlanError
 __all__ = ["SHAPES", "Plan"]
 
 _FLAT = (1.0,) * 24
+_MOST = 1e15
 # Judgement, not a measurement: nights at a quarter of the working day's level, a dip at noon, an evening's tail.
 _BUSINESS_DAY = (0.3, 0.25, 0.25, 0.25, 0.3, 0.4, 0.6, 1.0, 1.6, 2.0, 2.1, 1.9,
                  1.5, 1.8, 2.0, 1.9, 1.6, 1.2, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # fmt: skip
@@ -100,6 +101,8 @@ class Plan:
 def _check(field: str, value: object, *, low: float, open_low: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise PlanError(f"plan.{field} is {value!r}; it must be a finite number.")
+    if value > _MOST:
+        raise PlanError(f"plan.{field} is {value!r}; it may be at most {_MOST:g}.")
     if value < low or (open_low and value == low):
         raise PlanError(f"plan.{field} is {value!r}; it must be {'above' if open_low else 'at least'} {low:g}.")
 

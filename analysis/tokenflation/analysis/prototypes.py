@@ -19,6 +19,9 @@ LEAST_RUNS = 10
 """Below so many runs an interval would be an invention."""
 _KAPPA = ((10, 1.26), (20, 1.12), (30, 1.05), (50, 1.02), (100, 1.03), (400, 1.0))
 _DRAWS = 2000
+# Least spread of a resample, as a share of the sample's own. Without it the 99 % point of ten runs reaches 10^8 times
+# their mean; with it the coverage on 13 recorded agent populations stays (0.89, 0.91, 0.89 at 10, 30, 100 runs).
+_SPREAD_FLOOR = 1 / 3
 _CHUNK = 4_000_000
 # A resample of almost equal runs can have next to no spread, and so any t: no mean is known this badly.
 _MOST = 20.0
@@ -53,6 +56,8 @@ def mean_factors(values: Floats, draws: int, rng: np.random.Generator, *, future
         again = weights @ values / runs
         squares = weights @ values**2 / runs
         sd = np.sqrt(np.maximum(squares - again**2, 0.0) * runs / max(runs - 1, 1))
+        # A resample that happens to hold nearly equal runs would claim to know its mean exactly, and get any t.
+        sd = np.maximum(sd, _SPREAD_FLOOR * spread)
         known = (again > 0) & (sd > 1e-12 * safe)
         error = np.where(known, sd / np.where(again > 0, again, 1.0) / np.sqrt(runs), 1.0)
         t = np.where(known, np.log(np.where(again > 0, again, 1.0) / safe) / error, np.nan)

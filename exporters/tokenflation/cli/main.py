@@ -9,21 +9,21 @@ from collections.abc import Sequence
 
 import click
 
-from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.errors import MissingExtra, TokenflationError
 
 __all__ = ["main"]
 
-# name -> (module, one line of help). The help stands here too so that `tokenflation --help` imports none of them.
+# name -> (module, one line of help, the extra it needs). The help stands here too so that `tokenflation --help` imports none of them.
 _COMMANDS = {
-    "run": ("tokenflation.cli.run", "Run a Python program and record its model calls."),
-    "import": ("tokenflation.cli.import_", "Read traces of other tools into a store."),
-    "profile": ("tokenflation.cli.profile", "Show where the tokens of each task kind go."),
-    "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer."),
-    "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for."),
-    "export": ("tokenflation.cli.export", "Write a trace that planners and load generators read."),
-    "report": ("tokenflation.cli.report", "Write one self-contained HTML page."),
-    "info": ("tokenflation.cli.info", "Show what a store holds and what was lost."),
-    "demo": ("tokenflation.cli.demo", "Record, profile and forecast an example agent on a real local model."),
+    "run": ("tokenflation.cli.run", "Run a Python program and record its model calls.", ""),
+    "import": ("tokenflation.cli.import_", "Read traces of other tools into a store.", ""),
+    "profile": ("tokenflation.cli.profile", "Show where the tokens of each task kind go.", "analysis"),
+    "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer.", "analysis"),
+    "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),
+    "export": ("tokenflation.cli.export", "Write a trace that planners and load generators read.", "analysis"),
+    "report": ("tokenflation.cli.report", "Write one self-contained HTML page.", "report"),
+    "info": ("tokenflation.cli.info", "Show what a store holds and what was lost.", ""),
+    "demo": ("tokenflation.cli.demo", "Record, profile and forecast an example agent on a real local model.", "demo"),
 }
 
 
@@ -36,13 +36,21 @@ class _Lazy(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        module, _, extra = _COMMANDS[cmd_name]
+        try:
+            command = importlib.import_module(module).command
+        except ModuleNotFoundError as error:
+            if not extra or (error.name or "").startswith("tokenflation"):
+                raise
+            raise MissingExtra(f"`tokenflation {cmd_name}`", extra) from None
+        except MissingExtra:
+            raise MissingExtra(f"`tokenflation {cmd_name}`", extra) from None
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in _COMMANDS.items()])
+            formatter.write_dl([(name, help_line) for name, (_, help_line, _) in _COMMANDS.items()])
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -36,6 +36,8 @@ def command(store: str | None, kind: str | None, as_module: bool, otlp: str | No
     Exits with the program's own code. Options come before PROGRAM; what follows it is the program's.
     """
     store = store or os.environ.get("TOKENFLATION_STORE") or "tokenflation.db"
+    if program.startswith("-"):
+        raise click.UsageError(f"no such option: {program}. Options of tokenflation come first, then the program.")
     if not as_module and not Path(program).is_file():
         raise TokenflationError(
             f"there is no file {program!r} to run; use -m for a module: tokenflation run -m {program}"
@@ -127,7 +129,13 @@ def _sum_up(handle: tf.Instrumentation) -> None:
     click.echo(f"tokenflation: {handle.recorded} calls recorded to {_short(handle.store)}", err=True)
     if lost:
         click.echo(f"tokenflation: LOST {lost} records; tokenflation info {_short(handle.store)} says why", err=True)
-    elif handle.recorded:
+    elif not handle.recorded:
+        click.echo(
+            "tokenflation: this process made no model call that is seen; clients on httpx and httpx2 are, those on "
+            "requests, aiohttp, urllib or botocore are not yet",
+            err=True,
+        )
+    else:
         click.echo(f"tokenflation: next, tokenflation profile {_short(handle.store)}", err=True)
 
 

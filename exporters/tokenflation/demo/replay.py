@@ -116,19 +116,22 @@ def record(live_url: str, into: list[Exchange]) -> Iterator[str]:
     def respond(handler: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
         started = time.monotonic()
         connection = http.client.HTTPConnection(live.hostname or "", live.port, timeout=300)
+        pieces, first_s = [], 0.0
         try:
             connection.request("POST", handler.path, body, {"content-type": "application/json"})
             response = connection.getresponse()
-            raw = response.read(1)
-            first_s = time.monotonic() - started
-            raw += response.read()
+            kind = response.headers.get_content_type()
+            _begin(handler, response.status, kind)
+            while piece := response.read1(65536):
+                first_s = first_s or time.monotonic() - started
+                pieces.append(piece)
+                _pass_on(handler, piece)
+            _pass_on(handler, b"")
         finally:
             connection.close()
-        kind = response.headers.get_content_type()
         times = (round(first_s, 3), round(time.monotonic() - started, 3))
-        one = _answer(handler.headers.get(TASK_HEADER, ""), path, response.status, kind, raw.decode(), *times)
-        into.append(one)
-        _send(handler, one, 0)
+        text = b"".join(pieces).decode()
+        into.append(_answer(handler.headers.get(TASK_HEADER, ""), path, response.status, kind, text, *times))
 
     with _serving(respond) as url:
         yield url
@@ -149,16 +152,25 @@ def _send(handler: BaseHTTPRequestHandler, one: Exchange, pace: float) -> None:
     if one.content_type != "text/event-stream":
         time.sleep((one.duration_s - one.first_s) * pace)
         events = [one.body.encode()]
-    handler.send_response(one.status)
-    handler.send_header("content-type", one.content_type)
-    handler.send_header("transfer-encoding", "chunked")
-    handler.end_headers()
+    _begin(handler, one.status, one.content_type)
     gap_s = (one.duration_s - one.first_s) / max(len(events) - 1, 1) * pace
     for number, event in enumerate(events):
         if number:
             time.sleep(gap_s)
-        handler.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
-    handler.wfile.write(b"0\r\n\r\n")
+        _pass_on(handler, event)
+    _pass_on(handler, b"")
+
+
+def _begin(handler: BaseHTTPRequestHandler, status: int, content_type: str) -> None:
+    handler.send_response(status)
+    handler.send_header("content-type", content_type)
+    handler.send_header("transfer-encoding", "chunked")
+    handler.end_headers()
+
+
+def _pass_on(handler: BaseHTTPRequestHandler, piece: bytes) -> None:
+    """Send one chunk of an answer; an empty one ends it."""
+    handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
 
 class _Server(ThreadingHTTPServer):

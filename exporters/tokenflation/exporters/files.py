@@ -12,6 +12,8 @@ from tokenflation.sdk.errors import ExportError
 
 __all__ = ["atomic_file", "atomic_folder"]
 
+_SQLITE = b"SQLite format 3\0"
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
@@ -28,6 +30,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         # To put a file in its place would remove the device: `-o /dev/null` by root, for all programs.
         raise ExportError(f"{path} is no regular file, so nothing was written. Give the name of a file, new or old.")
     _check_parent(path)
+    _refuse_database(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
@@ -66,6 +69,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _check_parent(path: Path) -> None:
     if not path.parent.is_dir():
         raise ExportError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+
+
+def _refuse_database(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        head = file.read(len(_SQLITE))
+    if head == _SQLITE:
+        # The recording itself, more often than not: `report runs.db -o runs.db`.
+        raise ExportError(f"{path} is a database, a store perhaps; it is unchanged. Give another file to write to.")
 
 
 def _refused(path: Path, error: OSError) -> ExportError:

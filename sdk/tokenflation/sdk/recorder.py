@@ -285,6 +285,8 @@ class Recorder:
 
     def _write_waiting(self) -> None:
         try:
+            if self._writer is not None and not os.path.exists(self.store):
+                self._drop_writer()  # somebody removed the file: what comes now goes into a new one, not into nowhere
             if self._writer is None:
                 self._writer = self._open_writer()
             self.recorded += self._writer.write(self._waiting.batch(self._drops, self._writer_id))

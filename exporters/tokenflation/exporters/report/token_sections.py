@@ -94,7 +94,7 @@ def parts_section(calls: pd.DataFrame) -> Section:
     return Section(
         key="parts",
         title="Tokens by task kind and part",
-        lede="Every call sends its history again: what a task has already said is most of what its model reads. "
+        lede="Every call sends the instructions and the history again; what is new in it is often the smaller part. "
         "Bars are means over the tasks of a kind.",
         body=[f'<div class="charts">{"".join(body)}</div>', *_more_kinds(len(heavy))],
     )

@@ -145,7 +145,9 @@ class _Blocks:
         # What the source does not name, the partial block at the end as a rule, is taken to be this call's own.
         for position in range(len(hashes), -(-request.input_tokens // self._block_size)):
             hashes.append(self._hash(last, b"own/%s/%d" % (call_id.encode(), position)))
-        return b"".join(hashes), len(request.hash_ids), shared
+        # Full blocks are counted, as recorded traces do; some writers name the partial one at the end too.
+        full = min(len(request.hash_ids), request.input_tokens // self._block_size)
+        return b"".join(hashes), full, min(shared, full)
 
     def _hash(self, last: bytes, block: bytes) -> bytes:
         return blake2b(last + block, digest_size=8, key=self._key, person=b"tf-weka-block").digest()

@@ -1,0 +1,20 @@
+"""Files appear whole or not at all, and never in the place of a recording."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tokenflation.exporters.files import atomic_file
+from tokenflation.sdk.errors import ExportError
+
+
+def test_a_database_is_never_written_over(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    connection = sqlite3.connect(store)
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    before = store.read_bytes()
+    with pytest.raises(ExportError, match="unchanged"), atomic_file(store) as file:
+        file.write(b"report")
+    assert store.read_bytes() == before
