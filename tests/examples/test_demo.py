@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import tokenflation.sdk as tf
-from tokenflation.cli.demo import command
+from tokenflation.cli.demo import _check, command
 from tokenflation.demo.drive import drive
 from tokenflation.demo.models import Ledger, Models, Reported
 from tokenflation.demo.replay import Exchange, Recording, load_recording, record, replay, save_recording
@@ -96,6 +96,17 @@ def test_the_check_finds_nothing_where_all_is_equal() -> None:
 )
 def test_the_check_finds_a_wrong_a_missing_and_a_foreign_call(stored: list[dict[str, Any]], what: str) -> None:
     assert [one.what for one in differences([REPORTED], stored)] == [what]
+
+
+def test_one_wrong_count_in_the_store_fails_the_demo(tmp_path: Path) -> None:
+    store = tmp_path / "demo.db"
+    ledger, _ = run_recorded(store, 1)
+    _check(ledger.rows(), store)
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE calls SET output_tokens = output_tokens + 1 WHERE task = 'calculate' AND step = 0")
+    connection.close()
+    with pytest.raises(TokenflationError, match="1 differences"):
+        _check(ledger.rows(), store)
 
 
 def test_the_demo_shows_all_and_writes_all_its_files(tmp_path: Path) -> None:
