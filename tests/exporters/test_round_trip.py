@@ -16,7 +16,7 @@ _SESSIONS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "ag
 
 # Ids are digests of the file's content, and hashes of the ids in it: they differ by design. The block counts of the
 # corpora leave out a prompt's partial last block, which an export must have.
-_NOT_COMPARED = ["call_id", "trace_id", "parent_id", "agent_run_id", "block_hashes", "prefix_blocks", "extra"]
+_NOT_COMPARED = ["call_id", "trace_id", "parent_id", "agent_run_id", "block_hashes", "extra"]
 
 
 def _imported(source: Path, store: Path) -> pd.DataFrame:
