@@ -67,3 +67,10 @@ def test_a_linked_script_imports_what_lies_beside_the_script(tmp_path: Path) -> 
 def test_a_forked_child_does_not_sum_up_again(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text("import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\n")
     assert as_recorded(tmp_path, "program.py", "--store", "runs.db").stderr.count("calls recorded") == 1
+
+
+def test_a_misspelt_option_is_named_as_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from tokenflation.cli import main; main()", "run", "--stroe", "x.db", "a.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "no such option: --stroe" in done.stderr

@@ -18,7 +18,7 @@ import pytest
 from tests.providers import DEFAULT_TEXT, Provider
 
 import tokenflation.sdk as tf
-from tokenflation.sdk import assemble, recorder
+from tokenflation.sdk import assemble, recorder, scopes
 from tokenflation.sdk.store.losses import read_losses
 
 
@@ -217,3 +217,35 @@ def test_a_store_that_is_deleted_while_recording_is_made_anew(provider: Provider
             path.unlink()
         ask(provider)
     assert info(store)["rows"]["calls"] == 1
+
+
+def test_a_loss_noted_beside_a_failing_store_is_counted_once_when_the_store_is_back(
+    provider: Provider, tmp_path: Path
+) -> None:
+    folder, away = tmp_path / "there", tmp_path / "away"
+    folder.mkdir()
+    store = folder / "runs.db"
+    with tf.instrument(store) as handle:
+        folder.rename(away)
+        handle._recorder.count_loss("hook_error")
+        ask(provider)
+        handle.flush()
+        assert read_losses(store)["hook_error"] == 1
+        away.rename(folder)
+        ask(provider)
+        handle.flush()
+    found = info(store)
+    assert (found["drops"], found["rows"]["calls"]) == ({"hook_error": 1}, 2)
+
+
+def test_a_listener_that_raises_does_not_stop_the_work_in_a_scope() -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("listener")
+
+    stop = scopes.listen(broken)
+    try:
+        with tf.task("t"):
+            done = True
+    finally:
+        stop()
+    assert done

@@ -231,7 +231,8 @@ def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float 
     if count < LEAST_RUNS:
         warnings.append(
             f"{kind}: {count} runs are too few for an interval, at least {LEAST_RUNS} are needed; the bands assume that "
-            f"runs differ by a factor e (log-sd {_PRIOR_LOG_SD:g}). Its recorded runs took {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
+            f"runs differ by a factor e (log-sd {_PRIOR_LOG_SD:g}). Its recorded runs took {tokens.min():,.0f} to "
+            f"{tokens.max():,.0f} input tokens."
         )
     if count < LEAST_RUNS or mean <= 0:
         return {"cv": None, "half_width": None, "top_tenth_share": None, "kappa": None}

@@ -22,7 +22,11 @@ _OUR_FILES = (__file__, runpy.__file__, "<frozen runpy>")
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--store", metavar="DB", help="Store to write to; made if absent.  [default: tokenflation.db]")
+@click.option(
+    "--store",
+    metavar="DB",
+    help="Store to write to; made if absent.  [default: $TOKENFLATION_STORE, else tokenflation.db]",
+)
 @click.option("--task", "kind", metavar="KIND", help="Kind of the tasks that no scope names.  [default: the program]")
 @click.option("-m", "as_module", is_flag=True, help="Run a module instead of a script.")
 @click.option("--otlp", metavar="URL", help="Also send spans to this OTLP/HTTP traces endpoint.")

@@ -77,12 +77,11 @@ class Recorder:
         open_writer: Callable[[], SqliteWriter],
         key: bytes,
         default_task: str = "task",
-        emitter: Any = None,
         foreign: Foreign | None = None,
         queue_size: int,
     ) -> None:
         self.store = store
-        self.emitter = emitter
+        self.emitter: Any = None
         """A `spans.SpanEmitter`, or None where no spans are wanted; may be set at any time."""
         self._open_writer = open_writer
         self._key = key
@@ -159,6 +158,8 @@ class Recorder:
         """Held while a transaction is under way, and across a fork."""
         self._holds_for_fork = False
         self._noted: dict[str, int] = {}
+        self._noted_beside = False
+        """Whether a note of losses lies beside the store; once the store itself holds them it would count them twice."""
         self._queued_bytes = 0
         self._process_id = os.getpid()
         self._assembler = Assembler(key=self._key, default_task=self._default_task)
@@ -296,25 +297,27 @@ class Recorder:
             self._failed(error)
             return
         self._waiting = _Waiting()
-        if self._noted and self._noted != self._drops:
+        if self._noted_beside:
             forget_losses(self.store, self._writer_id)
+            self._noted_beside = False
         self._noted = dict(self._drops)
 
     def _failed(self, error: Exception) -> None:
         if len(self._waiting) > _MAX_KEPT_ROWS or self._closed:
             self.count_loss(f"store_error:{type(error).__name__}", len(self._waiting))
             self._waiting = _Waiting()
-        note = Counter(self._drops)
-        if len(self._waiting):
-            note["waiting_for_store"] = len(self._waiting)
-        note_losses(self.store, self._writer_id, note)
-        self._noted = dict(note)
+        self._note_beside(len(self._waiting))
 
     def _note_unwritten(self) -> None:
         """Note, beside the store, what close() had no time to wait for; the worker forgets it if it still gets there."""
+        self._note_beside(max(1, len(self._waiting) + self._queue.qsize() - 1))
+
+    def _note_beside(self, unwritten: int) -> None:
         note = Counter(self._drops)
-        note["waiting_for_store"] = max(1, len(self._waiting) + self._queue.qsize() - 1)
+        if unwritten:
+            note["waiting_for_store"] = unwritten
         note_losses(self.store, self._writer_id, note)
+        self._noted_beside = True
         self._noted = dict(note)
 
     def _stop(self) -> None:

@@ -11,6 +11,7 @@ marked closed, nothing started later is put inside it.
 import contextvars
 import functools
 import inspect
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ContextDecorator
@@ -26,6 +27,7 @@ __all__ = ["Scope", "agent", "current", "listen", "new_span_id", "new_trace_id",
 Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
 
+_log = logging.getLogger("tokenflation")
 _current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
 _listeners: list[Callable[["Scope", bool], None]] = []
 
@@ -200,7 +202,10 @@ def outcome(*, success: bool | None = None, score: float | None = None) -> None:
 
 def _tell(scope: Scope, *, opened: bool) -> None:
     for listener in tuple(_listeners):
-        listener(scope, opened)
+        try:
+            listener(scope, opened)
+        except Exception:  # who listens is us, or a tracing library of the user's: neither may stop the user's work
+            _log.debug("a listener of tokenflation's scopes failed", exc_info=True)
 
 
 def _decorated_function(function: Callable[..., Any], fresh: Callable[[], Scope]) -> Callable[..., Any]:

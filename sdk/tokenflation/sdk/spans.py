@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-__all__ = ["SCOPE_NAME", "SpanEmitter", "attributes_of_call", "attributes_of_scope", "private_provider"]
+__all__ = [
+    "SCOPE_NAME",
+    "SpanEmitter",
+    "attributes_of_call",
+    "attributes_of_scope",
+    "context_of",
+    "private_provider",
+]
 
 SCOPE_NAME = "tokenflation"
 """Instrumentation scope of our spans: how the bridge tells them from others'."""

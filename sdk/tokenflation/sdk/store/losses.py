@@ -21,7 +21,8 @@ def note_losses(store: str | os.PathLike[str], writer_id: str, drops: Mapping[st
     for folder, stem in _places(store):
         path = folder / f"{stem}{writer_id}.json"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if folder != Path(store).absolute().parent:  # where the store's own folder is gone, it is not ours to make
+                folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError:
             continue
