@@ -35,7 +35,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -43,8 +43,11 @@ from typing import Any, Self
 DEFAULT_TEXT = "The answer is 42, naïvely – 答えは四十二。"
 DEFAULT_USAGE = {"input": 200, "cached": 64, "written": 0, "output": 150, "reasoning": 100}
 
-Event = tuple[str | None, Any]
-"""Name (None for events without one) and data of one server-sent event; data of type str goes out as it is."""
+Event = tuple[str | None, Any] | bytes
+"""Name (None for events without one) and data of one server-sent event; data of type str goes out as it is.
+
+Bytes are a piece of a body of another kind, such as a line of JSON.
+"""
 
 
 @dataclass
@@ -61,6 +64,8 @@ class Received:
     status: int = 0
     usage: dict[str, int] | None = None
     """Totals of the answer, as in `DEFAULT_USAGE`; None for errors and answers without usage."""
+    stream_type: str = "text/event-stream; charset=utf-8"
+    """Content type of a streamed answer."""
 
     def marker(self, name: str, default: str = "") -> str:
         """Return the value of the last marker of this name."""
@@ -77,13 +82,15 @@ class Received:
 
     @property
     def stream(self) -> bool:
-        return bool(self.body.get("stream")) or ":streamGenerateContent" in self.path
+        return bool(self.body.get("stream")) or re.search(":streamGen|-stream$", self.path) is not None
 
 
 @dataclass
 class Provider:
     """The running server; a context manager. `url` is its root, `openai_url` the base URL for OpenAI clients."""
 
+    more_dialects: "Mapping[str, Dialect]" = field(default_factory=dict)
+    """Part of a path -> what answers it; looked at before the dialects that stand here."""
     requests: list[Received] = field(default_factory=list)
     _seen: Counter[bytes] = field(default_factory=Counter)
     _gate: threading.Event = field(default_factory=threading.Event)
@@ -110,6 +117,18 @@ class Provider:
 
     def wait_for_release(self) -> None:
         self._gate.wait(10)
+
+    def dialect(self, path: str) -> "Dialect":
+        """Return what answers a request to this path."""
+        return next(make for part, make in {**self.more_dialects, **_DIALECTS}.items() if part in path)
+
+    def refusal(self, request: Received, status: int) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return body and headers of an answer that is an error."""
+        kind = {429: "rate_limit_error", 401: "authentication_error"}.get(status, "api_error")
+        error: dict[str, Any] = {"type": kind, "message": "refused as asked", "code": None}
+        if "/models/" in request.path:
+            error = {"code": status, "message": "refused as asked", "status": "RESOURCE_EXHAUSTED"}
+        return {"type": "error", "error": error}, {"retry-after-ms": "1"}
 
     def note(self, request: Received) -> int:
         """Log a request and return how many equal ones came before it."""
@@ -170,27 +189,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, request: Received, status: int) -> None:
         request.status = status
-        kind = {429: "rate_limit_error", 401: "authentication_error"}.get(status, "api_error")
-        error: dict[str, Any] = {"type": kind, "message": "refused as asked", "code": None}
-        if "/models/" in request.path:
-            error = {"code": status, "message": "refused as asked", "status": "RESOURCE_EXHAUSTED"}
-        raw = json.dumps({"type": "error", "error": error}).encode()
-        self._head(status, "application/json", {"content-length": str(len(raw)), "retry-after-ms": "1"})
+        body, headers = self.server.provider.refusal(request, status)
+        raw = json.dumps(body).encode()
+        self._head(status, "application/json", {"content-length": str(len(raw)), **headers})
         self.wfile.write(raw)
 
     def _answer(self, request: Received) -> None:
         request.status = 200
-        dialect = next(make for suffix, make in _DIALECTS.items() if suffix in request.path)
         usage = {name: int(request.marker(name, str(count))) for name, count in DEFAULT_USAGE.items()}
         request.usage = None if request.marker("usage") == "none" else usage
-        whole, events = dialect(request)
+        whole, events = self.server.provider.dialect(self.path)(request)
         if request.stream:
             if request.marker("error"):
-                events = [
-                    *events[:-1],
-                    ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "m"}}),
-                ]
-            content_type, raw = "text/event-stream; charset=utf-8", b"".join(map(_encode, events))
+                error = {"type": "overloaded_error", "message": "m"}
+                events = [*events[:-1], ("error", {"type": "error", "error": error})]
+            content_type, raw = request.stream_type, b"".join(map(_encode, events))
         else:
             content_type, raw = "application/json", json.dumps(whole, ensure_ascii=False).encode()
         encoding = {"content-encoding": "gzip"} if request.marker("gzip") else {}
@@ -224,6 +237,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _encode(event: Event) -> bytes:
+    if isinstance(event, bytes):
+        return event
     name, data = event
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
     return (f"event: {name}\n" if name else "").encode() + f"data: {text}\n\n".encode()
@@ -234,12 +249,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _openai_chat(request: Received) -> tuple[dict[str, Any], list[Event]]:
-    head = {
-        "id": "chatcmpl-1",
-        "created": 1_760_000_000,
-        "model": request.body.get("model"),
-        "system_fingerprint": "fp",
-    }
+    head = {"id": "chatcmpl-1", "created": 1_760_000_000, "model": request.body.get("model"), "system_fingerprint": "fp"}
     usage = None
     if (u := request.usage) is not None:
         usage = {
@@ -336,11 +346,8 @@ def _anthropic(request: Received) -> tuple[dict[str, Any], list[Event]]:
     base = {"id": "msg_1", "type": "message", "role": "assistant", "model": request.body.get("model")}
     whole = {**base, "content": content, "stop_reason": reason, "stop_sequence": None}
     start = {**base, "content": [], "stop_reason": None, "stop_sequence": None}
-    end: dict[str, Any] = {
-        "type": "message_delta",
-        "delta": {"stop_reason": reason, "stop_sequence": None},
-        "usage": {},
-    }
+    delta = {"stop_reason": reason, "stop_sequence": None}
+    end: dict[str, Any] = {"type": "message_delta", "delta": delta, "usage": {}}
     if u and prompt:
         whole["usage"] = {**prompt, "output_tokens": u["output"]}
         start["usage"] = {**prompt, "output_tokens": 1}  # the placeholder that the real API sends
@@ -381,7 +388,9 @@ def _google(request: Received) -> tuple[dict[str, Any], list[Event]]:
     return answer(parts, "STOP"), [(None, chunk) for chunk in chunks]
 
 
-_DIALECTS: dict[str, Callable[[Received], tuple[dict[str, Any], list[Event]]]] = {
+Dialect = Callable[[Received], tuple[dict[str, Any], list[Event]]]
+"""What answers a request: returns the whole answer, and the events it is streamed as."""
+_DIALECTS: dict[str, Dialect] = {
     "/chat/completions": _openai_chat,
     "/responses": _openai_responses,
     "/v1/messages": _anthropic,
