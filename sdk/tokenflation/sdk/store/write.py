@@ -16,6 +16,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.keys import key_id, load_key
@@ -37,6 +39,8 @@ _GETTERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
 _MAGIC = b"SQLite format 3\0"
 _PAUSE_S = 0.01
 _MAX_INT = 2**63 - 1
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+_AS_JSON = msgspec.json.Encoder(order="deterministic")
 
 
 class StoreUnwritableError(StoreError, OSError):
@@ -140,7 +144,8 @@ class SqliteWriter:
         return int(found or 0)
 
     def _insert_rows(self, statement: str, records: Iterable[tuple[Any, ...]]) -> None:
-        rows = [tuple(map(_cell, record)) for record in records]
+        # Nearly every cell is plain; a function call for each would cost more than the insert itself.
+        rows = [[value if type(value) in _PLAIN else _cell(value) for value in record] for record in records]
         try:
             self._connection.executemany(statement, rows)
         except (UnicodeEncodeError, OverflowError):
@@ -274,6 +279,10 @@ def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: by
 
 def _cell(value: Any) -> Any:
     if isinstance(value, Mapping | list | tuple):
+        try:
+            return _AS_JSON.encode(value).decode()
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            pass  # lone surrogates, long integers, objects: the standard library is more lenient
         try:
             return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, allow_nan=False)
         except (ValueError, TypeError, RecursionError):

@@ -1,0 +1,58 @@
+"""This recorder as a system under test of a side-by-side bench: `recorders.py` puts it among that bench's adapters.
+
+Reads the store with the standard library alone, as the bench asks: it must also read what a killed process left.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from .base import Adapter, record  # type: ignore[import-not-found]  # a module of the bench
+
+CALLS = """
+    SELECT c.input_tokens, c.output_tokens, c.cache_read_tokens, c.reasoning_tokens, c.status, c.parent_id,
+           (SELECT group_concat(t.name) FROM tool_calls t WHERE t.call_id = c.call_id), c.attempts
+    FROM calls c ORDER BY c.started_at_ns
+"""
+
+
+class SUT(Adapter):  # type: ignore[misc]
+    packages = ("openai", "anthropic", "--editable", os.environ.get("TOKENFLATION_CHECKOUT", "."))
+    preload = ("tokenflation.sdk", "tokenflation.sdk.instrument", "tokenflation.sdk.recorder", "tokenflation.sdk.hooks")
+    modes = ("record",)
+
+    def install(self, mode: str, store: str, server: str) -> None:
+        import tokenflation.sdk as tf
+
+        os.makedirs(store, exist_ok=True)
+        self.handle = tf.instrument(os.path.join(store, "runs.db"))
+
+    @contextlib.contextmanager
+    def parent(self) -> Iterator[str]:
+        import tokenflation.sdk as tf
+
+        with tf.task("bench") as scope:
+            yield scope.span_id
+
+    def flush(self) -> None:
+        self.handle.flush()
+
+    def shutdown(self) -> None:
+        self.handle.close()
+
+    def read_calls(self, store: str) -> list[dict[str, Any]]:
+        path = os.path.join(store, "runs.db")
+        if not os.path.exists(path):
+            return []
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute(CALLS).fetchall()
+        records = []
+        for input_tokens, output_tokens, cached, reasoning, status, parent, tools, attempts in rows:
+            # One record per HTTP attempt; the tokens of a call are those of its last one.
+            records += [record(error=True, parent=parent) for _ in range(attempts - 1)]
+            records.append(
+                record(input_tokens, output_tokens, cached, reasoning, tools or "", status == "error", parent)
+            )
+        return records
