@@ -14,6 +14,7 @@ from typing import Any
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, kinds, safely, tapped
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.underway import enter, leave
 from tokenflation.sdk.wire import recognise
 
 __all__ = ["install", "transport"]
@@ -128,11 +129,14 @@ def _send(tap_getter: TapGetter, request: Any, send: Callable[..., Any], *args: 
     exchange = _begin(tap_getter, request)
     if exchange is None:
         return send(request, *args, **kwargs)
+    before = enter(exchange)
     try:
         response = send(request, *args, **kwargs)
     except BaseException as error:
         safely(exchange.failed, _broke, exchange, request, error)
         raise
+    finally:
+        leave(before)
     safely(exchange.failed, _answered, exchange, request, response)
     return response
 
@@ -143,11 +147,14 @@ async def _send_async(
     exchange = _begin(tap_getter, request)
     if exchange is None:
         return await send(request, *args, **kwargs)
+    before = enter(exchange)
     try:
         response = await send(request, *args, **kwargs)
     except BaseException as error:
         safely(exchange.failed, _broke, exchange, request, error)
         raise
+    finally:
+        leave(before)
     safely(exchange.failed, _answered, exchange, request, response)
     return response
 
