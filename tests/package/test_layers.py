@@ -14,7 +14,7 @@ LAYERS = (
     ("sdk.wire",),
     ("sdk.exchange",),
     ("sdk.hooks", "sdk.scopes", "sdk.prefix", "sdk.attempts", "sdk.store.tables"),
-    ("sdk.lineage", "sdk.spans"),
+    ("sdk.lineage", "sdk.spans", "sdk.threads"),
     ("sdk.assemble",),
     ("sdk.store",),
     ("sdk.recorder",),

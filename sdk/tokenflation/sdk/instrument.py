@@ -127,6 +127,7 @@ def instrument(
             "instrument() takes tracer_provider or span_exporter, not both; add the exporter to your provider instead."
         )
     from tokenflation.sdk import hooks  # what follows is imported only by who records
+    from tokenflation.sdk.threads import carry_scopes
 
     recorder = _recorder(path, task, tracer_provider, queue_size)
     provider = tracer_provider
@@ -135,7 +136,7 @@ def instrument(
 
         provider = tracer_provider if tracer_provider is not None else private_provider([span_exporter])
         recorder.emitter = SpanEmitter(provider)
-    undo = [scopes.listen(recorder.scope_changed), hooks.install(recorder.tap)]
+    undo = [scopes.listen(recorder.scope_changed), carry_scopes(), hooks.install(recorder.tap)]
     if tracer_provider is not None:
         undo.append(scopes.listen(_nest_in_user_spans))
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None)

@@ -8,12 +8,13 @@ each step in a context of its own. A scope closed in another context than it was
 marked closed, nothing started later is put inside it.
 """
 
+import contextlib
 import contextvars
 import functools
 import inspect
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import ContextDecorator
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast
@@ -22,7 +23,7 @@ from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.errors import TokenflationError
 from tokenflation.sdk.records import SpanRecord
 
-__all__ = ["Scope", "agent", "current", "listen", "new_span_id", "new_trace_id", "outcome", "task", "tool"]
+__all__ = ["Scope", "agent", "current", "inside", "listen", "new_span_id", "new_trace_id", "outcome", "task", "tool"]
 
 Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,6 +55,16 @@ def current() -> "Scope | None":
     while scope is not None and scope.ended_at_ns is not None:
         scope = scope.parent
     return scope
+
+
+@contextlib.contextmanager
+def inside(scope: "Scope") -> Iterator[None]:
+    """Run a piece of work, in a thread of its own, inside a scope that another thread opened."""
+    token = _current.set(scope)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 class Scope(ContextDecorator):

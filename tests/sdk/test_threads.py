@@ -1,0 +1,105 @@
+"""Work that a scope starts in threads belongs to the scope, and nothing leaks from one piece of work to the next."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import openai
+import pytest
+from tests.providers import Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import scopes
+from tokenflation.sdk.threads import carry_scopes
+
+
+@pytest.fixture
+def carried() -> Iterator[None]:
+    undo = carry_scopes()
+    yield
+    undo()
+
+
+def _name() -> str | None:
+    scope = scopes.current()
+    return scope.name if scope else None
+
+
+@pytest.mark.usefixtures("carried")
+def test_a_pool_runs_each_piece_of_work_inside_the_scope_that_gave_it() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with tf.task("one"):
+            one = pool.submit(_name)
+        with tf.task("two"), tf.agent("inner"):
+            two = list(pool.map(lambda _: _name(), range(3)))
+            nothing_closed = pool.submit(_name).result()
+        none = pool.submit(_name)
+    assert (two, nothing_closed, none.result()) == (["inner"] * 3, "inner", None)
+    assert one.result() in ("one", None)  # the scope may have closed before the pool came to it
+
+
+@pytest.mark.usefixtures("carried")
+def test_a_thread_runs_inside_the_scope_that_started_it_also_when_its_class_overrides_run() -> None:
+    found: list[str | None] = []
+
+    class Own(threading.Thread):
+        def run(self) -> None:
+            found.append(_name())
+
+    with tf.task("t"):
+        threads: list[threading.Thread] = [threading.Thread(target=lambda: found.append(_name())), Own()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    outside = threading.Thread(target=lambda: found.append(_name()))
+    outside.start()
+    outside.join()
+    assert found == ["t", "t", None]
+
+
+@pytest.mark.usefixtures("carried")
+def test_run_in_executor_carries_the_scope_of_the_task_that_called_it() -> None:
+    async def one(name: str) -> str | None:
+        with tf.task(name):
+            await asyncio.sleep(0)
+            return await asyncio.get_running_loop().run_in_executor(None, _name)
+
+    async def both() -> list[str | None]:
+        return await asyncio.gather(one("a"), one("b"))
+
+    assert asyncio.run(both()) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("carried")
+def test_an_exception_in_a_pool_is_the_works_own() -> None:
+    def fail() -> None:
+        raise KeyError("mine")
+
+    with tf.task("t"), ThreadPoolExecutor(1) as pool, pytest.raises(KeyError, match="mine"):
+        pool.submit(fail).result()
+
+
+def test_undoing_gives_the_identical_methods_back() -> None:
+    before = threading.Thread.__dict__["start"], ThreadPoolExecutor.__dict__["submit"]
+    undo = carry_scopes()
+    assert threading.Thread.__dict__["start"] is not before[0]
+    undo()
+    assert (threading.Thread.__dict__["start"], ThreadPoolExecutor.__dict__["submit"]) == before
+
+
+def test_calls_of_a_pool_belong_to_the_task_around_it(tmp_path: Path, provider: Provider) -> None:
+    store = tmp_path / "runs.db"
+    client = openai.OpenAI(base_url=provider.openai_url, api_key="x")
+    with tf.instrument(store), tf.task("fan") as scope, ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda n: client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"q{n}"}]),
+                range(8),
+            )
+        )
+    rows = sqlite3.connect(store).execute("SELECT task, task_id, parent_id FROM calls").fetchall()
+    assert rows == [("fan", scope.span_id, scope.span_id)] * 8
