@@ -6,7 +6,6 @@ anchors behind the old ones, so the blocks it shares with an earlier call end at
 Pure; knows nothing of calls.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 __all__ = ["block_ends", "extend_anchors", "shared_blocks"]
@@ -32,17 +31,17 @@ def block_ends(anchors: Sequence[Anchor], block_tokens: int) -> list[int]:
     """Return the byte at which each block ends: `ceil(tokens / block_tokens)` of them, the last at the prompt's end."""
     if not anchors:
         return []
-    total_bytes, total_tokens = anchors[-1]
-    tokens = [0, *(anchor[1] for anchor in anchors)]
-    places = [0, *(anchor[0] for anchor in anchors)]
-    ends = []
-    for target in range(block_tokens, total_tokens, block_tokens):
-        right = bisect_left(tokens, target)
-        left = right - 1
-        share = (target - tokens[left]) / (tokens[right] - tokens[left])
-        ends.append(places[left] + int(share * (places[right] - places[left])))
-    if total_tokens > 0:
-        ends.append(total_bytes)
+    ends: list[int] = []
+    place = tokens = 0
+    for next_place, next_tokens in anchors:
+        more_bytes, more_tokens = next_place - place, next_tokens - tokens
+        first = block_tokens - tokens % block_tokens  # from this anchor to the next end of a block
+        ends += [place + more_bytes * after // more_tokens for after in range(first, more_tokens + 1, block_tokens)]
+        place, tokens = next_place, next_tokens
+    if tokens % block_tokens:
+        ends.append(place)
+    elif ends:
+        ends[-1] = place  # bytes after the last anchor that brought no token
     return ends
 
 

@@ -1,32 +1,22 @@
 """The anatomy of a prompt: who said how much, and keyed hashes that tell equal histories without holding any text.
 
 The canonical prompt is what we hash and measure, not what the model sees: system prompt, tool definitions, messages in
-order. It leaves out what does not reach the model's context or moves between calls (cache markers, signatures, nulls,
-key order), so that a request which extends another has a prompt that starts with the other's. Linear in the bytes.
+order, each in its canonical form, so that a request which extends another has a prompt that starts with the other's.
+Linear in the bytes.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final, TypedDict
+from typing import Any, TypedDict
 
 from tokenflation.sdk.records import ToolResult
+from tokenflation.sdk.wire.canonical import canonical, clean, size_of, text_bytes
 from tokenflation.sdk.wire.shapes import Request, Result
 from tokenflation.sdk.wire.values import dumps, text
 
-__all__ = ["NOMINAL_PAYLOAD_BYTES", "Anatomy", "anatomy", "block_hashes", "split"]
-
-NOMINAL_PAYLOAD_BYTES: Final = 4096
-"""What an image, a file or encrypted reasoning counts when its base64 is longer: about 1,000 tokens of text.
-
-The size of the encoding says nothing about tokens; one photograph would outweigh everything else in the prompt.
-"""
+__all__ = ["Anatomy", "anatomy", "block_hashes", "split"]
 
 _HASH_BYTES = 8
-_MAX_DEPTH = 48
-_PAYLOAD = re.compile(r"(?:data:[^,]{0,200},)?[A-Za-z0-9+/=_\-]{1024}")
-_MOVING = frozenset({"cache_control", "prompt_cache_breakpoint", "signature", "thoughtSignature", "thought_signature"})
-_TEXT_TYPES = frozenset({None, "text", "input_text", "output_text"})
 
 
 class Anatomy(TypedDict):
@@ -53,11 +43,10 @@ def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatom
     kinds = [_kind(message, shape) for message in messages]
     leading = next((i for i, kind in enumerate(kinds) if shape.kinds.get(kind or "") != "system"), len(kinds))
     system = b"".join(_system(request, shape, messages[:leading]))
-    tools = b"".join(_definitions(request[name]) for name in shape.tools if request.get(name))
+    tools = b"".join(dumps(clean(request[name])) for name in shape.tools if request.get(name))
     messages, kinds = messages[leading:], kinds[leading:]
-    pieces = [_canonical(message, shape) for message in messages]
-    results = [_results(message, kind, shape) for message, kind in zip(messages, kinds, strict=True)]
-    roles = tuple("tool" if found else _role(kind, shape) for kind, found in zip(kinds, results, strict=True))
+    pieces = [canonical(message, shape.content) for message in messages]
+    roles = tuple([_role(message, kind, shape) for message, kind in zip(messages, kinds, strict=True)])
     return Anatomy(
         instructions_hash=_digest(key, system, tools),
         system_bytes=len(system),
@@ -66,7 +55,7 @@ def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatom
         message_bytes=tuple(map(len, pieces)),
         message_roles=roles,
         prompt=b"".join((system, tools, *pieces)),
-        tool_results=_trailing(roles, results),
+        tool_results=_trailing(messages, kinds, roles, shape),
     )
 
 
@@ -99,14 +88,15 @@ def block_hashes(prompt: bytes, boundaries: Sequence[int], key: bytes) -> bytes:
     backwards; one past the end of the prompt means its end.
     """
     state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.block")
-    view = memoryview(prompt)
-    hashes = bytearray()
+    update, copy = state.update, state.copy
+    hashes = []
     start = 0
     for end in boundaries:
-        state.update(view[start:end])
-        start = max(start, end)
-        hashes += state.copy().digest()
-    return bytes(hashes)
+        if end > start:
+            update(prompt[start:end])
+            start = end
+        hashes.append(copy().digest())
+    return b"".join(hashes)
 
 
 def _messages(request: Mapping[str, Any], shape: Request) -> list[Any]:
@@ -130,64 +120,33 @@ def _kind(message: Any, shape: Request) -> str | None:
     return role if type(role) is str else None
 
 
-def _role(kind: str | None, shape: Request) -> str:
-    role = shape.kinds.get(kind or "", "tool" if kind in shape.results_by_kind else "user")
+def _role(message: Any, kind: str | None, shape: Request) -> str:
+    """Return who speaks: user, assistant or tool; a message that holds a tool result is the tool's."""
+    if kind in shape.results_by_kind or _holds_result(message, shape):
+        return "tool"
+    role = shape.kinds.get(kind or "", "user")
     return "user" if role == "system" else role
+
+
+def _holds_result(message: Any, shape: Request) -> bool:
+    if not (shape.results_by_type or shape.results_by_key) or type(message) is not dict:
+        return False
+    parts = message.get(shape.content)
+    if type(parts) is not list:
+        return False
+    for part in parts:
+        if type(part) is dict:
+            type_ = part.get("type")
+            if (type(type_) is str and type_ in shape.results_by_type) or not shape.results_by_key.keys().isdisjoint(
+                part
+            ):
+                return True
+    return False
 
 
 def _system(request: Mapping[str, Any], shape: Request, leading: list[Any]) -> list[bytes]:
     found = [request[name] for name in shape.system if request.get(name)]
-    return [_text_bytes(_clean(entry, 0)) for entry in found] + [_canonical(message, shape) for message in leading]
-
-
-def _text_bytes(value: Any) -> bytes:
-    return value.encode("utf-8", "surrogatepass") if type(value) is str else dumps(value)
-
-
-def _definitions(tools: Any) -> bytes:
-    raw = dumps(tools)
-    return dumps(_clean(tools, 0)) if any(f'"{name}"'.encode() in raw for name in _MOVING) else raw
-
-
-def _canonical(message: Any, shape: Request) -> bytes:
-    """Return a message's canonical bytes; a lone text part is the same as its bare text.
-
-    Clients turn one into the other when they move a cache marker along.
-    """
-    cleaned = _clean(message, 0)
-    if type(cleaned) is dict:
-        content = cleaned.get(shape.content)
-        if type(content) is list and len(content) == 1:
-            bare = _bare_text(content[0])
-            if bare is not None:
-                cleaned[shape.content] = bare
-    return dumps(cleaned)
-
-
-def _bare_text(part: Any) -> str | None:
-    if type(part) is not dict or not part.keys() <= {"type", "text"} or type(part.get("text")) is not str:
-        return None
-    kind = part.get("type")
-    return part["text"] if kind is None or (type(kind) is str and kind in _TEXT_TYPES) else None
-
-
-def _clean(value: Any, depth: int) -> Any:
-    """Return a copy without nulls and moving keys, with payloads replaced by their hash at a nominal size."""
-    kind = type(value)
-    if kind is str:
-        return value if len(value) <= 1024 or _PAYLOAD.match(value) is None else _payload(value)
-    if depth >= _MAX_DEPTH:
-        return value
-    if kind is dict:
-        return {k: _clean(v, depth + 1) for k, v in value.items() if v is not None and k not in _MOVING}
-    if kind is list:
-        return [_clean(entry, depth + 1) for entry in value]
-    return value
-
-
-def _payload(value: str) -> str:
-    digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return (digest * (NOMINAL_PAYLOAD_BYTES // len(digest)))[: len(value)]
+    return [text_bytes(clean(entry)) for entry in found] + [canonical(message, shape.content) for message in leading]
 
 
 def _digest(key: bytes, *parts: bytes) -> bytes:
@@ -234,14 +193,20 @@ def _result(value: Any, rule: Result) -> tuple[str | None, int]:
         return None, 0
     found = next((text(value.get(name)) for name in rule.id if text(value.get(name))), None)
     content = next((value[name] for name in rule.content if value.get(name) is not None), "")
-    return found, len(_text_bytes(_clean(content, 0)))
+    return found, size_of(content)
 
 
-def _trailing(roles: Sequence[str], results: Sequence[list[tuple[str | None, int]]]) -> tuple[ToolResult, ...]:
+def _trailing(
+    messages: Sequence[Any], kinds: Sequence[str | None], roles: Sequence[str], shape: Request
+) -> tuple[ToolResult, ...]:
     """Return the results after the last assistant message; one without an id gets its position, as its call did."""
     start = next((i + 1 for i in range(len(roles) - 1, -1, -1) if roles[i] == "assistant"), 0)
-    flat = [result for found in results[start:] for result in found]
+    found = [
+        result
+        for message, kind, role in zip(messages[start:], kinds[start:], roles[start:], strict=True)
+        if role == "tool"
+        for result in _results(message, kind, shape)
+    ]
     return tuple(
-        ToolResult(tool_call_id=found or str(position), result_bytes=size)
-        for position, (found, size) in enumerate(flat)
+        [ToolResult(tool_call_id=id_ or str(position), result_bytes=size) for position, (id_, size) in enumerate(found)]
     )
