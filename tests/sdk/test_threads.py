@@ -69,7 +69,7 @@ def test_run_in_executor_carries_the_scope_of_the_task_that_called_it() -> None:
             return await asyncio.get_running_loop().run_in_executor(None, _name)
 
     async def both() -> list[str | None]:
-        return await asyncio.gather(one("a"), one("b"))
+        return list(await asyncio.gather(one("a"), one("b")))
 
     assert asyncio.run(both()) == ["a", "b"]
 
