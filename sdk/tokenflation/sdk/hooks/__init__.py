@@ -6,10 +6,15 @@ Importing this package imports no HTTP library; a library that the host never im
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks import httpx
+from tokenflation.sdk.hooks import httpx, urllib3
 from tokenflation.sdk.hooks.httpx import transport
 
 __all__ = ["install", "transport"]
+
+_HOOKS = (
+    httpx.install,
+    urllib3.install,
+)
 
 
 def install(tap: Tap) -> Callable[[], None]:
@@ -18,4 +23,10 @@ def install(tap: Tap) -> Callable[[], None]:
     Clients made before are recorded too. Undoing restores the identical class attributes; where another wrapper was
     put on top meanwhile, ours stays below it and passes everything through.
     """
-    return httpx.install(tap)
+    undos = [install_one(tap) for install_one in _HOOKS]
+
+    def undo() -> None:
+        for undo_one in reversed(undos):
+            undo_one()
+
+    return undo

@@ -1,0 +1,379 @@
+"""Records the requests of urllib3 (1.26 and 2.x), and so those of requests and of botocore, which send through it.
+
+The shell sits on `HTTPConnectionPool._make_request`: one call of it is one request on the wire, urllib3's own retries
+and redirects included. The body is noted below urllib3's decoding, where all its ways of reading meet: the chunks still
+carry their content encoding. Imports no library; knows nothing of what the bytes mean.
+"""
+
+import functools
+import inspect
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote
+
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.hooks.bodies import end_by, safely
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.underway import enter, leave, underway
+from tokenflation.sdk.wire import recognise
+
+__all__ = ["install"]
+
+_SEND = "_make_request"
+_BODY = "__tokenflation_body__"
+"""Set on http.client's response, which both generations of urllib3 read from."""
+_REQUEST_HEADERS = frozenset(("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count"))
+"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
+_RESPONSE_HEADERS = frozenset(("content-type", "content-encoding", "location"))
+_SMALL_BYTES = 16
+_LINE_BYTES = 1024
+_log = logging.getLogger(__name__)
+
+
+class _Sending:
+    """A request on its way: urllib3 2.x may read the whole body before its response reaches us."""
+
+    __slots__ = ("answered", "connection", "exchange", "owner")
+
+    def __init__(self, owner: object, connection: object, exchange: Exchange | None) -> None:
+        self.owner = owner
+        """The installation that records it: the shells of any other let it pass."""
+        self.connection = connection
+        self.exchange = exchange
+        self.answered = False
+
+
+_SENDING: ContextVar[_Sending | None] = ContextVar("tokenflation_urllib3", default=None)
+
+
+def install(tap: Tap) -> Callable[[], None]:
+    """Record every pool, session and AWS client, made before or after; return the function that undoes it.
+
+    If urllib3 is not imported yet it is patched when it is; nothing is imported by us.
+    """
+    installation = _Installation(tap)
+    when_imported("urllib3", installation.patch)
+    return installation.undo
+
+
+# The core: one request, one response, one body.
+
+
+class _Body:
+    """The body of an answer while the host reads it; lies on http.client's response and goes with it."""
+
+    __slots__ = ("_line", "exchange", "is_inside", "owner")
+
+    def __init__(self, owner: object, exchange: Exchange) -> None:
+        self.owner = owner
+        self.exchange = exchange
+        self.is_inside = False
+        """Whether urllib3 is reading chunks: it closes a response itself before it says what is wrong with it."""
+        self._line = bytearray()
+
+    def note(self, data: bytes) -> None:
+        """Note bytes as they were read; single ones, as `readline` reads them, by the line."""
+        if len(data) >= _SMALL_BYTES and not self._line:
+            self.exchange.add(data)
+        elif data:
+            self._line += data
+            if data[-1:] == b"\n" or len(self._line) >= _LINE_BYTES or len(data) >= _SMALL_BYTES:
+                self._note_line()
+
+    def finish(self) -> None:
+        """Note that the host has read to the end."""
+        self._note_line()
+        self.exchange.finish("read")
+
+    def end_by(self, error: BaseException | None) -> None:
+        """Note that the host did not read on, by what kept it from it."""
+        self._note_line()
+        end_by(self.exchange, error)
+
+    def drop(self) -> None:
+        """Note that nobody is left to read the rest."""
+        self._note_line()
+        self.exchange.finish("dropped")
+
+    def _note_line(self) -> None:
+        if self._line:
+            line, self._line = bytes(self._line), bytearray()
+            self.exchange.add(line)
+
+    def __del__(self) -> None:
+        try:  # noqa: SIM105  # at interpreter shutdown contextlib may be gone, like anything else
+            self.drop()
+        except BaseException:  # noqa: S110  # the collector has nobody to tell
+            pass
+
+
+def _begin(tap: Tap, pool: Any, method: str, url: str, sent: tuple[Any, Any]) -> Exchange | None:
+    """Return the exchange that this request opens, or None if it is not ours to look at."""
+    path = _path_of(url)
+    if recognise(method, path) is None:
+        return None
+    if underway():
+        return None  # a hook or a shell further up records this request already
+    body, headers = sent
+    return tap.begin(method, _host_of(pool, url), path, _loaded(body), _picked(headers, _REQUEST_HEADERS))
+
+
+def _path_of(url: str) -> str:
+    """Return the path of a request's target, decoded and without its query; a proxy's target is a whole URL."""
+    path = url.partition("?")[0].partition("#")[0]
+    if not path.startswith("/"):
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return unquote(path) if "%" in path else path
+
+
+def _host_of(pool: Any, url: str) -> str:
+    host = str(pool.host)
+    if not url.startswith("/"):  # forwarded by a proxy: the pool is the proxy's
+        host = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+        host = host.partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return host.strip("[]")
+
+
+def _loaded(body: Any) -> bytes | None:
+    """Return a request's body if it is in memory, None for files and iterators, which only the sender may read."""
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body)
+    if type(body) is io.BytesIO:
+        return body.getvalue()[body.tell() :]
+    return b"" if body is None else None
+
+
+def _picked(headers: Any, names: frozenset[str]) -> dict[str, str]:
+    """Return the headers of these lower-case names; botocore's come as bytes."""
+    picked: dict[str, str] = {}
+    items: Iterable[tuple[Any, Any]] = headers.items() if headers is not None else ()
+    for raw_name, value in items:
+        name = (raw_name.decode("latin-1") if isinstance(raw_name, bytes) else str(raw_name)).lower()
+        if name in names:
+            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            picked[name] = f"{picked[name]}, {text}" if name in picked else text
+    return picked
+
+
+def _answered(sending: _Sending, response: Any) -> _Body | None:
+    """Note the head of an answer, and see to it that its body is noted as the host reads it."""
+    exchange = sending.exchange
+    if sending.answered or exchange is None:
+        return None
+    sending.answered = True
+    headers = _picked(response.headers, _RESPONSE_HEADERS)
+    if 300 <= response.status < 400 and "location" in headers:
+        return None  # No model has answered: the request that follows the redirect is the one to record.
+    content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+    # urllib3 1.26 hands http.client's response itself over, 2.x its own around it.
+    source = response if hasattr(response, "fp") else getattr(response, "_fp", None)
+    if source is None:  # HTTP/2 and recorded answers of test tools: in memory, decoded, or not for us to read
+        exchange.answer(response.status, content_type, "")
+        whole = getattr(response, "_data", None)
+        if isinstance(whole, bytes):
+            exchange.add(whole)
+        exchange.finish("read" if isinstance(whole, bytes) else "closed")
+        return None
+    exchange.answer(response.status, content_type, encoding)
+    body = _Body(sending.owner, exchange)
+    setattr(source, _BODY, body)
+    return body
+
+
+def _body_of(owner: object, response: Any) -> _Body | None:
+    """Return the body that this installation notes while this response is read, if any."""
+    body: _Body | None = getattr(getattr(response, "_fp", None), _BODY, None)
+    if body is None:
+        sending = _SENDING.get()
+        if sending is not None and not sending.answered and sending.exchange is not None:
+            body = safely(sending.exchange.failed, _answered, sending, response)
+    return body if body is not None and body.owner is owner else None
+
+
+def _note_read(body: _Body, data: bytes | None, source: Any) -> None:
+    """Note what one read returned; http.client lets go of its file once the body has ended."""
+    if data:
+        body.note(data)
+    if getattr(source, "fp", source) is None:
+        body.finish()
+
+
+def _note_close(body: _Body, response: Any) -> None:
+    if response.__dict__.get("_finalizing"):  # set by io.IOBase where the garbage collector closes
+        body.drop()
+        return
+    handled = sys.exception()
+    cancelled = handled is not None and not isinstance(handled, (Exception, GeneratorExit))
+    body.end_by(handled if cancelled else None)
+
+
+def _noted(body: _Body, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what urllib3 yields, chunk by chunk, and note how it ends; the chunks themselves are noted below."""
+    body.is_inside = True
+    try:
+        for chunk in chunks:
+            body.is_inside = False
+            yield chunk
+            body.is_inside = True
+    except BaseException as error:
+        body.is_inside = False
+        safely(body.exchange.failed, body.end_by, error)
+        raise
+    body.is_inside = False
+    safely(body.exchange.failed, body.finish)
+
+
+def _send(owner: object, tap: Tap, original: Callable[..., Any], pool: Any, *args: Any, **kwargs: Any) -> Any:
+    """Send one request through urllib3 and record it if it goes to a model."""
+    connection, method, url = args[:3]
+    sent = (kwargs.get("body", args[3] if len(args) > 3 else None), kwargs.get("headers"))
+    exchange = safely(tap.failed, _begin, tap, pool, method, url, sent)
+    if exchange is None and _SENDING.get() is None:
+        return original(pool, *args, **kwargs)
+    # A request that is sent inside another one (a name looked up over HTTPS) is not to be taken for it.
+    inner = _SENDING.get() if exchange is None else None
+    sending = inner if inner is not None and inner.connection is connection else _Sending(owner, connection, exchange)
+    token = _SENDING.set(sending)
+    before = enter(exchange) if exchange is not None else None
+    try:
+        response = original(pool, *args, **kwargs)
+    except BaseException as error:
+        if exchange is not None:
+            safely(exchange.failed, end_by, exchange, error)
+        raise
+    finally:
+        _SENDING.reset(token)
+        if exchange is not None:
+            leave(before)
+    if exchange is not None:
+        safely(exchange.failed, _answered, sending, response)
+    return response
+
+
+# The patches.
+
+
+class _Installation:
+    """The patches made for one tap, once urllib3 is imported; holds them until `undo`."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap: Tap | None = tap
+        self._layers: list[Layer] = []
+        self._warned = False
+
+    def patch(self, library: ModuleType) -> None:
+        """Patch pools and responses; never raises, as it runs inside the host's import statement."""
+        if self._tap is not None:  # wrapt cannot forget a post-import hook: after undo it must do nothing
+            safely(self._tap.failed, self._patch, library)
+
+    def undo(self) -> None:
+        """Take every patch off and let go of the tap; calling it again does nothing."""
+        self._tap = None
+        while self._layers:
+            uncover(self._layers.pop())
+
+    def _patch(self, library: ModuleType) -> None:
+        pool = getattr(getattr(library, "connectionpool", None), "HTTPConnectionPool", None)
+        response = getattr(getattr(library, "response", None), "HTTPResponse", None)
+        # 2.x turns the errors of a read into its own in `_raw_read`; 1.26 has `_fp_read` only.
+        read = "_raw_read" if hasattr(response, "_raw_read") else "_fp_read"
+        places: list[tuple[Any, str, tuple[str, ...], Callable[[Any], Any]]] = [
+            (pool, _SEND, ("conn", "method", "url"), self._sender),
+            (response, read, ("amt",), self._reader),
+            (response, "_handle_chunk", ("amt",), self._chunk_reader),
+            (response, "read_chunked", ("amt",), self._chunks_reader),
+            (response, "close", (), self._closer),
+        ]
+        missing = [f"{name}({', '.join(first)})" for owner, name, first, _ in places if not _takes(owner, name, first)]
+        if missing:
+            self._warn(f"{library.__name__}: {', '.join(missing)}")
+            return
+        for owner, name, _, make_shell in places:
+            self._layers.append(cover(owner, name, make_shell))
+
+    def _warn(self, missing: str) -> None:
+        """Say once, in the log, what this version lacks, and count it."""
+        if self._warned or self._tap is None:
+            return
+        self._warned = True
+        remedy = "Use urllib3 1.26.16 or newer (or 2.x) to record requests and boto3"
+        _log.warning("%s is missing in this version: nothing is recorded. %s.", missing, remedy)
+        self._tap.failed("hook_missing")
+
+    def _sender(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(pool: Any, *args: Any, **kwargs: Any) -> Any:
+            tap = self._tap
+            if tap is None or len(args) < 3:
+                return original(pool, *args, **kwargs)
+            return _send(self, tap, original, pool, *args, **kwargs)
+
+        return shell
+
+    def _reader(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(response: Any, *args: Any, **kwargs: Any) -> Any:
+            body = _body_of(self, response)
+            if body is None:
+                return original(response, *args, **kwargs)
+            source = response._fp
+            try:
+                data = original(response, *args, **kwargs)
+            except BaseException as error:
+                safely(body.exchange.failed, body.end_by, error)
+                raise
+            safely(body.exchange.failed, _note_read, body, data, source)
+            return data
+
+        return shell
+
+    def _chunk_reader(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(response: Any, *args: Any, **kwargs: Any) -> Any:
+            chunk = original(response, *args, **kwargs)
+            body = _body_of(self, response)
+            if body is not None:
+                safely(body.exchange.failed, body.note, chunk)
+            return chunk
+
+        return shell
+
+    def _chunks_reader(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(response: Any, *args: Any, **kwargs: Any) -> Any:
+            body = _body_of(self, response)
+            chunks = original(response, *args, **kwargs)
+            return chunks if body is None else _noted(body, chunks)
+
+        return shell
+
+    def _closer(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(response: Any, *args: Any, **kwargs: Any) -> Any:
+            body = _body_of(self, response)
+            if body is not None and not body.is_inside:
+                safely(body.exchange.failed, _note_close, body, response)
+            return original(response, *args, **kwargs)
+
+        return shell
+
+
+def _takes(owner: Any, name: str, first: tuple[str, ...]) -> bool:
+    """Return whether a class itself has this method, with these first parameters and none else required."""
+    try:
+        parameters = list(inspect.signature(owner.__dict__[name]).parameters.values())[1:]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    rest = [
+        p for p in parameters[len(first) :] if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    return tuple(p.name for p in parameters[: len(first)]) == first and not rest
