@@ -6,13 +6,14 @@ Importing this package imports no HTTP library; a library that the host never im
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks import httpx, urllib3
+from tokenflation.sdk.hooks import aiohttp, httpx, urllib3
 from tokenflation.sdk.hooks.httpx import transport
 
 __all__ = ["install", "transport"]
 
 _HOOKS = (
     httpx.install,
+    aiohttp.install,
     urllib3.install,
 )
 
