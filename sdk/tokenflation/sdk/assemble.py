@@ -4,16 +4,19 @@ Runs on the worker thread. Knows nothing of threads, queues or databases.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from tokenflation.sdk.attempts import Attempts, Try, is_retryable
+from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
+from tokenflation.sdk.polling import POLL_APIS, Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import block_ends, extend_anchors
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
 from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
+from tokenflation.sdk.timing import chunk_gaps_s
 from tokenflation.sdk.wire import ExchangeBytes, block_hashes, read, split
 
 __all__ = ["Assembler", "Rows", "SentFrom"]
@@ -42,12 +45,31 @@ class Rows:
     """Calls that are over for good, and so may be exported as spans."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a row needs to know of its call beside the reading: who asked, how often, and when."""
+
+    call_id: str
+    placement: Placement
+    sent: SentFrom
+    attempts: int
+    first_started_at_ns: int
+    started_at_ns: int
+    """Start of the last attempt."""
+    extra: Mapping[str, Any]
+    """What this exchange and the attempts before it add to the row's `extra`."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What a failed attempt leaves for its retry."""
+    """What a failed attempt leaves for the next one, or an unfinished response for the GET that finishes it."""
 
     call: Call
-    placement: Placement
+    asked: _Asked
+    bill: Mapping[str, Any] | None = None
+    """What the provider may bill for the attempt although it failed."""
+    awaits_poll: bool = False
+    """A GET is expected to finish it; otherwise one may, but the call is over without it."""
 
 
 class Assembler:
@@ -57,6 +79,7 @@ class Assembler:
         self._key = key
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id)
         self._attempts = Attempts()
+        self._polls: Polls[_Kept] = Polls()
         self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
 
     def exchange(self, exchange: Exchange) -> Rows:
@@ -64,24 +87,82 @@ class Assembler:
         reading = read(_bytes_of(exchange), key=self._key)
         if reading is None:
             return Rows()
+        if exchange.api in POLL_APIS:
+            return self._polled(exchange, reading)
         sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
         scope_id = sent.scope.span_id if sent.scope else ""
-        key, before = self._attempts.find(exchange, scope_id)
-        kept = before.kept if before and isinstance(before.kept, _Kept) else None
-        call_id = kept.call.call_id if kept else new_span_id()
-        placement = kept.placement if kept else self._place(reading, call_id, sent, exchange.started_at_ns)
-        attempts = list(before.attempts) if before else []
-        attempts.append(_attempt(exchange, reading, call_id, len(attempts)))
-        rows = Rows(attempts=[attempts[-1]])
-        rows.call = self._call(exchange, reading, placement, call_id, attempts, sent)
-        # Clients retry an answer that breaks while they read it whole; a broken stream has reached the host already.
-        broken = exchange.end == "failed" and not reading.stream
-        if reading.status == "error" and (broken or is_retryable(exchange.status_code)):
-            given_up = self._attempts.keep(Try(key, attempts, _Kept(rows.call, placement)))
-            rows.final = _calls_of([given_up] if given_up else [])
+        before = self._attempts.find(exchange, scope_id)
+        kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
+        asked = self._asked(exchange, reading, sent, kept)
+        call = self._call(reading, asked, _end_of(exchange))
+        rows = Rows(call=call, attempts=[_attempt(exchange, reading, call.call_id, asked.attempts - 1)])
+        again = kept is not None or asked.placement.follows_failed_call_id is not None
+        rows.tool_runs = self._tools(reading, asked.placement, call, first_attempt=not again)
+        rows.final = self._remember(exchange, reading, scope_id, call, asked)
+        return rows
+
+    def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> _Asked:
+        """Return what is known of the call that this exchange is an attempt of; `kept` is from the attempt before."""
+        extra: dict[str, Any] = {}
+        gaps = chunk_gaps_s(exchange.chunks) if reading.stream else None
+        if gaps is not None:
+            extra["chunk_gaps_s"] = gaps
+        if kept is None:
+            call_id = exchange.call_id or new_span_id()
+            placement = self._place(reading, call_id, sent, exchange.started_at_ns)
+            if placement.follows_failed_call_id is not None:
+                extra["follows_failed_call_id"] = placement.follows_failed_call_id
         else:
-            rows.final = [rows.call]
-        rows.tool_runs = self._tools(reading, placement, rows.call, first_attempt=kept is None)
+            call_id, placement = kept.asked.call_id, kept.asked.placement
+            self._polls.forget(kept.call.response_id)  # the call has another answer now
+            inherited = kept.asked.extra
+            extra.update({key: inherited[key] for key in ("follows_failed_call_id",) if key in inherited})
+            bills = [*inherited.get("possible_double_billing", ()), *([kept.bill] if kept.bill else ())]
+            if bills:
+                extra["possible_double_billing"] = bills
+        return _Asked(
+            call_id=call_id,
+            placement=placement,
+            sent=sent,
+            attempts=kept.asked.attempts + 1 if kept else 1,
+            first_started_at_ns=kept.asked.first_started_at_ns if kept else exchange.started_at_ns,
+            started_at_ns=exchange.started_at_ns,
+            extra=extra,
+        )
+
+    def _remember(self, exchange: Exchange, reading: Reading, scope_id: str, call: Call, asked: _Asked) -> list[Call]:
+        """Keep what a later exchange may change; return the calls that none can change any more."""
+        failure = failure_of(exchange, reading)
+        kept = _Kept(
+            call,
+            asked,
+            bill=bill_of(exchange, reading.usage, asked.attempts - 1) if failure else None,
+            awaits_poll=awaits_poll(exchange, reading),
+        )
+        over = [] if failure or kept.awaits_poll else [call]
+        if may_be_polled(exchange, reading):
+            over += _final(self._polls.keep(reading, kept), awaiting_poll=True)
+        if failure:
+            tries = self._attempts.keep(exchange, scope_id, failure, attempts=asked.attempts, kept=kept)
+            over += _calls_of(tries)
+        if reading.status == "error":
+            ended_at_ns = call.ended_at_ns or call.started_at_ns
+            self._lineage.note_failure(reading, asked.placement, call.call_id, asked.sent.scope, ended_at_ns)
+        return over
+
+    def _polled(self, exchange: Exchange, reading: Reading) -> Rows:
+        """Return the finished row of the call that created a response, if this GET is the first to show it finished."""
+        response_id = reading.response_id or id_in(exchange.path)
+        one = self._polls.find(response_id)
+        if one is None or not shows_finished(exchange, reading):
+            return Rows()
+        self._polls.forget(response_id)
+        asked = replace(one.kept.asked, extra={**one.kept.asked.extra, "polls": one.polls})
+        whole = merged(one.reading, reading)
+        call = self._call(whole, asked, _end_of(exchange))
+        rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
+        if self._attempts.drop(one.kept) or one.kept.awaits_poll:
+            rows.final = [call]  # otherwise it was final when its stream was cut
         return rows
 
     def expire(self, now_ns: int) -> list[Call]:
@@ -90,7 +171,7 @@ class Assembler:
 
     def finish(self) -> list[Call]:
         """Return the failed calls that a retry could still have followed."""
-        return _calls_of(self._attempts.give_up())
+        return [*_calls_of(self._attempts.give_up()), *_final(self._polls.give_up(), awaiting_poll=True)]
 
     def _place(self, reading: Reading, call_id: str, sent: SentFrom, started_at_ns: int) -> Placement:
         placement = self._lineage.place(reading, call_id, sent.scope, started_at_ns)
@@ -98,17 +179,15 @@ class Assembler:
             placement = replace(placement, trace_id=sent.foreign[0], parent_id=sent.foreign[1])
         return placement
 
-    def _call(self, exchange: Exchange, reading: Reading, placement: Placement, call_id: str,
-              attempts: list[Attempt], sent: SentFrom) -> Call:  # fmt: skip
-        usage = reading.usage
+    def _call(self, reading: Reading, asked: _Asked, ended_at_ns: int) -> Call:
+        usage, placement, call_id = reading.usage, asked.placement, asked.call_id
         parts = _parts(reading, placement)
         anchors = self._anchors(reading, placement)
         hashes = None
         if anchors:
             hashes = block_hashes(reading.prompt, block_ends(anchors, BLOCK_TOKENS), self._key)
-        ended_at_ns = exchange.ended_at_ns if exchange.ended_at_ns is not None else exchange.started_at_ns
         if reading.status != "error":
-            self._lineage.remember(reading, placement, call_id, sent.scope, ended_at_ns, anchors)
+            self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
         return Call(
             call_id=call_id,
             trace_id=placement.trace_id,
@@ -131,14 +210,14 @@ class Assembler:
             status=reading.status,
             error_type=reading.error_type,
             finish_reasons=reading.finish_reasons,
-            attempts=len(attempts),
-            started_at_ns=attempts[0].started_at_ns,
+            attempts=asked.attempts,
+            started_at_ns=asked.first_started_at_ns,
             ended_at_ns=ended_at_ns,
             # Latency is the model's: the last attempt's, without the back-off before it.
-            duration_s=(ended_at_ns - exchange.started_at_ns) / 1e9,
-            ttfc_s=_seconds(exchange.started_at_ns, reading.first_chunk_ns if reading.stream else None),
-            ttft_s=_seconds(exchange.started_at_ns, reading.first_token_ns),
-            ttfo_s=_seconds(exchange.started_at_ns, reading.first_answer_ns),
+            duration_s=(ended_at_ns - asked.started_at_ns) / 1e9,
+            ttfc_s=_seconds(asked.started_at_ns, reading.first_chunk_ns if reading.stream else None),
+            ttft_s=_seconds(asked.started_at_ns, reading.first_token_ns),
+            ttfo_s=_seconds(asked.started_at_ns, reading.first_answer_ns),
             input_tokens=usage.input_tokens,
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
@@ -156,7 +235,7 @@ class Assembler:
             block_tokens=BLOCK_TOKENS,
             block_hashes=hashes,
             shared_blocks=self._lineage.shared(placement.task_id, hashes) if hashes is not None else None,
-            extra=reading.extra,
+            extra={**reading.extra, **asked.extra} if asked.extra else reading.extra,
         )
 
     def _anchors(self, reading: Reading, placement: Placement) -> tuple[tuple[int, int], ...]:
@@ -239,7 +318,7 @@ def _attempt(exchange: Exchange, reading: Reading, call_id: str, number: int) ->
         status_code=exchange.status_code,
         error_type=reading.error_type,
         started_at_ns=exchange.started_at_ns,
-        ended_at_ns=exchange.ended_at_ns if exchange.ended_at_ns is not None else exchange.started_at_ns,
+        ended_at_ns=_end_of(exchange),
     )
 
 
@@ -276,8 +355,17 @@ def _answered(run: ToolRun, result_bytes: int, reading: Reading, call: Call) -> 
     )
 
 
-def _calls_of(tries: list[Try]) -> list[Call]:
-    return [one.kept.call for one in tries if isinstance(one.kept, _Kept)]
+def _calls_of(tries: Sequence[Try]) -> list[Call]:
+    return _final([one.kept for one in tries if isinstance(one.kept, _Kept)], awaiting_poll=False)
+
+
+def _final(given_up: Sequence[_Kept], *, awaiting_poll: bool) -> list[Call]:
+    """Return the calls that are over now: one that waits for an attempt and for a GET is over when no GET can come."""
+    return [one.call for one in given_up if one.awaits_poll == awaiting_poll]
+
+
+def _end_of(exchange: Exchange) -> int:
+    return exchange.ended_at_ns if exchange.ended_at_ns is not None else exchange.started_at_ns
 
 
 def _seconds(start_ns: int, end_ns: int | None) -> float | None:

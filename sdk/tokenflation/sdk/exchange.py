@@ -31,7 +31,7 @@ def _ignore(_reason: str) -> None:
     """Count nothing: for an exchange made without a tap."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Exchange:
     """One request to a model endpoint and what came back; filled by the host's thread, read by the worker."""
 
@@ -59,6 +59,10 @@ class Exchange:
     """Process the request left from: a fork must not write its parent's exchanges again."""
     failed: Callable[[str], None] = _ignore
     """Counts one failure of the recorder itself, by reason."""
+    call_id: str = ""
+    """Id of the call that this would be if it is no further attempt of one; empty where nobody gave one."""
+    slot: int = -1
+    """Where the recorder noted that it is under way; -1 for nowhere."""
     _finished: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, status_code: int, content_type: str, content_encoding: str) -> None:
@@ -106,9 +110,11 @@ class Tap:
         submit: Callable[[Exchange], None],
         context: Callable[[], object],
         failed: Callable[[str], None],
+        begun: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._submit = submit
         self._context = context
+        self._begun = begun
         self.failed = failed
         """Count one failure of the recorder itself, by reason."""
 
@@ -120,7 +126,7 @@ class Tap:
             api = recognise(method, path)
             if api is None:
                 return None
-            return Exchange(
+            exchange = Exchange(
                 api=api,
                 method=method,
                 host=host,
@@ -133,6 +139,9 @@ class Tap:
                 process_id=os.getpid(),
                 failed=self.failed,
             )
+            if self._begun is not None:
+                self._begun(exchange)
+            return exchange
         except Exception:  # the host must not notice us
             with contextlib.suppress(Exception):
                 self.failed("hook_error")
