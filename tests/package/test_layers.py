@@ -13,7 +13,7 @@ LAYERS = (
     ("sdk.records", "sdk.errors", "sdk.clock"),
     ("sdk.wire",),
     ("sdk.exchange",),
-    ("sdk.hooks", "sdk.scopes", "sdk.prefix", "sdk.attempts", "sdk.store.tables"),
+    ("sdk.hooks", "sdk.scopes", "sdk.prefix", "sdk.attempts", "sdk.polling", "sdk.timing", "sdk.store.tables"),
     ("sdk.lineage", "sdk.spans", "sdk.threads"),
     ("sdk.assemble",),
     ("sdk.store",),

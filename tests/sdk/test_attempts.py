@@ -1,8 +1,28 @@
-"""Attempts: which exchanges are tries of one call."""
+"""Attempts: which exchanges are attempts of one call, from plain exchanges to real clients and a real store."""
 
-from tokenflation.sdk.attempts import Attempts, Try, is_retryable
-from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.records import Attempt
+import contextlib
+import hashlib
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx
+import httpx2
+import openai
+import pytest
+from tests.providers import Provider
+from tests.sdk import scripted_bodies as bodies
+from tests.sdk.scripted import Answer, Scripted, as_events, as_json
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import Instrumentation, attempts
+from tokenflation.sdk.attempts import MAX_ATTEMPTS, Attempts, Failure, failure_of
+from tokenflation.sdk.exchange import End, Exchange
+from tokenflation.sdk.records import Reading
 
 SECOND = 1_000_000_000
 
@@ -12,56 +32,282 @@ def exchange(body: bytes, count: str = "", at: int = 0) -> Exchange:
     return Exchange("openai.chat", "POST", "host", "/v1/chat/completions", body, headers, None, lambda _: None, at)
 
 
-def failed(attempts: Attempts, key: bytes, tries: int = 1, at: int = 0) -> Try:
-    row = Attempt(call_id="c", attempt=0, status_code=429, error_type=None, started_at_ns=at, ended_at_ns=at)
-    one = Try(key, [row] * tries)
-    attempts.keep(one)
-    return one
+def keep(known: Attempts, sent: Exchange, failure: Failure = "retry", tries: int = 1, kept: object = None) -> None:
+    sent.ended_at_ns = sent.started_at_ns
+    known.keep(sent, "scope", failure, attempts=tries, kept=kept)
+
+
+def found(known: Attempts, sent: Exchange, scope: str = "scope") -> object:
+    one = known.find(sent, scope)
+    return one.kept if one is not None else None
 
 
 def test_the_same_body_after_a_failure_is_the_next_attempt() -> None:
-    attempts = Attempts()
-    key, _ = attempts.find(exchange(b"body"), "scope")
-    one = failed(attempts, key)
-    assert attempts.find(exchange(b"body", at=SECOND), "scope")[1] is one
-    assert attempts.find(exchange(b"body", at=SECOND), "scope")[1] is None
+    known = Attempts()
+    keep(known, exchange(b"body"), kept="first")
+    assert found(known, exchange(b"body", at=SECOND)) == "first"
+    assert found(known, exchange(b"body", at=SECOND)) is None
 
 
 def test_an_equal_call_made_beside_a_failing_one_is_no_retry_of_it() -> None:
-    attempts = Attempts()
-    key, _ = attempts.find(exchange(b"body", at=0), "scope")
-    one = failed(attempts, key, at=SECOND)
-    assert attempts.find(exchange(b"body", at=SECOND // 2), "scope")[1] is None
-    assert attempts.find(exchange(b"body", "1", at=SECOND // 2), "scope")[1] is None
-    assert attempts.find(exchange(b"body", at=2 * SECOND), "scope")[1] is one
+    known = Attempts()
+    failed = exchange(b"body")
+    keep(known, failed, kept="first")
+    failed.started_at_ns = failed.ended_at_ns = SECOND
+    known.give_up()
+    keep(known, failed, kept="first")
+    assert found(known, exchange(b"body", at=SECOND // 2)) is None
+    assert found(known, exchange(b"body", at=2 * SECOND)) == "first"
 
 
 def test_another_body_or_scope_is_another_call() -> None:
-    attempts = Attempts()
-    key, _ = attempts.find(exchange(b"body"), "scope")
-    failed(attempts, key)
-    assert attempts.find(exchange(b"else", at=SECOND), "scope")[1] is None
-    assert attempts.find(exchange(b"body", at=SECOND), "other")[1] is None
+    known = Attempts()
+    keep(known, exchange(b"body"), kept="first")
+    assert found(known, exchange(b"else", at=SECOND)) is None
+    assert found(known, exchange(b"body", at=SECOND), "other") is None
 
 
 def test_a_client_that_counts_its_retries_is_believed() -> None:
-    attempts = Attempts()
-    key, _ = attempts.find(exchange(b"body", "0"), "")
-    first, second = failed(attempts, key, 1), failed(attempts, key, 2)
-    assert attempts.find(exchange(b"body", "0", SECOND), "")[1] is None
-    assert attempts.find(exchange(b"body", "2", SECOND), "")[1] is second
-    assert attempts.find(exchange(b"body", "1", SECOND), "")[1] is first
+    known = Attempts()
+    keep(known, exchange(b"body", "0"), kept="first")
+    keep(known, exchange(b"body", "1"), kept="second")
+    assert found(known, exchange(b"body", "0", SECOND)) is None
+    assert found(known, exchange(b"body", "2", SECOND)) == "second"
+    assert found(known, exchange(b"body", "1", 90 * SECOND)) == "first"
+
+
+def test_credentials_are_given_at_once_or_the_program_asks_anew() -> None:
+    known = Attempts()
+    keep(known, exchange(b"body", "0"), "auth", kept="first")
+    assert found(known, exchange(b"body", "0", 11 * SECOND)) is None
+    assert found(known, exchange(b"body", "0", SECOND)) == "first"
+
+
+def test_a_broken_stream_may_be_asked_for_again_by_who_counts_from_0() -> None:
+    known = Attempts()
+    keep(known, exchange(b"body", "2"), "broken", kept="first")
+    assert found(known, exchange(b"body", "0", SECOND)) == "first"
+
+
+def test_a_request_whose_body_could_not_be_kept_is_known_by_its_count_alone() -> None:
+    known = Attempts()
+    nameless, counted = exchange(b""), exchange(b"", "0")
+    nameless.request_body = counted.request_body = None
+    keep(known, nameless, kept="first")
+    assert found(known, exchange(b"", at=SECOND)) is None
+    keep(known, counted, kept="second")
+    assert found(known, exchange(b"", "1", SECOND)) == "second"
 
 
 def test_a_call_is_given_up_when_no_retry_comes() -> None:
-    attempts = Attempts()
-    key, _ = attempts.find(exchange(b"body"), "")
-    one = failed(attempts, key)
-    assert attempts.find(exchange(b"body", at=61 * SECOND), "")[1] is None
-    assert attempts.expire(121 * SECOND) == [one]
-    assert attempts.give_up() == []
+    known = Attempts()
+    keep(known, exchange(b"body"), kept="first")
+    assert found(known, exchange(b"body", at=61 * SECOND)) is None
+    assert [one.kept for one in known.expire(121 * SECOND)] == ["first"]
+    assert known.give_up() == []
 
 
-def test_what_clients_retry_is_retryable() -> None:
-    assert [is_retryable(code) for code in (None, 408, 429, 500, 529)] == [True] * 5
-    assert [is_retryable(code) for code in (200, 400, 401, 404)] == [False] * 4
+def test_a_dead_server_asked_for_ever_makes_no_call_without_end() -> None:
+    known = Attempts()
+    keep(known, exchange(b"body"), tries=MAX_ATTEMPTS)
+    assert known.find(exchange(b"body", at=SECOND), "scope") is None
+
+
+def test_of_calls_that_never_come_back_the_oldest_are_given_up() -> None:
+    known = Attempts()
+    for number in range(3000):
+        keep(known, exchange(b"%d" % number), kept=number)
+    left = [one.kept for one in known.give_up()]
+    assert left == list(range(3000 - len(left), 3000))
+    assert len(left) == 1024
+
+
+def test_nothing_is_hashed_where_nothing_as_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[bytes] = []
+
+    def noted(body: bytes, digest_size: int) -> Any:
+        hashed.append(body)
+        return hashlib.blake2b(body, digest_size=digest_size)
+
+    monkeypatch.setattr(attempts, "blake2b", noted)
+    known = Attempts()
+    known.find(exchange(b"body"), "scope")
+    keep(known, exchange(b"failed"))
+    known.find(exchange(b"body", at=SECOND), "scope")
+    assert hashed == [b"failed"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reading", "end", "expected"),
+    [
+        (None, {"status": "error"}, "failed", "retry"),
+        (429, {"status": "error"}, "read", "retry"),
+        (529, {"status": "error"}, "read", "retry"),
+        (401, {"status": "error"}, "read", "auth"),
+        (400, {"status": "error"}, "read", None),
+        (200, {"status": "ok"}, "read", None),
+        (200, {"status": "error"}, "failed", "retry"),
+        (200, {"status": "error", "stream": True}, "failed", "broken"),
+        (200, {"status": "error", "stream": True}, "closed", "broken"),
+        (200, {"status": "cut", "stream": True, "finish_reasons": ("error",)}, "read", "broken"),
+        (200, {"status": "cut", "stream": True, "finish_reasons": ("stop",)}, "read", None),
+        (200, {"status": "cut", "stream": True}, "closed", None),
+        (200, {"status": "cut", "stream": True}, "dropped", None),
+        (200, {"status": "cancelled", "stream": True}, "cancelled", None),
+        (None, {"status": "cancelled"}, "cancelled", None),
+    ],
+)
+def test_what_an_attempt_may_follow(status: int | None, reading: Any, end: End, expected: Failure | None) -> None:
+    sent = exchange(b"body")
+    sent.status_code, sent.end = status, end
+    assert failure_of(sent, Reading(api="openai.chat", provider="openai", **reading)) == expected
+
+
+# With real clients.
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def handle(store: Path) -> Iterator[Instrumentation]:
+    with tf.instrument(store, task="default") as running:
+        yield running
+
+
+def rows(handle: Instrumentation, query: str = "SELECT * FROM calls ORDER BY started_at_ns") -> list[dict[str, Any]]:
+    assert handle.flush()
+    connection = sqlite3.connect(handle.store)
+    connection.row_factory = sqlite3.Row
+    found = [dict(row) for row in connection.execute(query)]
+    connection.close()
+    return found
+
+
+def tries(handle: Instrumentation) -> list[int | None]:
+    return [row["status_code"] for row in rows(handle, "SELECT * FROM attempts ORDER BY started_at_ns")]
+
+
+def extra(call: dict[str, Any]) -> Any:
+    return json.loads(call["extra"])
+
+
+def chat(url: str, text: str = "hello", model: str = "m", **more: Any) -> Any:
+    with openai.OpenAI(base_url=url, api_key="k", max_retries=more.pop("retries", 0)) as client:
+        return client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
+
+
+def read_stream(url: str, events: int | None = None) -> None:
+    """Read a streamed answer, or so many events of it, as most programs do: a stream that dies is its own affair."""
+    with openai.OpenAI(base_url=url, api_key="k", max_retries=0) as client, contextlib.suppress(openai.APIError):
+        messages: Any = [{"role": "user", "content": "hello"}]
+        with client.chat.completions.create(model="m", messages=messages, stream=True) as stream:
+            for _ in itertools.islice(stream, events):
+                pass
+
+
+@pytest.mark.parametrize("redirect", [307, 308])
+def test_a_redirect_is_no_attempt_as_no_model_has_answered_it(
+    provider: Provider, handle: Instrumentation, redirect: int
+) -> None:
+    chat(provider.openai_url, f"hello [[redirect:{redirect}]] [[status:429x2]]", retries=2)
+    (call,) = rows(handle)
+    assert [request.status for request in provider.requests].count(redirect) >= 1
+    assert tries(handle)[-1] == 200
+    assert redirect not in tries(handle)
+    assert (call["attempts"], call["input_tokens"]) == (len(tries(handle)), 200)
+
+
+def test_the_challenge_of_an_authentication_is_an_attempt_of_the_call(handle: Instrumentation) -> None:
+    challenge = as_json({"error": {"type": "auth"}}, 401, www_authenticate='Digest realm="r", nonce="n", qop="auth"')
+    with Scripted(challenge, as_json(bodies.chat())) as server, httpx.Client(auth=httpx.DigestAuth("u", "p")) as client:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+        client.post(f"{server.openai_url}/chat/completions", json=body).raise_for_status()
+    (call,) = rows(handle)
+    assert tries(handle) == [401, 200]
+    assert (call["attempts"], call["status"], call["input_tokens"]) == (2, "ok", 200)
+
+
+DYING: dict[str, Answer] = {
+    "reset": as_events(bodies.chat_stream({"content": "yes"})[:2], dies=True),
+    "no end": as_events(bodies.chat_stream({"content": "yes"})[:2]),
+    "error event": as_events([*bodies.chat_stream()[:1], {"error": {"type": "server_error", "message": "m"}}]),
+}
+
+
+@pytest.mark.parametrize("how", DYING)
+def test_a_stream_that_dies_and_is_asked_for_again_may_be_billed_twice(handle: Instrumentation, how: str) -> None:
+    with Scripted(DYING[how], as_events(bodies.chat_stream({"content": "yes"}))) as server:
+        read_stream(server.openai_url)
+        read_stream(server.openai_url)
+    (call,) = rows(handle)
+    assert tries(handle) == [200, 200]
+    assert (call["attempts"], call["status"], call["input_tokens"], call["output_tokens"]) == (2, "ok", 200, 150)
+    (bill,) = extra(call)["possible_double_billing"]
+    assert bill == {"attempt": 0, "answer_bytes": sum(map(len, DYING[how].pieces))}
+
+
+def test_what_a_broken_stream_had_reported_stands_in_the_possible_bill(handle: Instrumentation) -> None:
+    events = bodies.messages_stream()
+    with (
+        Scripted(as_events(events[:3], dies=True), as_events(events)) as server,
+        anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0) as client,
+    ):
+        for _ in range(2):
+            with (
+                contextlib.suppress(anthropic.APIError, httpx2.HTTPError),
+                client.messages.stream(
+                    model="m", max_tokens=9, messages=[{"role": "user", "content": "hello"}]
+                ) as stream,
+            ):
+                stream.until_done()
+    (call,) = rows(handle)
+    (bill,) = extra(call)["possible_double_billing"]
+    assert (call["attempts"], call["input_tokens"], call["output_tokens"]) == (2, 200, 150)
+    assert (bill["attempt"], bill["input_tokens"], bill["cache_read_tokens"]) == (0, 200, 64)
+    assert "output_tokens" not in bill
+
+
+def test_a_stream_that_the_host_left_and_asked_for_again_is_another_call(handle: Instrumentation) -> None:
+    with Scripted(as_events(bodies.chat_stream({"content": "yes"}))) as server:
+        read_stream(server.openai_url, events=1)
+        read_stream(server.openai_url)
+    assert [(call["attempts"], call["status"]) for call in rows(handle)] == [(1, "cut"), (1, "ok")]
+
+
+def test_program_retries_times_fallbacks_times_client_retries_are_attempts_under_one_task(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    for _ in range(2):
+        for model in ("large", "small"):
+            with pytest.raises(openai.InternalServerError):
+                chat(provider.openai_url, "hello [[status:503]]", model, retries=2)
+    chat(provider.openai_url, "something else")
+    *failed, other = rows(handle)
+    assert [(call["model"], call["attempts"], call["step"]) for call in failed] == [
+        ("large", 3, 0),
+        ("small", 3, 1),
+        ("large", 3, 2),
+        ("small", 3, 3),
+    ]
+    assert tries(handle) == [503] * 12 + [200]
+    assert len({call["task_id"] for call in failed}) == 1
+    assert other["task_id"] != failed[0]["task_id"]
+    named = [extra(call).get("follows_failed_call_id") for call in failed]
+    assert named == [None, *(call["call_id"] for call in failed[:-1])]
+
+
+def test_a_fallback_to_another_host_stands_beside_the_call_that_failed(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    with Scripted(as_json({"error": {"type": "context_length_exceeded"}}, 400)) as server:
+        with pytest.raises(openai.BadRequestError):
+            chat(server.openai_url)
+        chat(provider.openai_url)
+        chat(provider.openai_url)
+    failed, answered, later = rows(handle)
+    assert [call["attempts"] for call in (failed, answered, later)] == [1, 1, 1]
+    assert failed["task_id"] == answered["task_id"] != later["task_id"]
+    assert extra(answered)["follows_failed_call_id"] == failed["call_id"]

@@ -1,81 +1,200 @@
-"""Which HTTP attempts are tries of one call. Pure: keeps what a retry needs to know, nothing else.
+"""Which HTTP exchanges are attempts of one call. Pure: keeps what the next attempt needs to know, nothing else.
 
-A retry sends the same body to the same path in the same scope. Clients made by Stainless say which try it is
-(`x-stainless-retry-count`); for others, the same body after a failure that is worth a retry is taken as one, within a
-minute. The tokens of a call are those of its last attempt, so they are counted once.
+An attempt follows one that failed: it leaves after that failure came back, with the same body, to the same host and
+path, in the same scope. What came before it decides what else must hold:
+
+- `retry`: no answer, or 408, 409, 425, 429, 5xx, or an answer that broke while the client read it whole. Clients made
+  by Stainless count their tries (`x-stainless-retry-count`): the count must be one more, and 0 begins a call of its own
+  (the program asked again, not the client). From others the same body within a minute is the next attempt.
+- `auth`: 401. The same request with credentials (Digest, a renewed token) is the next attempt within 10 s; a client
+  that counts may count it or not.
+- `broken`: a stream of status 2xx that died, by a reset, by an error event or without its end. No client repeats that
+  by itself, as its host has seen the beginning, so whoever asks again within a minute is believed, whatever the count.
+
+No failure, so never followed by an attempt: an answer that the host closed or dropped, a request that was cancelled
+(pressing a button again is a new call), any other status. Another body, model, host or path is another call: a fallback
+(`assemble` puts it beside the call that failed). A redirect is not even an exchange: no model has answered it.
+
+The tokens of a call are those of its last attempt, so they are counted once. What an earlier attempt had begun to
+answer may be billed all the same: `bill_of` says what is known of it.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Literal
 
 from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.records import Attempt
+from tokenflation.sdk.records import Reading, Usage
 
-__all__ = ["Attempts", "Try", "is_retryable"]
+__all__ = ["MAX_ATTEMPTS", "Attempts", "Failure", "Try", "bill_of", "failure_of"]
 
-_RETRY_WINDOW_NS = 60 * 1_000_000_000
+Failure = Literal["retry", "auth", "broken"]
+
+MAX_ATTEMPTS = 64
+"""A program that asks a dead server for ever makes calls of so many attempts, not one call without end."""
+_WINDOW_NS = {"retry": 60_000_000_000, "auth": 10_000_000_000, "broken": 60_000_000_000}
+_FORGET_NS = 120_000_000_000
 _MAX_OPEN = 1024
+_BILLED = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 _RETRYABLE = frozenset({408, 409, 425, 429})
+
+_Shape = tuple[str, str, str, int]
+"""Host, path, scope and size of the body: cheap to compare, so that only equals are hashed."""
 
 
 @dataclass(slots=True)
 class Try:
-    """A call whose last attempt failed in a way that a retry may follow."""
+    """A call whose last attempt failed in a way that another may follow."""
 
-    key: bytes
-    attempts: list[Attempt] = field(default_factory=list)
+    failure: Failure
+    count: int | None
+    """What the client counted, from 0; None if it does not count."""
+    shape: _Shape
+    digest: bytes
+    attempts: int
+    """Attempts so far."""
+    ended_at_ns: int
     kept: object = None
-    """Whatever the caller wants back when the retry comes."""
+    """Whatever the caller wants back when the next attempt comes."""
 
 
-def is_retryable(status_code: int | None) -> bool:
-    """Return whether clients retry after this status; None is a connection that failed."""
-    return status_code is None or status_code in _RETRYABLE or status_code >= 500
+def failure_of(exchange: Exchange, reading: Reading) -> Failure | None:
+    """Return how an exchange failed, if in a way that an attempt may follow, else None."""
+    code = exchange.status_code
+    if exchange.end == "cancelled" or reading.status in ("ok", "cancelled"):
+        return None
+    if code is not None and 200 <= code < 300:
+        if reading.stream:
+            # A client closes the body itself once an error event came; without one, closing is what the host wanted.
+            died = reading.status == "error" or exchange.end == "failed"
+            return "broken" if died or (exchange.end == "read" and _unfinished(reading)) else None
+        return "retry" if exchange.end == "failed" else None
+    if code is None or code in _RETRYABLE or code >= 500:
+        return "retry" if reading.status == "error" else None
+    return "auth" if code == 401 else None
+
+
+def bill_of(exchange: Exchange, usage: Usage, attempt: int) -> Mapping[str, int] | None:
+    """Return what a provider that had begun to answer may bill although the answer never came whole; else None.
+
+    `attempt` and `answer_bytes` (the body so far, as it came over the wire), and the counts that it had reported.
+    """
+    if exchange.status_code is None or not 200 <= exchange.status_code < 300:
+        return None
+    reported = {key: value for key in _BILLED if (value := getattr(usage, key)) is not None}
+    return {"attempt": attempt, "answer_bytes": exchange.kept_bytes, **reported}
+
+
+def _unfinished(reading: Reading) -> bool:
+    """Return whether a choice has no end: some servers end a whole stream without the mark that should close it."""
+    return not reading.finish_reasons or "error" in reading.finish_reasons
 
 
 class Attempts:
-    """The calls that may still be retried; bounded, the oldest is given up first."""
+    """The calls that another attempt may follow; bounded, the oldest is given up first."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[int, Try] = OrderedDict()
+        self._places: dict[_Shape, list[int]] = {}
         self._next = 0
 
-    def find(self, exchange: Exchange, scope_id: str) -> tuple[bytes, Try | None]:
-        """Return the exchange's identity and, if it is a retry, the call it retries (which is then no longer open)."""
-        key = _identity(exchange, scope_id)
-        said = exchange.request_headers.get("x-stainless-retry-count", "")
-        count = int(said) if said.isdecimal() else None
-        if count == 0:
-            return key, None
-        for place, one in self._open.items():
-            since = exchange.started_at_ns - one.attempts[-1].ended_at_ns
-            # What left before the failure came back is no retry of it, but an equal call made beside it.
-            follows = since >= 0 and (len(one.attempts) == count if count is not None else since < _RETRY_WINDOW_NS)
-            if one.key == key and follows:
-                del self._open[place]
-                return key, one
-        return key, None
+    def find(self, exchange: Exchange, scope_id: str) -> Try | None:
+        """Return the call that this exchange is an attempt of (which is then no longer open), or None.
 
-    def keep(self, one: Try) -> Try | None:
-        """Keep a failed call open for a retry; returns the call given up for it, if any."""
+        Costs next to nothing where nothing failed; a body is hashed only if a failed one was as long.
+        """
+        if not self._open:
+            return None
+        places = self._places.get(_shape(exchange, scope_id))
+        if places is None:
+            return None
+        count = _count(exchange)
+        fits = [place for place in places if _follows(exchange, count, self._open[place])]
+        if not fits:
+            return None
+        digest = _digest(exchange)
+        for place in fits:
+            if self._open[place].digest == digest:
+                return self._pop(place)
+        return None
+
+    def keep(
+        self, exchange: Exchange, scope_id: str, failure: Failure, *, attempts: int, kept: object = None
+    ) -> list[Try]:
+        """Keep a failed call open for its next attempt; returns those that are given up for it.
+
+        A request whose body could not be kept has nothing to be known by again, unless its client counts.
+        """
+        one = Try(
+            failure=failure,
+            count=_count(exchange),
+            shape=_shape(exchange, scope_id),
+            digest=_digest(exchange),
+            attempts=attempts,
+            ended_at_ns=exchange.ended_at_ns or exchange.started_at_ns,
+            kept=kept,
+        )
+        if attempts >= MAX_ATTEMPTS or (exchange.request_body is None and one.count is None):
+            return [one]
         self._open[self._next] = one
+        self._places.setdefault(one.shape, []).append(self._next)
         self._next += 1
-        return self._open.popitem(last=False)[1] if len(self._open) > _MAX_OPEN else None
+        return [self._pop(next(iter(self._open)))] if len(self._open) > _MAX_OPEN else []
+
+    def drop(self, kept: object) -> bool:
+        """Forget the call of which this was kept, as it is over; False if it was not open."""
+        places = [place for place, one in self._open.items() if one.kept is kept]
+        for place in places:
+            self._pop(place)
+        return bool(places)
 
     def expire(self, now_ns: int) -> list[Try]:
-        """Return, and forget, the calls for which no retry came in time."""
-        late = [k for k, one in self._open.items() if now_ns - one.attempts[-1].ended_at_ns > 2 * _RETRY_WINDOW_NS]
-        return [self._open.pop(place) for place in late]
+        """Return, and forget, the calls for which no further attempt came in time."""
+        late = []
+        while self._open:
+            place, one = next(iter(self._open.items()))
+            if now_ns - one.ended_at_ns <= _FORGET_NS:
+                break
+            late.append(self._pop(place))
+        return late
 
     def give_up(self) -> list[Try]:
         """Return, and forget, all open calls."""
         left = list(self._open.values())
         self._open.clear()
+        self._places.clear()
         return left
 
+    def _pop(self, place: int) -> Try:
+        one = self._open.pop(place)
+        places = self._places[one.shape]
+        places.remove(place)
+        if not places:
+            del self._places[one.shape]
+        return one
 
-def _identity(exchange: Exchange, scope_id: str) -> bytes:
-    digest = blake2b(exchange.request_body or b"", digest_size=16)
-    digest.update(f"\0{exchange.host}\0{exchange.path}\0{scope_id}".encode())
-    return digest.digest()
+
+def _follows(exchange: Exchange, count: int | None, one: Try) -> bool:
+    since_ns = exchange.started_at_ns - one.ended_at_ns
+    if since_ns < 0:  # what left before the failure came back is an equal call made beside it
+        return False
+    if count is None or one.count is None:
+        return count == one.count and since_ns < _WINDOW_NS[one.failure]
+    if count == one.count + 1:
+        return True
+    return one.failure != "retry" and count in (0, one.count) and since_ns < _WINDOW_NS[one.failure]
+
+
+def _count(exchange: Exchange) -> int | None:
+    said = exchange.request_headers.get("x-stainless-retry-count", "")
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 7 else None
+
+
+def _shape(exchange: Exchange, scope_id: str) -> _Shape:
+    return exchange.host, exchange.path, scope_id, len(exchange.request_body or b"")
+
+
+def _digest(exchange: Exchange) -> bytes:
+    return blake2b(exchange.request_body or b"", digest_size=16).digest()

@@ -2,13 +2,14 @@
 
 Explicit scopes win. Without them, a call whose messages extend an earlier call's is that agent run's next step; a new
 history that begins while another agent run waits for a tool result, and that has other instructions, is inside that
-tool call; any other new history is a task. Where several agent runs wait, none is chosen: open, not guessed.
+tool call; one that a call before it has failed with, within a minute, stands where that call stands (the program tries
+again, or another model or host); any other new history is a task. Where several agent runs wait, none is chosen: open, not guessed.
 Memory is bounded: the histories, tasks and agent runs longest not heard of are forgotten.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from tokenflation.sdk.prefix import Anchor, shared_blocks
@@ -20,6 +21,10 @@ __all__ = ["MAX_HISTORIES", "History", "Lineage", "Placement"]
 MAX_HISTORIES = 4096
 """Histories, agent runs and tasks remembered at once."""
 _MAX_BLOCKS = 2_000_000
+_FALLBACK_WINDOW_NS = 60_000_000_000
+
+_Question = tuple[str, bytes, bytes]
+"""Scope, instructions and messages: what two calls that ask the same in the same place have in common."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -77,6 +82,17 @@ class Placement:
     structure_source: StructureSource
     sent_messages: int
     """Leading messages of the request that an earlier call sent or answered."""
+    follows_failed_call_id: str | None = None
+    """The call that failed with the same messages before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A call that failed, for the same question put again."""
+
+    call_id: str
+    placement: Placement
+    ended_at_ns: int
 
 
 @dataclass(slots=True)
@@ -96,10 +112,14 @@ class Lineage:
         self._steps: _Recent[str, int] = _Recent()
         self._tasks: _Recent[str, _Task] = _Recent()
         self._first_split: _Recent[bytes, int] = _Recent()
+        self._failed: _Recent[_Question, _Failed] = _Recent()
         self._block_count = 0
 
     def place(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int) -> Placement:
         """Return where the call stands; counts it as a step of its agent run."""
+        again = self._asked_again(reading, scope, started_at_ns) if self._failed else None
+        if again is not None:
+            return again
         before, sent = self._continued(reading, scope)
         inside = (before.inside_call_id or "", before.inside_tool_call_id or "") if before else None
         source: StructureSource = "wire" if scope is None else "scope"
@@ -121,6 +141,8 @@ class Lineage:
     def remember(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None, ended_at_ns: int,
                  anchors: tuple[Anchor, ...]) -> History:  # fmt: skip
         """Note a finished call as the newest of its history."""
+        if self._failed and (question := _question(reading, scope)) is not None:
+            self._failed.pop(question, None)
         history = History(
             call_id=call_id,
             trace_id=placement.trace_id,
@@ -149,6 +171,13 @@ class Lineage:
             self._waiting.pop(history.agent_run_id, None)
         return history
 
+    def note_failure(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None,
+                     ended_at_ns: int) -> None:  # fmt: skip
+        """Remember that a call failed: the next with the same messages in the same scope stands beside it."""
+        question = _question(reading, scope)
+        if question is not None:
+            self._failed.put(question, _Failed(call_id, placement, ended_at_ns))
+
     def first_tokens(self, instructions_hash: bytes, estimate: int) -> int:
         """Return the tokens of a system prompt with its tools: what was estimated first, ever after.
 
@@ -175,8 +204,7 @@ class Lineage:
     def _placed(self, run_id: str, agent: str, depth: int, inside: tuple[str, str] | None, before: History | None,
                 source: StructureSource, sent: int, place: tuple[str, str, str, str | None]) -> Placement:  # fmt: skip
         task, task_id, trace_id, parent_id = place
-        step = self._steps.get(run_id, 0)
-        self._steps.put(run_id, step + 1)
+        step = self._next_step(run_id)
         return Placement(
             trace_id=trace_id or self._new_trace_id(),
             parent_id=parent_id,
@@ -192,6 +220,21 @@ class Lineage:
             structure_source=source,
             sent_messages=sent,
         )
+
+    def _asked_again(self, reading: Reading, scope: Scope | None, started_at_ns: int) -> Placement | None:
+        question = _question(reading, scope)
+        failed = self._failed.get(question) if question is not None else None
+        # What left before the failure came back is an equal call made beside it.
+        if question is None or failed is None or not 0 <= started_at_ns - failed.ended_at_ns < _FALLBACK_WINDOW_NS:
+            return None
+        del self._failed[question]
+        step = self._next_step(failed.placement.agent_run_id)
+        return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
+
+    def _next_step(self, run_id: str) -> int:
+        step = self._steps.get(run_id, 0)
+        self._steps.put(run_id, step + 1)
+        return step
 
     def _agent_name(self, depth: int) -> str:
         return "agent" if depth == 0 else "sub-agent"
@@ -241,6 +284,12 @@ class Lineage:
             return None
         named = [id_ for id_, name in waiting.open_tool_calls.items() if name == tool.name]
         return (waiting.call_id, named[0]) if len(named) == 1 else None
+
+
+def _question(reading: Reading, scope: Scope | None) -> _Question | None:
+    if not reading.message_hashes:
+        return None
+    return scope.span_id if scope else "", reading.instructions_hash, reading.message_hashes[-1]
 
 
 def _run_of(scope: Scope | None) -> str | None:
