@@ -42,7 +42,8 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
     if not request and not _is_answer(facts):
         return None
-    streamed = streamed or (not facts.documents and view.status_code is None and request.get("stream") is True)
+    unread = not facts.documents and (view.status_code is None or view.status_code < 300)
+    streamed = streamed or (unread and request.get("stream") is True)
     return _reading(view, dialect, request, facts, streamed=streamed, readable=chunks is not None, key=key)
 
 
