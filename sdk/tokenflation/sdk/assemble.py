@@ -11,7 +11,7 @@ from typing import Any
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
-from tokenflation.sdk.polling import POLL_APIS, Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
+from tokenflation.sdk.polling import Polls, awaits_poll, id_in, is_poll, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import block_ends, extend_anchors
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
 from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
@@ -87,7 +87,7 @@ class Assembler:
         reading = read(_bytes_of(exchange), key=self._key)
         if reading is None:
             return Rows()
-        if exchange.api in POLL_APIS:
+        if is_poll(exchange.api):
             return self._polled(exchange, reading)
         sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
         scope_id = sent.scope.span_id if sent.scope else ""

@@ -11,6 +11,7 @@ of prompts the oldest are let go, which costs those rows their prefix blocks onl
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -20,11 +21,11 @@ from tokenflation.sdk.records import Reading
 __all__ = [
     "MAX_PROMPT_BYTES",
     "MAX_UNFINISHED",
-    "POLL_APIS",
     "Polls",
     "Unfinished",
     "awaits_poll",
     "id_in",
+    "is_poll",
     "may_be_polled",
     "merged",
     "shows_finished",
@@ -33,10 +34,15 @@ __all__ = [
 
 MAX_UNFINISHED = 1024
 MAX_PROMPT_BYTES = 64 * 1024 * 1024
-POLL_APIS = frozenset({"openai.responses.retrieve", "openai.responses.cancel", "google.interactions.retrieve"})
-"""Apis whose requests generate nothing: they bring, or end, an answer that another request asked for."""
-_POLLED_APIS = frozenset({"openai.responses", "google.interactions"})
-_UNFINISHED = frozenset({"queued", "in_progress"})
+_UNFINISHED: Mapping[str, frozenset[str]] = {
+    # platform.openai.com/docs/api-reference/responses/object, /runs/object: status; ai.google.dev/api/interactions-api
+    "openai.responses": frozenset({"queued", "in_progress"}),
+    "openai.assistants.run": frozenset({"queued", "in_progress", "requires_action", "cancelling"}),
+    "google.interactions": frozenset({"in_progress"}),
+}
+"""Apis whose answers may be fetched later, and what they call one that goes on."""
+_POLL = ".retrieve"
+_ACTIONS = frozenset({"cancel", "submit_tool_outputs"})
 
 T = TypeVar("T")
 
@@ -53,11 +59,17 @@ class Unfinished(Generic[T]):
     """GETs of it so far."""
 
 
+def is_poll(api: str) -> bool:
+    """Return whether requests of this api generate nothing: they bring, or end, what another request asked for."""
+    return api.endswith(_POLL)
+
+
 def may_be_polled(exchange: Exchange, reading: Reading) -> bool:
     """Return whether a GET may show the response to a request finished that its own answer did not."""
-    polled = reading.api in _POLLED_APIS and reading.response_id is not None
+    if reading.api not in _UNFINISHED or reading.response_id is None:
+        return False
     broke = reading.stream and (reading.status == "cut" or exchange.end in ("failed", "cancelled"))
-    return polled and (broke or _goes_on(reading))
+    return broke or _goes_on(reading)
 
 
 def awaits_poll(exchange: Exchange, reading: Reading) -> bool:
@@ -78,13 +90,13 @@ def shows_finished(exchange: Exchange, reading: Reading) -> bool:
 
 
 def id_in(path: str) -> str:
-    """Return the id in the path of a request for a stored answer: `.../responses/{id}`, `.../responses/{id}/cancel`."""
+    """Return the id in the path of a request for a stored answer: `.../responses/{id}` or `.../responses/{id}/cancel`."""
     parts = path.partition("?")[0].rstrip("/").split("/")
-    return parts[-2] if parts[-1] == "cancel" and len(parts) > 1 else parts[-1]
+    return parts[-2] if parts[-1] in _ACTIONS and len(parts) > 1 else parts[-1]
 
 
 def _goes_on(reading: Reading) -> bool:
-    return not _UNFINISHED.isdisjoint(reading.finish_reasons)
+    return not _UNFINISHED.get(reading.api.removesuffix(_POLL), frozenset()).isdisjoint(reading.finish_reasons)
 
 
 def merged(created: Reading, polled: Reading) -> Reading:
