@@ -119,11 +119,21 @@ class Tap:
         """Count one failure of the recorder itself, by reason."""
 
     def begin(
-        self, method: str, host: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        host: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        api: str | None = None,
     ) -> Exchange | None:
-        """Return a new exchange if this is a request to a model endpoint, else None: other traffic is not touched."""
+        """Return a new exchange if this is a request to a model endpoint, else None: other traffic is not touched.
+
+        `api` names the api of what method and path alone do not tell, such as one turn on a socket.
+        """
         try:
-            api = recognise(method, path)
+            api = api or recognise(method, path)
             if api is None:
                 return None
             exchange = Exchange(
