@@ -35,10 +35,17 @@ def carry_scopes() -> Callable[[], None]:
     return undo
 
 
+def _scope() -> scopes.Scope | None:
+    try:
+        return scopes.current()
+    except Exception:  # the host's thread must start, whatever is wrong with us
+        return None
+
+
 def _start_shell(original: Any) -> Any:
     @functools.wraps(original)
     def start(this: threading.Thread) -> Any:
-        scope = scopes.current()
+        scope = _scope()
         # A pool's worker serves many scopes: each piece of work brings its own, the thread has none.
         if scope is not None and not _is_pool_worker(this):
             _run_inside(this, scope)
@@ -65,7 +72,7 @@ def _run_inside(thread: threading.Thread, scope: scopes.Scope) -> None:
 def _submit_shell(original: Any) -> Any:
     @functools.wraps(original)
     def submit(this: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        scope = scopes.current()
+        scope = _scope()
         if scope is None:
             return original(this, function, *args, **kwargs)
         return original(this, _Within(scope, function), *args, **kwargs)
