@@ -11,13 +11,14 @@ from typing import Any
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
+from tokenflation.sdk.parts import Parts, Splitter
 from tokenflation.sdk.polling import Polls, awaits_poll, id_in, is_poll, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import block_ends, extend_anchors
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
 from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.timing import chunk_gaps_s
-from tokenflation.sdk.wire import ExchangeBytes, block_hashes, read, split
+from tokenflation.sdk.wire import ExchangeBytes, block_hashes, read
 
 __all__ = ["Assembler", "Rows", "SentFrom"]
 
@@ -79,6 +80,7 @@ class Assembler:
         self._key = key
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id)
         self._attempts = Attempts()
+        self._splitter = Splitter()
         self._polls: Polls[_Kept] = Polls()
         self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
 
@@ -181,8 +183,8 @@ class Assembler:
 
     def _call(self, reading: Reading, asked: _Asked, ended_at_ns: int) -> Call:
         usage, placement, call_id = reading.usage, asked.placement, asked.call_id
-        parts = _parts(reading, placement)
-        anchors = self._anchors(reading, placement)
+        parts = self._parts(reading, placement, call_id)
+        anchors = self._anchors(reading, placement, parts)
         hashes = None
         if anchors:
             hashes = block_hashes(reading.prompt, block_ends(anchors, BLOCK_TOKENS), self._key)
@@ -226,19 +228,23 @@ class Assembler:
             usage_source=reading.usage_source,
             usage_complete=reading.usage_complete,
             tool_calls=sum(one.kind == "client" for one in reading.tool_calls),
-            system_tokens=parts.get("system"),
-            tool_definition_tokens=parts.get("tool_definition"),
-            resent_tokens=parts.get("resent"),
-            tool_result_tokens=parts.get("tool_result"),
-            new_tokens=parts.get("new"),
-            split_method="bytes" if parts else None,
+            system_tokens=parts.system if parts else None,
+            tool_definition_tokens=parts.tool_definition if parts else None,
+            resent_tokens=parts.resent if parts else None,
+            tool_result_tokens=parts.tool_result if parts else None,
+            new_tokens=parts.new if parts else None,
+            split_method=parts.method if parts else None,
             block_tokens=BLOCK_TOKENS,
             block_hashes=hashes,
             shared_blocks=self._lineage.shared(placement.task_id, hashes) if hashes is not None else None,
             extra={**reading.extra, **asked.extra} if asked.extra else reading.extra,
         )
 
-    def _anchors(self, reading: Reading, placement: Placement) -> tuple[tuple[int, int], ...]:
+    def _parts(self, reading: Reading, placement: Placement, call_id: str) -> Parts | None:
+        before = placement.continues.call_id if placement.continues else None
+        return self._splitter.take(reading, call_id, sent=placement.sent_messages, continues=before)
+
+    def _anchors(self, reading: Reading, placement: Placement, parts: Parts | None) -> tuple[tuple[int, int], ...]:
         total = reading.usage.input_tokens
         if not total or total > _MAX_BLOCKED_TOKENS or not reading.prompt or reading.previous_response_id:
             return ()
@@ -247,7 +253,8 @@ class Assembler:
             known = placement.continues.anchors
         else:
             fixed = min(reading.system_bytes + reading.tool_definition_bytes, size)
-            known = ((fixed, self._lineage.first_tokens(reading.instructions_hash, total * fixed // size)),)
+            tokens = parts.system + parts.tool_definition if parts else total * fixed // size
+            known = ((fixed, self._lineage.first_tokens(reading.instructions_hash, tokens)),)
         return extend_anchors(known, size, total)
 
     def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
@@ -302,9 +309,11 @@ def _bytes_of(exchange: Exchange) -> ExchangeBytes:
         request_body=exchange.request_body,
         request_headers=exchange.request_headers,
         status_code=exchange.status_code,
+        response_headers=exchange.response_headers,
         content_type=exchange.content_type,
         content_encoding=exchange.content_encoding,
         chunks=exchange.chunks,
+        truncated=exchange.truncated,
         started_at_ns=exchange.started_at_ns,
         end=exchange.end or "dropped",
         error_type=exchange.error_type,
@@ -322,30 +331,10 @@ def _attempt(exchange: Exchange, reading: Reading, call_id: str, number: int) ->
     )
 
 
-def _parts(reading: Reading, placement: Placement) -> Mapping[str, int]:
-    """Return the five parts of the input in tokens, in proportion to their bytes; they sum to the provider's count.
-
-    Empty where the count is not reported, or where part of the history is not in the request.
-    """
-    total = reading.usage.input_tokens
-    if total is None or reading.previous_response_id or not reading.message_bytes:
-        return {}
-    sent = placement.sent_messages
-    later = list(zip(reading.message_roles[sent:], reading.message_bytes[sent:], strict=True))
-    results = sum(size for role, size in later if role == "tool")
-    sizes = {
-        "system": reading.system_bytes,
-        "tool_definition": reading.tool_definition_bytes,
-        "resent": sum(reading.message_bytes[:sent]),
-        "tool_result": results,
-        "new": sum(size for _, size in later) - results,
-    }
-    return dict(zip(sizes, split(total, list(sizes.values())), strict=True))
-
-
 def _answered(run: ToolRun, result_bytes: int, reading: Reading, call: Call) -> ToolRun:
-    total = reading.system_bytes + reading.tool_definition_bytes + sum(reading.message_bytes)
-    tokens = round(call.input_tokens * result_bytes / total) if call.input_tokens is not None and total else None
+    """Return the run with its result: its share of the tokens of all results that the request brings."""
+    whole = sum(result.result_bytes for result in reading.tool_results)
+    tokens = call.tool_result_tokens * result_bytes // whole if call.tool_result_tokens is not None and whole else None
     return replace(
         run,
         result_bytes=result_bytes,

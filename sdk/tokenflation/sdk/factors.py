@@ -1,0 +1,187 @@
+"""How many tokens a text has: a first estimate by content kind, and factors learnt from what providers report.
+
+A tokenizer gives about one token for a word, a third for a digit, two thirds for a run of punctuation, and so on. The
+estimate of each kind is multiplied by a factor that is 1 at first and is learnt for each provider and model from
+reported counts. Pure, without NumPy; knows nothing of calls.
+"""
+
+from collections.abc import Sequence
+from math import isfinite
+from operator import mul
+from typing import Final
+
+__all__ = ["FEATURES", "KINDS", "Factors", "counts", "tokens_by_kind", "tool_tokens"]
+
+FEATURES: Final = (
+    "words", "lower", "upper", "camel", "numbers", "digits", "runs", "punctuation", "lines", "indents", "two", "three",
+    "payload",
+)  # fmt: skip
+"""What is counted in a text: starts of words, their letters, capitals, capitals inside of words; starts of numbers,
+digits; starts of runs of punctuation, its characters; line ends; pairs of spaces; first bytes of letters of two and of
+three or four bytes; bytes of payloads."""
+
+KINDS: Final = ("words", "numbers", "punctuation", "layout", "two_byte", "three_byte", "payload", "messages", "tools")
+"""Content kinds: words; digits; punctuation; line ends and indents; letters of two UTF-8 bytes (accents, Cyrillic,
+Arabic) and of three or four (Chinese, Japanese, emoji); images and files; marks around a message; tool definitions."""
+
+TOOLS: Final = 8
+"""Position of `tools` in `KINDS`."""
+
+# The weights in `tokens_by_kind` are the least-squares fit that `bench/split_error.py --fit` makes to o200k counts of
+# chat, code, JSON, tool calls and results, English, Chinese and Japanese.
+_MESSAGE_TOKENS = 3.7
+_PAYLOAD_TOKENS_PER_BYTE = 0.25  # of a payload's nominal 4,096 bytes: an image is 800 to 1,600 tokens
+_TOOL_SHARE = 0.8  # of the tokens of their JSON; providers report 0.6 to 1.1 of it
+_SAMPLED = 8192
+_SAMPLES = 16
+
+_PRIOR_SD = (0.15, 0.5, 0.25, 0.3, 0.4, 0.35, 0.8, 0.5, 0.4)
+"""How far a vocabulary's factor of a kind may lie from 1: what o200k, cl100k and qwen3 differ by, and more."""
+_COMMON_SD = 0.1
+"""How far all factors may lie from 1 together."""
+_LOWEST, _HIGHEST = 0.25, 4.0
+_NOISE = 0.04
+_NOISE_TOKENS = 3.0
+_LEARNT_FROM = 3
+_EVERY_ONE_UNTIL = 64
+_EVERY = 8
+
+
+def _class_of(byte: int) -> int:
+    if byte == 0x7F:  # fills a payload's nominal size, see wire/canonical
+        return ord("x")
+    if byte >= 0x80:
+        return ord("3" if byte >= 0xE0 else "2" if byte >= 0xC0 else "c")
+    char = chr(byte)
+    if char.isalpha():
+        return ord("A" if char.isupper() else "a")
+    return ord("0" if char.isdigit() else " " if char == " " else "n" if char in "\n\r\t" else "p")
+
+
+_CLASSES: Final = bytes(map(_class_of, range(256)))
+
+
+def counts(texts: Sequence[str]) -> tuple[float, ...]:
+    """Return how often each of `FEATURES` stands in some texts; of more than 8,192 characters, in an even sample."""
+    text = "\n".join(texts)
+    scale = 1.0
+    if len(text) > _SAMPLED:
+        step, width = len(text) // _SAMPLES, _SAMPLED // _SAMPLES
+        scale = len(text) / _SAMPLED
+        text = "".join([text[at : at + width] for at in range(0, step * _SAMPLES, step)])
+    classes = text.encode("utf-8", "replace").translate(_CLASSES)
+    count = classes.count
+    lower, upper, digits, punctuation = count(b"a"), count(b"A"), count(b"0"), count(b"p")
+    lines, two, three, payload = count(b"n"), count(b"2"), count(b"3"), count(b"x")
+    indents = count(b"  ")
+    camel = words = numbers = runs = 0
+    if upper:
+        camel = count(b"aA")
+        classes = classes.replace(b"A", b"a")
+        count = classes.count
+    if lower or upper:
+        words = count(b" a") + count(b"pa") + count(b"na") + count(b"0a") + classes.startswith(b"a")
+    if digits:
+        numbers = count(b" 0") + count(b"p0") + count(b"n0") + count(b"a0") + classes.startswith(b"0")
+    if punctuation:
+        runs = count(b" p") + count(b"ap") + count(b"np") + count(b"0p") + classes.startswith(b"p")
+    found = (words, lower, upper, camel, numbers, digits, runs, punctuation, lines, indents, two, three, payload)
+    return found if scale == 1.0 else tuple([scale * one for one in found])
+
+
+def tokens_by_kind(texts: Sequence[str], messages: int = 0) -> list[float]:
+    """Return a first estimate of the tokens of some texts by content kind, one number for each of `KINDS`."""
+    found = counts(texts)
+    words, lower, upper, camel, numbers, digits, runs, punctuation, lines, indents, two, three, payload = found
+    return [
+        0.72 * words + 0.054 * lower + 0.168 * upper + 0.356 * camel,
+        1.1 * numbers + 0.31 * digits,
+        0.674 * runs + 0.117 * punctuation,
+        0.787 * lines + 0.134 * indents,
+        0.836 * two,
+        0.724 * three,
+        _PAYLOAD_TOKENS_PER_BYTE * payload,
+        _MESSAGE_TOKENS * messages,
+        0.0,
+    ]
+
+
+def tool_tokens(definitions: bytes) -> list[float]:
+    """Return a first estimate of the tokens of tool definitions, all of one kind: providers write them anew."""
+    if not definitions:
+        return [0.0] * len(KINDS)
+    written = sum(tokens_by_kind([definitions.decode("utf-8", "replace")]))
+    return [0.0] * TOOLS + [_TOOL_SHARE * written]
+
+
+class Factors:
+    """What is known of one model's vocabulary; about 1 KB. Learns as a Kalman filter does, from any mix of kinds."""
+
+    __slots__ = ("_covariance", "factors", "observations")
+
+    def __init__(self) -> None:
+        self.observations = 0
+        """Reported counts that agreed with the estimate well enough to be learnt from."""
+        self.factors = [1.0] * len(KINDS)
+        self._covariance = [
+            [_COMMON_SD**2 + (sd * sd if row == column else 0.0) for column in range(len(KINDS))]
+            for row, sd in enumerate(_PRIOR_SD)
+        ]
+
+    @property
+    def learnt(self) -> bool:
+        """Whether there is enough evidence to call the factors learnt."""
+        return self.observations >= _LEARNT_FROM
+
+    def tokens(self, by_kind: Sequence[float]) -> float:
+        """Return the estimated tokens of a first estimate by kind."""
+        return float(sum(map(mul, self.factors, by_kind)))
+
+    def agrees(self, by_kind: Sequence[float], reported: int) -> bool:
+        """Return whether a reported count can be of these texts: within a factor of 3, or within 24 tokens."""
+        estimate = self.tokens(by_kind)
+        return abs(reported - estimate) <= 24 or (reported > 0 and estimate / 3 <= reported <= estimate * 3)
+
+    def observe(self, by_kind: Sequence[float], reported: int) -> None:
+        """Learn from the count reported for texts whose first estimate is known; what cannot be of them is left out.
+
+        A Kalman filter's update (Welch and Bishop, "An Introduction to the Kalman Filter", equations 1.11 to 1.13)
+        with noise of 4 % and 3 tokens; an error of more than three standard deviations counts as three. Every count
+        up to the 64th, then every eighth.
+        """
+        if not self.agrees(by_kind, reported):
+            return
+        self.observations += 1
+        if self.observations > _EVERY_ONE_UNTIL and self.observations % _EVERY:
+            return
+        covariance = self._covariance
+        spread = [sum(map(mul, row, by_kind)) for row in covariance]
+        estimate = self.tokens(by_kind)
+        variance = sum(map(mul, spread, by_kind)) + (_NOISE * estimate) ** 2 + _NOISE_TOKENS**2
+        error = reported - estimate
+        limit = 3 * variance**0.5
+        step = max(-limit, min(limit, error)) / variance
+        self.factors = [
+            min(max(factor + gain * step, _LOWEST), _HIGHEST) for factor, gain in zip(self.factors, spread, strict=True)
+        ]
+        for row, gain in zip(covariance, spread, strict=True):
+            if gain:
+                share = gain / variance
+                row[:] = [cell - share * other for cell, other in zip(row, spread, strict=True)]
+
+    def dump(self) -> list[float]:
+        """Return all of it as numbers, for `load`."""
+        return [float(self.observations), *self.factors, *(cell for row in self._covariance for cell in row)]
+
+    @classmethod
+    def load(cls, numbers: Sequence[float]) -> "Factors | None":
+        """Return what was dumped, or None if the numbers are no dump of this version."""
+        size = len(KINDS)
+        if len(numbers) != 1 + size + size * size or not all(isfinite(one) for one in numbers):
+            return None
+        found = cls()
+        found.observations = int(numbers[0])
+        found.factors = [min(max(one, _LOWEST), _HIGHEST) for one in numbers[1 : 1 + size]]
+        cells = numbers[1 + size :]
+        found._covariance = [list(cells[row * size : (row + 1) * size]) for row in range(size)]
+        return found
