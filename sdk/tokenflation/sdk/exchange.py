@@ -117,6 +117,8 @@ class Tap:
         self._begun = begun
         self.failed = failed
         """Count one failure of the recorder itself, by reason."""
+        self.hosts: set[str] = set()
+        """Hosts that an exchange went to: nobody need warn that they are not seen."""
 
     def begin(
         self,
@@ -136,6 +138,7 @@ class Tap:
             api = api or recognise(method, path)
             if api is None:
                 return None
+            self.hosts.add(host)
             exchange = Exchange(
                 api=api,
                 method=method,

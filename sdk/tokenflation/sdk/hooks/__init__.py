@@ -6,7 +6,7 @@ Importing this package imports no HTTP library; a library that the host never im
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks import aiohttp, httpx, urllib3
+from tokenflation.sdk.hooks import aiohttp, httpx, unseen, urllib3, websockets
 from tokenflation.sdk.hooks.httpx import transport
 
 __all__ = ["install", "transport"]
@@ -15,6 +15,8 @@ _HOOKS = (
     httpx.install,
     aiohttp.install,
     urllib3.install,
+    websockets.install,
+    unseen.install,
 )
 
 

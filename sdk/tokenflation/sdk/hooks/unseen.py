@@ -1,0 +1,269 @@
+"""Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
+
+It watches four ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
+while no hooked library is at work, channels of gRPC, and curl (curl_cffi, the command). It records nothing, reads no
+answer, and names a provider's host or an api only: the host name of a private server is kept nowhere.
+"""
+
+import functools
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from tokenflation.sdk.exchange import Tap
+from tokenflation.sdk.hooks.bodies import safely
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.underway import underway
+from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
+
+__all__ = ["install"]
+
+_HOOKED = frozenset(("aiohttp", "httpx", "httpx2", "urllib3", "websockets"))
+_WATCHED = _HOOKED | {"http"}
+"""Packages whose look-ups of names tell nothing: their requests are seen one by one."""
+_WORKERS = frozenset(("anyio", "asyncio", "concurrent", "trio", "uvloop"))
+"""Packages that look a name up in a thread of theirs, where the stack does not say for whom."""
+_MANIFOLD = {"aws.bedrock": "bedrock-runtime", "huggingface": "router.", "snowflake": "", "gcp.vertex_ai": ""}
+"""Providers that serve much else beside models: only a host name that begins so says models; "": none does."""
+_GRACE_S = 30.0
+_MAX_JUDGED = 256
+_MAX_JUDGED_BYTES = 4 * 1024 * 1024
+_CURL_URL = 10002
+"""CURLOPT_URL: <https://curl.se/libcurl/c/CURLOPT_URL.html>."""
+_URL = re.compile(r"https?://([^/\s'\"?#]+)(/[^\s'\"?#]*)?")
+_log = logging.getLogger(__name__)
+
+
+def install(tap: Tap) -> Callable[[], None]:
+    """Watch for one tap and return the function that ends it; what only the end can tell is reported then."""
+    watch = _Watch(tap)
+    safely(tap.failed, watch.start)
+    return watch.stop
+
+
+class _Watch:
+    """What was seen of ways that no hook covers, and the patches that show them."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap: Tap | None = tap
+        self._layers: list[Layer] = []
+        self._named: set[str] = set()
+        self._doubtful: dict[str, tuple[float, str]] = {}
+        """Host -> when and how it was met; reported unless a hook records an exchange with it within the grace."""
+        self._judged: set[tuple[str, str]] = set()
+
+    def start(self) -> None:
+        """Put the patches on; a module that is not imported yet is patched when it is."""
+        places: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
+            ("http.client", "HTTPConnection", "putrequest", self._putrequest),
+            ("http.client", "HTTPConnection", "_send_request", self._send_request),
+            ("socket", "", "getaddrinfo", self._getaddrinfo),
+            ("grpc", "", "secure_channel", self._channel),
+            ("grpc.aio", "", "secure_channel", self._channel),
+            ("curl_cffi.curl", "Curl", "setopt", self._setopt),
+            ("subprocess", "Popen", "__init__", self._popen),
+        )
+        for module, owner, name, make_shell in places:
+            when_imported(module, functools.partial(self._patch, owner, name, make_shell))
+
+    def stop(self) -> None:
+        """Take the patches off and report what no hook came to see; calling it again does nothing."""
+        if self._tap is not None:
+            safely(self._tap.failed, self._settle, float("inf"))
+        self._tap = None
+        while self._layers:
+            uncover(self._layers.pop())
+
+    def _patch(self, owner: str, name: str, make_shell: Callable[[Any], Any], module: ModuleType) -> None:
+        """Patch one place; never raises, as it may run inside the host's import statement."""
+        if self._tap is not None:
+            safely(self._tap.failed, self._cover, getattr(module, owner, None) if owner else module, name, make_shell)
+
+    def _cover(self, owner: Any, name: str, make_shell: Callable[[Any], Any]) -> None:
+        if owner is not None and callable(owner.__dict__.get(name)):
+            self._layers.append(cover(owner, name, make_shell))
+
+    def _look(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Look at what the host is about to do; it is done whatever comes of it."""
+        tap = self._tap
+        if tap is not None:
+            safely(tap.failed, step, *arguments)
+
+    # What was met.
+
+    def _met(self, host: str, way: str) -> None:
+        """Note a provider that was met by a way that shows no path: a hook may yet record a call to it."""
+        name = _provider_name(host)
+        if name is not None and name not in self._named:
+            self._doubtful.setdefault(host.lower(), (time.monotonic(), way))
+        self._settle(time.monotonic() - _GRACE_S)
+
+    def _settle(self, before: float) -> None:
+        """Report what was met before this time, unless a hook has recorded an exchange with it."""
+        tap = self._tap
+        for host, (met_at, way) in list(self._doubtful.items()):
+            if met_at > before or tap is None:
+                continue
+            self._doubtful.pop(host, None)
+            if host not in tap.hosts:
+                self._report(_provider_name(host) or "", way)
+
+    def _request(self, method: str, host: str, path: str, body: Any, way: str) -> None:
+        """Report a request to a model endpoint; of a host that is no provider's, only if its body asks a model."""
+        api = recognise(method, path)
+        if api is None or underway():
+            return
+        if provider_of(host, ""):
+            self._report(_shortened(host), way)
+        elif self._asks_model(api, host, path, body):
+            self._report(api, way)
+
+    def _asks_model(self, api: str, host: str, path: str, body: Any) -> bool:
+        raw = body.encode() if isinstance(body, str) else body
+        if api in self._named or not isinstance(raw, bytes) or len(raw) > _MAX_JUDGED_BYTES:
+            return False
+        if (host, api) in self._judged or len(self._judged) >= _MAX_JUDGED:
+            return False
+        self._judged.add((host, api))
+        return read(ExchangeBytes(api=api, host=host, path=path, request_body=raw), key=b"") is not None
+
+    def _report(self, name: str, way: str) -> None:
+        tap = self._tap
+        if tap is None or not name or name in self._named:
+            return
+        self._named.add(name)
+        _log.warning(
+            "%s is called through %s, which tokenflation does not see: those calls are missing in the store. Send them "
+            "with httpx, aiohttp, requests, urllib3 or botocore (most clients take such a transport) to record them.",
+            name,
+            way,
+        )
+        tap.failed(f"unseen:{name}")
+
+    # The shells.
+
+    def _putrequest(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(connection: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+            self._look(self._look_at_connection, connection, method, url, None)
+            return original(connection, method, url, *args, **kwargs)
+
+        return shell
+
+    def _send_request(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(connection: Any, method: str, url: str, body: Any, *args: Any, **kwargs: Any) -> Any:
+            self._look(self._look_at_connection, connection, method, url, body)
+            return original(connection, method, url, body, *args, **kwargs)
+
+        return shell
+
+    def _look_at_connection(self, connection: Any, method: str, url: str, body: Any) -> None:
+        host, path = str(getattr(connection, "_tunnel_host", None) or connection.host), url.partition("?")[0]
+        if not url.startswith("/"):  # forwarded by a proxy
+            found = _URL.match(url)
+            host, path = (_host_in(found[1]), found[2] or "/") if found else (host, path)
+        self._request(method, host, path, body, "http.client (urllib.request)")
+
+    def _getaddrinfo(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(host: Any, *args: Any, **kwargs: Any) -> Any:
+            self._look(self._look_at_lookup, host)
+            return original(host, *args, **kwargs)
+
+        return shell
+
+    def _look_at_lookup(self, host: Any) -> None:
+        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        if isinstance(name, str) and (self._doubtful or provider_of(name, "")) and not _is_watched_caller():
+            self._met(name.rstrip("."), "a library of its own")
+
+    def _channel(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(target: Any, *args: Any, **kwargs: Any) -> Any:
+            self._look(self._look_at_target, target)
+            return original(target, *args, **kwargs)
+
+        return shell
+
+    def _look_at_target(self, target: Any) -> None:
+        if isinstance(target, str):  # [scheme:[//authority]/]host[:port], see grpc/doc/naming.md
+            self._met(_host_in(target.rpartition("/")[2].removeprefix("dns:")), "gRPC")
+
+    def _setopt(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(curl: Any, option: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+            if option == _CURL_URL:
+                self._look(self._look_at_url, value, "curl_cffi")
+            return original(curl, option, value, *args, **kwargs)
+
+        return shell
+
+    def _popen(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(process: Any, args: Any, *more: Any, **kwargs: Any) -> Any:
+            self._look(self._look_at_command, args)
+            return original(process, args, *more, **kwargs)
+
+        return shell
+
+    def _look_at_command(self, args: Any) -> None:
+        words = args.split(None, 1) if isinstance(args, str) else list(args) if isinstance(args, (list, tuple)) else []
+        if not words or os.path.basename(os.fsdecode(words[0])) not in ("curl", "curl.exe"):
+            return
+        for word in words[1:]:
+            self._look_at_url(word, "the curl command")
+
+    def _look_at_url(self, value: Any, way: str) -> None:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        for found in _URL.finditer(text):
+            self._request("POST", _host_in(found[1]), found[2] or "/", None, way)
+
+
+def _is_watched_caller() -> bool:
+    """Return whether a hooked library looks the name up, or may: a thread of an event loop does not say for whom."""
+    frame = sys._getframe(5)  # this, _look_at_lookup, safely, _look, the shell, its caller
+    if _package(frame) in _WORKERS:
+        return any(name in sys.modules for name in _HOOKED - {"urllib3"})
+    caller: Any = frame
+    while caller is not None:
+        if _package(caller) in _WATCHED:
+            return True
+        caller = caller.f_back
+    return False
+
+
+def _package(frame: Any) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _host_in(authority: str) -> str:
+    """Return the host of `user:password@host:port`."""
+    host = authority.rpartition("@")[2]
+    return host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+
+
+def _provider_name(host: str) -> str | None:
+    """Return what to call a host whose name alone says that models are asked, None for any other."""
+    provider = provider_of(host, "")
+    if not provider:
+        return None
+    beginning = _MANIFOLD.get(provider)
+    if beginning is not None and not (beginning and host.lower().startswith(beginning)):
+        return None
+    return _shortened(host)
+
+
+def _shortened(host: str) -> str:
+    """Return a provider's host name without the labels in front that are its customer's (`acme.openai.azure.com`)."""
+    name = host.lower().rstrip(".")
+    if name.startswith("bedrock"):
+        return name
+    while provider_of(rest := name.partition(".")[2], ""):
+        name = rest
+    return name

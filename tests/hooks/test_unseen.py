@@ -1,0 +1,285 @@
+"""Ways to a model that no hook covers are reported once each; what a hook sees, and other traffic, is not."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+import requests
+import urllib3
+from tests.hooks.conftest import Collected
+from tests.providers import Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk.exchange import Tap
+from tokenflation.sdk.hooks import install, unseen
+from tokenflation.sdk.store.read import info
+
+QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+def by_urllib(provider: Provider, path: str, payload: Any) -> int:
+    request = urllib.request.Request(f"{provider.url}{path}?key=MARKER", json.dumps(payload).encode(), method="POST")
+    with urllib.request.urlopen(request) as response:
+        response.read()
+        return int(response.status)
+
+
+def by_http_client(provider: Provider, path: str, payload: Any) -> int:
+    connection = http.client.HTTPConnection(provider.url.removeprefix("http://"))
+    with contextlib.closing(connection):
+        connection.request("POST", path, json.dumps(payload))
+        with connection.getresponse() as response:
+            response.read()
+            return response.status
+
+
+DIRECT = pytest.mark.parametrize("send", [by_urllib, by_http_client], ids=lambda send: send.__name__)
+
+
+@DIRECT
+def test_a_model_called_through_the_standard_library_is_reported_once_and_answered(
+    send: Callable[..., int], provider: Provider, recorded: Collected, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        assert send(provider, "/v1/chat/completions", QUESTION) == 200
+    assert recorded.failures == ["unseen:openai.chat"]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "http.client" in message
+    assert "127.0.0.1" not in message
+
+
+@DIRECT
+def test_a_request_that_asks_no_model_is_not_reported(
+    send: Callable[..., int], provider: Provider, recorded: Collected
+) -> None:
+    assert send(provider, "/survey/v1/chat/completions", {"answers": [1, 2]}) == 200
+    with urllib.request.urlopen(f"{provider.url}/v1/models") as response:
+        assert response.status == 200
+    assert recorded.failures == []
+
+
+@pytest.mark.parametrize("host", ["api.openai.com", "acme.openai.azure.com"])
+def test_a_providers_own_host_is_named_without_what_is_its_customers(host: str, recorded: Collected) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", 9)
+    connection.set_tunnel(host)
+    connection.sock = socket.socket()  # never connected: sending fails after the request was announced
+    with contextlib.closing(connection), pytest.raises(OSError):  # noqa: PT011
+        connection.request("POST", "/v1/chat/completions", json.dumps(QUESTION))
+    assert recorded.failures == [f"unseen:{host.removeprefix('acme.')}"]
+
+
+def through_httpx(url: str) -> None:
+    httpx.post(url, json=QUESTION)
+
+
+def through_async_httpx(url: str) -> None:
+    async def call() -> None:
+        async with httpx.AsyncClient() as client:
+            await client.post(url, json=QUESTION)
+
+    asyncio.run(call())
+
+
+def through_requests(url: str) -> None:
+    requests.post(url, json=QUESTION)
+
+
+def through_urllib3(url: str) -> None:
+    with urllib3.PoolManager() as pool:
+        pool.request("POST", url, body=json.dumps(QUESTION))
+
+
+HOOKED = pytest.mark.parametrize(
+    "call", [through_httpx, through_async_httpx, through_requests, through_urllib3], ids=lambda call: call.__name__
+)
+
+
+@pytest.fixture
+def openai_is_local(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let api.openai.com be the local server, below whatever a hook lays over the look-up; return its URL."""
+    look_up, port = socket.getaddrinfo, int(provider.url.rpartition(":")[2])
+
+    def local(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return look_up("127.0.0.1" if host in ("api.openai.com", b"api.openai.com") else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", local)
+    return f"http://api.openai.com:{port}/v1/chat/completions"
+
+
+@HOOKED
+def test_a_hooked_client_raises_no_alarm(
+    call: Callable[[str], None], openai_is_local: str, collected: Collected
+) -> None:
+    undo = install(collected.tap)
+    call(openai_is_local)
+    undo()
+    assert collected.only.host == "api.openai.com"
+
+
+def test_other_requests_of_a_hooked_client_to_a_provider_raise_no_alarm(
+    openai_is_local: str, collected: Collected
+) -> None:
+    undo = install(collected.tap)
+    url = openai_is_local.removesuffix("chat/completions") + "models"
+    assert httpx.get(url).status_code == requests.get(url).status_code == 200
+    with urllib.request.urlopen(url) as response:  # no model is asked here either
+        assert response.status == 200
+    undo()
+    assert (collected.exchanges, collected.failures) == ([], [])
+
+
+def raw_socket(url: str) -> None:
+    address = (url.split("/")[2].partition(":")[0], int(url.split(":")[2].partition("/")[0]))
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+
+
+def test_a_provider_that_is_met_by_a_socket_of_its_own_is_reported_at_the_end(
+    openai_is_local: str, collected: Collected
+) -> None:
+    undo = install(collected.tap)
+    raw_socket(openai_is_local)
+    assert collected.failures == []
+    undo()
+    assert collected.failures == ["unseen:api.openai.com"]
+
+
+def test_a_provider_that_a_hook_sees_too_is_not_reported(openai_is_local: str, collected: Collected) -> None:
+    undo = install(collected.tap)
+    raw_socket(openai_is_local)
+    through_httpx(openai_is_local)
+    undo()
+    assert collected.only.end == "read"
+
+
+def test_after_a_grace_the_next_look_up_reports(
+    openai_is_local: str, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unseen, "_GRACE_S", 0.0)
+    raw_socket(openai_is_local)
+    socket.getaddrinfo("127.0.0.1", 80)
+    assert recorded.failures == ["unseen:api.openai.com"]
+
+
+@pytest.mark.parametrize("host", ["s3.us-east-1.amazonaws.com", "huggingface.co", "acme.snowflakecomputing.com"])
+def test_a_provider_of_much_else_is_not_suspected_by_its_name(host: str) -> None:
+    assert unseen._provider_name(host) is None
+
+
+def test_the_model_host_of_a_provider_of_much_else_is(collected: Collected) -> None:
+    assert unseen._provider_name("bedrock-runtime.eu-west-1.amazonaws.com") is not None
+
+
+GRPC_TARGETS = ["generativelanguage.googleapis.com:443", "dns:///api.x.ai:443", "x.internal:50051"]
+
+
+@pytest.mark.parametrize("target", GRPC_TARGETS)
+def test_a_grpc_channel_to_a_provider_is_reported_and_made(target: str, collected: Collected) -> None:
+    grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
+    before = grpc.secure_channel
+    undo = install(collected.tap)
+    with grpc.secure_channel(target, grpc.ssl_channel_credentials()) as channel:
+        assert isinstance(channel, grpc.Channel)
+    undo()
+    assert grpc.secure_channel is before
+    named = {
+        "generativelanguage.googleapis.com:443": "generativelanguage.googleapis.com",
+        "dns:///api.x.ai:443": "api.x.ai",
+    }
+    assert collected.failures == ([f"unseen:{named[target]}"] if target in named else [])
+
+
+def test_curl_cffi_is_reported(recorded: Collected) -> None:
+    curl_cffi = pytest.importorskip("curl_cffi", reason="curl_cffi is not installed")
+    with pytest.raises(curl_cffi.requests.exceptions.RequestException):
+        curl_cffi.requests.post("http://api.openai.com:1/v1/chat/completions", json={}, proxy="http://127.0.0.1:9")
+    assert recorded.failures == ["unseen:api.openai.com"]
+
+
+@pytest.mark.parametrize(
+    ("command", "reported"),
+    [
+        (["curl", "--version", "https://api.anthropic.com/v1/messages?key=1"], ["unseen:api.anthropic.com"]),
+        (["curl", "--version", "https://example.test/v1/messages"], []),
+        ([sys.executable, "-c", "", "https://api.anthropic.com/v1/messages"], []),
+    ],
+    ids=["curl to a model", "curl elsewhere", "another program"],
+)
+def test_the_curl_command_is_reported_by_its_address(
+    command: list[str], reported: list[str], recorded: Collected
+) -> None:
+    with contextlib.suppress(FileNotFoundError):  # where there is no curl, the attempt to run it tells as much
+        subprocess.run(command, capture_output=True, check=False)
+    assert recorded.failures == reported
+
+
+PLACES: list[tuple[Any, str]] = [
+    (http.client.HTTPConnection, "putrequest"),
+    (http.client.HTTPConnection, "_send_request"),
+    (socket, "getaddrinfo"),
+    (subprocess.Popen, "__init__"),
+]
+
+
+def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
+    before = [owner.__dict__[name] for owner, name in PLACES]
+    undo = install(collected.tap)
+    assert not any(owner.__dict__[name] is old for (owner, name), old in zip(PLACES, before, strict=True))
+    undo()
+    undo()
+    assert all(owner.__dict__[name] is old for (owner, name), old in zip(PLACES, before, strict=True))
+
+
+def raising(*_: object, **__: object) -> Any:
+    raise RuntimeError("ours")
+
+
+@DIRECT
+@pytest.mark.parametrize("name", ["recognise", "provider_of", "underway", "read", "_is_watched_caller"])
+def test_the_host_is_answered_whatever_of_ours_raises(
+    name: str, send: Callable[..., int], provider: Provider, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unseen, name, raising)
+    assert send(provider, "/v1/chat/completions", QUESTION) == 200
+    assert set(recorded.failures) <= {"hook_error", "unseen:openai.chat"}
+
+
+def test_a_tap_that_raises_is_not_noticed(provider: Provider) -> None:
+    undo = install(Tap(submit=raising, context=raising, failed=raising))
+    assert by_urllib(provider, "/v1/chat/completions", QUESTION) == 200
+    undo()
+
+
+def test_a_module_without_the_place_is_left_alone(collected: Collected) -> None:
+    watch = unseen._Watch(collected.tap)
+    watch._patch("Curl", "setopt", raising, ModuleType("curl_cffi.curl"))
+    watch.stop()
+    assert collected.failures == []
+
+
+def test_the_store_counts_what_was_not_seen_and_holds_no_private_name(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store):
+        by_urllib(provider, "/v1/chat/completions", {**QUESTION, "user": "MARKER"})
+    assert info(store)["drops"] == {"unseen:openai.chat": 1}
+    for file in tmp_path.iterdir():
+        assert b"MARKER" not in file.read_bytes()
+        assert b"127.0.0.1" not in file.read_bytes()
