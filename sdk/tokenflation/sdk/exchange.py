@@ -50,6 +50,8 @@ class Exchange:
     content_encoding: str = ""
     """Encoding that the chunks still carry; empty when they were taken after decoding."""
     chunks: list[tuple[int, bytes]] = field(default_factory=list)
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the answer, those in `wire.RESPONSE_HEADERS` at least; by lower-case names."""
     kept_bytes: int = 0
     truncated: bool = False
     ended_at_ns: int | None = None
@@ -65,11 +67,15 @@ class Exchange:
     """Where the recorder noted that it is under way; -1 for nowhere."""
     _finished: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer(self, status_code: int, content_type: str, content_encoding: str) -> None:
-        """Note the head of the response."""
+    def answer(
+        self, status_code: int, content_type: str, content_encoding: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Note the head of the response; of its headers those in `wire.RESPONSE_HEADERS` are wanted."""
         self.status_code = status_code
         self.content_type = content_type
         self.content_encoding = content_encoding
+        if headers is not None:
+            self.response_headers = headers
 
     def add(self, chunk: bytes) -> None:
         """Note one chunk of the body as it arrived; the bytes are the host's own, not a copy."""

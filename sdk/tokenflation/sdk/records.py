@@ -84,6 +84,8 @@ class Reading:
     first_answer_ns: int | None = None
     """First content that is not reasoning; streamed answers only."""
     previous_response_id: str | None = None
+    fetched: bool = False
+    """The exchange only fetched (or cancelled) the answer `response_id` of an earlier request: it generated nothing."""
     instructions_hash: bytes = b""
     """Keyed hash of the system prompt and the tool definitions together: two calls of one agent share it."""
     system_bytes: int = 0

@@ -84,7 +84,7 @@ def _answered(exchange: Exchange, response: Any, raw: bool) -> None:
     if 300 <= response.status < 400 and "location" in headers:
         return  # No model has answered: the request that follows the redirect is the one to record.
     encoding = headers.get("content-encoding", "") if raw else ""
-    exchange.answer(response.status, headers.get("content-type", ""), encoding)
+    exchange.answer(response.status, headers.get("content-type", ""), encoding, headers)
     reader = response.content
     for chunk in getattr(reader, "_buffer", ()):  # it came with the head
         exchange.add(chunk)

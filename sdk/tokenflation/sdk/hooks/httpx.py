@@ -15,7 +15,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, kinds, safely, tapped
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import enter, leave
-from tokenflation.sdk.wire import recognise
+from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install", "transport"]
 
@@ -27,7 +27,9 @@ _UNDERWAY = "__tokenflation_underway__"
 """Set on a request while a shell sends it: another shell further down must not record it again."""
 _REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
-_RESPONSE_HEADERS = frozenset((b"content-type", b"content-encoding", b"location"))
+_RESPONSE_HEADERS = frozenset(
+    (b"content-type", b"content-encoding", b"location", *(name.encode() for name in RESPONSE_HEADERS))
+)
 _log = logging.getLogger(__name__)
 
 
@@ -83,11 +85,11 @@ def _answered(exchange: Exchange, request: Any, response: Any) -> None:
         return  # No model has answered: the request that follows the redirect is the one to record.
     encoding = headers.get("content-encoding", "")
     if not response.is_closed:
-        exchange.answer(response.status_code, headers.get("content-type", ""), encoding)
+        exchange.answer(response.status_code, headers.get("content-type", ""), encoding, headers)
         response.stream = tapped(response.stream, exchange)
         return
     # A cached or mocked response arrives already read: its stream never runs, so it is recorded here, decoded.
-    exchange.answer(response.status_code, headers.get("content-type", ""), "")
+    exchange.answer(response.status_code, headers.get("content-type", ""), "", headers)
     body = _loaded_body(response)
     if body is None:
         exchange.finish("closed")

@@ -20,7 +20,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import enter, leave, underway
-from tokenflation.sdk.wire import recognise
+from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install"]
 
@@ -29,7 +29,7 @@ _BODY = "__tokenflation_body__"
 """Set on http.client's response, which both generations of urllib3 read from."""
 _REQUEST_HEADERS = frozenset(("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
-_RESPONSE_HEADERS = frozenset(("content-type", "content-encoding", "location"))
+_RESPONSE_HEADERS = frozenset(("content-type", "content-encoding", "location")) | RESPONSE_HEADERS
 _SMALL_BYTES = 16
 _LINE_BYTES = 1024
 _log = logging.getLogger(__name__)
@@ -177,13 +177,13 @@ def _answered(sending: _Sending, response: Any) -> _Body | None:
     # urllib3 1.26 hands http.client's response itself over, 2.x its own around it.
     source = response if hasattr(response, "fp") else getattr(response, "_fp", None)
     if source is None:  # HTTP/2 and recorded answers of test tools: in memory, decoded, or not for us to read
-        exchange.answer(response.status, content_type, "")
+        exchange.answer(response.status, content_type, "", headers)
         whole = getattr(response, "_data", None)
         if isinstance(whole, bytes):
             exchange.add(whole)
         exchange.finish("read" if isinstance(whole, bytes) else "closed")
         return None
-    exchange.answer(response.status, content_type, encoding)
+    exchange.answer(response.status, content_type, encoding, headers)
     body = _Body(sending.owner, exchange)
     setattr(source, _BODY, body)
     return body

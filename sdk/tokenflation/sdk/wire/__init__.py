@@ -5,9 +5,10 @@ worker thread; `split` and `block_hashes` are for whoever lays token counts over
 """
 
 from tokenflation.sdk.wire.anatomy import block_hashes, split
+from tokenflation.sdk.wire.dialects import RESPONSE_HEADERS
 from tokenflation.sdk.wire.providers import provider_of
 from tokenflation.sdk.wire.read import read
 from tokenflation.sdk.wire.recognise import recognise
 from tokenflation.sdk.wire.view import ExchangeBytes
 
-__all__ = ["ExchangeBytes", "block_hashes", "provider_of", "read", "recognise", "split"]
+__all__ = ["RESPONSE_HEADERS", "ExchangeBytes", "block_hashes", "provider_of", "read", "recognise", "split"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenflation.sdk.records import ToolCall
-from tokenflation.sdk.wire.shapes import Answer, EventRule, Part, Tool
+from tokenflation.sdk.wire.shapes import Answer, Count, EventRule, Part, Tool
 from tokenflation.sdk.wire.usage import scalars
 from tokenflation.sdk.wire.values import at, dumps, first, text, word
 
@@ -62,8 +62,26 @@ def add_document(facts: Facts, rules: Answer, document: dict[str, Any], time_ns:
     `name` is the event's own name, which stands in for a `type` that the document lacks.
     """
     facts.documents += 1
-    kind = document.get("type", name)
+    kind = document.get(rules.event_key, name)
     _note_error(facts, rules, document, kind)
+    if rules.only_if is None or _is_answer(document, *rules.only_if):
+        _note_answer(facts, rules, document, kind, time_ns)
+    for path in rules.ends_if:
+        facts.ended = facts.ended or bool(at(document, path))
+    if rules.wrapped:
+        kind = next((key for key in document if key in rules.events), kind)
+        document = inner if type(inner := document.get(kind)) is dict else document
+    rule = rules.events.get(kind) if type(kind) is str else None
+    if rule is not None:
+        _note_event(facts, rules, rule, document, time_ns)
+
+
+def _is_answer(document: dict[str, Any], key: str, values: frozenset[str | None]) -> bool:
+    value = document.get(key)
+    return (value is None or type(value) is str) and value in values
+
+
+def _note_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any, time_ns: int) -> None:
     answer = document
     for path in rules.envelopes:
         inner = at(document, path)
@@ -82,13 +100,12 @@ def add_document(facts: Facts, rules: Answer, document: dict[str, Any], time_ns:
                     _note_choice(facts, rules, choice, _number(choice.get("index"), position), time_ns)
         if rules.blocked is not None:
             _note_blocked(facts, word(at(answer, rules.blocked)))
-    rule = rules.events.get(kind) if type(kind) is str else None
-    if rule is not None:
-        _note_event(facts, rules, rule, document, time_ns)
 
 
-def whole(facts: Facts, rules: Answer) -> bool:
-    """Return whether a stream that brought these facts came to its end."""
+def whole(facts: Facts, rules: Answer, *, read_to_end: bool) -> bool:
+    """Return whether a stream that brought these facts, and was or was not read to its end, came to its end."""
+    if rules.ends_unmarked:
+        return read_to_end and facts.first_token_ns is not None
     if rules.ends_with_finish:
         return bool(facts.finish) and None not in facts.finish.values()
     return facts.ended
@@ -147,11 +164,15 @@ def _note_usage(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
         if type(usage) is not dict:
             continue
         if not rules.merge_usage:
-            if first(usage, rules.input.terms[0] + rules.output.terms[0]) is not None:
+            if _has_counts(usage, rules.input) or _has_counts(usage, rules.output):
                 facts.usage = usage
             continue
         dropped = rules.placeholders.get(kind, ()) if type(kind) is str else ()
         facts.usage.update({key: value for key, value in usage.items() if value is not None and key not in dropped})
+
+
+def _has_counts(usage: dict[str, Any], count: Count) -> bool:
+    return count.each is not None or (bool(count.terms) and first(usage, count.terms[0]) is not None)
 
 
 def _note_blocked(facts: Facts, reason: str | None) -> None:

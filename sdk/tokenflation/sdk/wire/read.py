@@ -4,6 +4,7 @@ Whatever the bytes are, the result is a `Reading` or None (no request to a model
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -12,16 +13,19 @@ from tokenflation.sdk.records import Reading, Status, Usage, UsageSource
 from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS
 from tokenflation.sdk.wire.encoding import decode_body, decode_chunks
+from tokenflation.sdk.wire.eventstream import EXCEPTION, aws_events
 from tokenflation.sdk.wire.extract import Facts, add_document, tool_calls, whole
 from tokenflation.sdk.wire.providers import provider_of
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
 from tokenflation.sdk.wire.sse import Event, json_events, sse_events
-from tokenflation.sdk.wire.usage import usage_extra, usage_of
-from tokenflation.sdk.wire.values import loads, text, word
+from tokenflation.sdk.wire.usage import consistent, usage_extra, usage_of
+from tokenflation.sdk.wire.values import at, loads, text, word
 from tokenflation.sdk.wire.view import ExchangeBytes
 
 __all__ = ["read"]
 
+_SWITCHED = 101
+"""Status of an answer that opened a web socket."""
 _SPACE = b" \t\r\n\xef\xbb\xbf"
 
 
@@ -29,22 +33,38 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     """Return what the bytes say, or None if this is no request to a model or its api is not known here.
 
     `key` (at most 64 bytes) keys the hashes of the prompt. A request without a body that could be kept is judged by
-    its answer. Fetching a stored answer (GET) generates nothing, so it gives None.
+    its answer, and so is a GET of an answer that an earlier request asked for (`Reading.fetched`).
     """
-    dialect = DIALECTS.get(view.api)
-    if dialect is None or view.method != "POST":
-        return None
+    dialects = DIALECTS.get(view.api, ())
     asked = loads(decode_body(view.request_body)) if view.request_body else None
-    if view.request_body and not _is_request(asked, dialect.request):
-        return None
-    request: dict[str, Any] = asked if type(asked) is dict else {}
     chunks = decode_chunks(view.chunks, view.content_encoding)
-    facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
-    if not request and not _is_answer(facts):
+    candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked)]
+    for dialect in candidates:
+        facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
+        if len(candidates) == 1 or _says_something(facts, dialect.answer):
+            break
+    else:
+        if not candidates:
+            return None
+        dialect = candidates[0]
+        facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
+    request: dict[str, Any] = asked if type(asked) is dict else {}
+    if not _is_answer(view, dialect, facts, asked_for=bool(request)):
         return None
-    unread = not facts.documents and (view.status_code is None or view.status_code < 300)
-    streamed = streamed or (unread and request.get("stream") is True)
+    if dialect.request.within and type(inner := at(request, dialect.request.within)) is dict:
+        request = {**inner, **request}
+    _note_headers(facts, dialect.answer, view)
+    streamed = streamed or (not facts.documents and view.status_code is None and request.get("stream") is True)
     return _reading(view, dialect, request, facts, streamed=streamed, readable=chunks is not None, key=key)
+
+
+def _may_be(view: ExchangeBytes, dialect: Dialect, asked: Any) -> bool:
+    """Return whether a request may be one of this dialect; one whose body was not kept may be any."""
+    if not view.request_body or (dialect.request.forms and asked is None):
+        return view.method == "POST" or dialect.fetches or not dialect.request.proof
+    if dialect.fetches:
+        return True
+    return (view.method == "POST" or not dialect.request.proof) and _is_request(asked, dialect.request)
 
 
 def _is_request(body: Any, shape: Request) -> bool:
@@ -55,8 +75,42 @@ def _has_messages(body: dict[str, Any], shape: Request) -> bool:
     return all(type(body[key]) in (list, str) for key in shape.messages if body.get(key) is not None)
 
 
-def _is_answer(facts: Facts) -> bool:
-    return bool(facts.usage) or facts.response_id is not None
+def _says_something(facts: Facts, rules: Answer) -> bool:
+    """Return whether an answer said anything that only this dialect would say so: counts, generated content or why it ended."""
+    return _has_usage(facts, rules) or any(facts.finish.values()) or facts.first_token_ns is not None
+
+
+def _has_usage(facts: Facts, rules: Answer) -> bool:
+    if not facts.usage:
+        return False
+    usage = usage_of(facts.usage, rules, provider="", model="", final=True)
+    return usage.input_tokens is not None or usage.output_tokens is not None
+
+
+def _is_answer(view: ExchangeBytes, dialect: Dialect, facts: Facts, *, asked_for: bool) -> bool:
+    """Return whether this was an exchange with a model, as far as the answer tells.
+
+    What `asked_for` an answer by its body needs no proof by the answer, except on a path that others use too.
+    """
+    if asked_for and not dialect.common_path and not dialect.fetches:
+        return True
+    if facts.response_id is not None or _says_something(facts, dialect.answer):
+        return True
+    if not asked_for:
+        return dialect.api == "bedrock.invoke" or (dialect.request.forms and bool(facts.error))
+    return facts.model is not None or facts.error is not None or view.status_code is None
+
+
+def _note_headers(facts: Facts, rules: Answer, view: ExchangeBytes) -> None:
+    """Take in what the headers of the answer say: counts, and the class of a failure."""
+    for name in rules.headers:
+        value = view.response_headers.get(name)
+        if type(value) is str and value.isdecimal() and len(value) <= 16:
+            facts.usage = {**facts.usage, name: int(value)}
+    if rules.error_header is not None and (view.status_code or 0) >= 400:
+        value = view.response_headers.get(rules.error_header)
+        if type(value) is str and facts.error is None:
+            facts.error = word(value.partition(":")[0])  # AWS appends the address of its documentation
 
 
 def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bool) -> tuple[Facts, bool]:
@@ -65,6 +119,9 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
     opening = _opening(chunks)
     if not opening:
         return facts, False
+    if opening == b"\0":  # the length of a message, four bytes of which the first is 0
+        _add_events(facts, rules, aws_events(chunks))
+        return facts, True
     if opening not in (b"{", b"["):
         _add_events(facts, rules, sse_events(chunks))
         return facts, True
@@ -91,9 +148,26 @@ def _add_events(facts: Facts, rules: Answer, events: Iterator[Event]) -> None:
     for event in events:
         document = loads(event.data)
         if type(document) is dict:
-            add_document(facts, rules, document, event.time_ns, event.name.decode("utf-8", "replace"))
+            if rules.blob is not None:
+                document = _unwrapped(document, rules.blob)
+            name = event.name.decode("utf-8", "replace")
+            if event.name.startswith(EXCEPTION):
+                facts.error = word(name[len(EXCEPTION) :]) or "error"
+            add_document(facts, rules, document, event.time_ns, name)
         elif rules.terminator is not None and event.data.strip() == rules.terminator:
             facts.ended = True
+
+
+def _unwrapped(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the document that stands in base64 under `key`, or the document itself."""
+    blob = document.get(key)
+    if type(blob) is not str:
+        return document
+    try:
+        inner = loads(b64decode(blob))
+    except ValueError:
+        return document
+    return inner if type(inner) is dict else document
 
 
 def _reading(
@@ -108,10 +182,11 @@ def _reading(
 ) -> Reading:
     rules = dialect.answer
     provider = provider_of(view.host, dialect.compatible)
-    ended = whole(facts, rules) if streamed else facts.ended
+    ended = (whole(facts, rules, read_to_end=view.end == "read") if streamed else facts.ended) and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
     model = text(request.get("model")) or _model_in_path(view.path, dialect.request)
     usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended)
+    usage, contradicted = consistent(usage)
     return Reading(
         api=dialect.api,
         provider=provider,
@@ -129,8 +204,9 @@ def _reading(
         first_chunk_ns=next((time_ns for time_ns, chunk in view.chunks if chunk), None) if streamed else None,
         first_token_ns=facts.first_token_ns if streamed else None,
         first_answer_ns=facts.first_answer_ns if streamed else None,
-        previous_response_id=text(request.get("previous_response_id")),
-        extra=_extra(view, facts, rules, readable),
+        previous_response_id=text(request.get(dialect.request.previous)),
+        fetched=dialect.fetches,
+        extra={**_extra(view, facts, rules, readable), **contradicted},
         **anatomy(request, dialect.request, key=key),
     )
 
@@ -145,7 +221,7 @@ def _verdict(
 ) -> tuple[Status, str | None]:
     """Return the status of the call and the class of its failure: what the answer says comes before how it ended."""
     code = view.status_code
-    failed_code = f"http_{code}" if code is not None and not 200 <= code < 300 else None
+    failed_code = f"http_{code}" if code is not None and not (200 <= code < 300 or code == _SWITCHED) else None
     if facts.error is not None or failed_code is not None:
         error = facts.error if facts.error not in (None, "error") else failed_code or "error"
         return "error", f"http_{error}" if error.isdecimal() and len(error) == 3 else error
@@ -159,7 +235,7 @@ def _verdict(
         return "error", word(view.error_type) or "connection_error"
     if view.end in ("closed", "dropped"):
         return "cut", None
-    if not readable:
+    if not readable or view.truncated:  # the host read what we did not
         return "ok", None
     if streamed:
         return "cut", None
@@ -190,6 +266,8 @@ def _extra(view: ExchangeBytes, facts: Facts, rules: Answer, readable: bool) -> 
     extra = usage_extra(facts.usage, rules) if facts.usage else {}
     extra.update(facts.extra)
     extra.pop("state", None)
+    if view.truncated:
+        extra["truncated"] = True
     if not readable:
         extra["unread_encoding"] = word(view.content_encoding) or "unknown"
     return extra

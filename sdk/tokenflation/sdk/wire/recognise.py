@@ -1,35 +1,88 @@
 """Which requests go to a model endpoint: by method and path alone, on any host. Knows nothing of bodies.
 
-It runs on the host's thread for every request of every client, so other traffic leaves after one `endswith`.
+It runs on the host's thread for every request of every client, so other traffic leaves after one look into a table.
 """
 
 __all__ = ["recognise"]
 
-_APIS = {
-    "/chat/completions": "openai.chat",
-    "/responses": "openai.responses",
-    "/v1/messages": "anthropic.messages",
-    ":generateContent": "google.generate_content",
-    ":streamGenerateContent": "google.generate_content",
-    # Anthropic's models on Vertex AI: the body of the Messages API, the model's name in the path.
-    ":rawPredict": "anthropic.messages",
-    ":streamRawPredict": "anthropic.messages",
+_CHAT = "openai.chat"
+_MESSAGES = "anthropic.messages"
+_EMBEDDINGS = "openai.embeddings"
+_GENERATE = "google.generate_content"
+
+# Last segment of the path (from its last colon on, if it has one) -> rules `(what the path holds, api)`; the first that
+# fits wins. A path holds `/x/` if that stands anywhere in it before the last segment, and "" always.
+_POST = {
+    "completions": (("/chat/", _CHAT), ("/agents/", _CHAT), ("", "openai.completions")),
+    "chat_stream": (("/text/", _CHAT),),  # watsonx
+    "invocations": (("", _CHAT),),  # SageMaker, Databricks
+    "responses": (("", "openai.responses"),),
+    "compact": (("/responses/", "openai.responses.compact"),),
+    "cancel": (
+        ("/responses/", "openai.responses.retrieve"),
+        ("/runs/", "openai.assistants.run.retrieve"),
+        ("/interactions/", "google.interactions.retrieve"),
+    ),
+    "embeddings": (("/api/", "ollama.embed"), ("", _EMBEDDINGS)),
+    "generations": (("/images/", "openai.images"),),
+    "edits": (("/images/", "openai.images"),),
+    "variations": (("/images/", "openai.images"),),
+    "transcriptions": (("/audio/", "openai.transcriptions"),),
+    "translations": (("/audio/", "openai.transcriptions"),),
+    "runs": (("/threads/", "openai.assistants.run"),),
+    "submit_tool_outputs": (("/runs/", "openai.assistants.run.retrieve"),),
+    "messages": (("/v1/messages", _MESSAGES),),
+    "complete": (("/v1/", "anthropic.complete"),),
+    ":rawPredict": (("/publishers/anthropic/", _MESSAGES), ("/publishers/mistralai/", _CHAT)),
+    ":streamRawPredict": (("/publishers/anthropic/", _MESSAGES), ("/publishers/mistralai/", _CHAT)),
+    ":generateContent": (("", _GENERATE),),
+    ":streamGenerateContent": (("", _GENERATE),),
+    ":embedContent": (("", "google.embed"),),
+    ":batchEmbedContents": (("", "google.embed"),),
+    ":predict": (("/publishers/", "google.predict"),),
+    "interactions": (("", "google.interactions"),),
+    "converse": (("/model/", "bedrock.converse"),),
+    "converse-stream": (("/model/", "bedrock.converse"),),
+    "invoke": (("/model/", "bedrock.invoke"),),
+    "invoke-with-response-stream": (("/model/", "bedrock.invoke"),),
+    "chat": (("/text/", _CHAT), ("/api/", "ollama.chat"), ("/v2/", "cohere.chat"), ("/v1/", "cohere.v1")),
+    "generate": (("/api/", "ollama.generate"), ("/v1/", "cohere.generate"), ("", "huggingface.generate")),
+    "generate_stream": (("", "huggingface.generate"),),
+    "embed": (("/api/", "ollama.embed"), ("", "cohere.embed")),
+    "rerank": (("", "cohere.rerank"),),
 }
-_SUFFIXES = tuple(_APIS)
+# What a path to an answer that was asked for earlier holds before its last segment, the answer's id.
+_GET = (
+    ("/responses/", "openai.responses.retrieve"),
+    ("/runs/", "openai.assistants.run.retrieve"),
+    ("/interactions/", "google.interactions.retrieve"),
+)
 
 
 def recognise(method: str, path: str) -> str | None:
     """Return the api that a request to this path speaks, or None for traffic that is not ours to look at.
 
     `path` may carry its query. A match is a guess that costs little: `read` looks at the body and returns None for one
-    that is no model request (a survey's `/responses`). Only POST counts: fetching a stored answer generates nothing.
+    that is no model request (a survey's `/responses`). A GET is one only where usage comes in no other way: of an
+    answer that is made in the background.
     """
-    if method != "POST":
-        return None
     if "?" in path:
         path = path.partition("?")[0]
-    if not path.endswith(_SUFFIXES):
-        return None
-    if path.endswith("awPredict") and "/publishers/anthropic/" not in path:
-        return None
-    return next(api for suffix, api in _APIS.items() if path.endswith(suffix))
+    slash = path.rfind("/") + 1
+    if method == "POST":
+        name = path[slash:]
+        rules = _POST.get(name)
+        if rules is None:
+            if ":" not in name:
+                return None
+            rules = _POST.get(name[name.rfind(":") :])
+            if rules is None:
+                return None
+        for part, api in rules:
+            if part in path:
+                return api
+    elif method == "GET" and slash < len(path):
+        for part, api in _GET:
+            if path.endswith(part, 0, slash):
+                return api
+    return None

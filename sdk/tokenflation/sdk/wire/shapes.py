@@ -63,8 +63,11 @@ class Count(Struct, frozen=True, kw_only=True):
     """
 
     terms: tuple[Paths, ...] = ()
-    zero_beside: Path | None = None
-    """A missing first term means zero if this field is there (proto3 JSON leaves zeros out)."""
+    each: Path | None = None
+    """List whose entries the terms are looked up in; the count is the sum over all of them."""
+    zero_beside: Paths = ()
+    """A missing first term means zero if one of these is there: proto3 JSON leaves zeros out, embeddings generate
+    nothing."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -72,6 +75,14 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     envelopes: Paths = ()
     """Where an answer object may stand inside a streamed document; else the document is the answer."""
+    only_if: tuple[str, frozenset[str | None]] | None = None
+    """A document is an answer only if this key has one of these values; others bring events alone."""
+    blob: str | None = None
+    """Key of a base64 text that holds the document itself."""
+    event_key: str = "type"
+    """Key of a streamed document's event type; the event's own name stands in for one that lacks it."""
+    wrapped: bool = False
+    """A streamed document is `{event type: event}`."""
     model: Paths
     response_id: Paths
     choices: Path | None = None
@@ -100,15 +111,23 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Keys that number a part among its siblings in a stream."""
     terminator: bytes | None = None
     """Data of the event that ends a stream."""
+    ends_if: Paths = ()
+    """Something true here ends a stream."""
     ends_with_finish: bool = False
     """There is no terminator: a stream is whole once every choice says why it ended."""
+    ends_unmarked: bool = False
+    """Nothing tells the end of a stream: one that was read to its end is whole."""
     errors: Paths = (("error",),)
     """An object, or a text, here means failure."""
     error_words: Paths = (("type",), ("code",), ("status",))
     """From the error: its class."""
+    error_header: str | None = None
+    """Response header that names the class of a failure."""
 
     usage: Paths
-    """Where usage objects stand in a document; the last one seen wins."""
+    """Where usage objects stand in a document; the last one seen wins. `()` is the document itself."""
+    headers: tuple[str, ...] = ()
+    """Response headers with counts, lower case; they stand beside the fields of the usage object."""
     merge_usage: bool = False
     """The last value of each field wins, instead of the last object as a whole."""
     placeholders: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -147,14 +166,20 @@ class Request(Struct, frozen=True, kw_only=True):
 
     proof: tuple[frozenset[str], ...]
     """A body is a request of this api if of each set it has at least one key."""
+    forms: bool = False
+    """A body may also be a form with files, which is judged by its answer."""
+    within: Path = ()
+    """Where an object stands whose entries are the request's own, too."""
+    previous: str = "previous_response_id"
+    """Key of the id of the answer that this request goes on from."""
     model_in_path: str = ""
     """Regular expression whose first group is the model, for bodies that do not name it."""
-    messages: tuple[str, ...]
+    messages: tuple[str, ...] = ()
     system: tuple[str, ...] = ()
     tools: tuple[str, ...] = ("tools",)
     content: str = "content"
     """Key of a message's content."""
-    kinds: Mapping[str, Literal["system", "user", "assistant", "tool"]]
+    kinds: Mapping[str, Literal["system", "user", "assistant", "tool"]] = field(default_factory=dict)
     """A message's `type` or `role` -> what we call it; user where it is not listed."""
     results_by_kind: Mapping[str, Result] = field(default_factory=dict)
     """Messages that are tool results, by the same word."""
@@ -172,3 +197,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Provider name for hosts that are not known."""
     request: Request
     answer: Answer
+    fetches: bool = False
+    """Its exchanges fetch an answer that an earlier request asked for: they generate nothing."""
+    common_path: bool = False
+    """Other programs use its path too: an answer counts only if it says something that this api says."""

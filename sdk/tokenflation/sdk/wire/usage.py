@@ -9,7 +9,7 @@ from tokenflation.sdk.records import Usage
 from tokenflation.sdk.wire.shapes import Answer, Count
 from tokenflation.sdk.wire.values import at, count_of, first, word
 
-__all__ = ["scalars", "usage_extra", "usage_of"]
+__all__ = ["consistent", "scalars", "usage_extra", "usage_of"]
 
 
 def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str, final: bool) -> Usage:
@@ -32,14 +32,38 @@ def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str
     return usage
 
 
+def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
+    """Return the counts with no part above its total, and what the provider said of parts that were, by name.
+
+    A provider that says so contradicts itself. The total is what it bills, so the part is cut to it.
+    """
+    said = {
+        f"raw_{name}": part
+        for name, part, total in (
+            ("cache_read_tokens", usage.cache_read_tokens, usage.input_tokens),
+            ("cache_write_tokens", usage.cache_write_tokens, usage.input_tokens),
+            ("reasoning_tokens", usage.reasoning_tokens, usage.output_tokens),
+        )
+        if part is not None and total is not None and part > total
+    }
+    if not said:
+        return usage, said
+    totals = {"raw_reasoning_tokens": usage.output_tokens}
+    return replace(usage, **{name[4:]: totals.get(name, usage.input_tokens) for name in said}), said
+
+
 def _sum(raw: Mapping[str, Any], count: Count, final: bool) -> int | None:
+    if count.each is not None:
+        entries = at(raw, count.each)
+        counts = [count_of(first(entry, count.terms[0])) for entry in entries] if type(entries) is list else []
+        return sum(known) if len(known := [one for one in counts if one is not None]) == len(counts) > 0 else None
     total: int | None = None
     for position, term in enumerate(count.terms):
         found = first(raw, term)
         if found is None:
             if position > 0:
                 continue
-            if not final or count.zero_beside is None or count_of(at(raw, count.zero_beside)) is None:
+            if not final or not any(count_of(at(raw, path)) is not None for path in count.zero_beside):
                 return None
             found = 0
         tokens = count_of(found)

@@ -22,11 +22,15 @@ class ExchangeBytes:
     request_headers: Mapping[str, str] = field(default_factory=dict)
     status_code: int | None = None
     """HTTP status; None when no answer came."""
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the answer; looked up by lower-case names."""
     content_type: str = ""
     content_encoding: str = ""
     """Encoding that the chunks still carry; empty when they were taken after decoding."""
     chunks: Sequence[tuple[int, bytes]] = ()
     """`(time_ns, bytes)` in order of arrival, cut anywhere."""
+    truncated: bool = False
+    """The body had more bytes than the chunks hold."""
     started_at_ns: int = 0
     end: Literal["read", "closed", "dropped", "failed", "cancelled"] | None = "read"
     """How the host stopped reading."""

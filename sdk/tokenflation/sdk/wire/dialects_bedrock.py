@@ -1,0 +1,172 @@
+"""Amazon Bedrock's runtime: Converse, and InvokeModel with the bodies of each model family. Part of `dialects`: data only.
+
+docs.aws.amazon.com/bedrock/latest/APIReference: API_runtime_Converse, API_runtime_ConverseStream,
+API_runtime_InvokeModel, API_runtime_TokenUsage; .../userguide/prompt-caching: "total input tokens = inputTokens +
+cacheReadInputTokens + cacheWriteInputTokens".
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from tokenflation.sdk.wire.dialects_anthropic import MESSAGES
+from tokenflation.sdk.wire.dialects_cohere import CHAT_V1
+from tokenflation.sdk.wire.dialects_openai import CHAT
+from tokenflation.sdk.wire.dialects_openai_more import COMPLETIONS
+from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
+
+__all__ = ["CONVERSE", "INVOKE"]
+
+_PROVIDER = "aws.bedrock"
+_MODEL = r"/model/(.+)/(?:converse|invoke)"
+# InvokeModel answers for every family with these headers, and ends every stream with an object of these metrics. They
+# leave a cache out, as the bodies do.
+_IN, _OUT, _READ, _WRITTEN = (
+    f"x-amzn-bedrock-{name}-token-count" for name in ("input", "output", "cache-read-input", "cache-write-input")
+)
+_HEADERS = (_IN, _OUT, _READ, _WRITTEN)
+_METRICS = "amazon-bedrock-invocationMetrics"
+
+_READ_PATHS = (("cacheReadInputTokens",), ("cacheReadInputTokenCount",))
+_WRITE_PATHS = (("cacheWriteInputTokens",), ("cacheWriteInputTokenCount",))
+_CONVERSE_REQUEST = Request(
+    proof=(frozenset({"messages", "prompt", "promptVariables"}),),
+    model_in_path=_MODEL,
+    messages=("messages",),
+    system=("system",),
+    tools=("toolConfig",),
+    kinds={"assistant": "assistant"},
+    results_by_key={"toolResult": Result(id=("toolUseId",), content=("content",))},
+)
+_CONVERSE_ANSWER = Answer(
+    model=(),
+    response_id=(),
+    parts=(("output", "message", "content"),),
+    keyed={
+        "text": Part(),
+        "toolUse": Part(
+            tool=Tool(
+                id=(("toolUseId",),), server_if=(("type",), "server_tool_use"), arguments=(("input",),), appends=True
+            )
+        ),
+        "reasoningContent": Part(
+            channel="reasoning", content=(("reasoningText", "text"), ("text",), ("redactedContent",))
+        ),
+        "image": Part(),
+    },
+    finish=(("stopReason",),),
+    slot=("contentBlockIndex",),
+    events={
+        "contentBlockStart": EventRule(part=("start",)),
+        "contentBlockDelta": EventRule(part=("delta",)),
+        "metadata": EventRule(ends=True),
+    },
+    error_header="x-amzn-errortype",
+    usage=(("usage",),),
+    input=Count(terms=((("inputTokens",),), _READ_PATHS, _WRITE_PATHS)),
+    cache_read=Count(terms=(_READ_PATHS,)),
+    cache_write=Count(terms=(_WRITE_PATHS,)),
+    output=Count(terms=((("outputTokens",),),)),
+    total=("totalTokens",),
+    usage_extra={"raw_input_tokens": ("inputTokens",)},
+)
+CONVERSE: Final = Dialect(
+    api="bedrock.converse", compatible=_PROVIDER, request=_CONVERSE_REQUEST, answer=_CONVERSE_ANSWER
+)
+
+# docs.aws.amazon.com/nova/latest/userguide/complete-request-schema and using-invoke-api: Converse's answer; a streamed
+# event is wrapped in its name.
+_NOVA = replace(
+    _CONVERSE_ANSWER,
+    blob="bytes",
+    wrapped=True,
+    finish=(("stopReason",), ("messageStop", "stopReason")),
+    usage=(("usage",), ("metadata", "usage")),
+    headers=_HEADERS,
+    input=Count(terms=((("inputTokens",), (_IN,)), (*_READ_PATHS, (_READ,)), (*_WRITE_PATHS, (_WRITTEN,)))),
+    cache_read=Count(terms=((*_READ_PATHS, (_READ,)),)),
+    cache_write=Count(terms=((*_WRITE_PATHS, (_WRITTEN,)),)),
+    output=Count(terms=((("outputTokens",), (_OUT,)),)),
+)
+# .../userguide/model-parameters-openai, -mistral-chat-completion, -deepseek, -jamba: OpenAI's bodies, no [DONE].
+_OPENAI = {"blob": "bytes", "ends_if": ((_METRICS,),), "error_header": "x-amzn-errortype"}
+# .../userguide/model-parameters-titan-text, -titan-embed-text, -meta, -mistral-text-completion, -claude (text
+# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Titan's embeddings generate nothing.
+_TEXT = Answer(
+    blob="bytes",
+    model=(),
+    response_id=(("id",),),
+    parts=((), ("results",), ("outputs",), ("generations",), ("completions", 0, "data")),
+    keyed={name: Part() for name in ("outputText", "generation", "completion", "text")},
+    finish=(
+        ("stop_reason",),
+        ("completionReason",),
+        ("finish_reason",),
+        ("results", 0, "completionReason"),
+        ("outputs", 0, "stop_reason"),
+        ("generations", 0, "finish_reason"),
+        ("completions", 0, "finishReason", "reason"),
+    ),
+    ends_if=((_METRICS,),),
+    error_header="x-amzn-errortype",
+    usage=((),),
+    merge_usage=True,
+    headers=_HEADERS,
+    input=Count(
+        terms=(((_IN,), (_METRICS, "inputTokenCount"), ("inputTextTokenCount",), ("prompt_token_count",)),),
+    ),
+    output=Count(
+        terms=(
+            (
+                (_OUT,),
+                (_METRICS, "outputTokenCount"),
+                ("results", 0, "tokenCount"),
+                ("totalOutputTextTokenCount",),
+                ("generation_token_count",),
+            ),
+        ),
+        zero_beside=(("inputTextTokenCount",),),
+    ),
+)
+
+
+def _invoke(dialect: Dialect, *proof: str) -> Dialect:
+    """Return a family's dialect as InvokeModel speaks it; `proof` are the keys of which a request has one."""
+    request = replace(dialect.request, proof=(frozenset(proof),), model_in_path=_MODEL)
+    return Dialect(api="bedrock.invoke", compatible=_PROVIDER, request=request, answer=dialect.answer)
+
+
+INVOKE: Final = (
+    # .../userguide/model-parameters-anthropic-claude-messages: the body of the Messages API.
+    _invoke(
+        replace(MESSAGES, answer=replace(MESSAGES.answer, blob="bytes", error_header="x-amzn-errortype")),
+        "anthropic_version",
+    ),
+    _invoke(replace(CONVERSE, answer=_NOVA), "messages"),
+    _invoke(replace(CHAT, answer=replace(CHAT.answer, **_OPENAI)), "messages"),
+    _invoke(replace(COMPLETIONS, answer=replace(COMPLETIONS.answer, **_OPENAI)), "prompt"),
+    # .../userguide/model-parameters-cohere-command-r-plus: Cohere's first chat api, without its usage.
+    _invoke(
+        replace(
+            CHAT_V1,
+            answer=replace(
+                CHAT_V1.answer,
+                blob="bytes",
+                ends_if=((_METRICS,),),
+                usage=((_METRICS,),),
+                headers=_HEADERS,
+                input=Count(terms=((("inputTokenCount",), (_IN,)),)),
+                cache_read=Count(),
+                output=Count(terms=((("outputTokenCount",), (_OUT,)),)),
+                usage_extra={},
+            ),
+        ),
+        "message",
+    ),
+    Dialect(
+        api="bedrock.invoke",
+        compatible=_PROVIDER,
+        request=Request(proof=(), model_in_path=_MODEL, messages=("prompt", "inputText"), kinds={}),
+        answer=_TEXT,
+    ),
+)

@@ -1,0 +1,184 @@
+"""Cohere: chat of both versions, generate, embed and rerank; and Writer, at the same paths. Part of `dialects`: data only.
+
+docs.cohere.com/reference/chat, /reference/chat-stream, /v1/reference/chat, /v1/reference/generate, /reference/embed,
+/reference/rerank. `tokens` is what the model processed, `billed_units` leaves out what Cohere adds to the prompt.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from msgspec.structs import replace
+
+from tokenflation.sdk.wire.dialects_openai import CHAT
+from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Tool
+
+__all__ = ["CHAT_V1", "CHAT_V2", "EMBED", "GENERATE", "RERANK", "WRITER", "WRITER_COMPLETIONS"]
+
+_PROVIDER = "cohere"
+_INPUT = Count(terms=((("tokens", "input_tokens"), ("billed_units", "input_tokens")),))
+_OUTPUT = Count(terms=((("tokens", "output_tokens"), ("billed_units", "output_tokens")),))
+_CACHED = Count(terms=((("cached_tokens",), ("tokens", "cached_tokens")),))
+_BILLED = {
+    "billed_units_input_tokens": ("billed_units", "input_tokens"),
+    "billed_units_output_tokens": ("billed_units", "output_tokens"),
+    "billed_units_image_tokens": ("billed_units", "image_tokens"),
+    "search_units": ("billed_units", "search_units"),
+    "classifications": ("billed_units", "classifications"),
+}
+_FAILED: Final[Mapping[str, Literal["error"]]] = {
+    "ERROR": "error",
+    "ERROR_TOXIC": "error",
+    "ERROR_LIMIT": "error",
+    "TIMEOUT": "error",
+}
+
+CHAT_V2: Final = Dialect(
+    api="cohere.chat",
+    compatible=_PROVIDER,
+    request=replace(CHAT.request, proof=(frozenset({"messages"}),), model_in_path=""),
+    answer=Answer(
+        model=(),
+        response_id=(("id",),),
+        parts=(("message",), ("message", "content")),
+        keyed={
+            "text": Part(),
+            "thinking": Part(channel="reasoning"),
+            "tool_plan": Part(channel="reasoning"),
+            "tool_calls": Part(tool=CHAT.answer.keyed["tool_calls"].tool),
+        },
+        finish=(("finish_reason",), ("delta", "finish_reason")),
+        failed=_FAILED,
+        events={
+            "content-start": EventRule(part=("delta", "message", "content")),
+            "content-delta": EventRule(part=("delta", "message", "content")),
+            "tool-plan-delta": EventRule(part=("delta", "message")),
+            "tool-call-start": EventRule(part=("delta", "message")),
+            "tool-call-delta": EventRule(part=("delta", "message")),
+            "message-end": EventRule(ends=True),
+        },
+        terminator=b"[DONE]",
+        errors=(("error",), ("delta", "error")),
+        usage=(("delta", "usage"), ("usage",)),
+        input=_INPUT,
+        cache_read=_CACHED,
+        output=_OUTPUT,
+        usage_extra=_BILLED,
+    ),
+)
+CHAT_V1: Final = Dialect(
+    api="cohere.chat",
+    compatible=_PROVIDER,
+    request=Request(
+        proof=(frozenset({"message"}),),
+        messages=("message",),
+        system=("preamble", "chat_history", "documents", "tool_results"),
+        kinds={},
+    ),
+    answer=Answer(
+        envelopes=(("response",),),
+        # A stream says all again at its end; its other events bring content alone.
+        only_if=("event_type", frozenset({None, "stream-end"})),
+        event_key="event_type",
+        model=(),
+        response_id=(("response_id",), ("generation_id",)),
+        parts=((),),
+        keyed={
+            "text": Part(),
+            "tool_calls": Part(tool=Tool(arguments=(("parameters",),))),
+        },
+        finish=(("finish_reason",),),
+        failed=_FAILED,
+        events={
+            "text-generation": EventRule(channel="answer", content=("text",)),
+            "tool-calls-chunk": EventRule(channel="answer", content=("tool_call_delta",)),
+            "tool-calls-generation": EventRule(channel="answer", content=("tool_calls",)),
+            "stream-end": EventRule(ends=True),
+        },
+        usage=(("response", "meta"), ("meta",)),
+        input=_INPUT,
+        cache_read=_CACHED,
+        output=_OUTPUT,
+        usage_extra=_BILLED,
+    ),
+)
+GENERATE: Final = Dialect(
+    api="cohere.generate",
+    compatible=_PROVIDER,
+    request=Request(proof=(frozenset({"prompt"}),), messages=("prompt",)),
+    answer=Answer(
+        envelopes=(("response",),),
+        model=(),
+        response_id=(("id",),),
+        parts=((), ("generations",)),
+        keyed={"text": Part()},
+        finish=(("generations", 0, "finish_reason"), ("finish_reason",)),
+        failed=_FAILED,
+        ends_if=(("is_finished",),),
+        usage=(("response", "meta"), ("meta",)),
+        input=_INPUT,
+        output=_OUTPUT,
+        usage_extra=_BILLED,
+    ),
+    common_path=True,
+)
+_META = Answer(
+    model=(),
+    response_id=(("id",),),
+    parts=(),
+    finish=(),
+    # api.voyageai.com and api.jina.ai rerank with a `usage` of total_tokens on the same path.
+    usage=(("meta",), ("usage",)),
+    input=Count(
+        terms=(
+            (
+                ("tokens", "input_tokens"),
+                ("billed_units", "input_tokens"),
+                ("billed_units", "image_tokens"),
+                ("prompt_tokens",),
+                ("total_tokens",),
+            ),
+        )
+    ),
+    output=Count(
+        terms=((("tokens", "output_tokens"), ("billed_units", "output_tokens")),),
+        zero_beside=(
+            ("tokens", "input_tokens"),
+            ("billed_units", "input_tokens"),
+            ("billed_units", "image_tokens"),
+            ("prompt_tokens",),
+            ("total_tokens",),
+        ),
+    ),
+    usage_extra=_BILLED,
+)
+EMBED: Final = Dialect(
+    api="cohere.embed",
+    compatible=_PROVIDER,
+    request=Request(proof=(frozenset({"texts", "images", "inputs"}),)),
+    answer=_META,
+)
+RERANK: Final = Dialect(
+    api="cohere.rerank",
+    compatible=_PROVIDER,
+    request=Request(proof=(frozenset({"query"}), frozenset({"documents", "texts"}))),
+    answer=_META,
+)
+# dev.writer.com/api-reference/completion-api/chat-completion: OpenAI's bodies at a path that Cohere uses too.
+WRITER: Final = replace(CHAT, api="writer.chat", compatible="writer")
+# dev.writer.com/api-reference/completion-api/text-generation: a stream of `{"value"}` without usage, reason or end.
+WRITER_COMPLETIONS: Final = Dialect(
+    api="openai.completions",
+    compatible="writer",
+    request=Request(proof=(frozenset({"prompt"}),), messages=("prompt",)),
+    answer=Answer(
+        model=(("model",),),
+        response_id=(),
+        parts=((),),
+        keyed={"value": Part()},
+        finish=(),
+        ends_unmarked=True,
+        usage=(),
+        input=Count(),
+        output=Count(),
+    ),
+)

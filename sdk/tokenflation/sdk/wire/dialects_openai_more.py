@@ -1,0 +1,205 @@
+"""OpenAI's other apis: completions, embeddings, images, audio, assistants, realtime, and answers fetched later.
+
+Part of `dialects`: data only.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from tokenflation.sdk.wire.dialects_openai import CHAT, RESPONSES
+from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Tool
+
+__all__ = ["ASSISTANTS", "COMPACT", "COMPLETIONS", "EMBEDDINGS", "IMAGES", "REALTIME", "RETRIEVE", "TRANSCRIPTIONS"]
+
+_COMPATIBLE = "openai_compatible"
+_DEPLOYMENT = r"/deployments/([^/]+)/"  # Azure
+
+# platform.openai.com/docs/api-reference/completions/object; docs.mistral.ai/api, "Fill in the Middle Completion", whose
+# answer is a chat completion's.
+COMPLETIONS: Final = Dialect(
+    api="openai.completions",
+    compatible=_COMPATIBLE,
+    request=Request(proof=(frozenset({"prompt"}),), model_in_path=_DEPLOYMENT, messages=("prompt",)),
+    answer=replace(
+        CHAT.answer,
+        parts=((), ("message",), ("delta",)),
+        keyed={"text": Part(), "content": Part(), "reasoning": Part()},
+    ),
+)
+
+# platform.openai.com/docs/api-reference/embeddings/create: usage has prompt_tokens and total_tokens;
+# docs.voyageai.com/reference/embeddings-api and jina.ai/embeddings: total_tokens.
+_EMBEDDED = (("prompt_tokens",), ("total_tokens",))
+EMBEDDINGS: Final = Dialect(
+    api="openai.embeddings",
+    compatible=_COMPATIBLE,
+    request=Request(proof=(frozenset({"input", "inputs"}),), model_in_path=_DEPLOYMENT),
+    answer=Answer(
+        model=(("model",),),
+        response_id=(("id",),),
+        parts=(),
+        finish=(),
+        usage=(("usage",),),
+        input=Count(terms=(_EMBEDDED,)),
+        output=Count(terms=((("completion_tokens",),),), zero_beside=_EMBEDDED),
+        usage_extra={
+            "cost": ("cost",),
+            "image_pixels": ("image_pixels",),  # docs.voyageai.com/reference/multimodal-embeddings-api
+            "text_input_tokens": ("text_tokens",),
+            "audio_input_seconds": ("prompt_audio_seconds",),
+        },
+    ),
+)
+
+# platform.openai.com/docs/api-reference/images/object and /images-streaming: usage of the GPT image models.
+IMAGES: Final = Dialect(
+    api="openai.images",
+    compatible=_COMPATIBLE,
+    request=Request(proof=(frozenset({"prompt"}),), model_in_path=_DEPLOYMENT, forms=True),
+    answer=Answer(
+        model=(("model",),),
+        response_id=(),
+        parts=(),
+        finish=(),
+        events={
+            "image_generation.partial_image": EventRule(channel="answer", content=("b64_json",)),
+            "image_generation.completed": EventRule(channel="answer", content=("b64_json",), ends=True),
+            "image_edit.partial_image": EventRule(channel="answer", content=("b64_json",)),
+            "image_edit.completed": EventRule(channel="answer", content=("b64_json",), ends=True),
+        },
+        usage=(("usage",),),
+        input=Count(terms=((("input_tokens",),),)),
+        cache_read=Count(terms=((("input_tokens_details", "cached_tokens"),),)),
+        output=Count(terms=((("output_tokens",),),)),
+        total=("total_tokens",),
+        usage_extra={
+            "text_input_tokens": ("input_tokens_details", "text_tokens"),
+            "image_input_tokens": ("input_tokens_details", "image_tokens"),
+            "text_output_tokens": ("output_tokens_details", "text_tokens"),
+            "image_output_tokens": ("output_tokens_details", "image_tokens"),
+        },
+    ),
+)
+
+# platform.openai.com/docs/api-reference/audio/json-object and /audio/transcript-text-done-event: usage in tokens
+# (gpt-4o-transcribe) or in seconds (whisper-1); docs.mistral.ai/capabilities/audio: chat's names beside audio seconds.
+TRANSCRIPTIONS: Final = Dialect(
+    api="openai.transcriptions",
+    compatible=_COMPATIBLE,
+    request=Request(proof=(frozenset({"file", "file_url", "file_id", "input_audio"}),), forms=True),
+    answer=Answer(
+        model=(("model",),),
+        response_id=(),
+        parts=(),
+        finish=(),
+        events={
+            "transcript.text.delta": EventRule(channel="answer", content=("delta",)),
+            "transcript.text.done": EventRule(channel="answer", content=("text",), ends=True),
+            "transcription.text.delta": EventRule(channel="answer", content=("text",)),  # Mistral
+            "transcription.done": EventRule(channel="answer", content=("text",), ends=True),
+        },
+        usage=(("usage",),),
+        input=Count(terms=((("input_tokens",), ("prompt_tokens",)),)),
+        output=Count(terms=((("output_tokens",), ("completion_tokens",)),)),
+        total=("total_tokens",),
+        input_outside_if=("prompt_audio_seconds",),
+        usage_extra={
+            "text_input_tokens": ("input_token_details", "text_tokens"),
+            "audio_input_tokens": ("input_token_details", "audio_tokens"),
+            "audio_input_seconds": ("seconds",),
+            "prompt_audio_seconds": ("prompt_audio_seconds",),
+        },
+    ),
+)
+
+# platform.openai.com/docs/api-reference/runs/object and /assistants-streaming/events: a run is answered at once, its
+# usage (null until it ended) covers all of it, and comes with every later look at it. Steps and messages of the run
+# have a usage and a status of their own.
+_RUN = Answer(
+    only_if=("object", frozenset({"thread.run"})),
+    model=(("model",),),
+    response_id=(("id",),),
+    parts=(("required_action", "submit_tool_outputs"),),
+    keyed={"tool_calls": Part(tool=Tool(name=(("function", "name"),), arguments=(("function", "arguments"),)))},
+    finish=(("status",),),
+    finish_detail=("incomplete_details", "reason"),
+    unfinished=frozenset({"queued", "in_progress", "cancelling"}),
+    failed={"failed": "error", "expired": "error", "cancelled": "cancelled"},
+    events={
+        "thread.message.delta": EventRule(channel="answer", content=("delta", "content")),
+        "thread.run.step.delta": EventRule(channel="answer", content=("delta", "step_details")),
+    },
+    terminator=b"[DONE]",
+    errors=(("error",), ("last_error",)),
+    error_words=(("code",), ("type",)),
+    usage=(("usage",),),
+    input=Count(terms=((("prompt_tokens",),),)),
+    output=Count(terms=((("completion_tokens",),),)),
+    reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"),),)),
+    total=("total_tokens",),
+)
+_ASSISTANT_REQUEST = Request(proof=(frozenset({"assistant_id"}),), system=("instructions",))
+ASSISTANTS: Final = (
+    Dialect(api="openai.assistants.run", compatible=_COMPATIBLE, request=_ASSISTANT_REQUEST, answer=_RUN),
+    Dialect(
+        api="openai.assistants.run.retrieve",
+        compatible=_COMPATIBLE,
+        request=Request(proof=()),
+        answer=_RUN,
+        fetches=True,
+    ),
+)
+
+# platform.openai.com/docs/api-reference/responses/get: the response, with its usage once it is finished, as often as
+# it is asked for; with `stream` its events from the start or from `starting_after`.
+RETRIEVE: Final = Dialect(
+    api="openai.responses.retrieve",
+    compatible=_COMPATIBLE,
+    request=Request(proof=()),
+    answer=RESPONSES.answer,
+    fetches=True,
+)
+# platform.openai.com/docs/api-reference/responses/compact: `response.compaction`, without a status.
+COMPACT: Final = replace(RESPONSES, api="openai.responses.compact")
+
+# platform.openai.com/docs/api-reference/realtime-server-events/response/done: cached tokens are a subset of input.
+# The exchange of one response: what the server sent for it; the request body is `{session, input}` or its fields.
+_SPOKEN = EventRule(channel="answer", content=("delta",))
+REALTIME: Final = Dialect(
+    api="openai.realtime",
+    compatible=_COMPATIBLE,
+    request=replace(RESPONSES.request, proof=(), within=("session",), messages=("input", "items")),
+    answer=replace(
+        RESPONSES.answer,
+        model=(("model",), ("session", "model")),
+        finish=(("response", "status"), ("status",)),
+        finish_detail=("status_details", "reason"),
+        failed={"failed": "error"},
+        events={
+            **{name: rule for name, rule in RESPONSES.answer.events.items() if not rule.ends},
+            "response.output_text.delta": _SPOKEN,
+            "response.text.delta": _SPOKEN,
+            "response.output_audio.delta": _SPOKEN,
+            "response.audio.delta": _SPOKEN,
+            "response.output_audio_transcript.delta": _SPOKEN,
+            "response.audio_transcript.delta": _SPOKEN,
+            "response.function_call_arguments.delta": _SPOKEN,
+            "response.done": EventRule(ends=True),
+        },
+        errors=(("response", "status_details", "error"),),
+        usage=(("response", "usage"),),
+        cache_read=Count(terms=((("input_token_details", "cached_tokens"),),)),
+        cache_write=Count(),
+        reasoning=Count(terms=((("output_token_details", "reasoning_tokens"),),)),
+        usage_extra={
+            "text_input_tokens": ("input_token_details", "text_tokens"),
+            "audio_input_tokens": ("input_token_details", "audio_tokens"),
+            "image_input_tokens": ("input_token_details", "image_tokens"),
+            "text_cache_read_tokens": ("input_token_details", "cached_tokens_details", "text_tokens"),
+            "audio_cache_read_tokens": ("input_token_details", "cached_tokens_details", "audio_tokens"),
+            "text_output_tokens": ("output_token_details", "text_tokens"),
+            "audio_output_tokens": ("output_token_details", "audio_tokens"),
+        },
+    ),
+)
