@@ -154,6 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Log nothing."""
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return one date for all: an answer is to be the same each time."""
+        return "Sat, 01 Jan 2000 00:00:00 GMT"
+
     def do_GET(self) -> None:
         raw = b'{"status": "ok"}'
         self._head(200, "application/json", {"content-length": str(len(raw))})
@@ -176,11 +180,13 @@ class _Handler(BaseHTTPRequestHandler):
             raw = b"".join(iter(self._read_chunk, b""))
         else:
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        body = json.loads(raw or b"{}")
-        turns = body.get("messages") or body.get("contents") or body.get("input") or []
+        body: dict[str, Any] = json.loads(raw or b"{}")
+        turns = next((body[key] for key in ("messages", "contents", "input", "prompt", "message") if body.get(key)), [])
         last = json.dumps(turns if isinstance(turns, str) else turns[-1:], ensure_ascii=False)
         headers = {key.lower(): value for key, value in self.headers.items()}
-        return Received("POST", self.path, headers, raw, body, re.findall(r"\[\[(\w+):(.*?)\]\]", last))
+        found = re.findall(r"\[\[(\w+):(.*?)\]\]", last)
+        markers = [(name, json.loads(f'"{value}"')) for name, value in found]
+        return Received("POST", self.path, headers, raw, body, markers)
 
     def _read_chunk(self) -> bytes:
         piece = self.rfile.read(int(self.rfile.readline(), 16))
@@ -249,7 +255,8 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _openai_chat(request: Received) -> tuple[dict[str, Any], list[Event]]:
-    head = {"id": "chatcmpl-1", "created": 1_760_000_000, "model": request.body.get("model"), "system_fingerprint": "fp"}
+    head = {"id": "chatcmpl-1", "created": 1_760_000_000, "system_fingerprint": "fp"}
+    head["model"] = request.body.get("model")
     usage = None
     if (u := request.usage) is not None:
         usage = {
@@ -272,10 +279,10 @@ def _openai_chat(request: Received) -> tuple[dict[str, Any], list[Event]]:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": word} for word in _words(request.text)] + [{"tool_calls": [call]} for call in calls]
     chunk = {**head, "object": "chat.completion.chunk"}
+    ends = [(delta, None) for delta in deltas] + [({}, reason)]
     events: list[Event] = [
-        (None, {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}) for delta in deltas
+        (None, {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}) for delta, end in ends
     ]
-    events.append((None, {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}))
     if usage and (request.body.get("stream_options") or {}).get("include_usage"):
         events.append((None, {**chunk, "choices": [], "usage": usage}))
     elif request.stream:
@@ -312,16 +319,13 @@ def _openai_responses(request: Received) -> tuple[dict[str, Any], list[Event]]:
         if item["type"] == "message":
             data.append({"type": "response.output_item.added", "output_index": index, "item": {**item, "content": []}})
             data.append({"type": "response.content_part.added", **part_at, "part": {**text, "text": ""}})
-            data += [
-                {"type": "response.output_text.delta", **part_at, "delta": word, "logprobs": []}
-                for word in _words(request.text)
-            ]
+            delta_at = {"type": "response.output_text.delta", **part_at, "logprobs": []}
+            data += [{**delta_at, "delta": word} for word in _words(request.text)]
             data.append({"type": "response.output_text.done", **part_at, "text": request.text, "logprobs": []})
             data.append({"type": "response.content_part.done", **part_at, "part": text})
         else:
-            data.append(
-                {"type": "response.output_item.added", "output_index": index, "item": {**item, "arguments": ""}}
-            )
+            empty = {**item, "arguments": ""}
+            data.append({"type": "response.output_item.added", "output_index": index, "item": empty})
             arguments = {"arguments": item["arguments"]}
             data.append({"type": "response.function_call_arguments.delta", **at, "delta": item["arguments"]})
             data.append({"type": "response.function_call_arguments.done", **at, **arguments, "name": item["name"]})
@@ -360,7 +364,7 @@ def _anthropic(request: Received) -> tuple[dict[str, Any], list[Event]]:
         deltas = deltas or [{"type": "input_json_delta", "partial_json": part} for part in ('{"query"', ': "x"}')]
         data += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         data.append({"type": "content_block_stop", "index": index})
-    return whole, [(entry["type"], entry) for entry in [*data, end, {"type": "message_stop"}]]
+    return whole, [(str(entry["type"]), entry) for entry in [*data, end, {"type": "message_stop"}]]
 
 
 def _google(request: Received) -> tuple[dict[str, Any], list[Event]]:
