@@ -12,7 +12,7 @@ from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
 from tokenflation.sdk.parts import Parts, Splitter
-from tokenflation.sdk.polling import Polls, awaits_poll, id_in, is_poll, may_be_polled, merged, shows_finished
+from tokenflation.sdk.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import block_ends, extend_anchors
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
 from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
@@ -89,7 +89,7 @@ class Assembler:
         reading = read(_bytes_of(exchange), key=self._key)
         if reading is None:
             return Rows()
-        if is_poll(exchange.api):
+        if reading.fetched:
             return self._polled(exchange, reading)
         sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
         scope_id = sent.scope.span_id if sent.scope else ""
@@ -135,21 +135,24 @@ class Assembler:
     def _remember(self, exchange: Exchange, reading: Reading, scope_id: str, call: Call, asked: _Asked) -> list[Call]:
         """Keep what a later exchange may change; return the calls that none can change any more."""
         failure = failure_of(exchange, reading)
+        polled = may_be_polled(exchange, reading)
+        if reading.status == "error":
+            ended_at_ns = call.ended_at_ns or call.started_at_ns
+            self._lineage.note_failure(reading, asked.placement, call.call_id, asked.sent.scope, ended_at_ns)
+        if failure is None and not polled:
+            return [call]
         kept = _Kept(
             call,
             asked,
             bill=bill_of(exchange, reading.usage, asked.attempts - 1) if failure else None,
-            awaits_poll=awaits_poll(exchange, reading),
+            awaits_poll=polled and awaits_poll(exchange, reading),
         )
         over = [] if failure or kept.awaits_poll else [call]
-        if may_be_polled(exchange, reading):
+        if polled:
             over += _final(self._polls.keep(reading, kept), awaiting_poll=True)
         if failure:
             tries = self._attempts.keep(exchange, scope_id, failure, attempts=asked.attempts, kept=kept)
             over += _calls_of(tries)
-        if reading.status == "error":
-            ended_at_ns = call.ended_at_ns or call.started_at_ns
-            self._lineage.note_failure(reading, asked.placement, call.call_id, asked.sent.scope, ended_at_ns)
         return over
 
     def _polled(self, exchange: Exchange, reading: Reading) -> Rows:

@@ -25,7 +25,6 @@ __all__ = [
     "Unfinished",
     "awaits_poll",
     "id_in",
-    "is_poll",
     "may_be_polled",
     "merged",
     "shows_finished",
@@ -59,11 +58,6 @@ class Unfinished(Generic[T]):
     """GETs of it so far."""
 
 
-def is_poll(api: str) -> bool:
-    """Return whether requests of this api generate nothing: they bring, or end, what another request asked for."""
-    return api.endswith(_POLL)
-
-
 def may_be_polled(exchange: Exchange, reading: Reading) -> bool:
     """Return whether a GET may show the response to a request finished that its own answer did not."""
     if reading.api not in _UNFINISHED or reading.response_id is None:
@@ -73,12 +67,12 @@ def may_be_polled(exchange: Exchange, reading: Reading) -> bool:
 
 
 def awaits_poll(exchange: Exchange, reading: Reading) -> bool:
-    """Return whether a GET of the response is to be expected: it was queued, or its stream runs in the background.
+    """Return whether a GET is expected of a response that may be polled: it was queued, or streams in the background.
 
     Any other stored stream that was cut may be fetched later too, but hardly ever is.
     """
     background = b'"background"' in (exchange.request_body or b"")
-    return may_be_polled(exchange, reading) and (_goes_on(reading) or background)
+    return _goes_on(reading) or background
 
 
 def shows_finished(exchange: Exchange, reading: Reading) -> bool:
