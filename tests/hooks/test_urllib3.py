@@ -383,7 +383,8 @@ def test_the_host_reads_everything_whatever_of_ours_raises(
     response = post(provider, "hi", preload_content=False)
     assert read(response).rstrip().endswith(b"[DONE]")
     response.close()
-    assert set(recorded.failures) <= {"hook_error"}
+    # A call that could not be recorded may be reported as unseen too, which it is.
+    assert set(recorded.failures) <= {"hook_error", "unseen:openai.chat"}
 
 
 @pytest.mark.parametrize("part", ["submit", "context", "failed"])
