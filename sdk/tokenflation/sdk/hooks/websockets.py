@@ -32,6 +32,7 @@ _HOOKED = ("send_text", "send_close", "events_received", "receive_eof", "fail")
 _MAX_INPUT_BYTES = 8 * 1024 * 1024
 """Of what the host sends for one response we keep at most so much."""
 _MAX_ASKED = 64
+_NOTHING = msgspec.Raw(b"null")
 _TEXT, _CONTINUATION = 1, 0
 """Opcodes of RFC 6455, section 5.2."""
 _log = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ class _Message(msgspec.Struct):
     """What we read of a message of either side; the rest is skipped."""
 
     type: str = ""
-    item: msgspec.Raw | None = None
-    session: msgspec.Raw | None = None
-    response: msgspec.Raw | None = None
+    item: msgspec.Raw = _NOTHING
+    session: msgspec.Raw = _NOTHING
+    response: msgspec.Raw = _NOTHING
 
 
 class _Response(msgspec.Struct):
@@ -71,6 +72,13 @@ def _parsed(data: bytes) -> _Message:
         return _Message()
 
 
+def _response_id(message: _Message) -> str:
+    try:
+        return _response(message.response).id
+    except msgspec.MsgspecError:
+        return ""
+
+
 class _Session:
     """One connection to a realtime endpoint: what was asked, and the responses that are under way."""
 
@@ -81,12 +89,12 @@ class _Session:
         self._path: str = uri.path
         query = parse_qs(uri.query or "")
         self._model: str | None = next(iter(query.get("model") or query.get("deployment") or ()), None)
-        self._settings: bytes | None = None
+        self._settings = b"null"
         self._draft: Exchange | None = None
         """What the next response will be: opened at the first thing sent for it, for the scope it was sent in."""
         self._input: list[bytes] = []
         self._input_bytes = 0
-        self._asked: deque[Exchange] = deque(maxlen=_MAX_ASKED)
+        self._asked: deque[tuple[Exchange, bytes]] = deque(maxlen=_MAX_ASKED)
         self._running: dict[bytes, Exchange] = {}
         self._fragments: list[bytes] = []
 
@@ -103,16 +111,17 @@ class _Session:
         if b'"input_audio_buffer.' in data[:256]:
             return
         message = _parsed(data)
-        if message.type == "session.update" and message.session is not None:
+        if message.type == "session.update":
             self._settings = bytes(message.session)
-        elif message.type == "conversation.item.create" and message.item is not None:
-            if self._input_bytes + len(message.item) <= _MAX_INPUT_BYTES:
-                self._input_bytes += len(message.item)
-                self._input.append(bytes(message.item))
+        elif message.type == "conversation.item.create":
+            item = bytes(message.item)
+            self._input_bytes += len(item)
+            if self._input_bytes <= _MAX_INPUT_BYTES:
+                self._input.append(item)
         elif message.type == "response.create" and self._draft is not None:
             self._refused()
             self._draft.started_at_ns = now_ns()
-            self._asked.append(self._with_body(self._draft))
+            self._asked.append((self._draft, self._taken_input()))
             self._draft = None
 
     def received(self, data: bytes) -> None:
@@ -123,10 +132,10 @@ class _Session:
                 self._open(message)
         elif b'"session.' in data[:256]:
             message = _parsed(data)
-            if message.type in ("session.created", "session.updated") and message.session is not None:
+            if message.type in ("session.created", "session.updated"):
                 self._settings = bytes(message.session)
         elif self._asked and b'"error"' in data and _parsed(data).type == "error":
-            self._asked[0].add(data)
+            self._asked[0][0].add(data)
         if not self._running:
             return
         ended = b'"response.done"' in data and _parsed(data).type == "response.done"
@@ -154,7 +163,8 @@ class _Session:
 
     def end(self, how: str, error: BaseException | None = None) -> None:
         """Note that the connection is over, for the responses under way and those that never came."""
-        open_now = [*self._running.values(), *self._asked]
+        self._refused()
+        open_now = [*self._running.values(), *(self._with_body(*asked) for asked in self._asked)]
         self._running.clear()
         self._asked.clear()
         self._draft = None
@@ -167,39 +177,40 @@ class _Session:
     def _begin(self) -> Exchange | None:
         return self.tap.begin("GET", self._host, self._path, None, {}, api=_API)
 
-    def _with_body(self, exchange: Exchange) -> Exchange:
-        """Give an exchange, as its request, what the host sent since the response before, and the session's settings."""
-        fields = [b'"input":[' + b",".join(self._input) + b"]"]
-        if self._settings is not None:
-            fields.append(b'"session":' + self._settings)
-        if self._model is not None:
-            fields.append(b'"model":' + msgspec.json.encode(self._model))
-        exchange.request_body = b"{" + b",".join(fields) + b"}"
+    def _taken_input(self) -> bytes:
+        """Return the items that the host sent since the response before, as a JSON array, and forget them."""
+        items = b"[" + b",".join(self._input) + b"]"
         self._input = []
         self._input_bytes = 0
+        return items
+
+    def _with_body(self, exchange: Exchange, items: bytes) -> Exchange:
+        """Give an exchange its request: what the host sent for it, the model, and the settings of the session."""
+        model = msgspec.json.encode(self._model)
+        exchange.request_body = b'{"model":%b,"session":%b,"input":%b}' % (model, self._settings, items)
         return exchange
 
     def _open(self, message: _Message) -> None:
         """Take up what was asked first; a response that the server began by itself (it heard a turn end) is new."""
         if self._asked:
-            exchange: Exchange | None = self._asked.popleft()
+            exchange: Exchange | None = self._with_body(*self._asked.popleft())
         else:
             exchange = self._draft or self._begin()
             self._draft = None
             if exchange is not None:
                 exchange.started_at_ns = now_ns()
-                self._with_body(exchange)
-        if exchange is None or message.response is None:
+                self._with_body(exchange, self._taken_input())
+        if exchange is None:
             return
         exchange.chunks.clear()  # errors that came meanwhile were not about this one
         exchange.kept_bytes = 0
         exchange.answer(200, "application/json", "")
-        self._running[msgspec.json.encode(_response(message.response).id)] = exchange
+        self._running[msgspec.json.encode(_response_id(message))] = exchange
 
     def _refused(self) -> None:
         """Finish what was asked, never begun, and answered by an error: the host asks again."""
-        while self._asked and self._asked[0].chunks:
-            exchange = self._asked.popleft()
+        while self._asked and self._asked[0][0].chunks:
+            exchange = self._with_body(*self._asked.popleft())
             exchange.answer(200, "application/json", "")
             exchange.finish("read")
 
