@@ -1,5 +1,6 @@
 """Attempts: which exchanges are attempts of one call, from plain exchanges to real clients and a real store."""
 
+import asyncio
 import contextlib
 import hashlib
 import itertools
@@ -14,6 +15,8 @@ import httpx
 import httpx2
 import openai
 import pytest
+from google import genai
+from google.genai import types
 from tests.providers import Provider
 from tests.sdk import scripted_bodies as bodies
 from tests.sdk.scripted import Answer, Scripted, as_events, as_json
@@ -311,3 +314,69 @@ def test_a_fallback_to_another_host_stands_beside_the_call_that_failed(
     assert [call["attempts"] for call in (failed, answered, later)] == [1, 1, 1]
     assert failed["task_id"] == answered["task_id"] != later["task_id"]
     assert extra(answered)["follows_failed_call_id"] == failed["call_id"]
+
+
+def test_a_client_that_does_not_count_its_retries_has_them_grouped_by_their_body(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    retries = types.HttpRetryOptions(attempts=3, initial_delay=0.01, max_delay=0.02, jitter=0.0)
+    options = types.HttpOptions(base_url=provider.url, retry_options=retries)
+    with genai.Client(api_key="k", http_options=options) as client:
+        client.models.generate_content(model="gemini-x", contents="hello [[status:503x2]]")
+        client.models.generate_content(model="gemini-x", contents="hello [[status:503x2]]")
+    first, second = rows(handle)
+    assert tries(handle) == [503, 503, 200, 200]
+    assert (first["attempts"], first["input_tokens"], first["output_tokens"]) == (3, 200, 150)
+    assert second["attempts"] == 1
+
+
+def test_a_request_cancelled_and_made_again_is_another_call(provider: Provider, handle: Instrumentation) -> None:
+    async def press_twice() -> None:
+        async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k", max_retries=0) as client:
+            messages: Any = [{"role": "user", "content": "hello [[hold:1]]"}]
+            first = asyncio.create_task(client.chat.completions.create(model="m", messages=messages))
+            while not provider.requests:
+                await asyncio.sleep(0.001)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            provider.release()
+            await client.chat.completions.create(model="m", messages=messages)
+
+    asyncio.run(press_twice())
+    assert [(call["status"], call["attempts"]) for call in rows(handle)] == [("cancelled", 1), ("ok", 1)]
+
+
+def test_equal_calls_made_beside_each_other_are_calls_of_their_own(provider: Provider, handle: Instrumentation) -> None:
+    async def both() -> None:
+        async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k", max_retries=2) as client:
+            messages: Any = [{"role": "user", "content": "hello [[status:429x1]] [[slow:0.01]]"}]
+            await asyncio.gather(*(client.chat.completions.create(model="m", messages=messages) for _ in range(2)))
+
+    asyncio.run(both())
+    assert sorted(call["attempts"] for call in rows(handle)) == [1, 2]
+    assert sorted(tries(handle), key=str) == [200, 200, 429]
+
+
+def test_a_stream_without_usage_stays_as_the_program_asked_for_it(provider: Provider, handle: Instrumentation) -> None:
+    read_stream(provider.openai_url)
+    (call,) = rows(handle)
+    assert "stream_options" not in provider.requests[0].body
+    assert (call["status"], call["usage_source"], call["usage_complete"]) == ("ok", "absent", 0)
+    assert (call["input_tokens"], call["output_tokens"]) == (None, None)
+
+
+def test_retries_under_a_scope_stand_in_its_task(provider: Provider, handle: Instrumentation) -> None:
+    with tf.task("triage"), tf.agent("planner"):
+        chat(provider.openai_url, "hello [[status:429x1]]", retries=1)
+        with pytest.raises(openai.InternalServerError):
+            chat(provider.openai_url, "bye [[status:503]]", "large")
+        with pytest.raises(openai.InternalServerError):
+            chat(provider.openai_url, "bye [[status:503]]", "small")
+    calls = rows(handle)
+    assert [(call["task"], call["agent"], call["step"], call["attempts"]) for call in calls] == [
+        ("triage", "planner", 0, 2),
+        ("triage", "planner", 1, 1),
+        ("triage", "planner", 2, 1),
+    ]
+    assert len({call["agent_run_id"] for call in calls}) == 1
