@@ -136,7 +136,7 @@ class Assembler:
         """Keep what a later exchange may change; return the calls that none can change any more."""
         failure = failure_of(exchange, reading)
         polled = may_be_polled(exchange, reading)
-        if reading.status == "error":
+        if failure is not None or reading.status == "error":
             ended_at_ns = call.ended_at_ns or call.started_at_ns
             self._lineage.note_failure(reading, asked.placement, call.call_id, asked.sent.scope, ended_at_ns)
         if failure is None and not polled:
