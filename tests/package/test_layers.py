@@ -18,6 +18,7 @@ LAYERS = (
         "sdk.scopes",
         "sdk.prefix",
         "sdk.factors",
+        "sdk.exact",
         "sdk.attempts",
         "sdk.polling",
         "sdk.timing",

@@ -10,7 +10,18 @@ from math import isfinite
 from operator import mul
 from typing import Final
 
-__all__ = ["FEATURES", "KINDS", "Factors", "counts", "tokens_by_kind", "tool_tokens"]
+from tokenflation.sdk.wire.canonical import PAYLOAD_FILL, PAYLOAD_TOKENS_PER_BYTE
+
+__all__ = [
+    "FEATURES",
+    "KINDS",
+    "TOOL_SHARE",
+    "Factors",
+    "counts",
+    "plausible",
+    "tokens_by_kind",
+    "tool_tokens",
+]
 
 FEATURES: Final = (
     "words", "lower", "upper", "camel", "numbers", "digits", "runs", "punctuation", "lines", "indents", "two", "three",
@@ -26,12 +37,12 @@ Arabic) and of three or four (Chinese, Japanese, emoji); images and files; marks
 
 TOOLS: Final = 8
 """Position of `tools` in `KINDS`."""
+TOOL_SHARE: Final = 0.8
+"""Tokens of tool definitions for each token of their JSON: providers write them anew and report 0.6 to 1.1."""
 
 # The weights in `tokens_by_kind` are the least-squares fit that `bench/split_error.py --fit` makes to o200k counts of
 # chat, code, JSON, tool calls and results, English, Chinese and Japanese.
 _MESSAGE_TOKENS = 3.7
-_PAYLOAD_TOKENS_PER_BYTE = 0.25  # of a payload's nominal 4,096 bytes: an image is 800 to 1,600 tokens
-_TOOL_SHARE = 0.8  # of the tokens of their JSON; providers report 0.6 to 1.1 of it
 _SAMPLED = 8192
 _SAMPLES = 16
 
@@ -48,7 +59,7 @@ _EVERY = 8
 
 
 def _class_of(byte: int) -> int:
-    if byte == 0x7F:  # fills a payload's nominal size, see wire/canonical
+    if byte == PAYLOAD_FILL:
         return ord("x")
     if byte >= 0x80:
         return ord("3" if byte >= 0xE0 else "2" if byte >= 0xC0 else "c")
@@ -91,6 +102,8 @@ def counts(texts: Sequence[str]) -> tuple[float, ...]:
 
 def tokens_by_kind(texts: Sequence[str], messages: int = 0) -> list[float]:
     """Return a first estimate of the tokens of some texts by content kind, one number for each of `KINDS`."""
+    if not texts:
+        return [0.0] * 7 + [_MESSAGE_TOKENS * messages, 0.0]
     found = counts(texts)
     words, lower, upper, camel, numbers, digits, runs, punctuation, lines, indents, two, three, payload = found
     return [
@@ -100,18 +113,21 @@ def tokens_by_kind(texts: Sequence[str], messages: int = 0) -> list[float]:
         0.787 * lines + 0.134 * indents,
         0.836 * two,
         0.724 * three,
-        _PAYLOAD_TOKENS_PER_BYTE * payload,
+        PAYLOAD_TOKENS_PER_BYTE * payload,
         _MESSAGE_TOKENS * messages,
         0.0,
     ]
 
 
-def tool_tokens(definitions: bytes) -> list[float]:
-    """Return a first estimate of the tokens of tool definitions, all of one kind: providers write them anew."""
-    if not definitions:
-        return [0.0] * len(KINDS)
-    written = sum(tokens_by_kind([definitions.decode("utf-8", "replace")]))
-    return [0.0] * TOOLS + [_TOOL_SHARE * written]
+def tool_tokens(definitions: str) -> list[float]:
+    """Return a first estimate of the tokens of tool definitions in JSON, all of one kind."""
+    written = sum(tokens_by_kind([definitions])) if definitions else 0.0
+    return [0.0] * TOOLS + [TOOL_SHARE * written]
+
+
+def plausible(estimate: float, reported: int) -> bool:
+    """Return whether a reported count can be of what was estimated: within a factor of 3, or within 24 tokens."""
+    return abs(reported - estimate) <= 24 or (reported > 0 and estimate / 3 <= reported <= estimate * 3)
 
 
 class Factors:
@@ -138,9 +154,8 @@ class Factors:
         return float(sum(map(mul, self.factors, by_kind)))
 
     def agrees(self, by_kind: Sequence[float], reported: int) -> bool:
-        """Return whether a reported count can be of these texts: within a factor of 3, or within 24 tokens."""
-        estimate = self.tokens(by_kind)
-        return abs(reported - estimate) <= 24 or (reported > 0 and estimate / 3 <= reported <= estimate * 3)
+        """Return whether a reported count can be of these texts."""
+        return plausible(self.tokens(by_kind), reported)
 
     def observe(self, by_kind: Sequence[float], reported: int) -> None:
         """Learn from the count reported for texts whose first estimate is known; what cannot be of them is left out.

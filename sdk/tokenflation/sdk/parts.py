@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from tokenflation.sdk.factors import Factors, tokens_by_kind, tool_tokens
+from tokenflation.sdk.exact import ExactCounter, require_splintr, vocabulary_of
+from tokenflation.sdk.factors import TOOL_SHARE, Factors, plausible, tokens_by_kind, tool_tokens
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire import split
 from tokenflation.sdk.wire.texts import texts
@@ -44,12 +45,29 @@ class _Known:
     messages: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """Texts of one part and how many messages they stand in."""
+
+    texts: list[str]
+    messages: int
+
+
 class Splitter:
     """Remembers models' factors and the parts of recent calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exact: bool = False) -> None:
+        """`exact` counts with the model's own vocabulary where that is public.
+
+        Raises:
+            MissingExtra: `exact` without the extra `tokens`.
+        """
+        self._exact = exact
         self._factors: OrderedDict[tuple[str, str], Factors] = OrderedDict()
         self._calls: OrderedDict[str, _Known] = OrderedDict()
+        self._counters: dict[str, ExactCounter] = {}
+        if exact:
+            require_splintr()
 
     def factors(self, provider: str, model: str) -> Factors:
         """Return the factors of a model, made on first asking."""
@@ -72,13 +90,14 @@ class Splitter:
         total = reading.usage.input_tokens
         if total is None or reading.previous_response_id or not reading.message_bytes:
             return None
-        factors = self.factors(reading.provider, reading.response_model or reading.model or "")
+        model = reading.response_model or reading.model or ""
+        scale = self._counter(model) or self.factors(reading.provider, model)
         known = self._calls.get(continues or "")
         if known is not None and (known.messages > sent or known.instructions_hash != reading.instructions_hash):
             known = None
-        parts = _increment(reading, total, sent, known, factors) if known is not None else None
+        parts = _increment(reading, total, sent, known, scale) if known is not None else None
         if parts is None:
-            parts = _whole(reading, total, sent, factors)
+            parts = _whole(reading, total, sent, scale)
         self._calls[call_id] = _Known(
             total, (parts.system, parts.tool_definition), reading.instructions_hash, len(reading.message_bytes)
         )
@@ -86,58 +105,91 @@ class Splitter:
             self._calls.popitem(last=False)
         return parts
 
+    def _counter(self, model: str) -> ExactCounter | None:
+        vocabulary = vocabulary_of(model) if self._exact else None
+        if vocabulary is not None and vocabulary not in self._counters:
+            self._counters[vocabulary] = ExactCounter(vocabulary)
+        return self._counters[vocabulary] if vocabulary is not None else None
 
-def _increment(reading: Reading, total: int, sent: int, known: _Known, factors: Factors) -> Parts | None:
+
+def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: ExactCounter | Factors) -> Parts | None:
     """Return the parts of a call that extends a known one, or None where the counts of the two contradict that."""
-    answer, results, new = _messages(reading, known.messages, sent)
-    by_kind = list(map(sum, zip(answer, results, new, strict=True)))
+    regions = _messages(reading, known.messages, sent)
     more = total - known.total
-    if more < 0 or not factors.agrees(by_kind, more):
+    if more < 0:
         return None
-    learnt = factors.learnt
-    shares = _split(more, [factors.tokens(one) for one in (answer, results, new)])
-    factors.observe(by_kind, more)
+    if isinstance(scale, ExactCounter):
+        weights, method = [float(scale.tokens(one.texts, one.messages)) for one in regions], "tokenizer"
+        if not plausible(sum(weights), more):
+            return None
+    else:
+        method = "learnt" if scale.learnt else "bytes"
+        estimates = [tokens_by_kind(one.texts, one.messages) for one in regions]
+        weights = [scale.tokens(one) for one in estimates]
+        if not plausible(sum(weights), more):
+            return None
+        scale.observe(_sum(estimates), more)
+    answer, results, new = _split(more, weights)
     return Parts(
         system=known.fixed[0],
         tool_definition=known.fixed[1],
-        resent=known.total - sum(known.fixed) + shares[0],
-        tool_result=shares[1],
-        new=shares[2],
-        method="learnt" if learnt else "bytes",
+        resent=known.total - sum(known.fixed) + answer,
+        tool_result=results,
+        new=new,
+        method=method,
     )
 
 
-def _whole(reading: Reading, total: int, sent: int, factors: Factors) -> Parts:
+def _whole(reading: Reading, total: int, sent: int, scale: ExactCounter | Factors) -> Parts:
     """Return the parts of a call of which nothing is known but its own count."""
     tools_at, messages_at = reading.system_bytes, reading.system_bytes + reading.tool_definition_bytes
-    estimates = [
-        tokens_by_kind(texts([reading.prompt[:tools_at]]), 1) if tools_at else [0.0] * 9,
-        tool_tokens(reading.prompt[tools_at:messages_at]),
-        *_messages(reading, 0, sent),
-    ]
-    learnt = factors.learnt
-    shares = _split(total, [factors.tokens(one) for one in estimates])
-    factors.observe(list(map(sum, zip(*estimates, strict=True))), total)
-    system, tools, resent, results, new = shares
+    system = _Region(texts([reading.prompt[:tools_at]]), 1) if tools_at else _Region([], 0)
+    definitions = reading.prompt[tools_at:messages_at].decode("utf-8", "replace")
+    regions = [system, *_messages(reading, 0, sent)]
+    if isinstance(scale, ExactCounter):
+        weights, method = [float(scale.tokens(one.texts, one.messages)) for one in regions], "tokenizer"
+        weights.insert(1, _definition_tokens(scale.tokens([definitions]), total - sum(weights)))
+    else:
+        method = "learnt" if scale.learnt else "bytes"
+        estimates = [tokens_by_kind(one.texts, one.messages) for one in regions]
+        estimates.insert(1, tool_tokens(definitions))
+        weights = [scale.tokens(one) for one in estimates]
+        scale.observe(_sum(estimates), total)
+    shares = _split(total, weights)
     return Parts(
-        system=system, tool_definition=tools, resent=resent, tool_result=results, new=new,
-        method="learnt" if learnt else "bytes",
-    )  # fmt: skip
+        system=shares[0],
+        tool_definition=shares[1],
+        resent=shares[2],
+        tool_result=shares[3],
+        new=shares[4],
+        method=method,
+    )
 
 
-def _messages(reading: Reading, start: int, sent: int) -> tuple[list[float], list[float], list[float]]:
-    """Return the first estimates of the messages from `start`: those sent before, later tool results, other later ones."""
+def _definition_tokens(written: int, rest: float) -> float:
+    """Return the tokens of tool definitions whose JSON has `written`: what the rest of the prompt leaves, if it can be.
+
+    Providers write definitions anew before the model reads them, in ways they do not publish; all else is counted.
+    """
+    return rest if 0.4 * written <= rest <= 1.5 * written else TOOL_SHARE * written
+
+
+def _messages(reading: Reading, start: int, sent: int) -> list[_Region]:
+    """Return the messages from `start`: those sent or answered before, later tool results, other later ones."""
     sizes, roles = reading.message_bytes, reading.message_roles
     ends = list(accumulate(sizes[start:], initial=len(reading.prompt) - sum(sizes[start:])))
     pieces = [reading.prompt[ends[at] : ends[at + 1]] for at in range(len(ends) - 1)]
     later = list(zip(roles[sent:], pieces[sent - start :], strict=True))
-    groups: tuple[Sequence[bytes], ...] = (
+    groups = (
         pieces[: sent - start],
         [piece for role, piece in later if role == "tool"],
         [piece for role, piece in later if role != "tool"],
     )
-    resent, results, new = (tokens_by_kind(texts(group), len(group)) if group else [0.0] * 9 for group in groups)
-    return resent, results, new
+    return [_Region(texts(group) if group else [], len(group)) for group in groups]
+
+
+def _sum(estimates: Sequence[Sequence[float]]) -> list[float]:
+    return list(map(sum, zip(*estimates, strict=True)))
 
 
 def _split(total: int, weights: Sequence[float]) -> list[int]:

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from tokenflation.sdk.wire.values import dumps
 
-__all__ = ["NOMINAL_PAYLOAD_BYTES", "PAYLOAD_FILL", "canonical", "clean", "size_of", "text_bytes"]
+__all__ = [
+    "NOMINAL_PAYLOAD_BYTES",
+    "PAYLOAD_FILL",
+    "PAYLOAD_TOKENS_PER_BYTE",
+    "canonical",
+    "clean",
+    "size_of",
+    "text_bytes",
+]
 
 NOMINAL_PAYLOAD_BYTES: Final = 4096
 """What an image, a file or encrypted reasoning counts when its base64 is longer: about 1,000 tokens of text.
@@ -20,6 +28,9 @@ The size of the encoding says nothing about tokens; one photograph would outweig
 
 PAYLOAD_FILL: Final = 0x7F
 """The byte that fills a payload's nominal size behind its hash: no text has it, so payloads can be told from text."""
+
+PAYLOAD_TOKENS_PER_BYTE: Final = 0.25
+"""Of a payload's nominal bytes; providers count 800 to 1,600 tokens for most images."""
 
 _MAX_DEPTH = 48
 _SHORTEST_PAYLOAD = 1024
