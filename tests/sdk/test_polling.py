@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -32,8 +33,8 @@ def test_of_responses_that_nobody_fetches_the_oldest_are_given_up() -> None:
     polls: Polls[int] = Polls()
     given_up = [one for number in range(3000) for one in polls.keep(reading(f"resp_{number}"), number)]
     assert given_up == list(range(3000 - MAX_UNFINISHED))
-    assert polls.find("resp_0") is None
-    assert polls.find("resp_2999") is not None
+    assert polls.find("resp_0", reading("resp_0")) is None
+    assert polls.find("resp_2999", reading("resp_2999")) is not None
     assert polls.give_up() == list(range(3000 - MAX_UNFINISHED, 3000))
 
 
@@ -42,11 +43,11 @@ def test_the_prompts_of_unfinished_responses_are_bounded_too() -> None:
     size = MAX_PROMPT_BYTES // 4
     for number in range(6):
         polls.keep(reading(f"resp_{number}", bytes(size)), number)
-    found = [polls.find(f"resp_{number}") for number in range(6)]
+    found = [polls.find(f"resp_{number}", reading("")) for number in range(6)]
     assert [len(one.reading.prompt) for one in found if one] == [0, 0, size, size, size, size]
     polls.forget("resp_5")
     polls.keep(reading("resp_6", bytes(size)), 6)
-    kept = polls.find("resp_2")
+    kept = polls.find("resp_2", reading(""))
     assert kept is not None
     assert len(kept.reading.prompt) == size
 
@@ -237,3 +238,47 @@ def test_a_poll_from_another_process_writes_no_row_and_the_creators_row_stays_as
         other.join(60)
     assert (other.exitcode, len(server.requests)) == (0, 2)
     assert [(call["finish_reasons"], call["input_tokens"]) for call in rows(handle)] == [('["queued"]', None)]
+
+
+def run(status: str, **more: Any) -> Any:
+    usage = {"prompt_tokens": 200, "completion_tokens": 150, "total_tokens": 350} if status == "completed" else None
+    head = {
+        "id": "run_a",
+        "object": "thread.run",
+        "created_at": 1,
+        "assistant_id": "asst",
+        "thread_id": "t",
+        "model": "m",
+    }
+    return as_json({**head, "status": status, "usage": usage, **more})
+
+
+def test_a_run_that_waits_for_its_tools_is_one_call_with_their_calls_and_its_usage_once(
+    handle: Instrumentation,
+) -> None:
+    asked = {"id": "call_1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [asked]}}
+    answers = [run("queued"), run("requires_action", required_action=action), run("queued"), run("completed")]
+    with Scripted(*answers) as server, httpx.Client(base_url=server.openai_url) as ask:
+        ask.post("/threads/t/runs", json={"assistant_id": "asst"})
+        ask.get("/threads/t/runs/run_a")
+        ask.post("/threads/t/runs/run_a/submit_tool_outputs", json={"tool_outputs": []})
+        ask.get("/threads/t/runs/run_a")
+        ask.get("/threads/t/runs/run_a")
+    (call,) = rows(handle)
+    assert (call["api"], call["input_tokens"], call["output_tokens"]) == ("openai.assistants.run", 200, 150)
+    assert (call["status"], call["tool_calls"], call["attempts"]) == ("ok", 1, 1)
+    assert [tool["name"] for tool in rows(handle, "tool_calls")] == ["search"]
+
+
+def test_an_interaction_in_the_background_counts_its_usage_once(handle: Instrumentation) -> None:
+    running = {"id": "int_a", "object": "interaction", "model": "m", "status": "in_progress"}
+    usage = {"total_input_tokens": 200, "total_output_tokens": 150, "total_tokens": 350}
+    done = as_json({**running, "status": "completed", "usage": usage})
+    with Scripted(as_json(running), as_json(running), done, done) as server, httpx.Client(base_url=server.url) as ask:
+        ask.post("/v1beta/interactions", json={"model": "m", "input": "hello", "background": True})
+        for _ in range(3):
+            ask.get("/v1beta/interactions/int_a")
+    (call,) = rows(handle)
+    assert (call["api"], call["input_tokens"], call["output_tokens"]) == ("google.interactions", 200, 150)
+    assert (call["status"], json.loads(call["extra"])["polls"]) == ("ok", 2)

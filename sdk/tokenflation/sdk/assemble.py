@@ -158,7 +158,7 @@ class Assembler:
     def _polled(self, exchange: Exchange, reading: Reading) -> Rows:
         """Return the finished row of the call that created a response, if this GET is the first to show it finished."""
         response_id = reading.response_id or id_in(exchange.path)
-        one = self._polls.find(response_id)
+        one = self._polls.find(response_id, reading)
         if one is None or not shows_finished(exchange, reading):
             return Rows()
         self._polls.forget(response_id)

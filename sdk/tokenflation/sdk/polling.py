@@ -11,12 +11,12 @@ of prompts the oldest are let go, which costs those rows their prefix blocks onl
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.records import Reading
+from tokenflation.sdk.records import Reading, ToolCall
 
 __all__ = [
     "MAX_PROMPT_BYTES",
@@ -89,6 +89,11 @@ def id_in(path: str) -> str:
     return parts[-2] if parts[-1] in _ACTIONS and len(parts) > 1 else parts[-1]
 
 
+def _united(earlier: Sequence[ToolCall], later: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return the tool calls of both, by id: a run shows each only while it waits for it, a resumed stream the rest."""
+    return tuple({one.tool_call_id: one for one in (*earlier, *later)}.values())
+
+
 def _goes_on(reading: Reading) -> bool:
     return not _UNFINISHED.get(reading.api.removesuffix(_POLL), frozenset()).isdisjoint(reading.finish_reasons)
 
@@ -104,7 +109,7 @@ def merged(created: Reading, polled: Reading) -> Reading:
         usage=polled.usage,
         usage_source=polled.usage_source,
         usage_complete=polled.usage_complete,
-        tool_calls=polled.tool_calls or created.tool_calls,
+        tool_calls=_united(created.tool_calls, polled.tool_calls),
         first_token_ns=created.first_token_ns or polled.first_token_ns,
         first_answer_ns=created.first_answer_ns or polled.first_answer_ns,
         extra={**created.extra, **polled.extra},
@@ -130,11 +135,13 @@ class Polls(Generic[T]):
         self._bound_prompts()
         return given_up
 
-    def find(self, response_id: str | None) -> Unfinished[T] | None:
-        """Return the response of this id if it is not finished, and count the GET."""
+    def find(self, response_id: str | None, polled: Reading) -> Unfinished[T] | None:
+        """Return the response of this id if it is not finished; counts the GET, and keeps what it asks to be done."""
         one = self._open.get(response_id or "")
         if one is not None:
             one.polls += 1
+            if polled.tool_calls:
+                one.reading = replace(one.reading, tool_calls=_united(one.reading.tool_calls, polled.tool_calls))
             self._open.move_to_end(response_id or "")
         return one
 
