@@ -197,6 +197,20 @@ def test_a_stream_that_breaks_in_the_background_and_is_resumed_is_one_call_with_
     assert "possible_double_billing" not in json.loads(call["extra"])
 
 
+def test_a_stream_let_go_of_after_its_response_was_fetched_has_the_usage_of_the_get(handle: Instrumentation) -> None:
+    stream = as_events(stream_of("completed", first=0, last=4), dies=True)
+    with (
+        Scripted(stream, DONE) as server,
+        client(server) as ask,
+        ask.responses.create(model="m", input="hello", background=True, stream=True) as events,
+    ):
+        next(iter(events))
+        ask.responses.retrieve("resp_a")
+    (call,) = rows(handle)
+    assert (call["status"], call["input_tokens"], call["output_tokens"]) == ("ok", 200, 150)
+    assert call["usage_complete"] == 1
+
+
 def test_a_background_call_is_one_span_that_has_its_usage(tmp_path: Path) -> None:
     memory = InMemorySpanExporter()
     spans = TracerProvider()

@@ -91,6 +91,8 @@ class Assembler:
             return Rows()
         if reading.fetched:
             return self._polled(exchange, reading)
+        if may_be_polled(exchange, reading):
+            reading = self._polls.find_early(reading, exchange.started_at_ns)
         sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
         scope_id = sent.scope.span_id if sent.scope else ""
         before = self._attempts.find(exchange, scope_id)
@@ -159,7 +161,10 @@ class Assembler:
         """Return the finished row of the call that created a response, if this GET is the first to show it finished."""
         response_id = reading.response_id or id_in(exchange.path)
         one = self._polls.find(response_id, reading)
-        if one is None or not shows_finished(exchange, reading):
+        finished = shows_finished(exchange, reading)
+        if one is None or not finished:
+            if finished:
+                self._polls.note_early(response_id, exchange.started_at_ns, reading)
             return Rows()
         self._polls.forget(response_id)
         asked = replace(one.kept.asked, extra={**one.kept.asked.extra, "polls": one.polls})

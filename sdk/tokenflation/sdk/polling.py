@@ -5,6 +5,7 @@ the same usage every time once it is there. So usage belongs to the response, no
 on the call that created the response, by the GET (or the resumed stream, or the answer to a cancel) that first shows it
 finished. A GET is never a call and never an attempt. A GET of a response that finished before, or that somebody else
 created (another process, another day), adds nothing, and nothing is lost by it: the row is its creator's to write.
+A host may fetch a response before it lets go of the stream that created it: then the GET is remembered for the stream.
 
 Bounded: of more than `MAX_UNFINISHED` responses the longest untouched is given up, and of more than `MAX_PROMPT_BYTES`
 of prompts the oldest are let go, which costs those rows their prefix blocks only. Pure; knows nothing of HTTP.
@@ -33,6 +34,7 @@ __all__ = [
 
 MAX_UNFINISHED = 1024
 MAX_PROMPT_BYTES = 64 * 1024 * 1024
+_MAX_EARLY = 128
 _UNFINISHED: Mapping[str, frozenset[str]] = {
     # platform.openai.com/docs/api-reference/responses/object, /runs/object: status; ai.google.dev/api/interactions-api
     "openai.responses": frozenset({"queued", "in_progress"}),
@@ -122,6 +124,18 @@ class Polls(Generic[T]):
     def __init__(self) -> None:
         self._open: OrderedDict[str, Unfinished[T]] = OrderedDict()
         self._prompt_bytes = 0
+        self._early: OrderedDict[str, tuple[int, Reading]] = OrderedDict()
+
+    def note_early(self, response_id: str, started_at_ns: int, polled: Reading) -> None:
+        """Remember a finished response that nobody here has created, or not yet let go of; `started_at_ns` of the GET."""
+        self._early[response_id] = (started_at_ns, polled)
+        if len(self._early) > _MAX_EARLY:
+            self._early.popitem(last=False)
+
+    def find_early(self, reading: Reading, started_at_ns: int) -> Reading:
+        """Return the reading as a GET has finished it after its request left at `started_at_ns`, or as it is."""
+        noted_at_ns, polled = self._early.get(reading.response_id or "", (0, None))
+        return merged(reading, polled) if polled is not None and noted_at_ns >= started_at_ns else reading
 
     def keep(self, reading: Reading, kept: T) -> list[T]:
         """Remember a response that is not finished; returns what was kept of those given up for it."""
