@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Instrumentation", "active", "instrument", "transport"]
 
 _QUEUE_SIZE = 10_000
+_LOCK_WAIT_S = 0.25
+"""A fork waits until no transaction is under way, and a transaction may wait for another process's."""
 _log = logging.getLogger("tokenflation")
 _active: "Instrumentation | None" = None
 
@@ -127,6 +129,7 @@ def instrument(
             "instrument() takes tracer_provider or span_exporter, not both; add the exporter to your provider instead."
         )
     from tokenflation.sdk import hooks  # what follows is imported only by who records
+    from tokenflation.sdk.exits import before_os_exit
     from tokenflation.sdk.threads import carry_scopes
 
     recorder = _recorder(path, task, tracer_provider, queue_size)
@@ -136,7 +139,12 @@ def instrument(
 
         provider = tracer_provider if tracer_provider is not None else private_provider([span_exporter])
         recorder.emitter = SpanEmitter(provider)
-    undo = [scopes.listen(recorder.scope_changed), carry_scopes(), hooks.install(recorder.tap)]
+    undo = [
+        scopes.listen(recorder.scope_changed),
+        carry_scopes(),
+        before_os_exit(recorder.leave),
+        hooks.install(recorder.tap),
+    ]
     if tracer_provider is not None:
         undo.append(scopes.listen(_nest_in_user_spans))
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None)
@@ -171,7 +179,7 @@ def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int) -> "R
     key = load_key(path)
     return Recorder(
         path,
-        open_writer=lambda: open_writer(path, key=key),
+        open_writer=lambda: open_writer(path, key=key, timeout_s=_LOCK_WAIT_S),
         key=key,
         default_task=task,
         foreign=_current_span if tracer_provider is not None else None,

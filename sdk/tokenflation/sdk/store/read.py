@@ -1,4 +1,5 @@
-"""Opens a store for reading and says what it holds. Changes nothing, except that an older store is migrated.
+"""Opens a store for reading and says what it holds. Changes nothing, except that an older store is migrated, and that
+what a killed process had under way becomes rows.
 
 Imports SQLAlchemy; knows nothing of frames (the analysis reads calls in bulk by its own way).
 """
@@ -15,6 +16,7 @@ from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.keys import key_id, read_key
 from tokenflation.sdk.store.losses import read_losses
 from tokenflation.sdk.store.migrations import migrate, read_version
+from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.schema import metadata, table
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
@@ -48,6 +50,8 @@ def open_store(path: str | os.PathLike[str]) -> sa.Engine:
         raise StoreError(
             f"{file} cannot be read as a store: {error}. Check that it may be read and is complete, or restore a copy."
         ) from error
+    if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        recover(file)
     return sa.create_engine("sqlite://", creator=lambda: _connect(uri))
 
 

@@ -106,6 +106,15 @@ class SqliteWriter:
         query = "SELECT 1 FROM calls WHERE task_id = ? AND task = ? LIMIT 1"
         return self._connection.execute(query, (task_id, task)).fetchone() is not None
 
+    def attempts_started_at(self, times_ns: Sequence[int]) -> set[int]:
+        """Return those of these times (unix ns) at which an attempt that the store holds was started."""
+        found: set[int] = set()
+        for at in range(0, len(times_ns), 500):  # SQLite binds a bounded number of values
+            some = tuple(times_ns[at : at + 500])
+            query = f"SELECT started_at_ns FROM attempts WHERE started_at_ns IN ({','.join('?' * len(some))})"
+            found.update(row[0] for row in self._connection.execute(query, some))
+        return found
+
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._connection.close()

@@ -1,0 +1,266 @@
+"""The calls under way, in a file beside the store that outlives the process: what a killed program had finished is in it.
+
+The host's thread notes a call when it leaves and when it ends, into shared memory of a file: no system call, and the
+page cache keeps it when the process is killed. Once the worker has written the call's row, its slot is free again. A
+process holds its file by `flock`; a file that nobody holds is a dead process's, and `recover` makes rows of it.
+
+The file, `DB.underway-PID-RANDOM`, is slots of 1,024 bytes; the first begins with `MAGIC`. Of every other slot, byte 0
+says 0 free, 1 under way, 2 finished; bytes 2-3 and 4-5 are the lengths (little endian) of two JSON objects, `Begun` at
+byte 8 and `Ended` at byte 456. So whatever a killed process had finished is read with nothing but the standard library:
+
+    data = open(path, "rb").read()
+    for slot in range(1024, len(data), 1024):
+        if data[slot] == 2:
+            size = int.from_bytes(data[slot + 4:slot + 6], "little")
+            print(json.loads(data[slot + 456:slot + 456 + size])["usage"])
+
+There is no text of prompts or answers in it, nor hosts, paths or headers: ids and names of scopes, times, and numbers.
+Knows nothing of SQL.
+"""
+
+import contextlib
+import mmap
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+__all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries"]
+
+try:
+    import fcntl
+except ImportError:  # a platform without it cannot tell dead processes' files from living ones'
+    fcntl = None  # type: ignore[assignment]
+
+MAGIC = b"tokenflation calls under way, 1\n"
+_SLOT_BYTES = 1024
+_BEGUN_AT = 8
+_ENDED_AT = 456
+_SEGMENT_SHIFT = 9
+_SEGMENT_SLOTS = 1 << _SEGMENT_SHIFT
+_SEGMENT_BYTES = _SEGMENT_SLOTS * _SLOT_BYTES
+_MAX_SEGMENTS = 16
+_DRAFT = ".draft"
+_OLD_DRAFT_S = 3600.0
+_MAX_NAME = 48
+
+
+class Begun(msgspec.Struct, omit_defaults=True):
+    """What is known when a call leaves."""
+
+    call_id: str
+    started_at_ns: int
+    api: str
+    provider: str
+    task: str = ""
+    task_id: str = ""
+    """Empty for a call outside any scope."""
+    trace_id: str = ""
+    parent_id: str = ""
+    agent: str = ""
+    agent_run_id: str = ""
+    depth: int = 0
+
+
+class Ended(msgspec.Struct):
+    """What is known when it ended; `usage` and `first_usage` are numbers under the provider's own names."""
+
+    ended_at_ns: int
+    end: str
+    status_code: int | None = None
+    error_type: str | None = None
+    stream: bool = False
+    usage: Any = None
+    first_usage: Any = None
+
+
+_encode = msgspec.json.Encoder().encode
+_begun = msgspec.json.Decoder(Begun)
+_ended = msgspec.json.Decoder(Ended)
+
+
+class Journal:
+    """One process's file. `begin` and `end` are for the host's threads, the rest for the worker; none takes a lock."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.full = 0
+        """Calls that found no free slot: they are recorded, but a kill before they are written loses them."""
+        self._descriptor = descriptor
+        self._segments = [mmap.mmap(descriptor, _SEGMENT_BYTES)]
+        # The first to be freed is the next to be used: a program with few calls under way stays on a page or two.
+        self._free = deque(range(_SEGMENT_SLOTS - 1, 0, -1))
+
+    @classmethod
+    def open(cls, store: str | os.PathLike[str]) -> "Journal":
+        """Make this process's file beside a store, and hold it.
+
+        Raises:
+            OSError: the folder cannot be written, the disk is full, or the platform has no `flock`.
+        """
+        if fcntl is None:
+            raise OSError("no flock on this platform")
+        path = Path(f"{os.fspath(store)}.underway-{os.getpid()}-{secrets.token_hex(4)}")
+        draft = path.with_name(path.name + _DRAFT)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _reserve(descriptor, 0)
+            os.pwrite(descriptor, MAGIC, 0)
+            made = cls(path, descriptor)
+            os.rename(draft, path)  # only now may others see it: it is held and has its magic
+        except BaseException:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+        return made
+
+    def begin(self, begun: Begun) -> int:
+        """Note a call that leaves; returns its slot, -1 where there is none."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            self.full += 1
+            return -1
+        text = _encode(begun)
+        if len(text) > _ENDED_AT - _BEGUN_AT:
+            text = _encode(_shortened(begun))[: _ENDED_AT - _BEGUN_AT]
+        segment, at = self._segments[slot >> _SEGMENT_SHIFT], (slot & (_SEGMENT_SLOTS - 1)) * _SLOT_BYTES
+        begin = at + _BEGUN_AT
+        size = len(text)
+        segment[begin : begin + size] = text
+        segment[at + 2 : at + 6] = size.to_bytes(4, "little")
+        segment[at] = 1  # last, so that a kill in between leaves no half entry
+        return slot
+
+    def end(self, slot: int, ended: Ended) -> None:
+        """Note that the call in this slot ended."""
+        text = _encode(ended)
+        if len(text) > _SLOT_BYTES - _ENDED_AT:
+            ended.first_usage = None
+            text = _encode(ended)
+        if len(text) > _SLOT_BYTES - _ENDED_AT:
+            ended.usage = None
+            ended.error_type = None
+            text = _encode(ended)
+        segment, at = self._segments[slot >> _SEGMENT_SHIFT], (slot & (_SEGMENT_SLOTS - 1)) * _SLOT_BYTES
+        begin = at + _ENDED_AT
+        size = len(text)
+        segment[begin : begin + size] = text
+        segment[at + 4 : at + 6] = size.to_bytes(2, "little")
+        segment[at] = 2
+
+    def free(self, slot: int) -> None:
+        """Give a slot back: its call stands in the store, or is no call of ours."""
+        self._segments[slot >> _SEGMENT_SHIFT][(slot & (_SEGMENT_SLOTS - 1)) * _SLOT_BYTES] = 0
+        self._free.append(slot)
+
+    def grow(self) -> None:
+        """Make room for more calls where it is getting scarce; 8,192 slots at most."""
+        count = len(self._segments)
+        if len(self._free) > _SEGMENT_SLOTS // 4 or count >= _MAX_SEGMENTS:
+            return
+        _reserve(self._descriptor, count * _SEGMENT_BYTES)
+        self._segments.append(mmap.mmap(self._descriptor, _SEGMENT_BYTES, offset=count * _SEGMENT_BYTES))
+        self._free.extendleft(range(count * _SEGMENT_SLOTS, (count + 1) * _SEGMENT_SLOTS))
+
+    def close(self) -> None:
+        """Remove the file if nothing in it is needed any more; else it stays for whoever opens the store next."""
+        unused = len(self._free) == len(self._segments) * _SEGMENT_SLOTS - 1
+        if unused:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the file without a change to it: after a fork it is the parent's."""
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
+        self._free.clear()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)  # never unlock: the lock is the parent's too
+            self._descriptor = -1
+
+
+def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:
+    """Yield the calls of a file's content, with None for the end of one that was under way; skips what is no entry."""
+    if not data.startswith(MAGIC):
+        return
+    for at in range(_SLOT_BYTES, len(data) - _SLOT_BYTES + 1, _SLOT_BYTES):
+        if data[at] not in (1, 2):
+            continue
+        sizes = (int.from_bytes(data[at + 2 : at + 4], "little"), int.from_bytes(data[at + 4 : at + 6], "little"))
+        try:
+            begun = _begun.decode(data[at + _BEGUN_AT : at + _BEGUN_AT + sizes[0]])
+            ended = _ended.decode(data[at + _ENDED_AT : at + _ENDED_AT + sizes[1]]) if data[at] == 2 else None
+        except ValueError:
+            continue
+        yield begun, ended
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[int | None]:
+    """Hold a file that nobody else holds; None if somebody does, or if it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        yield None
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it before us may have made rows of it and removed it.
+        there = os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        there = False
+    try:
+        yield descriptor if there else None
+    finally:
+        os.close(descriptor)
+
+
+def dead_journals(store: str | os.PathLike[str]) -> Iterator[tuple[Path, bytes]]:
+    """Yield path and content of each file that a dead process left; it is held until the next is asked for."""
+    if fcntl is None:
+        return
+    for path in _beside(store):
+        with _held(path) as descriptor:
+            if descriptor is not None:
+                yield path, os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _beside(store: str | os.PathLike[str]) -> list[Path]:
+    file = Path(store).absolute()
+    found = []
+    try:
+        with os.scandir(file.parent) as listing:
+            for entry in listing:
+                if not entry.name.startswith(f"{file.name}.underway-"):
+                    continue
+                if not entry.name.endswith(_DRAFT):
+                    found.append(Path(entry.path))
+                elif time.time() - entry.stat().st_mtime > _OLD_DRAFT_S:
+                    os.unlink(entry.path)  # its maker was killed before anything stood in it
+    except OSError:
+        return found
+    return found
+
+
+def _reserve(descriptor: int, offset: int) -> None:
+    """Take the room on the disk now: shared memory of a file for which the disk has none kills who writes to it."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, offset, _SEGMENT_BYTES)
+    else:
+        os.pwrite(descriptor, bytes(_SEGMENT_BYTES), offset)
+
+
+def _shortened(begun: Begun) -> Begun:
+    names = (begun.task, begun.task_id, begun.agent)
+    task, task_id, agent = (name.encode("ascii", "replace").decode()[:_MAX_NAME] for name in names)
+    return msgspec.structs.replace(begun, task=task, task_id=task_id, agent=agent)

@@ -1,0 +1,192 @@
+"""Rows on their way into a store: collected, written in one transaction, kept while the store cannot be written.
+
+One thread fills and writes it; a fork may come from any other. Knows nothing of exchanges, threads or queues.
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
+from tokenflation.sdk.store.losses import forget_losses, note_losses
+from tokenflation.sdk.store.recover import recover
+from tokenflation.sdk.store.write import Batch, SqliteWriter
+
+__all__ = ["Outbox"]
+
+_MAX_KEPT_ROWS = 20_000
+_LOCKED_S = 30.0
+_PAUSE_S = 0.005
+_FORK_WAIT_S = 1.0
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_inherited: list[object] = []
+"""Connections of a parent, never to be closed: SQLite would take back what the parent is writing."""
+_log = logging.getLogger("tokenflation")
+
+
+class Outbox:
+    """Rows that wait, the connection they go to, and the note of losses beside a store that fails."""
+
+    def __init__(
+        self,
+        store: str,
+        *,
+        open_writer: Callable[[], SqliteWriter],
+        drops: Counter[str],
+        writer_id: str,
+    ) -> None:
+        self.store = store
+        self.recorded = 0
+        """Calls added to the store."""
+        self._open_writer = open_writer
+        self._drops = drops
+        self._writer_id = writer_id
+        self._writer: SqliteWriter | None = None
+        self._writing = threading.Lock()
+        """Held while a transaction is under way, and across a fork."""
+        self._holds_for_fork = False
+        self._recovered = False
+        self._noted: dict[str, int] = {}
+        self._noted_beside = False
+        """Whether a note of losses lies beside the store; once the store itself holds them it would count them twice."""
+        self._empty()
+
+    def __len__(self) -> int:
+        return len(self._calls) + len(self._spans)
+
+    def add(self, call: Call | None, attempts: Sequence[Attempt], tool_runs: Sequence[ToolRun]) -> None:
+        """Take the rows of one exchange; a later row of the same call replaces an earlier one."""
+        if call is not None:
+            self._calls[call.call_id] = call
+        self._attempts += attempts
+        for run in tool_runs:
+            self._tool_runs[run.call_id, run.tool_call_id] = run
+
+    def add_span(self, span: SpanRecord) -> None:
+        """Take the row of a scope."""
+        self._spans.append(span)
+
+    def due(self) -> bool:
+        """Return whether there is anything that the store does not have: rows, or losses."""
+        return bool(len(self)) or self._noted != self._drops
+
+    def write(self, *, keep: bool = True) -> bool:
+        """Write what waits in one transaction; True if nothing waits any more (written, or lost and counted).
+
+        While another process keeps the store locked it is tried again for 30 s. On failure the rows are kept for the
+        next time, up to a bound and if `keep`, and what is lost or waits is noted beside the store.
+        """
+        deadline = time.monotonic() + _LOCKED_S
+        while True:
+            # Given back between two tries, so that a fork in another thread need not wait for a lock elsewhere.
+            with self._writing:
+                error = self._try()
+            if error is None:
+                return True
+            if not _is_lock(error) or time.monotonic() > deadline:
+                break
+            time.sleep(_PAUSE_S)
+        _log.debug("tokenflation: the store cannot be written", exc_info=error)
+        self.drop_writer()
+        return self._failed(error, keep)
+
+    def note_unwritten(self, beside: int) -> None:
+        """Note, beside the store, what nobody waits for any longer: the rows here and `beside` that never got here."""
+        self._note_beside(max(1, len(self) + beside))
+
+    def give_up(self) -> None:
+        """Count what still waits as lost."""
+        if len(self):
+            self._failed(OSError("closed before the store could be written"), False)
+
+    def drop_writer(self) -> None:
+        """Close the connection; the next write opens one."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except Exception:
+                _log.debug("tokenflation: the store cannot be closed", exc_info=True)
+
+    def hold_for_fork(self) -> None:
+        """Close the connection before a fork: SQLite keeps its locks' state in memory, and a child would inherit them."""
+        self._holds_for_fork = self._writing.acquire(timeout=_FORK_WAIT_S)
+        if self._holds_for_fork:
+            self.drop_writer()
+
+    def release_after_fork(self) -> None:
+        """In the parent, go on."""
+        if self._holds_for_fork:
+            self._holds_for_fork = False
+            self._writing.release()
+
+    def leave_to_parent(self) -> None:
+        """In the child, let go of everything without touching it; the child makes an outbox of its own."""
+        if self._writer is not None:  # a transaction took longer than a fork may wait
+            _inherited.append(self._writer)
+            with contextlib.suppress(Exception):
+                import ctypes
+
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))  # not even the interpreter's end closes it
+            self._writer = None
+
+    def _empty(self) -> None:
+        self._calls: dict[str, Call] = {}
+        self._attempts: list[Attempt] = []
+        self._tool_runs: dict[tuple[str, str], ToolRun] = {}
+        self._spans: list[SpanRecord] = []
+
+    def _try(self) -> Exception | None:
+        try:
+            if self._writer is not None and not os.path.exists(self.store):
+                self.drop_writer()  # somebody removed the file: what comes now goes into a new one, not into nowhere
+            if self._writer is None:
+                self._writer = self._open_writer()
+            if not self._recovered:
+                recover(self.store, self._writer)
+                self._recovered = True
+            self.recorded += self._writer.write(self._batch())
+        except Exception as error:
+            return error
+        self._empty()
+        if self._noted_beside:
+            forget_losses(self.store, self._writer_id)
+            self._noted_beside = False
+        self._noted = dict(self._drops)
+        return None
+
+    def _batch(self) -> Batch:
+        return Batch(
+            calls=tuple(self._calls.values()),
+            attempts=tuple(self._attempts),
+            tool_runs=tuple(self._tool_runs.values()),
+            spans=tuple(self._spans),
+            drops=dict(self._drops),
+            writer_id=self._writer_id,
+        )
+
+    def _failed(self, error: Exception, keep: bool) -> bool:
+        lost = len(self) > _MAX_KEPT_ROWS or not keep
+        if lost:
+            self._drops[f"store_error:{type(error).__name__}"] += len(self)
+            self._empty()
+        self._note_beside(len(self))
+        return lost
+
+    def _note_beside(self, unwritten: int) -> None:
+        note = Counter(self._drops)
+        if unwritten:
+            note["waiting_for_store"] = unwritten
+        note_losses(self.store, self._writer_id, note)
+        self._noted_beside = True
+        self._noted = dict(note)
+
+
+def _is_lock(error: Exception) -> bool:
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+    return isinstance(cause, sqlite3.Error) and (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _LOCKED

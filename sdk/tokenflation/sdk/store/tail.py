@@ -1,0 +1,195 @@
+"""The usage object of an answer, found in its last bytes: what must be safe before the worker had its turn.
+
+It runs on the host's thread when a call ends, so it looks at a few kilobytes at most and parses nothing else. Numbers
+alone leave it, under names that the dialects know: no text of an answer can. Knows nothing of files.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from tokenflation.sdk.wire.dialects import DIALECTS
+from tokenflation.sdk.wire.encoding import decode_chunks
+from tokenflation.sdk.wire.shapes import Dialect
+
+__all__ = ["Found", "dialects_of", "find_usage"]
+
+_NEAR_BYTES = 1536
+"""Where usage nearly always stands: so many bytes from the end."""
+_FAR_BYTES = 8192
+_MAX_PIECES = 256
+_MAX_ENCODED_BYTES = 16 * 1024
+"""A compressed answer that is larger would take the host's thread too long to unpack."""
+_COUNTS = ("usage", "input", "cache_read", "cache_write", "output", "reasoning", "total", "input_outside_if",
+           "iterations", "modalities")  # fmt: skip
+
+Chunks = Sequence[tuple[int, bytes]]
+Found = tuple[Any, Any]
+"""The last usage object, and the first one where a dialect merges them; each as numbers by name, or None."""
+
+
+def find_usage(api: str, chunks: Chunks, content_encoding: str) -> Found:
+    """Return the usage object in the last bytes of an answer, and the one in its first bytes where both count.
+
+    A guess with bounds: what stands further inside, or in an encoding that is slow to unpack, is not found. Never
+    raises on any bytes.
+    """
+    if not chunks:
+        return None, None
+    if content_encoding and content_encoding != "identity":
+        if sum(len(piece) for _, piece in chunks) > _MAX_ENCODED_BYTES:
+            return None, None
+        chunks = decode_chunks(chunks, content_encoding) or ()
+        if not chunks:
+            return None, None
+    needles, merges, whole = _places(api)
+    last = _last(needles, _end_of(chunks, _NEAR_BYTES))
+    first = _first(needles, _start_of(chunks)) if last is None or (merges and len(chunks) > 1) else None
+    if last is None and first is None:
+        last = _last(needles, _end_of(chunks, _FAR_BYTES))
+        if last is None and whole:
+            last = _numbers(_end_of(chunks, _NEAR_BYTES).rstrip().rpartition(b"\n")[2])
+    return last, first
+
+
+@lru_cache(maxsize=64)
+def dialects_of(api: str) -> tuple[Dialect, ...]:
+    """Return the dialects that a body of this api may be in, best first."""
+    found: Any = DIALECTS.get(api, ())
+    return found if isinstance(found, tuple) else (found,)
+
+
+@lru_cache(maxsize=64)
+def _places(api: str) -> tuple[tuple[bytes, ...], bool, bool]:
+    """Return the names of an api's usage objects, whether first and last merge, and whether a document is its own."""
+    answers = [dialect.answer for dialect in dialects_of(api)]
+    paths = [path for answer in answers for path in answer.usage]
+    names = sorted({str(path[-1]) for path in paths if path})
+    return tuple(f'"{name}"'.encode() for name in names), any(one.merge_usage for one in answers), () in paths
+
+
+def _end_of(chunks: Chunks, size: int) -> bytes:
+    last = chunks[-1][1]
+    if len(last) >= size or len(chunks) == 1:
+        return last[-_FAR_BYTES:]
+    pieces = []
+    for position in range(len(chunks) - 1, max(-1, len(chunks) - 1 - _MAX_PIECES), -1):
+        piece = chunks[position][1]
+        pieces.append(piece)
+        size -= len(piece)
+        if size <= 0:
+            break
+    pieces.reverse()
+    return b"".join(pieces)[-_FAR_BYTES:]
+
+
+def _start_of(chunks: Chunks) -> bytes:
+    start = chunks[0][1][:_NEAR_BYTES]
+    for _, piece in chunks[1:64]:
+        if len(start) >= _NEAR_BYTES:
+            break
+        start += piece[:_NEAR_BYTES]
+    return start
+
+
+def _last(needles: Sequence[bytes], text: bytes) -> Any:
+    for needle in needles:
+        at = text.rfind(needle)
+        while at >= 0:
+            found = _numbers(_object(text, at + len(needle)))
+            if found is not None:
+                return found
+            at = text.rfind(needle, 0, at)
+    return None
+
+
+def _first(needles: Sequence[bytes], text: bytes) -> Any:
+    for needle in needles:
+        at = text.find(needle)
+        if at >= 0:
+            found = _numbers(_object(text, at + len(needle)))
+            if found is not None:
+                return found
+    return None
+
+
+def _object(text: bytes, at: int) -> bytes:
+    """Return the object that follows a name, up to the brace that closes it; empty if none does."""
+    begin = text.find(b"{", at, at + 8)
+    if begin < 0 or text[at:begin].strip() != b":":
+        return b""
+    opened, end, searched = 0, begin, begin
+    while True:
+        end = text.find(b"}", end) + 1
+        if not end:
+            return b""
+        opened += text.count(b"{", searched, end) - 1
+        if opened <= 0:
+            return text[begin:end]
+        searched = end
+
+
+def _numbers(data: bytes) -> Any:
+    """Return the numbers in a usage object under the names that some dialect reads, or None if there are none."""
+    if not data:
+        return None
+    decode, empty = _decoder()
+    try:
+        found = decode(data)
+    except (ValueError, RecursionError):
+        return _picked(data)
+    return None if found == empty else found
+
+
+def _picked(data: bytes) -> dict[str, Any] | None:
+    """Do the same for an object with a value of another kind among its counts; slower."""
+    try:
+        found = msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        return None
+    return _counts(found, _known(), 3) or None if type(found) is dict else None
+
+
+def _counts(found: Mapping[str, Any], known: frozenset[str], depth: int) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in found.items():
+        if name not in known:
+            continue
+        if type(value) is int or type(value) is float:
+            kept[name] = value
+        elif type(value) is dict and depth:
+            kept[name] = _counts(value, known, depth - 1)
+    return kept
+
+
+@lru_cache(maxsize=1)
+def _known() -> frozenset[str]:
+    answers = [dialect.answer for api in DIALECTS for dialect in dialects_of(api)]
+    fields = (getattr(answer, name, None) for answer in answers for name in _COUNTS)
+    return frozenset({"tokenCount"}.union(*(set(_words(value)) for value in fields)))
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if value.isidentifier():
+            yield value
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from _words(key)
+    elif isinstance(value, msgspec.Struct):
+        yield from _words(msgspec.structs.astuple(value))
+    elif isinstance(value, tuple | list | frozenset | set):
+        for one in value:
+            yield from _words(one)
+
+
+@lru_cache(maxsize=1)
+def _decoder() -> tuple[Callable[[bytes], Any], Any]:
+    """Return a decoder that keeps numbers under known names, three objects deep, and what it makes of an empty object."""
+    made: Any = None
+    for name in ("Inner", "Middle", "Outer"):
+        kinds: Any = int | float | None if made is None else int | float | made | list[made] | None
+        made = msgspec.defstruct(name, [(word, kinds, None) for word in sorted(_known())], omit_defaults=True)
+    return msgspec.json.Decoder(made).decode, made()

@@ -1,0 +1,312 @@
+"""However a process ends, what its client had received is in the store: once, and with the provider's counts."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.providers import Provider
+
+from tokenflation.sdk.store.recover import recover
+
+MARKER = "MARKER-55c1d0"
+HEAD = """
+    import os, signal, sys, threading, time, httpx, tokenflation.sdk as tf
+    url, store = sys.argv[1:3]
+    def ask(client, text="hi", path="/v1/chat/completions", **more):
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}], **more}
+        return client.post(url + path, json=body)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+def run(program: str, provider: Provider, store: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program in a process of its own; it has `ask`, `url` and `store`."""
+    source = textwrap.dedent(HEAD) + textwrap.dedent(program)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source, provider.url, str(store), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def rows(store: Path, query: str = "SELECT * FROM calls ORDER BY started_at_ns") -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(store)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def journals(store: Path) -> list[Path]:
+    return [path for path in store.parent.iterdir() if ".underway-" in path.name]
+
+
+KILLED = """
+    handle = tf.instrument(store, task="killed")
+    with httpx.Client() as client:
+        for _ in range(int(sys.argv[3])):
+            assert ask(client).status_code == 200
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89] * 2)
+def test_a_kill_right_after_the_last_answer_loses_nothing(provider: Provider, store: Path, calls: int) -> None:
+    done = run(KILLED, provider, store, str(calls))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    recover(store)
+    found = rows(store)
+    assert len(found) == len({row["call_id"] for row in found}) == len(provider.requests) == calls
+    assert {(row["input_tokens"], row["cache_read_tokens"], row["output_tokens"], row["reasoning_tokens"],
+             row["usage_source"], row["status"], row["task"]) for row in found} == {
+        (200, 64, 150, 100, "provider", "ok", "killed")
+    }  # fmt: skip
+    assert len(rows(store, "SELECT * FROM attempts")) == calls
+    assert journals(store) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/v1/chat/completions", {}),
+        ("/v1/chat/completions", {"stream": True, "stream_options": {"include_usage": True}}),
+        ("/v1/responses", {"input": "hi"}),
+        ("/v1/responses", {"input": "hi", "stream": True}),
+        ("/v1/messages", {}),
+        ("/v1/messages", {"stream": True}),
+        ("/v1beta/models/g:generateContent", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+        ("/v1beta/models/g:streamGenerateContent?alt=sse", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+    ],
+)
+def test_a_call_that_only_the_journal_holds_has_the_providers_counts(
+    provider: Provider, store: Path, path: str, more: dict[str, Any]
+) -> None:
+    program = """
+        import json
+        tf.instrument(store)
+        from tokenflation.sdk.recorder import Recorder
+        Recorder._run = lambda self: time.sleep(60)  # a worker that never gets its turn
+        with httpx.Client() as client:
+            ask(client, path=sys.argv[3], **json.loads(sys.argv[4]))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = run(program, provider, store, path, json.dumps(more))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert rows(store) == []
+    assert recover(store) == 1
+    (call,) = rows(store)
+    assert (call["input_tokens"], call["output_tokens"], call["usage_source"]) == (200, 150, "provider")
+    assert (call["status"], call["stream"]) == ("ok", int("stream" in json.dumps(more) or "stream" in path))
+    assert call["duration_s"] > 0
+
+
+def test_a_stream_that_a_kill_cuts_is_kept_as_cut(provider: Provider, store: Path) -> None:
+    program = """
+        tf.instrument(store)
+        body = {"model": "m", "messages": [{"role": "user", "content": "[[hold:1]]"}], "stream": True}
+        with httpx.Client() as client, tf.task("triage", id="T-1"), tf.agent("planner"):
+            with client.stream("POST", url + "/v1/chat/completions", json=body) as answer:
+                next(answer.iter_raw())
+                os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    provider.release()
+    recover(store)
+    (call,) = rows(store)
+    assert (call["status"], call["input_tokens"], call["output_tokens"]) == ("cut", None, None)
+    assert (call["task"], call["task_id"], call["agent"], call["structure_source"]) == (
+        "triage",
+        "T-1",
+        "planner",
+        "scope",
+    )
+
+
+def test_any_number_of_recoverers_at_once_make_one_row_a_call(provider: Provider, store: Path) -> None:
+    assert run(KILLED, provider, store, "40").returncode == -signal.SIGKILL
+    program = "import sys; from tokenflation.sdk.store.recover import recover; print(recover(sys.argv[1]))"
+    others = [subprocess.Popen([sys.executable, "-c", program, str(store)], stdout=subprocess.PIPE) for _ in range(4)]
+    for other in others:
+        other.communicate(timeout=60)
+    assert [other.returncode for other in others] == [0] * 4
+    assert len(rows(store)) == 40
+    assert recover(store) == 0
+
+
+def test_a_living_process_is_left_its_journal(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+            handle.flush()
+            from tokenflation.sdk.store.recover import recover
+            assert len([name for name in os.listdir(os.path.dirname(store)) if ".underway-" in name]) == 1
+            assert recover(store) == 0
+            ask(client)
+        handle.close()
+    """
+    done = run(program, provider, store)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(store)) == 2
+    assert journals(store) == []
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "os._exit(0)",
+        "time.sleep(0.1); os.kill(os.getpid(), signal.SIGTERM)",
+        "sys.exit(3)",
+        "raise RuntimeError",
+        "pass",
+    ],
+)
+def test_however_a_process_ends_its_calls_are_in_the_store(provider: Provider, store: Path, ending: str) -> None:
+    program = f"""
+        tf.instrument(store)
+        with httpx.Client() as client:
+            for _ in range(20):
+                ask(client)
+        {ending}
+    """
+    run(program, provider, store)
+    assert len(rows(store)) == 20
+
+
+def test_a_fork_that_leaves_by_os_exit_writes_its_own_rows(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+        pid = os.fork()
+        if not pid:
+            with httpx.Client() as client:
+                for _ in range(10):
+                    ask(client)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        with httpx.Client() as client:
+            ask(client)
+    """
+    done = run(program, provider, store)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(store)) == 12
+    assert journals(store) == []
+
+
+def test_a_killed_fork_loses_no_finished_call_and_leaves_the_parents_alone(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+            pid = os.fork()
+            if not pid:
+                with httpx.Client() as own:
+                    for _ in range(10):
+                        ask(own)
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.waitpid(pid, 0)
+            ask(client)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    recover(store)
+    assert len(rows(store)) == 12
+
+
+def test_a_pool_whose_processes_do_one_task_each_gives_every_task(provider: Provider, store: Path) -> None:
+    program = """
+        import multiprocessing
+        def work(number):
+            with httpx.Client() as client, tf.task("job", id=f"T-{number}"):
+                ask(client)
+        tf.instrument(store)
+        with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+            pool.map(work, range(10), chunksize=1)
+            pool.close()
+            pool.join()
+    """
+    done = run(program, provider, store)
+    assert done.returncode == 0, done.stderr
+    assert sorted(row["task_id"] for row in rows(store)) == sorted(f"T-{number}" for number in range(10))
+
+
+def test_eight_processes_write_one_file_without_loss_doubling_or_complaint(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            for number in range(50):
+                with tf.task("job", id=f"{sys.argv[3]}-{number}"):
+                    ask(client)
+        handle.close()
+        assert handle.drops == {}, handle.drops
+    """
+    source = textwrap.dedent(HEAD) + textwrap.dedent(program)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", source, provider.url, str(store), str(n)], stderr=subprocess.PIPE)
+        for n in range(8)
+    ]
+    said = [writer.communicate(timeout=120)[1] for writer in writers]
+    assert said == [b""] * 8
+    found = rows(store)
+    assert len(found) == len({row["task_id"] for row in found}) == 400
+    assert len(rows(store, "SELECT * FROM spans")) == 400
+    assert rows(store, "SELECT * FROM drops") == []
+
+
+def test_no_text_is_in_the_journal_of_a_killed_process(provider: Provider, store: Path) -> None:
+    program = """
+        from tokenflation.sdk.recorder import Recorder
+        tf.instrument(store)
+        Recorder._run = lambda self: time.sleep(60)
+        mark = sys.argv[3]
+        tool = {"type": "function", "function": {"name": "f", "description": mark, "parameters": {}}}
+        usage = '{"usage": {"prompt_tokens": "' + mark + '", "' + mark + '": 7}}'
+        with httpx.Client(headers={"x-own": mark, "authorization": mark}, params={"q": mark}) as client:
+            for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses"):
+                for stream in (False, True):
+                    for text in (f"{mark} [[say:{mark}]]", f"{mark} [[tool:search]]", f"{mark} [[status:400]]", usage):
+                        ask(client, text, path, stream=stream, input=text, tools=[tool])
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store, MARKER).returncode == -signal.SIGKILL
+    (journal,) = journals(store)
+    assert MARKER.encode() not in journal.read_bytes()
+    assert recover(store) == len(provider.requests) == 24
+    assert all(MARKER.encode() not in path.read_bytes() for path in store.parent.iterdir())
+
+
+def test_what_a_killed_process_had_finished_is_read_with_the_standard_library(provider: Provider, store: Path) -> None:
+    program = """
+        from tokenflation.sdk.recorder import Recorder
+        tf.instrument(store)
+        Recorder._run = lambda self: time.sleep(60)
+        with httpx.Client() as client:
+            ask(client)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run(program, provider, store)
+    (journal,) = journals(store)
+    data = journal.read_bytes()
+    found = []
+    for slot in range(1024, len(data), 1024):
+        if data[slot] == 2:
+            size = int.from_bytes(data[slot + 4 : slot + 6], "little")
+            found.append(json.loads(data[slot + 456 : slot + 456 + size])["usage"])
+    assert [(usage["prompt_tokens"], usage["completion_tokens"]) for usage in found] == [(200, 150)]
+
+
+def test_os_exit_is_its_own_again_after_close(store: Path) -> None:
+    import tokenflation.sdk as tf
+
+    before = os._exit
+    with tf.instrument(store):
+        assert os._exit is not before
+    assert os._exit is before
