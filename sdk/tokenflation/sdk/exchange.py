@@ -119,7 +119,8 @@ class Tap:
         begun: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._submit = submit
-        self._context = context
+        self.context = context
+        """Return what an exchange that began now would have as its `context`."""
         self._begun = begun
         self.failed = failed
         """Count one failure of the recorder itself, by reason."""
@@ -135,10 +136,12 @@ class Tap:
         headers: Mapping[str, str],
         *,
         api: str | None = None,
+        context: object = None,
     ) -> Exchange | None:
         """Return a new exchange if this is a request to a model endpoint, else None: other traffic is not touched.
 
-        `api` names the api of what method and path alone do not tell, such as one turn on a socket.
+        `api` names the api of what method and path alone do not tell, such as one turn on a socket; `context` stands
+        for the one that is current where the host did not ask just now.
         """
         try:
             api = api or recognise(method, path)
@@ -152,7 +155,7 @@ class Tap:
                 path=path,
                 request_body=body,
                 request_headers=headers,
-                context=self._context(),
+                context=self.context() if context is None else context,
                 submit=self._submit,
                 started_at_ns=now_ns(),
                 process_id=os.getpid(),

@@ -17,7 +17,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import underway
-from tokenflation.sdk.wire import recognise
+from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install"]
 
@@ -84,7 +84,8 @@ def _answered(exchange: Exchange, response: Any, raw: bool) -> None:
     if 300 <= response.status < 400 and "location" in headers:
         return  # No model has answered: the request that follows the redirect is the one to record.
     encoding = headers.get("content-encoding", "") if raw else ""
-    exchange.answer(response.status, headers.get("content-type", ""), encoding, headers)
+    wanted = {name: str(headers[name]) for name in RESPONSE_HEADERS if name in headers}
+    exchange.answer(response.status, headers.get("content-type", ""), encoding, wanted)
     reader = response.content
     for chunk in getattr(reader, "_buffer", ()):  # it came with the head
         exchange.add(chunk)

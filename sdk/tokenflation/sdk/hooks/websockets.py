@@ -17,7 +17,6 @@ from weakref import WeakSet
 
 import msgspec
 
-from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
@@ -90,8 +89,8 @@ class _Session:
         query = parse_qs(uri.query or "")
         self._model: str | None = next(iter(query.get("model") or query.get("deployment") or ()), None)
         self._settings = b"null"
-        self._draft: Exchange | None = None
-        """What the next response will be: opened at the first thing sent for it, for the scope it was sent in."""
+        self._context: object = None
+        """Where the host last sent something: a response that the server begins by itself belongs there."""
         self._input: list[bytes] = []
         self._input_bytes = 0
         self._asked: deque[tuple[Exchange, bytes]] = deque(maxlen=_MAX_ASKED)
@@ -106,8 +105,7 @@ class _Session:
 
     def sent(self, data: bytes) -> None:
         """Note what the host sends: settings, items and the wish for a response; audio only passes by."""
-        if self._draft is None:
-            self._draft = self._begin()
+        self._context = self.tap.context()
         if b'"input_audio_buffer.' in data[:256]:
             return
         message = _parsed(data)
@@ -118,11 +116,11 @@ class _Session:
             self._input_bytes += len(item)
             if self._input_bytes <= _MAX_INPUT_BYTES:
                 self._input.append(item)
-        elif message.type == "response.create" and self._draft is not None:
+        elif message.type == "response.create":
             self._refused()
-            self._draft.started_at_ns = now_ns()
-            self._asked.append((self._draft, self._taken_input()))
-            self._draft = None
+            items, exchange = self._taken_input(), self._begin()
+            if exchange is not None:
+                self._asked.append((exchange, items))
 
     def received(self, data: bytes) -> None:
         """Note one message of the server in each response that it names, and open and end responses."""
@@ -167,7 +165,6 @@ class _Session:
         open_now = [*self._running.values(), *(self._with_body(*asked) for asked in self._asked)]
         self._running.clear()
         self._asked.clear()
-        self._draft = None
         for exchange in open_now:
             if how == "dropped":
                 exchange.finish("dropped")
@@ -175,7 +172,7 @@ class _Session:
                 end_by(exchange, error)
 
     def _begin(self) -> Exchange | None:
-        return self.tap.begin("GET", self._host, self._path, None, {}, api=_API)
+        return self.tap.begin("GET", self._host, self._path, None, {}, api=_API, context=self._context)
 
     def _taken_input(self) -> bytes:
         """Return the items that the host sent since the response before, as a JSON array, and forget them."""
@@ -195,10 +192,8 @@ class _Session:
         if self._asked:
             exchange: Exchange | None = self._with_body(*self._asked.popleft())
         else:
-            exchange = self._draft or self._begin()
-            self._draft = None
+            exchange = self._begin()
             if exchange is not None:
-                exchange.started_at_ns = now_ns()
                 self._with_body(exchange, self._taken_input())
         if exchange is None:
             return
