@@ -9,7 +9,16 @@ from typing import Literal
 
 from tokenflation.sdk.store.tables import TABLES, Column
 
-__all__ = ["CALL_COLUMNS", "INFLATION_COLUMNS", "MEASURES", "QUANTILES", "STATISTICS", "TASK_COLUMNS", "Measure"]
+__all__ = [
+    "CALL_COLUMNS",
+    "INFLATION_COLUMNS",
+    "MEASURES",
+    "QUANTILES",
+    "STATISTICS",
+    "TASK_COLUMNS",
+    "TREE_COLUMNS",
+    "Measure",
+]
 
 CALL_COLUMNS: dict[str, Column] = {
     column.name: column for table in TABLES if table.name == "calls" for column in table.columns
@@ -159,3 +168,39 @@ INFLATION_COLUMNS: dict[str, Column] = {
     )
 }
 """The columns of one row per task kind against a baseline, by name, in order."""
+
+TREE_COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("level", "int", "levels below the task, which is 0", required=True),
+        Column("kind", "text", "task, agent, step, tool, or more: several that are shown as one", required=True),
+        Column("name", "text", "kind of the task, name of the agent or tool; empty for a step", required=True),
+        Column("id", "text", "id of the task, agent run, call or tool call", required=True),
+        Column("parent_id", "text", "id of the node around it"),
+        Column("task_id", "text", "id of the task", required=True),
+        Column("depth", "int", "levels; agent runs it is inside of", required=True),
+        Column("step", "int", "place in the agent run, from 0; of steps alone"),
+        Column("status", "text", "ok, error, cut or cancelled; of steps alone"),
+        Column("error_type", "text", "class of the failure; of steps alone"),
+        Column("model", "text", "model that answered, else the one asked for; of steps alone"),
+        Column("started_at_ns", "int", "unix ns; a tool call starts when the answer that asks for it ends"),
+        Column("ended_at_ns", "int", "unix ns; NULL where it is not known"),
+        Column("duration_s", "float", "s; start to end, what is inside of it included"),
+        Column("calls", "int", "calls in it and below", required=True),
+        Column("own_calls", "int", "of them its own: of a step one, of an agent run those of its steps", required=True),
+        Column("failed_calls", "int", "calls in it and below whose status is not ok", required=True),
+        Column("calls_with_input", "int", "calls in it and below that report input tokens", required=True),
+        Column("calls_with_output", "int", "calls in it and below that report output tokens", required=True),
+        Column("tool_calls", "int", "client tool calls asked for in it and below", required=True),
+        Column("input_tokens", "int", "tokens; sum over the calls in it and below that report it, NULL if none does"),
+        Column("own_input_tokens", "int", "tokens; the same over its own calls"),
+        Column("cache_read_tokens", "int", "tokens; part of input_tokens, over the calls that report it"),
+        Column("output_tokens", "int", "tokens; sum over the calls in it and below that report it, NULL if none does"),
+        Column("own_output_tokens", "int", "tokens; the same over its own calls"),
+        Column("reasoning_tokens", "int", "tokens; part of output_tokens, over the calls that report it"),
+        Column("results", "int", "times a result of the tool call was sent back; NULL = none was seen"),
+        Column("result_tokens", "int", "tokens of the tool's result, in proportion to bytes"),
+        Column("placed_by", "text", "what says where an agent run stands: root, tool_call, scope, depth or open"),
+    )
+}
+"""The columns of one row per node of a task's tree, by name, in order."""
