@@ -99,7 +99,7 @@ class _Watch:
     def _met(self, host: str, way: str) -> None:
         """Note a provider that was met by a way that shows no path: a hook may yet record a call to it."""
         name = _provider_name(host)
-        if name is not None and name not in self._named:
+        if name is not None and name not in self._named and len(self._doubtful) < _MAX_JUDGED:
             self._doubtful.setdefault(host.lower(), (time.monotonic(), way))
         self._settle(time.monotonic() - _GRACE_S)
 
@@ -150,7 +150,8 @@ class _Watch:
     def _putrequest(self, original: Any) -> Any:
         @functools.wraps(original)
         def shell(connection: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-            self._look(self._look_at_connection, connection, method, url, None)
+            if method == "POST":
+                self._look(self._look_at_connection, connection, method, url, None)
             return original(connection, method, url, *args, **kwargs)
 
         return shell
@@ -158,13 +159,17 @@ class _Watch:
     def _send_request(self, original: Any) -> Any:
         @functools.wraps(original)
         def shell(connection: Any, method: str, url: str, body: Any, *args: Any, **kwargs: Any) -> Any:
-            self._look(self._look_at_connection, connection, method, url, body)
+            if method == "POST":
+                self._look(self._look_at_connection, connection, method, url, body)
             return original(connection, method, url, body, *args, **kwargs)
 
         return shell
 
     def _look_at_connection(self, connection: Any, method: str, url: str, body: Any) -> None:
-        host, path = str(getattr(connection, "_tunnel_host", None) or connection.host), url.partition("?")[0]
+        path = url.partition("?")[0]
+        if underway() or recognise(method, path) is None:
+            return
+        host = str(getattr(connection, "_tunnel_host", None) or connection.host)
         if not url.startswith("/"):  # forwarded by a proxy
             found = _URL.match(url)
             host, path = (_host_in(found[1]), found[2] or "/") if found else (host, path)

@@ -30,7 +30,7 @@ _BODY = "__tokenflation_body__"
 _REQUEST_HEADERS = frozenset(("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _RESPONSE_HEADERS = frozenset(("content-type", "content-encoding", "location")) | RESPONSE_HEADERS
-_SMALL_BYTES = 16
+_SMALL_BYTES = 8
 _LINE_BYTES = 1024
 _log = logging.getLogger(__name__)
 
@@ -115,12 +115,13 @@ class _Body:
 def _begin(tap: Tap, pool: Any, method: str, url: str, sent: tuple[Any, Any]) -> Exchange | None:
     """Return the exchange that this request opens, or None if it is not ours to look at."""
     path = _path_of(url)
-    if recognise(method, path) is None:
+    api = recognise(method, path)
+    if api is None:
         return None
     if underway():
         return None  # a hook or a shell further up records this request already
     body, headers = sent
-    return tap.begin(method, _host_of(pool, url), path, _loaded(body), _picked(headers, _REQUEST_HEADERS))
+    return tap.begin(method, _host_of(pool, url), path, _loaded(body), _picked(headers, _REQUEST_HEADERS), api=api)
 
 
 def _path_of(url: str) -> str:
@@ -154,6 +155,9 @@ def _loaded(body: Any) -> bytes | None:
 
 def _picked(headers: Any, names: frozenset[str]) -> dict[str, str]:
     """Return the headers of these lower-case names; botocore's come as bytes."""
+    known = getattr(headers, "_container", None)
+    if type(known) is dict:  # urllib3's own, by lower-case name: [name, value, value, ...]; its `items` costs 5 us
+        return {name: ", ".join(known[name][1:]) for name in names & known.keys()}
     picked: dict[str, str] = {}
     items: Iterable[tuple[Any, Any]] = headers.items() if headers is not None else ()
     for raw_name, value in items:
