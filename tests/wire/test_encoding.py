@@ -1,8 +1,10 @@
 """Encoded bodies read as plain ones; what nobody can decode is said to be unread."""
 
 import gzip
+import importlib
 import json
 import random
+import sys
 import zlib
 from typing import Any
 
@@ -32,6 +34,57 @@ def test_an_encoded_body_reads_as_the_plain_one(exchange: Any, encoding: str, en
     pieces = [data[at : at + 7] for at in range(0, len(data), 7)]
 
     assert exchange("openai.chat", pieces, content_encoding=encoding) == exchange("openai.chat", BODY)
+
+
+def _encoders() -> dict[str, tuple[str, Any]]:
+    def brotli(data: bytes) -> Any:
+        return importlib.import_module("brotli").compress(data)
+
+    def brotlicffi(data: bytes) -> Any:
+        return importlib.import_module("brotlicffi").compress(data)
+
+    def zstd(data: bytes) -> Any:
+        return importlib.import_module("backports.zstd").compress(data)
+
+    def zstandard(data: bytes) -> Any:
+        return importlib.import_module("zstandard").compress(data)
+
+    return {"brotli": ("br", brotli), "brotlicffi": ("br", brotlicffi)} | {
+        "backports.zstd": ("zstd", zstd),
+        "zstandard": ("zstd", zstandard),
+    }
+
+
+@pytest.mark.parametrize("package", _encoders())
+def test_whatever_package_a_client_decodes_with_reads_the_body_here_too(
+    exchange: Any, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    pytest.importorskip(package)
+    encoding, encode = _encoders()[package]
+    for other in _encoders().keys() - {package}:
+        monkeypatch.setitem(sys.modules, other, None)
+    data = encode(json.dumps(BODY).encode())
+    pieces = [data[at : at + 7] for at in range(0, len(data), 7)]
+
+    assert exchange("openai.chat", pieces, content_encoding=encoding) == exchange("openai.chat", BODY)
+
+
+@pytest.mark.parametrize(
+    ("package", "encoding", "encode"),
+    [
+        ("gzip", "gzip", gzip.compress),
+        *((package, *_encoders()[package]) for package in ("backports.zstd", "zstandard")),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_body_of_several_streams_is_read_to_the_end_of_the_last(
+    package: str, encoding: str, encode: Any, size: int
+) -> None:
+    pytest.importorskip(package)
+    data = encode(b"data: a\n\n") + encode(b"data: b\n\n") + b"\0\0"
+    chunks = [(at, data[at : at + size]) for at in range(0, len(data), size)]
+
+    assert b"".join(piece for _, piece in decode_chunks(chunks, encoding) or ()) == b"data: a\n\ndata: b\n\n"
 
 
 def test_a_compressed_stream_keeps_its_times() -> None:

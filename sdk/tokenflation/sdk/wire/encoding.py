@@ -1,4 +1,6 @@
-"""Content encodings of a body: gzip and deflate always, br and zstd where their packages are installed.
+"""Content encodings of a body: gzip and deflate always, br and zstd where a package for them is installed.
+
+A client asks for br or zstd only if it can read them itself: the packages it may do that with are those tried here.
 
 Chunk by chunk, so that each piece keeps its time of arrival. Knows nothing of what the bytes say.
 """
@@ -20,7 +22,7 @@ _Decoder = tuple[Callable[[bytes], bytes], type[Exception]]
 def decode_chunks(chunks: Chunks, content_encoding: str) -> Chunks | None:
     """Return the chunks decoded, with their times; what was readable before a fault stays.
 
-    None means that nobody here can read the encoding: br without `brotli`, zstd without `zstandard`, or an unknown one.
+    None means that nobody here can read the encoding: br or zstd without a package for it, or an unknown one.
     """
     names = [name.strip().lower() for name in content_encoding.split(",")]
     for name in reversed([name for name in names if name and name != "identity"]):
@@ -56,23 +58,50 @@ def _apply(chunks: Chunks, step: Callable[[bytes], bytes], fault: type[Exception
 
 def _decoder(name: str) -> _Decoder | None:
     if name in ("gzip", "x-gzip"):
-        return _bounded(zlib.decompressobj(wbits=31)), zlib.error
+        return _members(lambda: zlib.decompressobj(wbits=31), zlib.error, MAX_DECODED_BYTES), zlib.error
     if name == "deflate":
         return _deflate(), zlib.error
     if name == "br":
-        package = _optional("brotli")
+        package = _optional("brotli") or _optional("brotlicffi")
         return (package.Decompressor().process, package.error) if package is not None else None
     if name == "zstd":
-        package = _optional("zstandard")
-        if package is None:
-            return None
-        return package.ZstdDecompressor().decompressobj().decompress, package.ZstdError
+        return _zstd()
     return None
 
 
-def _bounded(stream: Any) -> Callable[[bytes], bytes]:
-    """Return the stream's decompression step, which never makes more than the limit of one chunk."""
-    return lambda chunk: stream.decompress(chunk, MAX_DECODED_BYTES)
+def _zstd() -> _Decoder | None:
+    package = _optional("compression.zstd") or _optional("backports.zstd")  # the first is there from Python 3.14 on
+    if package is not None:
+        return _members(package.ZstdDecompressor, package.ZstdError, MAX_DECODED_BYTES), package.ZstdError
+    package = _optional("zstandard")
+    if package is None:
+        return None
+    return _members(lambda: package.ZstdDecompressor().decompressobj(), package.ZstdError), package.ZstdError
+
+
+def _members(make: Callable[[], Any], fault: type[Exception], *limit: int) -> Callable[[bytes], bytes]:
+    """Return a step that begins a new stream where one ends, as a body may hold several, one after the other.
+
+    A stream makes at most `limit` bytes of one chunk. What follows an end and is no stream is left alone.
+    """
+    stream = make()
+
+    def step(chunk: bytes) -> bytes:
+        nonlocal stream
+        pieces: list[bytes] = []
+        while chunk and sum(map(len, pieces)) <= MAX_DECODED_BYTES:
+            if stream.eof:
+                stream = make()
+            try:
+                pieces.append(stream.decompress(chunk, *limit))
+            except fault:
+                if not pieces:
+                    raise
+                break
+            chunk = stream.unused_data if stream.eof else b""
+        return b"".join(pieces)
+
+    return step
 
 
 def _deflate() -> Callable[[bytes], bytes]:
