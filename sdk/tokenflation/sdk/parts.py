@@ -62,6 +62,8 @@ class Splitter:
         Raises:
             MissingExtra: `exact` without the extra `tokens`.
         """
+        self.learning = True
+        """Whether reported counts change the factors."""
         self._exact = exact
         self._factors: OrderedDict[tuple[str, str], Factors] = OrderedDict()
         self._calls: OrderedDict[str, _Known] = OrderedDict()
@@ -95,9 +97,9 @@ class Splitter:
         known = self._calls.get(continues or "")
         if known is not None and (known.messages > sent or known.instructions_hash != reading.instructions_hash):
             known = None
-        parts = _increment(reading, total, sent, known, scale) if known is not None else None
+        parts = _increment(reading, total, sent, known, scale, self.learning) if known is not None else None
         if parts is None:
-            parts = _whole(reading, total, sent, scale)
+            parts = _whole(reading, total, sent, scale, self.learning)
         self._calls[call_id] = _Known(
             total, (parts.system, parts.tool_definition), reading.instructions_hash, len(reading.message_bytes)
         )
@@ -112,7 +114,8 @@ class Splitter:
         return self._counters[vocabulary] if vocabulary is not None else None
 
 
-def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: ExactCounter | Factors) -> Parts | None:
+def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: ExactCounter | Factors,
+               learning: bool) -> Parts | None:  # fmt: skip
     """Return the parts of a call that extends a known one, or None where the counts of the two contradict that."""
     regions = _messages(reading, known.messages, sent)
     more = total - known.total
@@ -128,7 +131,8 @@ def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: Ex
         weights = [scale.tokens(one) for one in estimates]
         if not plausible(sum(weights), more):
             return None
-        scale.observe(_sum(estimates), more)
+        if learning:
+            scale.observe(_sum(estimates), more)
     answer, results, new = _split(more, weights)
     return Parts(
         system=known.fixed[0],
@@ -140,7 +144,7 @@ def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: Ex
     )
 
 
-def _whole(reading: Reading, total: int, sent: int, scale: ExactCounter | Factors) -> Parts:
+def _whole(reading: Reading, total: int, sent: int, scale: ExactCounter | Factors, learning: bool) -> Parts:
     """Return the parts of a call of which nothing is known but its own count."""
     tools_at, messages_at = reading.system_bytes, reading.system_bytes + reading.tool_definition_bytes
     system = _Region(texts([reading.prompt[:tools_at]]), 1) if tools_at else _Region([], 0)
@@ -154,7 +158,8 @@ def _whole(reading: Reading, total: int, sent: int, scale: ExactCounter | Factor
         estimates = [tokens_by_kind(one.texts, one.messages) for one in regions]
         estimates.insert(1, tool_tokens(definitions))
         weights = [scale.tokens(one) for one in estimates]
-        scale.observe(_sum(estimates), total)
+        if learning:
+            scale.observe(_sum(estimates), total)
     shares = _split(total, weights)
     return Parts(
         system=shares[0],

@@ -1,0 +1,217 @@
+"""How far our split of an input into five parts is from real tokenizers, beside bytes/4 and chars/4.
+
+Two sets. Recorded: requests that providers counted, models with a public vocabulary; the parts are the tokenizer's
+counts, and only calls whose counts sum to the provider's are used. Agentic: recorded tau-bench, SWE-agent and OpenHands
+conversations sent step by step, counted with eleven vocabularies that stand for eleven models; definitions of tools are
+counted as the JSON that open models' templates paste.
+
+Methods: `bytes/4` and `chars/4` of what each part is in the request; `share` of the provider's count in proportion to
+those bytes; `prior`, our split before it has learnt (`split_method` "bytes"); `learnt`, ours as it comes: learnt from
+the calls before alone (agentic), or from the other half of the calls (recorded).
+
+Usage: python bench/split_error.py [--data ../shared/data] [--texts FOLDER] [--fit]
+"""
+
+import argparse
+import json
+import lzma
+import tarfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from csv import DictReader
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenflation.sdk.exact import ExactCounter, vocabulary_of
+from tokenflation.sdk.parts import Splitter
+from tokenflation.sdk.records import Reading, Usage
+from tokenflation.sdk.wire.anatomy import anatomy
+from tokenflation.sdk.wire.dialects import DIALECTS
+from tokenflation.sdk.wire.texts import texts
+
+PARTS = ("system", "tool_definition", "resent", "tool_result", "new")
+METHODS = ("bytes/4", "chars/4", "share", "prior", "learnt")
+MODELS = {
+    "o200k": "gpt-4o", "cl100k": "gpt-4-turbo", "llama3": "llama-3.3-70b", "deepseek_v3": "deepseek-v3",
+    "qwen3": "qwen3-32b", "mistral_v3": "mistral-small", "gemma3": "gemma-3-27b", "gemma4": "gemma-4",
+    "kimi_k2": "kimi-k2", "glm4": "glm-4", "gpt_oss": "gpt-oss-120b",
+}  # fmt: skip
+Row = dict[str, Sequence[float]]
+
+
+@dataclass
+class Case:
+    """One call: what was sent, how many leading messages are re-sent, and the tokenizer's parts."""
+
+    name: str
+    reading: Reading
+    sent: int
+    before: str | None
+    truth: Sequence[int]
+
+
+def reading_of(api: str, body: Mapping[str, Any], model: str, total: int) -> Reading:
+    shape = DIALECTS[api][0].request
+    usage = Usage(input_tokens=total)
+    return Reading(api=api, provider="bench", model=model, usage=usage, **anatomy(body, shape, key=b"bench"))
+
+
+def regions(reading: Reading, sent: int) -> list[list[bytes]]:
+    """Return the canonical pieces of the five parts, in the order of PARTS."""
+    at = reading.system_bytes
+    end = at + reading.tool_definition_bytes
+    groups: list[list[bytes]] = [[reading.prompt[:at]], [reading.prompt[at:end]], [], [], []]
+    for position, (size, role) in enumerate(zip(reading.message_bytes, reading.message_roles, strict=True)):
+        group = 2 if position < sent else 3 if role == "tool" else 4
+        groups[group].append(reading.prompt[end : end + size])
+        end += size
+    return [[piece for piece in group if piece] for group in groups]
+
+
+def counted(counter: ExactCounter, reading: Reading, sent: int) -> list[int]:
+    """Return the tokenizer's counts of the five parts; tool definitions as their JSON."""
+    groups = regions(reading, sent)
+    found = [counter.tokens(texts(group), len(group)) for group in groups]
+    found[1] = sum(counter.tokens([piece.decode()]) for piece in groups[1])
+    return found
+
+
+def naive(reading: Reading, sent: int) -> tuple[list[float], list[float]]:
+    """Return bytes/4 and chars/4 of each part."""
+    groups = regions(reading, sent)
+    sizes = [sum(map(len, group)) / 4 for group in groups]
+    return sizes, [sum(len(piece.decode("utf-8", "replace")) for piece in group) / 4 for group in groups]
+
+
+def measured(cases: Sequence[Case], learnt: Splitter) -> Iterator[Row]:
+    """Yield each case's truth and what each method says; `learnt` goes on learning as a recorder does."""
+    plain = Splitter()
+    plain.learning = False
+    for case in cases:
+        total = sum(case.truth)
+        row: Row = {"truth": case.truth}
+        row["bytes/4"], row["chars/4"] = naive(case.reading, case.sent)
+        row["share"] = [total * size / sum(row["bytes/4"]) for size in row["bytes/4"]]
+        for name, splitter in (("prior", plain), ("learnt", learnt)):
+            parts = splitter.take(case.reading, case.name, sent=case.sent, continues=case.before)
+            assert parts is not None
+            row[name] = [getattr(parts, part) for part in PARTS]
+            assert sum(row[name]) == total
+        yield row
+
+
+def recorded(data: Path) -> Iterator[tuple[str, Case]]:
+    """Yield (vocabulary, case) of the recorded requests whose tokenizer counts explain the provider's."""
+    with (data / "wire/truth.csv").open(encoding="utf-8") as file:
+        totals = {row["file"]: row for row in DictReader(file)}
+    counters: dict[str, ExactCounter] = {}
+    with lzma.open(data / "wire/exchanges.jsonl.xz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            exchange = json.loads(line)
+            found, body = totals.get(exchange["file"]), exchange["request_body"]
+            if not found or not found["input_total"] or type(body) is not dict or "previous_response_id" in body:
+                continue
+            model = found["model_response"] or found["model_request"]
+            vocabulary = vocabulary_of(model)
+            if vocabulary is None or exchange["api"] not in ("openai.chat", "openai.responses"):
+                continue
+            counter = counters.setdefault(vocabulary, ExactCounter(vocabulary))
+            total = int(float(found["input_total"]))
+            reading = reading_of(exchange["api"], body, model, total)
+            roles = reading.message_roles
+            sent = next((at + 1 for at in range(len(roles) - 1, -1, -1) if roles[at] == "assistant"), 0)
+            truth = counted(counter, reading, sent)
+            # What definitions become is the provider's secret: they are what the counted rest leaves.
+            rest = total - (sum(truth) - truth[1])
+            fits = 0.4 * truth[1] <= rest <= 1.5 * truth[1] if truth[1] else abs(rest) <= max(4, 0.01 * total)
+            if reading.message_bytes and fits and "response_format" not in body and "text" not in body:
+                truth[1] = rest if truth[1] else 0
+                truth[4] += total - sum(truth)
+                yield vocabulary, Case(exchange["file"], reading, sent, None, truth)
+
+
+def conversations(data: Path) -> Iterator[tuple[str, list[dict[str, Any]], list[Any]]]:
+    """Yield (name, messages, tools) of recorded agent runs in OpenAI's chat format."""
+    with lzma.open(data / "logs/tau_bench_gpt4o_airline_tasks_0_24.json.xz", "rt", encoding="utf-8") as file:
+        for number, run in enumerate(json.load(file)):
+            yield f"tau {number}", run["traj"], []
+    for name in ("swe_agent", "openhands"):
+        with tarfile.open(data / f"logs/{name}.tar.xz") as archive:
+            for member in archive:
+                if not member.isfile() or not member.name.endswith((".traj", ".traj.json", ".json")):
+                    continue
+                log = json.load(archive.extractfile(member))  # type: ignore[arg-type]
+                if type(log) is not dict:
+                    continue
+                found = log.get("history") or log.get("messages") or []
+                keys = ("role", "content", "tool_calls", "tool_call_id", "name")
+                messages = [{key: one[key] for key in keys if one.get(key) is not None} for one in found]
+                if len(messages) > 1 and all(type(one.get("role")) is str for one in messages):
+                    yield f"{name} {member.name}", messages, log.get("tools") or []
+
+
+def agentic(data: Path, model: str, counter: ExactCounter) -> list[Case]:
+    """Return the calls of all conversations in order, each extending the one before."""
+    cases = []
+    for name, messages, tools in conversations(data):
+        before, answered = None, 0
+        for at, message in enumerate(messages[1:], 1):
+            if message["role"] != "assistant" or messages[at - 1]["role"] == "assistant":
+                continue
+            body = {"model": model, "messages": messages[:at]} | ({"tools": tools} if tools else {})
+            reading = reading_of("openai.chat", body, model, 0)
+            leading = at - len(reading.message_bytes)
+            sent = max(0, answered + 1 - leading) if before else 0
+            truth = counted(counter, reading, sent)
+            reading = reading_of("openai.chat", body, model, sum(truth))
+            cases.append(Case(f"{name}/{at}", reading, sent, before, truth))
+            before, answered = f"{name}/{at}", at
+    return cases
+
+
+def table(title: str, rows: Sequence[Row]) -> None:
+    """Print, for each part and method, bias and mean absolute error in % of the part, and the error in % of the input."""
+    whole = sum(sum(row["truth"]) for row in rows)
+    print(f"\n{title}: {len(rows)} calls, {whole:,} tokens. bias / error in % of the part (error in % of the input)")
+    print(f"{'part':16}{'share':>7}" + "".join(f"{method:>23}" for method in METHODS))
+    for number, part in enumerate((*PARTS, "all parts")):
+        pick = range(5) if part == "all parts" else (number,)
+        size = sum(row["truth"][at] for row in rows for at in pick)
+        if not size:
+            continue
+        cells = []
+        for method in METHODS:
+            off = [row[method][at] - row["truth"][at] for row in rows for at in pick]
+            error = sum(map(abs, off))
+            cells.append(f"{100 * sum(off) / size:+8.1f} /{100 * error / size:5.1f} ({100 * error / whole:4.1f})")
+        print(f"{part:16}{100 * size / whole:6.1f}%" + "".join(f"{cell:>23}" for cell in cells))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data")
+    arguments = parser.parse_args()
+    halves: dict[int, list[Case]] = defaultdict(list)
+    for _, case in recorded(arguments.data):
+        halves[zlib.crc32(case.name.encode()) % 2].append(case)
+    rows = []
+    for half in (0, 1):
+        learnt = Splitter()
+        list(measured(halves[1 - half], learnt))
+        learnt.learning = False
+        rows += list(measured(halves[half], learnt))
+    table("recorded, provider's own counts", rows)
+    together = []
+    for vocabulary, model in MODELS.items():
+        counter = ExactCounter(vocabulary_of(model) or "")
+        rows = list(measured(agentic(arguments.data, model, counter), Splitter()))
+        together += rows
+        table(f"agentic, {vocabulary}", rows)
+    table("agentic, all vocabularies", together)
+
+
+if __name__ == "__main__":
+    main()
