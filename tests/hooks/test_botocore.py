@@ -4,7 +4,10 @@ import base64
 import gc
 import io
 import json
+import shutil
 import sqlite3
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -121,13 +124,16 @@ class Bedrock:
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._server.bedrock = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self._server.server_address[1]}"
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -136,10 +142,11 @@ class Bedrock:
         self._thread.join()
         self._server.server_close()
 
-    def client(self, **config: Any) -> Any:
-        options = Config(retries={"max_attempts": 3, "mode": "standard"}, **config)
+    def client(self, **more: Any) -> Any:
+        options = Config(retries={"max_attempts": 3, "mode": "standard"})
         return boto3.client(
             "bedrock-runtime",
+            **more,
             region_name="us-east-1",
             endpoint_url=self.url,
             aws_access_key_id="AKIAMARKER",
@@ -316,6 +323,42 @@ def test_a_stream_that_nobody_reads_ends_when_it_is_collected(recorded: Collecte
         del answer
         gc.collect()
         assert recorded.only.end == "dropped"
+
+
+def test_a_request_that_waits_to_be_told_to_continue_is_recorded(bedrock: Bedrock, recorded: Collected) -> None:
+    client = bedrock.client()
+
+    def expect(request: Any, **_: Any) -> None:
+        request.headers.add_header("Expect", "100-continue")
+
+    client.meta.events.register("before-sign.bedrock-runtime.*", expect)
+    assert call_converse(client) == TEXT
+    assert body(recorded.only) == bedrock.sent[0]
+    assert recorded.only.request_body == bedrock.asked[0][1]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file with a certificate for 127.0.0.1, signed by itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    file = str(tmp_path_factory.mktemp("tls") / "both.pem")
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file, "-out", f"{file}.crt"]
+    subprocess.run([openssl, "req", *options, *names], check=True, capture_output=True)
+    Path(file).write_bytes(Path(file).read_bytes() + Path(f"{file}.crt").read_bytes())
+    return file
+
+
+@CALLS
+def test_calls_over_tls_are_recorded(call: Any, certificate: str, recorded: Collected) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with Bedrock(tls=tls) as bedrock:
+        assert call(bedrock.client(verify=f"{certificate}.crt")) == TEXT
+    assert body(recorded.only) == bedrock.sent[0]
+    assert recorded.only.end == "read"
 
 
 # End to end: what the store holds.

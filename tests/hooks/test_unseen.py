@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 import requests
@@ -98,6 +99,14 @@ def through_async_httpx(url: str) -> None:
     asyncio.run(call())
 
 
+def through_aiohttp(url: str) -> None:
+    async def call() -> None:
+        async with aiohttp.ClientSession() as session, session.post(url, json=QUESTION) as response:
+            await response.read()
+
+    asyncio.run(call())
+
+
 def through_requests(url: str) -> None:
     requests.post(url, json=QUESTION)
 
@@ -108,7 +117,9 @@ def through_urllib3(url: str) -> None:
 
 
 HOOKED = pytest.mark.parametrize(
-    "call", [through_httpx, through_async_httpx, through_requests, through_urllib3], ids=lambda call: call.__name__
+    "call",
+    [through_httpx, through_async_httpx, through_aiohttp, through_requests, through_urllib3],
+    ids=lambda call: call.__name__,
 )
 
 
@@ -283,3 +294,15 @@ def test_the_store_counts_what_was_not_seen_and_holds_no_private_name(provider: 
     for file in tmp_path.iterdir():
         assert b"MARKER" not in file.read_bytes()
         assert b"127.0.0.1" not in file.read_bytes()
+
+
+def test_a_program_that_never_closes_leaves_the_report_behind(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    script = f"""
+import json, urllib.request
+import tokenflation.sdk as tf
+tf.instrument({str(store)!r})
+urllib.request.urlopen({provider.openai_url + "/chat/completions"!r}, json.dumps({QUESTION!r}).encode()).read()
+"""
+    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}"], check=True)
+    assert info(store)["drops"] == {"unseen:openai.chat": 1}

@@ -7,11 +7,14 @@ import io
 import json
 import logging
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import requests
 import urllib3
@@ -20,6 +23,7 @@ from tests.providers import DEFAULT_TEXT, Provider
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import HTTPResponse
 
+import tokenflation.sdk as tf
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks import install
 from tokenflation.sdk.hooks import urllib3 as hook
@@ -414,3 +418,64 @@ def test_a_version_that_lacks_a_method_is_named_once_and_left_alone(
         "urllib9: _make_request(conn, method, url)"
     ]
     assert collected.failures == ["hook_missing"]
+
+
+def test_an_httpx_client_that_sends_through_urllib3_is_recorded_once(provider: Provider, recorded: Collected) -> None:
+    class Urllib3Transport(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            with urllib3.PoolManager() as pool:
+                answer = pool.request("POST", str(request.url), body=request.read())
+            return httpx.Response(answer.status, content=answer.data)
+
+    with httpx.Client(transport=Urllib3Transport()) as client:
+        assert client.post(f"{provider.openai_url}/chat/completions", json=question("hi")).status_code == 200
+    assert DEFAULT_TEXT in wire(recorded.only)
+
+
+# End to end: what the store holds.
+
+MARKER = "MARKER-5d20e8"
+
+
+def stored(store: Path) -> list[dict[str, Any]]:
+    with sqlite3.connect(store) as connection:
+        connection.row_factory = sqlite3.Row
+        found = [dict(row) for row in connection.execute("SELECT * FROM calls ORDER BY started_at_ns")]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+@pytest.mark.parametrize("prompt", ["hi", "[[gzip:1]]", "[[status:503x2]]"])
+def test_the_stores_row_holds_what_the_server_counted(
+    prompt: str, stream: bool, provider: Provider, tmp_path: Path
+) -> None:
+    retries = urllib3.Retry(3, status_forcelist=[503], allowed_methods=None, backoff_factor=0)
+    with tf.instrument(tmp_path / "runs.db") as handle, requests.Session() as session:
+        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=retries))
+        with session.post(
+            f"{provider.openai_url}/chat/completions", json=question(prompt, stream=stream), stream=stream
+        ) as response:
+            assert list(response.iter_lines())
+        handle.flush()
+        assert handle.drops == {}
+    (row,) = stored(tmp_path / "runs.db")
+    expected = {"input_tokens": 200, "cache_read_tokens": 64, "output_tokens": 150, "reasoning_tokens": 100}
+    assert {name: row[name] for name in expected} == expected
+    assert (row["status"], row["attempts"]) == ("ok", len(provider.requests))
+
+
+@pytest.mark.parametrize("prompt", ["hi", "[[status:400]]", "[[cut:200]]", "[[redirect:307]]"])
+def test_no_text_and_no_secret_is_in_the_store(prompt: str, provider: Provider, tmp_path: Path) -> None:
+    url = f"{provider.openai_url}/chat/completions?key={MARKER}"
+    headers = {"Authorization": f"Bearer {MARKER}", "X-Note": MARKER, "Cookie": f"a={MARKER}"}
+    payload = question(f"{MARKER} [[say:{MARKER}]] {prompt}", stream=True)
+    with (
+        tf.instrument(tmp_path / "runs.db"),
+        requests.post(url, json=payload, headers=headers, stream=True) as response,
+        contextlib.suppress(requests.exceptions.ChunkedEncodingError),
+    ):
+        assert response.content
+    assert len(stored(tmp_path / "runs.db")) == 1
+    for file in tmp_path.iterdir():
+        assert MARKER.encode() not in file.read_bytes(), file
