@@ -6,7 +6,7 @@ alone leave it, under names that the dialects know: no text of an answer can. Kn
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,11 +16,11 @@ from tokenflation.sdk.wire.shapes import Dialect
 
 __all__ = ["Found", "dialects_of", "find_usage"]
 
-_NEAR_BYTES = 1536
-"""Where usage nearly always stands: so many bytes from the end."""
+_NEAR_BYTES = 1024
+"""Where usage nearly always stands: so many bytes from the end, or from the beginning."""
 _FAR_BYTES = 8192
-_MAX_PIECES = 256
-_MAX_ENCODED_BYTES = 16 * 1024
+_MAX_TRIES = 4
+_MAX_ENCODED_BYTES = 4 * 1024
 """A compressed answer that is larger would take the host's thread too long to unpack."""
 _COUNTS = ("usage", "input", "cache_read", "cache_write", "output", "reasoning", "total", "input_outside_if",
            "iterations", "modalities")  # fmt: skip
@@ -44,13 +44,14 @@ def find_usage(api: str, chunks: Chunks, content_encoding: str) -> Found:
         chunks = decode_chunks(chunks, content_encoding) or ()
         if not chunks:
             return None, None
-    needles, merges, whole = _places(api)
-    last = _last(needles, _end_of(chunks, _NEAR_BYTES))
-    first = _first(needles, _start_of(chunks)) if last is None or (merges and len(chunks) > 1) else None
-    if last is None and first is None:
-        last = _last(needles, _end_of(chunks, _FAR_BYTES))
-        if last is None and whole:
-            last = _numbers(_end_of(chunks, _NEAR_BYTES).rstrip().rpartition(b"\n")[2])
+    places = _places(api)
+    end = _end_of(chunks)
+    last = _last(places, end)
+    if last is not None and not places.merges:
+        return last, None
+    first = _first(places, chunks) if last is None or len(chunks) > 1 else None
+    if last is None and places.whole:
+        last = _numbers(places, end.rstrip().rpartition(b"\n")[2])
     return last, first
 
 
@@ -61,28 +62,45 @@ def dialects_of(api: str) -> tuple[Dialect, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
+class _Places(NamedTuple):
+    """Where the usage of an api's answers stands, and how its numbers are kept."""
+
+    needles: tuple[bytes, ...]
+    """Names of the usage objects, in quotes."""
+    merges: bool
+    """First and last object count together."""
+    whole: bool
+    """The last document of a stream may be its own usage object."""
+    known: frozenset[str]
+    """Names of the numbers that some dialect reads."""
+    decode: Callable[[bytes], Any]
+
+
 @lru_cache(maxsize=64)
-def _places(api: str) -> tuple[tuple[bytes, ...], bool, bool]:
-    """Return the names of an api's usage objects, whether first and last merge, and whether a document is its own."""
+def _places(api: str) -> _Places:
     answers = [dialect.answer for dialect in dialects_of(api)]
     paths = [path for answer in answers for path in answer.usage]
     names = sorted({str(path[-1]) for path in paths if path})
-    return tuple(f'"{name}"'.encode() for name in names), any(one.merge_usage for one in answers), () in paths
+    fields = (getattr(answer, name, None) for answer in answers for name in _COUNTS)
+    known = frozenset[str]().union(*(set(_words(value)) for value in fields)) - {*names}
+    return _Places(
+        tuple(f'"{name}"'.encode() for name in names),
+        any(answer.merge_usage for answer in answers),
+        () in paths,
+        known,
+        _decoder(known),
+    )
 
 
-def _end_of(chunks: Chunks, size: int) -> bytes:
+def _end_of(chunks: Chunks) -> bytes:
     last = chunks[-1][1]
-    if len(last) >= size or len(chunks) == 1:
+    if len(last) >= _NEAR_BYTES or len(chunks) == 1:
         return last[-_FAR_BYTES:]
-    pieces = []
-    for position in range(len(chunks) - 1, max(-1, len(chunks) - 1 - _MAX_PIECES), -1):
-        piece = chunks[position][1]
-        pieces.append(piece)
-        size -= len(piece)
-        if size <= 0:
+    for pieces in (12, 64, 256):
+        last = b"".join([piece for _, piece in chunks[-pieces:]])
+        if len(last) >= _NEAR_BYTES or len(chunks) <= pieces:
             break
-    pieces.reverse()
-    return b"".join(pieces)[-_FAR_BYTES:]
+    return last[-_FAR_BYTES:]
 
 
 def _start_of(chunks: Chunks) -> bytes:
@@ -94,22 +112,26 @@ def _start_of(chunks: Chunks) -> bytes:
     return start
 
 
-def _last(needles: Sequence[bytes], text: bytes) -> Any:
-    for needle in needles:
+def _last(places: _Places, text: bytes) -> Any:
+    for needle in places.needles:
         at = text.rfind(needle)
-        while at >= 0:
-            found = _numbers(_object(text, at + len(needle)))
+        for _ in range(_MAX_TRIES):
+            if at < 0:
+                break
+            found = _numbers(places, _object(text, at + len(needle)))
             if found is not None:
                 return found
             at = text.rfind(needle, 0, at)
     return None
 
 
-def _first(needles: Sequence[bytes], text: bytes) -> Any:
-    for needle in needles:
+def _first(places: _Places, chunks: Chunks) -> Any:
+    text = b""
+    for needle in places.needles:
+        text = text or _start_of(chunks)
         at = text.find(needle)
         if at >= 0:
-            found = _numbers(_object(text, at + len(needle)))
+            found = _numbers(places, _object(text, at + len(needle)))
             if found is not None:
                 return found
     return None
@@ -131,25 +153,19 @@ def _object(text: bytes, at: int) -> bytes:
         searched = end
 
 
-def _numbers(data: bytes) -> Any:
-    """Return the numbers in a usage object under the names that some dialect reads, or None if there are none."""
+def _numbers(places: _Places, data: bytes) -> Any:
+    """Return the numbers in a usage object under the names that a dialect reads, or None if it is no object."""
     if not data:
         return None
-    decode, empty = _decoder()
     try:
-        found = decode(data)
+        return places.decode(data)
     except (ValueError, RecursionError):
-        return _picked(data)
-    return None if found == empty else found
-
-
-def _picked(data: bytes) -> dict[str, Any] | None:
-    """Do the same for an object with a value of another kind among its counts; slower."""
-    try:
+        pass
+    try:  # a value of another kind stands among the counts
         found = msgspec.json.decode(data)
     except (ValueError, RecursionError):
         return None
-    return _counts(found, _known(), 3) or None if type(found) is dict else None
+    return _counts(found, places.known, 3) if type(found) is dict else None
 
 
 def _counts(found: Mapping[str, Any], known: frozenset[str], depth: int) -> dict[str, Any]:
@@ -164,13 +180,6 @@ def _counts(found: Mapping[str, Any], known: frozenset[str], depth: int) -> dict
     return kept
 
 
-@lru_cache(maxsize=1)
-def _known() -> frozenset[str]:
-    answers = [dialect.answer for api in DIALECTS for dialect in dialects_of(api)]
-    fields = (getattr(answer, name, None) for answer in answers for name in _COUNTS)
-    return frozenset({"tokenCount"}.union(*(set(_words(value)) for value in fields)))
-
-
 def _words(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         if value.isidentifier():
@@ -178,6 +187,7 @@ def _words(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for key in value:
             yield from _words(key)
+            yield "tokenCount"
     elif isinstance(value, msgspec.Struct):
         yield from _words(msgspec.structs.astuple(value))
     elif isinstance(value, tuple | list | frozenset | set):
@@ -185,11 +195,10 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(one)
 
 
-@lru_cache(maxsize=1)
-def _decoder() -> tuple[Callable[[bytes], Any], Any]:
-    """Return a decoder that keeps numbers under known names, three objects deep, and what it makes of an empty object."""
+def _decoder(known: frozenset[str]) -> Callable[[bytes], Any]:
+    """Return a decoder that keeps numbers under these names, three objects deep."""
     made: Any = None
     for name in ("Inner", "Middle", "Outer"):
         kinds: Any = int | float | None if made is None else int | float | made | list[made] | None
-        made = msgspec.defstruct(name, [(word, kinds, None) for word in sorted(_known())], omit_defaults=True)
-    return msgspec.json.Decoder(made).decode, made()
+        made = msgspec.defstruct(name, [(word, kinds, None) for word in sorted(known)], omit_defaults=True)
+    return msgspec.json.Decoder(made).decode
