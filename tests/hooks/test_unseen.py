@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,12 +28,6 @@ from tokenflation.sdk.hooks import install, unseen
 from tokenflation.sdk.store.read import info
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
 
 
 def by_urllib(provider: Provider, path: str, payload: Any) -> int:
