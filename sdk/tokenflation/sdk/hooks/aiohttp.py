@@ -190,7 +190,10 @@ def _tapped_class(cls: Any) -> Any:
 
 def _taken(owner: Any) -> Exchange | None:
     """Return, and remove, the exchange that a request or a response that has not started carries."""
-    exchange = getattr(owner, "__dict__", {}).pop(_EXCHANGE, None)
+    # Through getattr: whoever asks an object for its __dict__ makes all its attributes slower from then on.
+    exchange = getattr(owner, _EXCHANGE, None)
+    if exchange is not None:
+        setattr(owner, _EXCHANGE, None)
     return exchange if isinstance(exchange, Exchange) else None
 
 
@@ -282,7 +285,9 @@ def _start_shell(original: Any) -> Any:
 def _params_shell(original: Any) -> Any:
     @functools.wraps(original)
     def set_response_params(this: Any, *args: Any, **kwargs: Any) -> Any:
-        this.__dict__[_RAW] = not kwargs.get("auto_decompress", True)
+        raw = not kwargs.get("auto_decompress", True)
+        if raw or getattr(this, _RAW, False):
+            setattr(this, _RAW, raw)
         return original(this, *args, **kwargs)
 
     return set_response_params

@@ -259,14 +259,14 @@ class _Installation:
         tap = self._tap
         if tap is None:
             return None
-        session = protocol.__dict__.get(_SESSION)
+        session = getattr(protocol, _SESSION, None)
         if session is None or (session is not False and session.owner is not self):
             uri = getattr(protocol, "uri", None) or getattr(protocol, "wsuri", None)  # until 14 it was wsuri
             session = False
             if uri is not None and uri.path.endswith(_PATH):
                 session = _Session(self, tap, uri)
                 self._sessions.add(session)
-            protocol.__dict__[_SESSION] = session
+            setattr(protocol, _SESSION, session)
         return session if isinstance(session, _Session) else None
 
     def _known(self, protocol: Any) -> _Session | None:
