@@ -1,0 +1,111 @@
+"""What recording costs the host's thread in aiohttp: bare sessions against hooked ones, in microseconds.
+
+    python bench/hook_cost_async.py [--calls 1000] [--chunks 20000] [--rounds 7]
+
+A server in a process of its own on loopback; CPU time of the client's thread, best of the rounds, bare and hooked
+taking turns. One call for each size of its body; one long stream, one chunk a write. The exchanges go nowhere: the
+worker's share is not the host's. Prints, never gates.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import platform
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tokenflation.sdk.exchange import Tap
+from tokenflation.sdk.hooks.aiohttp import install
+
+EVENT = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
+ANSWER = json.dumps({"id": "c", "choices": [{"message": {"content": "word"}}], "usage": {"prompt_tokens": 9}}).encode()
+MODEL, OTHER = "/v1/chat/completions", "/v1/files"
+
+
+def serve(port: Any) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        chunks = int(request.query.get("chunks", "0"))
+        if not chunks:
+            return web.Response(body=ANSWER, content_type="application/json")
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for _ in range(chunks):
+            await response.write(EVENT)
+        return response
+
+    async def main() -> None:
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_post("/v1/{rest:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port.send(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+async def calls(url: str, count: int, body: bytes) -> int:
+    async with aiohttp.ClientSession() as session:
+        start_ns = time.thread_time_ns()
+        for _ in range(count):
+            async with session.post(url, data=body) as response:
+                await response.read()
+        return time.thread_time_ns() - start_ns
+
+
+async def stream(url: str, count: int, body: bytes) -> int:
+    """Read one stream by lines, as google-genai does."""
+    async with aiohttp.ClientSession() as session:
+        start_ns = time.thread_time_ns()
+        async with session.post(f"{url}?chunks={count}", data=body) as response:
+            async for _ in response.content:
+                pass
+        return time.thread_time_ns() - start_ns
+
+
+def compare(run: Callable[[], Awaitable[int]], units: int, rounds: int) -> tuple[float, float]:
+    """Return the best bare and the best hooked time of one unit, in microseconds."""
+    tap = Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
+    bare, hooked = [], []
+    for _ in range(rounds):
+        bare.append(asyncio.run(run()) / units / 1000)  # type: ignore[arg-type]
+        undo = install(tap)
+        hooked.append(asyncio.run(run()) / units / 1000)  # type: ignore[arg-type]
+        undo()
+    return min(bare), min(hooked)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--calls", type=int, default=1000)
+    options.add_argument("--chunks", type=int, default=20_000)
+    options.add_argument("--rounds", type=int, default=7)
+    args = options.parse_args()
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    base = f"http://127.0.0.1:{ours.recv()}"
+    print(f"Python {platform.python_version()}, {platform.machine()}, CPU time of the thread, best of {args.rounds}")
+    print(f"{'aiohttp ' + aiohttp.__version__:34}{'bare us':>10}{'hooked us':>11}{'added us':>10}{'ratio':>8}")
+    cases = [("other call, 1 KB", calls, OTHER, args.calls, 1_000)]
+    for size, share in ((1_000, 1), (100_000, 2), (2_000_000, 20)):
+        cases.append((f"model call, {size // 1000} KB", calls, MODEL, args.calls // share, size))
+    cases.append(("chunk", stream, MODEL, args.chunks, 1_000))
+    for what, run, path, units, size in cases:
+        body = b" " * size
+        bare, hooked = compare(lambda r=run, p=path, u=units, b=body: r(base + p, u, b), units, args.rounds)  # type: ignore[misc]
+        print(f"{what:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
+    server.terminate()
+
+
+if __name__ == "__main__":
+    main()
