@@ -107,10 +107,7 @@ class Assembler:
 
     def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> _Asked:
         """Return what is known of the call that this exchange is an attempt of; `kept` is from the attempt before."""
-        extra: dict[str, Any] = {}
-        gaps = chunk_gaps_s(exchange.chunks) if reading.stream else None
-        if gaps is not None:
-            extra["chunk_gaps_s"] = gaps
+        extra = _of_stream(exchange, reading) if reading.stream else {}
         if kept is None:
             call_id = exchange.call_id or new_span_id()
             placement = self._place(reading, call_id, sent, exchange.started_at_ns)
@@ -167,7 +164,8 @@ class Assembler:
                 self._polls.note_early(response_id, exchange.started_at_ns, reading)
             return Rows()
         self._polls.forget(response_id)
-        asked = replace(one.kept.asked, extra={**one.kept.asked.extra, "polls": one.polls})
+        extra = {key: value for key, value in one.kept.asked.extra.items() if key != "stream_end"}
+        asked = replace(one.kept.asked, extra={**extra, "polls": one.polls})
         whole = merged(one.reading, reading)
         call = self._call(whole, asked, _end_of(exchange))
         rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
@@ -350,6 +348,17 @@ def _answered(run: ToolRun, result_bytes: int, reading: Reading, call: Call) -> 
         executed=(run.executed or 0) + 1,
         ended_at_ns=call.started_at_ns,
     )
+
+
+def _of_stream(exchange: Exchange, reading: Reading) -> dict[str, Any]:
+    """Return what a row's `extra` says of a stream: the gaps between its chunks, and who ended one that is not whole."""
+    extra: dict[str, Any] = {}
+    gaps = chunk_gaps_s(exchange.chunks)
+    if gaps is not None:
+        extra["chunk_gaps_s"] = gaps
+    if reading.status != "ok":
+        extra["stream_end"] = exchange.end
+    return extra
 
 
 def _calls_of(tries: Sequence[Try]) -> list[Call]:

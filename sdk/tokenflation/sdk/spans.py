@@ -76,6 +76,8 @@ def attributes_of_call(call: Call) -> dict[str, "AttributeValue"]:
             found[name] = value
     if call.stream:
         found["gen_ai.request.stream"] = True
+        if "stream_end" in call.extra:
+            found["tokenflation.stream.end"] = str(call.extra["stream_end"])
     if call.system_tokens is not None and call.tool_definition_tokens is not None:
         found["tokenflation.input.fixed_tokens"] = call.system_tokens + call.tool_definition_tokens
     if call.attempts > 1:

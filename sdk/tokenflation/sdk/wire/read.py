@@ -54,7 +54,8 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     if dialect.request.within and type(inner := at(request, dialect.request.within)) is dict:
         request = {**inner, **request}
     _note_headers(facts, dialect.answer, view)
-    streamed = streamed or (not facts.documents and view.status_code is None and request.get("stream") is True)
+    unread = not facts.documents and (view.status_code is None or view.status_code < 300)
+    streamed = streamed or (unread and request.get("stream") is True)
     return _reading(view, dialect, request, facts, streamed=streamed, readable=chunks is not None, key=key)
 
 
@@ -105,7 +106,7 @@ def _note_headers(facts: Facts, rules: Answer, view: ExchangeBytes) -> None:
     """Take in what the headers of the answer say: counts, and the class of a failure."""
     for name in rules.headers:
         value = view.response_headers.get(name)
-        if type(value) is str and value.isdecimal() and len(value) <= 16:
+        if type(value) is str and value.isascii() and value.isdecimal() and len(value) <= 16:
             facts.usage = {**facts.usage, name: int(value)}
     if rules.error_header is not None and (view.status_code or 0) >= 400:
         value = view.response_headers.get(rules.error_header)
