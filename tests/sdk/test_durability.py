@@ -7,13 +7,18 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.providers import Provider
 
+import tokenflation.sdk as tf
 from tokenflation.sdk.store.recover import recover
 
 MARKER = "MARKER-55c1d0"
@@ -303,9 +308,93 @@ def test_what_a_killed_process_had_finished_is_read_with_the_standard_library(pr
     assert [(usage["prompt_tokens"], usage["completion_tokens"]) for usage in found] == [(200, 150)]
 
 
-def test_os_exit_is_its_own_again_after_close(store: Path) -> None:
-    import tokenflation.sdk as tf
+def until(found: Callable[[], Any]) -> Any:
+    """Return what is found, once it is; an empty result after 10 s is a failure."""
+    deadline = time.monotonic() + 10
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found()
 
+
+def test_a_call_under_way_stands_in_the_store_as_cut_until_it_ends(provider: Provider, store: Path) -> None:
+    body = {"model": "m-1", "max_tokens": 9, "messages": [{"role": "user", "content": "[[hold:1]]"}], "stream": True}
+    with (
+        tf.instrument(store),
+        httpx.Client() as client,
+        tf.task("triage", id="T-1"),
+        client.stream("POST", f"{provider.url}/v1/messages", json=body) as answer,
+    ):
+        parts = answer.iter_raw()
+        next(parts)
+        (call,) = until(lambda: rows(store))
+        assert (call["status"], call["model"], call["task_id"], call["stream"]) == ("cut", "m-1", "T-1", 1)
+        assert rows(store, "SELECT * FROM attempts") == []
+        provider.release()
+        list(parts)
+    (ended,) = rows(store)
+    assert (ended["call_id"], ended["status"], ended["output_tokens"]) == (call["call_id"], "ok", 150)
+    assert len(rows(store, "SELECT * FROM attempts")) == 1
+
+
+def test_the_input_that_a_stream_has_told_is_kept_when_a_kill_cuts_it(provider: Provider, store: Path) -> None:
+    program = """
+        tf.instrument(store)
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "[[hold:1]][[pieces:600]]"}]}
+        with httpx.Client() as client:
+            with client.stream("POST", url + "/v1/messages", json={**body, "stream": True}) as answer:
+                next(answer.iter_raw())
+                time.sleep(0.4)
+                os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    provider.release()
+    for _ in range(2):
+        (call,) = rows(store)
+        assert (call["status"], call["input_tokens"], call["output_tokens"]) == ("cut", 200, None)
+        assert (call["usage_source"], call["usage_complete"]) == ("partial", 0)
+        recover(store)
+
+
+def test_what_turns_out_to_be_a_retry_or_no_model_call_leaves_no_row(provider: Provider, store: Path) -> None:
+    with tf.instrument(store) as handle, httpx.Client() as client:
+        ask = {"model": "m", "messages": [{"role": "user", "content": "[[hold:1]][[status:503x1]]"}]}
+        url = f"{provider.url}/v1/chat/completions"
+        assert client.post(url, json=ask).status_code == 503
+        retry = threading.Thread(target=client.post, args=(url,), kwargs={"json": ask})
+        retry.start()
+        until(lambda: len(rows(store)) == 2)
+        provider.release()
+        retry.join(10)
+        handle.flush()
+    (call,) = rows(store)
+    assert (call["status"], call["attempts"]) == ("ok", 2)
+
+
+def test_hundreds_of_calls_under_way_are_all_kept_by_a_kill(store: Path) -> None:
+    program = """
+        import asyncio, socket
+        server = socket.create_server(("127.0.0.1", 0), backlog=4096)  # it accepts, and answers nothing
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        async def main():
+            async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=60) as client:
+                body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+                for _ in range(700):
+                    asyncio.ensure_future(client.post(url + "/v1/chat/completions", json=body))
+                await asyncio.sleep(3)
+                os.kill(os.getpid(), signal.SIGKILL)
+        tf.instrument(store)
+        asyncio.run(main())
+    """
+    source = textwrap.dedent(HEAD) + textwrap.dedent(program)
+    done = subprocess.run([sys.executable, "-c", source, "", str(store)], capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    recover(store)
+    assert {
+        row["status"]: row["calls"] for row in rows(store, "SELECT status, count(*) calls FROM calls GROUP BY 1")
+    } == {"cut": 700}
+
+
+def test_os_exit_is_its_own_again_after_close(store: Path) -> None:
     before = os._exit
     with tf.instrument(store):
         assert os._exit is not before

@@ -302,17 +302,24 @@ class Recorder:
         if exchange.truncated:
             self.count_loss("body_too_large")
         self._unwritten.append(exchange)
+        shown = self._underway.was_shown(exchange)
         try:
             rows = self._assembler.exchange(exchange)
         except Exception:  # one answer that we cannot read must not cost the others
             self.count_loss("parser_error")
             _log.debug("tokenflation: an exchange could not be read", exc_info=True)
             return
+        if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
+            self._outbox.remove(exchange.call_id)
         self._outbox.add(rows.call, rows.attempts, rows.tool_runs)
         self._export(rows.final)
 
     def _sweep(self) -> None:
-        self._underway.sweep()
+        rows, gone = self._underway.sweep(now_ns())
+        for call in rows:
+            self._outbox.add(call, (), ())
+        for call_id in gone:
+            self._outbox.remove(call_id)
         self._export(self._assembler.expire(now_ns()))
 
     def _finish(self) -> None:

@@ -57,7 +57,7 @@ class Outbox:
         self._empty()
 
     def __len__(self) -> int:
-        return len(self._calls) + len(self._spans)
+        return len(self._calls) + len(self._spans) + len(self._gone)
 
     def add(self, call: Call | None, attempts: Sequence[Attempt], tool_runs: Sequence[ToolRun]) -> None:
         """Take the rows of one exchange; a later row of the same call replaces an earlier one."""
@@ -66,6 +66,11 @@ class Outbox:
         self._attempts += attempts
         for run in tool_runs:
             self._tool_runs[run.call_id, run.tool_call_id] = run
+
+    def remove(self, call_id: str) -> None:
+        """Take out the row of a call that was under way and is none after all."""
+        self._calls.pop(call_id, None)
+        self._gone.append(call_id)
 
     def add_span(self, span: SpanRecord) -> None:
         """Take the row of a scope."""
@@ -140,6 +145,7 @@ class Outbox:
         self._attempts: list[Attempt] = []
         self._tool_runs: dict[tuple[str, str], ToolRun] = {}
         self._spans: list[SpanRecord] = []
+        self._gone: list[str] = []
 
     def _try(self) -> Exception | None:
         try:
@@ -166,6 +172,7 @@ class Outbox:
             attempts=tuple(self._attempts),
             tool_runs=tuple(self._tool_runs.values()),
             spans=tuple(self._spans),
+            gone=tuple(self._gone),
             drops=dict(self._drops),
             writer_id=self._writer_id,
         )

@@ -19,7 +19,7 @@ from tokenflation.sdk.wire.shapes import Dialect
 from tokenflation.sdk.wire.usage import usage_extra, usage_of
 from tokenflation.sdk.wire.values import word
 
-__all__ = ["recover"]
+__all__ = ["recover", "row_of"]
 
 _TIMEOUT_S = 5.0
 _log = logging.getLogger("tokenflation")
@@ -58,7 +58,7 @@ def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]]) -> 
         for begun, ended in left:
             if begun.started_at_ns in written or not _is_call(begun, ended):
                 continue
-            call = _row(begun, ended)
+            call = row_of(begun, ended)
             (cut if ended is None else finished).append(call)
             if ended is not None:
                 attempts.append(_attempt(call, ended))
@@ -76,7 +76,8 @@ def _is_call(begun: Begun, ended: Ended | None) -> bool:
     return ended is not None and ended.usage is not None
 
 
-def _row(begun: Begun, ended: Ended | None) -> Call:
+def row_of(begun: Begun, ended: Ended | None) -> Call:
+    """Return the row of a call of which only its ends are known; what only its bodies could say is NULL."""
     usage, source, extra = _usage(begun, ended)
     status, error_type = _verdict(ended, source)
     ended_at_ns = ended.ended_at_ns if ended else None
@@ -107,7 +108,7 @@ def _row(begun: Begun, ended: Ended | None) -> Call:
         usage_source=source,
         usage_complete=source == "provider",
         block_tokens=BLOCK_TOKENS,
-        extra={**extra, "recovered": True},
+        extra=extra,
     )
 
 

@@ -60,7 +60,12 @@ _CALLS = Table(
         Column("response_model", "text", "model that answered"),
         Column("response_id", "text", "the provider's id of the answer"),
         Column("stream", "int", "1 if the answer was streamed", required=True),
-        Column("status", "text", "ok, error, cut or cancelled", required=True),
+        Column(
+            "status",
+            "text",
+            "ok, error, cut or cancelled; cut without a row in attempts: still under way, or its process died",
+            required=True,
+        ),
         Column("error_type", "text", "class of the failure; never a message"),
         Column("finish_reasons", "text", "JSON list, one per choice", required=True),
         Column("attempts", "int", "HTTP attempts made", required=True),

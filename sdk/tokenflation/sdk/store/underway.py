@@ -7,18 +7,37 @@ folder that cannot be written, a full disk, no `flock`) everything else works; a
 import logging
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import msgspec
 
 from tokenflation.sdk.assemble import SentFrom
 from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.records import Call
 from tokenflation.sdk.store.journal import Begun, Ended, Journal
+from tokenflation.sdk.store.recover import row_of
 from tokenflation.sdk.store.tail import dialects_of, find_usage
 from tokenflation.sdk.wire import provider_of
+from tokenflation.sdk.wire.values import text
 
 __all__ = ["Underway"]
 
+_STREAM_NS = 50_000_000
+_PLAIN_NS = 250_000_000
+_MAX_ROWS = 256
+_MAX_CHUNKS = 4096
+_MAX_REQUEST_BYTES = 256 * 1024
 _NO_ONE = SentFrom()
 _log = logging.getLogger("tokenflation")
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What the store says of a call that is under way, and when that is to be looked at again."""
+
+    due_ns: int
+    call: Call | None = None
 
 
 class Underway:
@@ -30,6 +49,7 @@ class Underway:
         self._journal: Journal | None = None
         self._tried = False
         self._open: dict[str, tuple[weakref.ref[Exchange], int]] = {}
+        self._shown: dict[str, _Shown] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -53,22 +73,35 @@ class Underway:
     def free(self, exchanges: Iterable[Exchange]) -> None:
         """Forget calls that stand in the store, or never will."""
         for exchange in exchanges:
+            self._shown.pop(exchange.call_id, None)
             slot, exchange.slot = exchange.slot, -1
             if slot >= 0 and self._journal is not None:
                 self._journal.free(slot)
 
-    def sweep(self) -> list[Exchange]:
-        """Return the calls that are under way, the oldest first; forget what was let go of, and make room."""
-        found = []
+    def was_shown(self, exchange: Exchange) -> bool:
+        """Return whether rows of this call were given out while it was under way; asked once, when it has ended."""
+        shown = self._shown.pop(exchange.call_id, None)
+        return shown is not None and shown.call is not None
+
+    def sweep(self, now: int) -> tuple[list[Call], list[str]]:
+        """Return rows of calls that have been under way for long, and the ids of those that were none after all.
+
+        A row has status `cut` and what is known so far; it is given out when it is new, and again at intervals that
+        double while more becomes known. Makes room in the journal where that is getting scarce.
+        """
+        rows: list[Call] = []
+        gone: list[str] = []
         for call_id, (reference, slot) in self._open.copy().items():
             exchange = reference()
-            if exchange is not None:
-                found.append(exchange)
-            elif self._open.pop(call_id, None) is not None and slot >= 0 and self._journal is not None:
-                self._journal.free(slot)
+            if exchange is None:
+                self._let_go(call_id, slot, gone)
+            elif len(rows) < _MAX_ROWS:
+                row = self._news_of(exchange, now)
+                if row is not None:
+                    rows.append(row)
         if self._journal is not None:
             self._journal.grow()
-        return found
+        return rows, gone
 
     def close(self) -> None:
         """Let go of the journal; nothing that is still under way will be written by this process."""
@@ -82,6 +115,33 @@ class Underway:
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.leave()
+
+    def _let_go(self, call_id: str, slot: int, gone: list[str]) -> None:
+        """Forget an exchange that its hook let go of without an end."""
+        if self._open.pop(call_id, None) is None:
+            return  # it has ended meanwhile
+        if slot >= 0 and self._journal is not None:
+            self._journal.free(slot)
+        shown = self._shown.pop(call_id, None)
+        if shown is not None and shown.call is not None:
+            gone.append(call_id)
+
+    def _news_of(self, exchange: Exchange, now: int) -> Call | None:
+        shown = self._shown.get(exchange.call_id)
+        age = now - exchange.started_at_ns
+        if shown is None:
+            if age < _STREAM_NS or not _generates(exchange.api) or _is_retry(exchange):
+                return None
+            shown = self._shown[exchange.call_id] = _Shown(exchange.started_at_ns + _PLAIN_NS)
+        # A call that has answered nothing yet has less to lose, and most are over soon.
+        if now < shown.due_ns and not (shown.call is None and "stream" in exchange.content_type and exchange.chunks):
+            return None
+        shown.due_ns = now + max(age, _PLAIN_NS)
+        row = _row(exchange, _begun(exchange, self._default_task))
+        if row == shown.call or exchange.end is not None:
+            return None
+        shown.call = row
+        return row
 
     def _open_journal(self) -> Journal | None:
         self._tried = True
@@ -129,3 +189,42 @@ def _ended(exchange: Exchange) -> Ended:
         usage,
         first_usage,
     )
+
+
+def _is_retry(exchange: Exchange) -> bool:
+    """Return whether its client says that it tries again: its call has a row, that of the attempt before."""
+    return exchange.request_headers.get("x-stainless-retry-count", "0") != "0"
+
+
+def _row(exchange: Exchange, begun: Begun) -> Call:
+    chunks = exchange.chunks[:_MAX_CHUNKS]
+    if not chunks:
+        call = row_of(begun, None)
+    else:
+        last, first = find_usage(exchange.api, chunks, exchange.content_encoding)
+        call = row_of(begun, Ended(exchange.chunks[-1][0], "", exchange.status_code, None, True, None, last or first))
+    return replace(
+        call,
+        status="cut",
+        error_type=None,
+        finish_reasons=("error",),
+        stream="stream" in exchange.content_type,
+        model=_model(exchange.request_body),
+        ttfc_s=(chunks[0][0] - exchange.started_at_ns) / 1e9 if chunks else None,
+    )
+
+
+class _Asked(msgspec.Struct):
+    model: str | None = None
+
+
+_asked = msgspec.json.Decoder(_Asked)
+
+
+def _model(body: bytes | None) -> str | None:
+    if body is None or len(body) > _MAX_REQUEST_BYTES:
+        return None
+    try:
+        return text(_asked.decode(body).model)
+    except (ValueError, RecursionError):
+        return None

@@ -58,6 +58,8 @@ class Batch:
     attempts: Sequence[Attempt] = ()
     tool_runs: Sequence[ToolRun] = ()
     spans: Sequence[SpanRecord] = ()
+    gone: Sequence[str] = ()
+    """Ids of calls to be taken out again: what was under way turned out to be a further attempt, or no model call."""
     drops: Mapping[str, int] = field(default_factory=dict)
     """Records lost so far by reason: totals since the writer began, not since the last batch."""
     writer_id: str | None = None
@@ -133,6 +135,8 @@ class SqliteWriter:
 
     def _insert(self, batch: Batch, replace: bool) -> int:
         before = self._last_row()
+        if batch.gone:
+            self._connection.executemany("DELETE FROM calls WHERE call_id = ?", [(call_id,) for call_id in batch.gone])
         for name, records in (
             ("calls", batch.calls),
             ("attempts", batch.attempts),
