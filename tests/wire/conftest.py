@@ -30,7 +30,7 @@ def exchange() -> Exchange:
     """Read one answer: a dict is a JSON body, a list is a stream of one event per chunk, 1 ns apart."""
 
     def reading(api: str, answer: Any, *, request: dict[str, Any] | None = None, **view: Any) -> Reading:
-        fields: dict[str, Any] = {"path": PATHS[api], "host": "gateway.test", "status_code": 200, **view}
+        fields: dict[str, Any] = {"path": PATHS.get(api, ""), "host": "gateway.test", "status_code": 200, **view}
         body = json.dumps(REQUESTS[api] if request is None else request).encode()
         found = read(ExchangeBytes(api=api, request_body=body, chunks=_chunks(answer), **fields), key=b"key")
         assert found is not None

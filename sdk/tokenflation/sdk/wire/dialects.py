@@ -11,6 +11,7 @@ from typing import Final
 from tokenflation.sdk.wire import dialects_cohere as cohere
 from tokenflation.sdk.wire import dialects_google as google
 from tokenflation.sdk.wire import dialects_local as local
+from tokenflation.sdk.wire import dialects_more as more
 from tokenflation.sdk.wire import dialects_openai_more as openai
 from tokenflation.sdk.wire.dialects_anthropic import COMPLETE, MESSAGES
 from tokenflation.sdk.wire.dialects_bedrock import CONVERSE, INVOKE
@@ -36,6 +37,8 @@ _ONE = (
     local.OLLAMA_GENERATE,
     local.OLLAMA_EMBED,
     local.HUGGINGFACE,
+    more.MISTRAL_CONVERSATIONS,
+    more.WATSONX,
     openai.EMBEDDINGS,
     openai.IMAGES,
     openai.TRANSCRIPTIONS,

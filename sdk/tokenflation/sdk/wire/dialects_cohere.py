@@ -75,18 +75,17 @@ CHAT_V1: Final = Dialect(
         kinds={},
     ),
     answer=Answer(
-        envelopes=(("response",),),
         # A stream says all again at its end; its other events bring content alone.
         only_if=("event_type", frozenset({None, "stream-end"})),
         event_key="event_type",
         model=(),
-        response_id=(("response_id",), ("generation_id",)),
-        parts=((),),
+        response_id=(("response_id",), ("response", "response_id"), ("generation_id",)),
+        parts=((), ("response",)),
         keyed={
             "text": Part(),
             "tool_calls": Part(tool=Tool(arguments=(("parameters",),))),
         },
-        finish=(("finish_reason",),),
+        finish=(("finish_reason",), ("response", "finish_reason")),
         failed=_FAILED,
         events={
             "text-generation": EventRule(channel="answer", content=("text",)),
@@ -106,12 +105,15 @@ GENERATE: Final = Dialect(
     compatible=_PROVIDER,
     request=Request(proof=(frozenset({"prompt"}),), messages=("prompt",)),
     answer=Answer(
-        envelopes=(("response",),),
         model=(),
-        response_id=(("id",),),
+        response_id=(("id",), ("response", "id")),
         parts=((), ("generations",)),
         keyed={"text": Part()},
-        finish=(("generations", 0, "finish_reason"), ("finish_reason",)),
+        finish=(
+            ("generations", 0, "finish_reason"),
+            ("response", "generations", 0, "finish_reason"),
+            ("finish_reason",),
+        ),
         failed=_FAILED,
         ends_if=(("is_finished",),),
         usage=(("response", "meta"), ("meta",)),
@@ -128,6 +130,7 @@ _META = Answer(
     finish=(),
     # api.voyageai.com and api.jina.ai rerank with a `usage` of total_tokens on the same path.
     usage=(("meta",), ("usage",)),
+    merge_usage=True,
     input=Count(
         terms=(
             (

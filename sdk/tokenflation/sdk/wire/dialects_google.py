@@ -140,6 +140,8 @@ _INTERACTION = Answer(
     ),
     reasoning=Count(terms=((("total_thought_tokens",), ("total_reasoning_tokens",)),)),
     total=("total_tokens",),
+    # ai.google.dev/gemini-api/docs/interactions/quickstart: total_tokens 197, input 8, output 12, and no thoughts.
+    reasoning_outside=frozenset({"gcp.gemini", "gcp.vertex_ai", "gemini_compatible"}),
     modalities={
         "input_tokens_by_modality": "input_tokens",
         "output_tokens_by_modality": "output_tokens",

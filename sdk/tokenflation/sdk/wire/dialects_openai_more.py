@@ -13,14 +13,16 @@ from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part
 __all__ = ["ASSISTANTS", "COMPACT", "COMPLETIONS", "EMBEDDINGS", "IMAGES", "REALTIME", "RETRIEVE", "TRANSCRIPTIONS"]
 
 _COMPATIBLE = "openai_compatible"
-_DEPLOYMENT = r"/deployments/([^/]+)/"  # Azure
+_DEPLOYMENT = r"/(?:deployments|engines)/([^/]+)/"  # Azure, and OpenAI until 2023
 
 # platform.openai.com/docs/api-reference/completions/object; docs.mistral.ai/api, "Fill in the Middle Completion", whose
 # answer is a chat completion's.
 COMPLETIONS: Final = Dialect(
     api="openai.completions",
     compatible=_COMPATIBLE,
-    request=Request(proof=(frozenset({"prompt"}),), model_in_path=_DEPLOYMENT, messages=("prompt",)),
+    request=Request(
+        proof=(frozenset({"prompt", "instruction"}),), model_in_path=_DEPLOYMENT, messages=("prompt", "input")
+    ),
     answer=replace(
         CHAT.answer,
         parts=((), ("message",), ("delta",)),
@@ -60,7 +62,8 @@ IMAGES: Final = Dialect(
     answer=Answer(
         model=(("model",),),
         response_id=(),
-        parts=(),
+        parts=(("data",),),
+        keyed={"b64_json": Part(), "url": Part()},
         finish=(),
         events={
             "image_generation.partial_image": EventRule(channel="answer", content=("b64_json",)),
@@ -91,7 +94,8 @@ TRANSCRIPTIONS: Final = Dialect(
     answer=Answer(
         model=(("model",),),
         response_id=(),
-        parts=(),
+        parts=((),),
+        keyed={"text": Part()},
         finish=(),
         events={
             "transcript.text.delta": EventRule(channel="answer", content=("delta",)),

@@ -140,7 +140,7 @@ def _note_error(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
         if error and type(error) in (dict, str):
             break
     else:
-        if kind != "error":
+        if type(kind) is not str or kind not in rules.error_events:
             return
         error = document
     words = (word(at(error, path)) for path in rules.error_words)

@@ -23,9 +23,11 @@ _POST = {
         ("/runs/", "openai.assistants.run.retrieve"),
         ("/interactions/", "google.interactions.retrieve"),
     ),
-    "embeddings": (("/api/", "ollama.embed"), ("", _EMBEDDINGS)),
+    "embeddings": (("/api/embeddings", "ollama.embed"), ("", _EMBEDDINGS)),
+    "multimodalembeddings": (("", _EMBEDDINGS),),  # Voyage
+    "contextualizedembeddings": (("", _EMBEDDINGS),),
     "generations": (("/images/", "openai.images"),),
-    "edits": (("/images/", "openai.images"),),
+    "edits": (("/images/", "openai.images"), ("", "openai.completions")),
     "variations": (("/images/", "openai.images"),),
     "transcriptions": (("/audio/", "openai.transcriptions"),),
     "translations": (("/audio/", "openai.transcriptions"),),
@@ -33,6 +35,7 @@ _POST = {
     "submit_tool_outputs": (("/runs/", "openai.assistants.run.retrieve"),),
     "messages": (("/v1/messages", _MESSAGES),),
     "complete": (("/v1/", "anthropic.complete"),),
+    "count-tokens:rawPredict": (),
     ":rawPredict": (("/publishers/anthropic/", _MESSAGES), ("/publishers/mistralai/", _CHAT)),
     ":streamRawPredict": (("/publishers/anthropic/", _MESSAGES), ("/publishers/mistralai/", _CHAT)),
     ":generateContent": (("", _GENERATE),),
@@ -45,18 +48,24 @@ _POST = {
     "converse-stream": (("/model/", "bedrock.converse"),),
     "invoke": (("/model/", "bedrock.invoke"),),
     "invoke-with-response-stream": (("/model/", "bedrock.invoke"),),
-    "chat": (("/text/", _CHAT), ("/api/", "ollama.chat"), ("/v2/", "cohere.chat"), ("/v1/", "cohere.v1")),
-    "generate": (("/api/", "ollama.generate"), ("/v1/", "cohere.generate"), ("", "huggingface.generate")),
+    "chat": (("/text/", _CHAT), ("/api/chat", "ollama.chat"), ("/v2/", "cohere.chat"), ("/v1/", "cohere.v1")),
+    "generate": (("/api/generate", "ollama.generate"), ("/v1/", "cohere.generate"), ("", "huggingface.generate")),
     "generate_stream": (("", "huggingface.generate"),),
-    "embed": (("/api/", "ollama.embed"), ("", "cohere.embed")),
+    "embed": (("/api/embed", "ollama.embed"), ("", "cohere.embed")),
+    "conversations": (("", "mistral.conversations"),),
+    "restart": (("/conversations/", "mistral.conversations"),),
+    "generation": (("/text/", "ibm.text_generation"),),
+    "generation_stream": (("/text/", "ibm.text_generation"),),
+    ":complete": (("/cortex/", _CHAT),),  # Snowflake
     "rerank": (("", "cohere.rerank"),),
 }
 # What a path to an answer that was asked for earlier holds before its last segment, the answer's id.
-_GET = (
-    ("/responses/", "openai.responses.retrieve"),
-    ("/runs/", "openai.assistants.run.retrieve"),
-    ("/interactions/", "google.interactions.retrieve"),
-)
+_GET = {
+    "/responses/": "openai.responses.retrieve",
+    "/runs/": "openai.assistants.run.retrieve",
+    "/interactions/": "google.interactions.retrieve",
+}
+_STORED = tuple(_GET)
 
 
 def recognise(method: str, path: str) -> str | None:
@@ -73,16 +82,15 @@ def recognise(method: str, path: str) -> str | None:
         name = path[slash:]
         rules = _POST.get(name)
         if rules is None:
-            if ":" not in name:
-                return None
-            rules = _POST.get(name[name.rfind(":") :])
+            if ":" in name:
+                rules = _POST.get(name[name.rfind(":") :])
+            elif name.startswith("conv_"):
+                rules = _POST["restart"]
             if rules is None:
                 return None
         for part, api in rules:
             if part in path:
                 return api
-    elif method == "GET" and slash < len(path):
-        for part, api in _GET:
-            if path.endswith(part, 0, slash):
-                return api
+    elif method == "GET" and path.endswith(_STORED, 0, slash) and slash < len(path):
+        return next(api for part, api in _GET.items() if path.endswith(part, 0, slash))
     return None

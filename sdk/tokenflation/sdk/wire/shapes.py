@@ -119,6 +119,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Nothing tells the end of a stream: one that was read to its end is whole."""
     errors: Paths = (("error",),)
     """An object, or a text, here means failure."""
+    error_events: frozenset[str] = frozenset({"error"})
+    """Types of events that mean failure by themselves."""
     error_words: Paths = (("type",), ("code",), ("status",))
     """From the error: its class."""
     error_header: str | None = None
