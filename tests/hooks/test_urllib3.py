@@ -94,8 +94,10 @@ def wire(exchange: Exchange) -> str:
 def test_a_stream_is_recorded_whole_however_it_is_read(
     read: Read, prompt: str, provider: Provider, recorded: Collected
 ) -> None:
-    if URLLIB3_1 and (read is at_most or ("gzip" in prompt and read in (pieces, pieces_into, lines_one_by_one))):
-        pytest.skip("urllib3 1.26 has no read1, and returns b'' in the middle of an encoded body")
+    if read is at_most and not hasattr(HTTPResponse, "read1"):
+        pytest.skip("this urllib3 has no read1")
+    if URLLIB3_1 and "gzip" in prompt and read in (pieces, pieces_into, lines_one_by_one):
+        pytest.skip("urllib3 1.26 returns b'' in the middle of an encoded body")
     seen = read(post(provider, prompt, preload_content=False)).decode()
     assert seen.rstrip().endswith("[DONE]")
     assert wire(recorded.only) == seen
@@ -215,6 +217,17 @@ def test_an_interrupt_in_a_stream_ends_as_cancelled(
     assert (recorded.only.end, recorded.only.error_type) == ("cancelled", "KeyboardInterrupt")
 
 
+def test_a_generator_that_is_left_ends_the_answer_and_its_connection(provider: Provider, recorded: Collected) -> None:
+    response = post(provider, "[[hold:1]] [[pieces:400]]", preload_content=False)
+    connection = response.connection
+    chunks = response.stream()
+    next(chunks)
+    del chunks
+    assert recorded.only.end == "closed"
+    assert connection is not None
+    assert connection.sock is None
+
+
 def halves(raw: bytes) -> Iterator[bytes]:
     yield raw[: len(raw) // 2]
     yield raw[len(raw) // 2 :]
@@ -313,6 +326,8 @@ OURS = [
     (hook, "_note_close"),
     (hook._Body, "note"),
     (hook._Body, "finish"),
+    (hook._Body, "watch"),
+    (hook._Body, "is_inside"),
 ]
 
 

@@ -10,7 +10,8 @@ import inspect
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
@@ -67,14 +68,23 @@ def install(tap: Tap) -> Callable[[], None]:
 class _Body:
     """The body of an answer while the host reads it; lies on http.client's response and goes with it."""
 
-    __slots__ = ("_line", "exchange", "is_inside", "owner")
+    __slots__ = ("_line", "chunks", "exchange", "owner")
 
     def __init__(self, owner: object, exchange: Exchange) -> None:
         self.owner = owner
         self.exchange = exchange
-        self.is_inside = False
-        """Whether urllib3 is reading chunks: it closes a response itself before it says what is wrong with it."""
+        self.chunks: weakref.ref[Generator[bytes, None, None]] | None = None
+        """What urllib3 yields; weak, as it holds the response that we lie on."""
         self._line = bytearray()
+
+    def watch(self, chunks: Generator[bytes, None, None]) -> None:
+        """Know what urllib3 yields."""
+        self.chunks = weakref.ref(chunks)
+
+    def is_inside(self) -> bool:
+        """Return whether urllib3 is reading: it closes a response itself before it says what is wrong with it."""
+        chunks = self.chunks() if self.chunks is not None else None
+        return chunks is not None and getattr(chunks, "gi_running", False)
 
     def note(self, data: bytes) -> None:
         """Note bytes as they were read; single ones, as `readline` reads them, by the line."""
@@ -212,6 +222,8 @@ def _note_read(body: _Body, data: bytes | None, source: Any) -> None:
 
 
 def _note_close(body: _Body, response: Any) -> None:
+    if body.is_inside():
+        return
     if response.__dict__.get("_finalizing"):  # set by io.IOBase where the garbage collector closes
         body.drop()
         return
@@ -220,19 +232,14 @@ def _note_close(body: _Body, response: Any) -> None:
     body.end_by(handled if cancelled else None)
 
 
-def _noted(body: _Body, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _noted(body: _Body, chunks: Generator[bytes, None, None]) -> Iterator[bytes]:
     """Yield what urllib3 yields, chunk by chunk, and note how it ends; the chunks themselves are noted below."""
-    body.is_inside = True
+    safely(body.exchange.failed, body.watch, chunks)
     try:
-        for chunk in chunks:
-            body.is_inside = False
-            yield chunk
-            body.is_inside = True
+        yield from chunks
     except BaseException as error:
-        body.is_inside = False
         safely(body.exchange.failed, body.end_by, error)
         raise
-    body.is_inside = False
     safely(body.exchange.failed, body.finish)
 
 
@@ -309,7 +316,7 @@ class _Installation:
         if self._warned or self._tap is None:
             return
         self._warned = True
-        remedy = "Use urllib3 1.26.16 or newer (or 2.x) to record requests and boto3"
+        remedy = "Use urllib3 1.26.12 or newer (or 2.x) to record requests and boto3"
         _log.warning("%s is missing in this version: nothing is recorded. %s.", missing, remedy)
         self._tap.failed("hook_missing")
 
@@ -364,7 +371,7 @@ class _Installation:
         @functools.wraps(original)
         def shell(response: Any, *args: Any, **kwargs: Any) -> Any:
             body = _body_of(self, response)
-            if body is not None and not body.is_inside:
+            if body is not None:
                 safely(body.exchange.failed, _note_close, body, response)
             return original(response, *args, **kwargs)
 
