@@ -4,6 +4,7 @@ Reads the store with the standard library alone, as the bench asks: it must also
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 from .base import Adapter, record  # type: ignore[import-not-found]  # a module of the bench
 
 CALLS = """
-    SELECT c.input_tokens, c.output_tokens, c.cache_read_tokens, c.reasoning_tokens, c.status, c.parent_id,
+    SELECT c.call_id, c.input_tokens, c.output_tokens, c.cache_read_tokens, c.reasoning_tokens, c.status, c.parent_id,
            (SELECT group_concat(t.name) FROM tool_calls t WHERE t.call_id = c.call_id), c.attempts
     FROM calls c ORDER BY c.started_at_ns
 """
@@ -49,10 +50,33 @@ class SUT(Adapter):  # type: ignore[misc]
         with contextlib.closing(sqlite3.connect(path)) as connection:
             rows = connection.execute(CALLS).fetchall()
         records = []
-        for input_tokens, output_tokens, cached, reasoning, status, parent, tools, attempts in rows:
+        for _, input_tokens, output_tokens, cached, reasoning, status, parent, tools, attempts in rows:
             # One record per HTTP attempt; the tokens of a call are those of its last one.
             records += [record(error=True, parent=parent) for _ in range(attempts - 1)]
             records.append(
                 record(input_tokens, output_tokens, cached, reasoning, tools or "", status == "error", parent)
             )
-        return records
+        return records + left_by_the_killed(store, {row[0] for row in rows})
+
+
+def left_by_the_killed(store: str, written: set[str]) -> list[dict[str, Any]]:
+    """Return the finished calls that a killed process had no time to write, as the next opener of the store would add.
+
+    The file's format is that of `tokenflation.sdk.store.journal`.
+    """
+    records = []
+    for name in sorted(os.listdir(store)):
+        if ".underway-" not in name or name.endswith(".draft"):
+            continue
+        with open(os.path.join(store, name), "rb") as file:
+            data = file.read()
+        for slot in range(1024, len(data), 1024):
+            begun, ended = data[slot + 8 :], data[slot + 456 :]
+            if data[slot] != 2:
+                continue
+            call = json.loads(begun[: int.from_bytes(data[slot + 2 : slot + 4], "little")])
+            usage = json.loads(ended[: int.from_bytes(data[slot + 4 : slot + 6], "little")])["usage"] or {}
+            if call["call_id"] not in written:
+                tokens = [usage.get(f"{side}_tokens") for side in ("prompt", "completion")]
+                records.append(record(*tokens, parent=call.get("parent_id")))
+    return records
