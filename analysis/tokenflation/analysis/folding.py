@@ -5,22 +5,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from tokenflation.analysis.structure import Node, added, walk
+from tokenflation.analysis.structure import Node, added, times_of, walk
 
 __all__ = ["folded", "tool_names"]
 
 
 def folded(node: Node, *, most: int) -> Node:
-    """Return the tree with at most `most` (3 or more) children at every node; sums are those of the tree given.
+    """Return the tree with at most `most` (3 or more) children at every node, half of it in sub-agents; sums stay.
 
     Neighbours become one node of kind `more`, as little of them as will do: first steps that ask for the same tools,
-    then any steps without sub-agents, then all but the largest children.
+    then any steps without sub-agents, then all but the largest children. Long stretches of steps stay in several pieces
+    where there is room, so that growth can be seen.
     """
     # Inner nodes are made before the nodes around them, without recursion: a store may nest deeper than Python.
     done: dict[int, Node] = {}
     for _, one, _around in reversed(list(walk(node))):
         children = tuple(done[id(child)] for child in one.children)
-        done[id(one)] = replace(one, children=_fewer(children, most)) if children else one
+        room = most if one.depth == 0 else max(3, most // 2)
+        done[id(one)] = replace(one, children=_fewer(children, room)) if children else one
     return done[id(node)]
 
 
@@ -41,7 +43,25 @@ def _fewer(children: tuple[Node, ...], most: int) -> tuple[Node, ...]:
         kept = set(sizes[: (most - 1) // 2])
         places = {id(child): place for place, child in enumerate(children)}
         merged = _merged(children, lambda child: () if places[id(child)] in kept else ("rest",))
+    return _in_pieces(merged, most)
+
+
+def _in_pieces(merged: tuple[Node, ...], most: int) -> tuple[Node, ...]:
+    """Cut stretches of plain steps into pieces of one round size, the smallest that leaves at most `most` nodes."""
+    longest = max(len(one.members) for one in merged)
+    for size in (digit * 10**zeros for zeros in range(1, 9) for digit in (1, 2, 5)):
+        if size >= longest:
+            break
+        pieces = tuple(piece for one in merged for piece in _cut(one, size))
+        if len(pieces) <= most:
+            return pieces
     return merged
+
+
+def _cut(node: Node, size: int) -> list[Node]:
+    if not node.members or not all(map(_plain, node.members)):
+        return [node]
+    return [_one(list(node.members[start : start + size])) for start in range(0, len(node.members), size)]
 
 
 def _plain(step: Node) -> bool:
@@ -59,8 +79,7 @@ def _merged(children: Sequence[Node], key: Callable[[Node], tuple[object, ...]])
 def _one(group: list[Node]) -> Node:
     if len(group) == 1:
         return group[0]
-    starts = [node.started_at_ns for node in group if node.started_at_ns is not None]
-    ends = [node.ended_at_ns for node in group if node.ended_at_ns is not None]
+    start, end = times_of(group)
     return Node(
         kind="more",
         id=group[0].id,
@@ -68,8 +87,8 @@ def _one(group: list[Node]) -> Node:
         depth=group[0].depth,
         own=added([node.own for node in group]),
         total=added([node.total for node in group]),
-        started_at_ns=min(starts, default=None),
-        ended_at_ns=max(ends) if len(ends) == len(group) else None,
+        started_at_ns=start,
+        ended_at_ns=end,
         step=group[0].step,
         members=tuple(group),
     )

@@ -15,7 +15,7 @@ import pandas as pd
 from tokenflation.analysis.columns import TREE_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
 
-__all__ = ["NOTHING", "Node", "Totals", "added", "tree_rows", "trees", "walk"]
+__all__ = ["NOTHING", "Node", "Totals", "added", "times_of", "tree_rows", "trees", "walk"]
 
 Kind = Literal["task", "agent", "step", "tool", "more"]
 PlacedBy = Literal["root", "tool_call", "scope", "depth", "open"]
@@ -29,6 +29,7 @@ _TOOLS = (
     "call_id", "tool_call_id", "name", "kind", "executed", "result_tokens", "started_at_ns", "ended_at_ns",
     "agent_run_id",
 )  # fmt: skip
+_WHOLE = {"executed", "result_tokens", "started_at_ns", "ended_at_ns"}
 _SPANS = ("span_id", "parent_id", "kind", "agent_run_id")
 
 
@@ -197,7 +198,8 @@ def _cells(frame: pd.DataFrame | None, names: Sequence[str]) -> Iterator[tuple[A
     columns = []
     for name in names:
         if name in frame.columns:
-            column = frame[name].astype(object)
+            # A frame made by hand may hold whole numbers as floats, where some are missing.
+            column = frame[name].astype("Int64" if name in _WHOLE else object).astype(object)
             columns.append(column.where(column.notna(), None).tolist())
         else:
             columns.append([None] * len(frame))
@@ -216,7 +218,7 @@ def _tree(calls: list[_Call], tools: dict[str, list[_Tool]], scopes: dict[str, t
         steps = tuple(_step(call, tools.get(call.call_id, []), inside) for call in own)
         inside[place.call_id, place.tool_call_id].append(_run(own, steps, place))
     children = _in_time(inside[None, None])
-    start, end = _times(children)
+    start, end = times_of(children)
     return Node(
         kind="task",
         id=calls[0].task_id,
@@ -231,7 +233,7 @@ def _tree(calls: list[_Call], tools: dict[str, list[_Tool]], scopes: dict[str, t
 
 
 def _run(calls: list[_Call], steps: tuple[Node, ...], place: _Place) -> Node:
-    start, end = _times(steps)
+    start, end = times_of(steps)
     return Node(
         kind="agent",
         id=calls[0].agent_run_id,
@@ -289,7 +291,7 @@ def _tool(tool: _Tool, depth: int, sub_agents: tuple[Node, ...]) -> Node:
         own=NOTHING,
         total=added([one.total for one in sub_agents]),
         started_at_ns=tool.started_at_ns,
-        ended_at_ns=tool.ended_at_ns if tool.ended_at_ns is not None else _times(sub_agents)[1],
+        ended_at_ns=tool.ended_at_ns if tool.ended_at_ns is not None else times_of(sub_agents)[1],
         children=sub_agents,
         server=tool.kind == "server",
         results=tool.executed,
@@ -302,7 +304,7 @@ def _in_time(nodes: Sequence[Node]) -> tuple[Node, ...]:
     return tuple(sorted(nodes, key=lambda node: (node.started_at_ns is None, node.started_at_ns or 0)))
 
 
-def _times(nodes: Sequence[Node]) -> tuple[int | None, int | None]:
+def times_of(nodes: Sequence[Node]) -> tuple[int | None, int | None]:
     """Return the first start, and the last end unless something that started after it has no known end."""
     starts = [node.started_at_ns for node in nodes if node.started_at_ns is not None]
     end = max((node.ended_at_ns for node in nodes if node.ended_at_ns is not None), default=None)

@@ -1,7 +1,6 @@
 """Reads the rows that a task's tree needs beside its calls: tool calls and scopes. Knows nothing of trees."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -73,6 +72,6 @@ def _read(connection: sa.Connection | None, name: str, where: sa.ColumnElement[b
     present = [column for column in columns if column.name in have]
     # Nothing here is required of a row: what cannot be placed is left out of a tree, and its calls stay.
     optional = [Column(column.name, column.kind, column.meaning) for column in present]
-    query: sa.Select[Any] = sa.select(*(sa.column(column.name) for column in present)).select_from(sa.table(name))
+    query = sa.table(name, *(sa.column(column.name) for column in present)).select()
     rows = connection.execute(query if where is None else query.where(where))
     return from_rows((tuple(row) for row in rows), optional)
