@@ -16,7 +16,8 @@ No failure, so never followed by an attempt: an answer that the host closed or d
 (`assemble` puts it beside the call that failed). A redirect is not even an exchange: no model has answered it.
 
 The tokens of a call are those of its last attempt, so they are counted once. What an earlier attempt had begun to
-answer may be billed all the same: `bill_of` says what is known of it.
+answer may be billed all the same: `bill_of` says what is known of it. A request that timed out before its answer began
+may be billed too, but nothing was seen of that; its attempt has the timeout's name as `error_type`.
 """
 
 from collections import OrderedDict
