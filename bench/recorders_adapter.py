@@ -4,6 +4,7 @@ Reads the store with the standard library alone, as the bench asks: it must also
 """
 
 import contextlib
+import glob
 import json
 import os
 import sqlite3
