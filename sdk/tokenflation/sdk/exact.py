@@ -63,12 +63,12 @@ class ExactCounter:
 
         self._tokenizer = Tokenizer.from_pretrained(vocabulary)
 
-    def tokens(self, texts: Sequence[str], messages: int = 0) -> int:
+    def tokens(self, texts: Sequence[str], messages: float = 0) -> int:
         """Return the tokens of some texts with the marks of `messages` messages around them.
 
         What looks like a special token is counted as text; an image or a file counts as it does in `factors`.
         """
-        return TOKENS_PER_MESSAGE * messages + sum(map(self._text, texts))
+        return round(TOKENS_PER_MESSAGE * messages) + sum(map(self._text, texts))
 
     def _text(self, text: str) -> int:
         fill = chr(PAYLOAD_FILL)

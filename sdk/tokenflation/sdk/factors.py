@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 FEATURES: Final = (
-    "words", "lower", "upper", "camel", "numbers", "digits", "runs", "punctuation", "lines", "indents", "two", "three",
+    "words", "lower", "upper", "camel", "numbers", "spaced", "digits", "runs", "punctuation", "lines", "indents", "two", "three",
     "payload",
 )  # fmt: skip
 """What is counted in a text: starts of words, their letters, capitals, capitals inside of words; starts of numbers,
-digits; starts of runs of punctuation, its characters; line ends; pairs of spaces; first bytes of letters of two and of
+those after a space, digits; starts of runs of punctuation, its characters; line ends; pairs of spaces; first bytes of letters of two and of
 three or four bytes; bytes of payloads."""
 
 KINDS: Final = ("words", "numbers", "punctuation", "layout", "two_byte", "three_byte", "payload", "messages", "tools")
@@ -40,10 +40,10 @@ TOOLS: Final = 8
 TOOL_SHARE: Final = 0.8
 """Tokens of tool definitions for each token of their JSON: providers write them anew and report 0.6 to 1.1."""
 
-# The weights in `tokens_by_kind` are the least-squares fit that `bench/split_error.py --fit` makes to o200k counts of
-# chat, code, JSON, tool calls and results, English, Chinese and Japanese.
-_MESSAGE_TOKENS = 3.7
-_SAMPLED = 8192
+# The weights in `tokens_by_kind` are the least-squares fit of `bench/split_error.py --fit` to o200k counts of Python,
+# JavaScript, JSON, Markdown and package metadata, and of one long text each in English, Chinese and Japanese.
+_MESSAGE_TOKENS = 4.0
+_SAMPLED = 4096
 _SAMPLES = 16
 
 _PRIOR_SD = (0.15, 0.5, 0.25, 0.3, 0.4, 0.35, 0.8, 0.5, 0.4)
@@ -51,8 +51,8 @@ _PRIOR_SD = (0.15, 0.5, 0.25, 0.3, 0.4, 0.35, 0.8, 0.5, 0.4)
 _COMMON_SD = 0.1
 """How far all factors may lie from 1 together."""
 _LOWEST, _HIGHEST = 0.25, 4.0
-_NOISE = 0.04
-_NOISE_TOKENS = 3.0
+_NOISE = 0.12
+_NOISE_TOKENS = 10.0
 _LEARNT_FROM = 3
 _EVERY_ONE_UNTIL = 64
 _EVERY = 8
@@ -73,8 +73,8 @@ _CLASSES: Final = bytes(map(_class_of, range(256)))
 
 
 def counts(texts: Sequence[str]) -> tuple[float, ...]:
-    """Return how often each of `FEATURES` stands in some texts; of more than 8,192 characters, in an even sample."""
-    text = "\n".join(texts)
+    """Return how often each of `FEATURES` stands in some texts; of more than 4,096 characters, in an even sample."""
+    text = texts[0] if len(texts) == 1 else "\n".join(texts)
     scale = 1.0
     if len(text) > _SAMPLED:
         step, width = len(text) // _SAMPLES, _SAMPLED // _SAMPLES
@@ -85,7 +85,7 @@ def counts(texts: Sequence[str]) -> tuple[float, ...]:
     lower, upper, digits, punctuation = count(b"a"), count(b"A"), count(b"0"), count(b"p")
     lines, two, three, payload = count(b"n"), count(b"2"), count(b"3"), count(b"x")
     indents = count(b"  ")
-    camel = words = numbers = runs = 0
+    camel = words = numbers = spaced = runs = 0
     if upper:
         camel = count(b"aA")
         classes = classes.replace(b"A", b"a")
@@ -93,36 +93,51 @@ def counts(texts: Sequence[str]) -> tuple[float, ...]:
     if lower or upper:
         words = count(b" a") + count(b"pa") + count(b"na") + count(b"0a") + classes.startswith(b"a")
     if digits:
-        numbers = count(b" 0") + count(b"p0") + count(b"n0") + count(b"a0") + classes.startswith(b"0")
+        spaced = count(b" 0")
+        numbers = spaced + count(b"p0") + count(b"n0") + count(b"a0") + classes.startswith(b"0")
     if punctuation:
         runs = count(b" p") + count(b"ap") + count(b"np") + count(b"0p") + classes.startswith(b"p")
-    found = (words, lower, upper, camel, numbers, digits, runs, punctuation, lines, indents, two, three, payload)
+    found = (
+        words,
+        lower,
+        upper,
+        camel,
+        numbers,
+        spaced,
+        digits,
+        runs,
+        punctuation,
+        lines,
+        indents,
+        two,
+        three,
+        payload,
+    )
     return found if scale == 1.0 else tuple([scale * one for one in found])
 
 
-def tokens_by_kind(texts: Sequence[str], messages: int = 0) -> list[float]:
+def tokens_by_kind(texts: Sequence[str], messages: float = 0) -> list[float]:
     """Return a first estimate of the tokens of some texts by content kind, one number for each of `KINDS`."""
     if not texts:
         return [0.0] * 7 + [_MESSAGE_TOKENS * messages, 0.0]
     found = counts(texts)
-    words, lower, upper, camel, numbers, digits, runs, punctuation, lines, indents, two, three, payload = found
+    words, lower, upper, camel, numbers, spaced, digits, runs, punctuation, lines, indents, two, three, payload = found
     return [
-        0.72 * words + 0.054 * lower + 0.168 * upper + 0.356 * camel,
-        1.1 * numbers + 0.31 * digits,
-        0.674 * runs + 0.117 * punctuation,
-        0.787 * lines + 0.134 * indents,
-        0.836 * two,
-        0.724 * three,
+        0.63 * words + 0.07 * lower + 0.095 * upper + 0.59 * camel,
+        1.03 * numbers + 1.08 * spaced + 0.28 * digits,
+        0.61 * runs + 0.15 * punctuation,
+        0.96 * lines + 0.13 * indents,
+        0.7 * two,
+        0.72 * three,
         PAYLOAD_TOKENS_PER_BYTE * payload,
         _MESSAGE_TOKENS * messages,
         0.0,
     ]
 
 
-def tool_tokens(definitions: str) -> list[float]:
-    """Return a first estimate of the tokens of tool definitions in JSON, all of one kind."""
-    written = sum(tokens_by_kind([definitions])) if definitions else 0.0
-    return [0.0] * TOOLS + [TOOL_SHARE * written]
+def tool_tokens(definitions: str) -> float:
+    """Return a first estimate of the tokens of tool definitions in JSON."""
+    return TOOL_SHARE * sum(tokens_by_kind([definitions])) if definitions else 0.0
 
 
 def plausible(estimate: float, reported: int) -> bool:
@@ -161,7 +176,7 @@ class Factors:
         """Learn from the count reported for texts whose first estimate is known; what cannot be of them is left out.
 
         A Kalman filter's update (Welch and Bishop, "An Introduction to the Kalman Filter", equations 1.11 to 1.13)
-        with noise of 4 % and 3 tokens; an error of more than three standard deviations counts as three. Every count
+        with noise of 12 % and 10 tokens, a text's own scatter; an error of more than three standard deviations counts as three. Every count
         up to the 64th, then every eighth.
         """
         if not self.agrees(by_kind, reported):

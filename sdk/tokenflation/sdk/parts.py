@@ -7,11 +7,12 @@ calls and models longest not heard of are forgotten. Used by one thread at a tim
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from operator import add
+
+from msgspec import Struct
 
 from tokenflation.sdk.exact import ExactCounter, require_splintr, vocabulary_of
-from tokenflation.sdk.factors import TOOL_SHARE, Factors, plausible, tokens_by_kind, tool_tokens
+from tokenflation.sdk.factors import KINDS, TOOL_SHARE, TOOLS, Factors, plausible, tokens_by_kind, tool_tokens
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire import split
 from tokenflation.sdk.wire.texts import texts
@@ -20,10 +21,10 @@ __all__ = ["Parts", "Splitter"]
 
 _MAX_MODELS = 64
 _MAX_CALLS = 4096
+_OPENING = 0.75  # of a message: the marks that open the answer, once a prompt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """The input of one call in tokens, by part; see `Splitter.take`."""
 
     system: int
@@ -35,8 +36,7 @@ class Parts:
     """`bytes`: estimated from bytes by content kind; `learnt`: the same with learnt factors; `tokenizer`: counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """What a call leaves for the one that extends it."""
 
     total: int
@@ -45,12 +45,14 @@ class _Known:
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Region:
+class _Region(Struct, frozen=True):
     """Texts of one part and how many messages they stand in."""
 
     texts: list[str]
-    messages: int
+    messages: float
+
+
+_NOTHING = _Region([], 0)
 
 
 class Splitter:
@@ -68,6 +70,7 @@ class Splitter:
         self._factors: OrderedDict[tuple[str, str], Factors] = OrderedDict()
         self._calls: OrderedDict[str, _Known] = OrderedDict()
         self._counters: dict[str, ExactCounter] = {}
+        self._instructions: OrderedDict[bytes, tuple[list[float], float]] = OrderedDict()
         if exact:
             require_splintr()
 
@@ -99,13 +102,53 @@ class Splitter:
             known = None
         parts = _increment(reading, total, sent, known, scale, self.learning) if known is not None else None
         if parts is None:
-            parts = _whole(reading, total, sent, scale, self.learning)
+            parts = self._whole(reading, total, sent, scale)
         self._calls[call_id] = _Known(
             total, (parts.system, parts.tool_definition), reading.instructions_hash, len(reading.message_bytes)
         )
         if len(self._calls) > _MAX_CALLS:
             self._calls.popitem(last=False)
         return parts
+
+    def _whole(self, reading: Reading, total: int, sent: int, scale: ExactCounter | Factors) -> Parts:
+        """Return the parts of a call of which nothing is known but its own count."""
+        regions = _messages(reading, 0, sent)
+        last = max(at for at, region in enumerate(regions) if region.messages)
+        regions[last] = _Region(regions[last].texts, regions[last].messages + _OPENING)
+        weights, by_kind, method = _weighed(regions, scale)
+        if isinstance(scale, ExactCounter):
+            system, definitions = _instructions(reading)
+            fixed = [float(scale.tokens(system, 1)) if system else 0.0]
+            rest = total - sum(weights) - fixed[0]
+            fixed.append(_definition_tokens(scale.tokens([definitions]), rest) if definitions else 0.0)
+        else:
+            of_system, of_tools = self._estimated_instructions(reading)
+            fixed = [scale.tokens(of_system), scale.factors[TOOLS] * of_tools]
+            if self.learning:
+                by_kind = list(map(add, by_kind, of_system))
+                by_kind[TOOLS] = of_tools
+                scale.observe(by_kind, total)
+        shares = _split(total, fixed + weights)
+        return Parts(
+            system=shares[0],
+            tool_definition=shares[1],
+            resent=shares[2],
+            tool_result=shares[3],
+            new=shares[4],
+            method=method,
+        )
+
+    def _estimated_instructions(self, reading: Reading) -> tuple[list[float], float]:
+        """Return the first estimates of the system prompt and of the tool definitions; calls of one agent share them."""
+        key = reading.instructions_hash
+        found = self._instructions.get(key)
+        if found is None:
+            system, definitions = _instructions(reading)
+            estimate = tokens_by_kind(system, 1) if system else [0.0] * len(KINDS)
+            found = self._instructions[key] = (estimate, tool_tokens(definitions))
+            if len(self._instructions) > _MAX_CALLS:
+                self._instructions.popitem(last=False)
+        return found
 
     def _counter(self, model: str) -> ExactCounter | None:
         vocabulary = vocabulary_of(model) if self._exact else None
@@ -117,22 +160,15 @@ class Splitter:
 def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: ExactCounter | Factors,
                learning: bool) -> Parts | None:  # fmt: skip
     """Return the parts of a call that extends a known one, or None where the counts of the two contradict that."""
-    regions = _messages(reading, known.messages, sent)
     more = total - known.total
     if more < 0:
         return None
-    if isinstance(scale, ExactCounter):
-        weights, method = [float(scale.tokens(one.texts, one.messages)) for one in regions], "tokenizer"
-        if not plausible(sum(weights), more):
-            return None
-    else:
-        method = "learnt" if scale.learnt else "bytes"
-        estimates = [tokens_by_kind(one.texts, one.messages) for one in regions]
-        weights = [scale.tokens(one) for one in estimates]
-        if not plausible(sum(weights), more):
-            return None
-        if learning:
-            scale.observe(_sum(estimates), more)
+    regions = _messages(reading, known.messages, sent)
+    weights, by_kind, method = _weighed(regions, scale)
+    if not plausible(sum(weights), more):
+        return None
+    if learning and by_kind and isinstance(scale, Factors):
+        scale.observe(by_kind, more)
     answer, results, new = _split(more, weights)
     return Parts(
         system=known.fixed[0],
@@ -144,31 +180,27 @@ def _increment(reading: Reading, total: int, sent: int, known: _Known, scale: Ex
     )
 
 
-def _whole(reading: Reading, total: int, sent: int, scale: ExactCounter | Factors, learning: bool) -> Parts:
-    """Return the parts of a call of which nothing is known but its own count."""
-    tools_at, messages_at = reading.system_bytes, reading.system_bytes + reading.tool_definition_bytes
-    system = _Region(texts([reading.prompt[:tools_at]]), 1) if tools_at else _Region([], 0)
-    definitions = reading.prompt[tools_at:messages_at].decode("utf-8", "replace")
-    regions = [system, *_messages(reading, 0, sent)]
+def _instructions(reading: Reading) -> tuple[list[str], str]:
+    """Return the texts of the system prompt, and the tool definitions as they are."""
+    at, end = reading.system_bytes, reading.system_bytes + reading.tool_definition_bytes
+    system = texts([reading.prompt[:at]]) if at else []
+    return system, reading.prompt[at:end].decode("utf-8", "replace")
+
+
+def _weighed(regions: Sequence[_Region], scale: ExactCounter | Factors) -> tuple[list[float], list[float], str]:
+    """Return the tokens of each region, the first estimate of all of them by kind, and how that was done."""
     if isinstance(scale, ExactCounter):
-        weights, method = [float(scale.tokens(one.texts, one.messages)) for one in regions], "tokenizer"
-        weights.insert(1, _definition_tokens(scale.tokens([definitions]), total - sum(weights)))
-    else:
-        method = "learnt" if scale.learnt else "bytes"
-        estimates = [tokens_by_kind(one.texts, one.messages) for one in regions]
-        estimates.insert(1, tool_tokens(definitions))
-        weights = [scale.tokens(one) for one in estimates]
-        if learning:
-            scale.observe(_sum(estimates), total)
-    shares = _split(total, weights)
-    return Parts(
-        system=shares[0],
-        tool_definition=shares[1],
-        resent=shares[2],
-        tool_result=shares[3],
-        new=shares[4],
-        method=method,
-    )
+        return [float(scale.tokens(one.texts, one.messages)) for one in regions], [], "tokenizer"
+    weights = []
+    whole = [0.0] * len(KINDS)
+    for region in regions:
+        if not region.messages:
+            weights.append(0.0)
+            continue
+        by_kind = tokens_by_kind(region.texts, region.messages)
+        weights.append(scale.tokens(by_kind))
+        whole = list(map(add, whole, by_kind))
+    return weights, whole, "learnt" if scale.learnt else "bytes"
 
 
 def _definition_tokens(written: int, rest: float) -> float:
@@ -181,22 +213,16 @@ def _definition_tokens(written: int, rest: float) -> float:
 
 def _messages(reading: Reading, start: int, sent: int) -> list[_Region]:
     """Return the messages from `start`: those sent or answered before, later tool results, other later ones."""
-    sizes, roles = reading.message_bytes, reading.message_roles
-    ends = list(accumulate(sizes[start:], initial=len(reading.prompt) - sum(sizes[start:])))
-    pieces = [reading.prompt[ends[at] : ends[at + 1]] for at in range(len(ends) - 1)]
-    later = list(zip(roles[sent:], pieces[sent - start :], strict=True))
-    groups = (
-        pieces[: sent - start],
-        [piece for role, piece in later if role == "tool"],
-        [piece for role, piece in later if role != "tool"],
-    )
-    return [_Region(texts(group) if group else [], len(group)) for group in groups]
-
-
-def _sum(estimates: Sequence[Sequence[float]]) -> list[float]:
-    return list(map(sum, zip(*estimates, strict=True)))
+    sizes, roles, prompt = reading.message_bytes, reading.message_roles, reading.prompt
+    groups: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
+    at = len(prompt) - sum(sizes[start:])
+    for position in range(start, len(sizes)):
+        end = at + sizes[position]
+        groups[0 if position < sent else 1 if roles[position] == "tool" else 2].append(prompt[at:end])
+        at = end
+    return [_Region(texts(group), len(group)) if group else _NOTHING for group in groups]
 
 
 def _split(total: int, weights: Sequence[float]) -> list[int]:
     """Return the total in proportion to weights, to a thousandth of a token."""
-    return split(total, [round(1000 * weight) for weight in weights])
+    return split(total, [int(1000 * weight + 0.5) for weight in weights])

@@ -68,16 +68,17 @@ def split(total_tokens: int, sizes: Sequence[int]) -> list[int]:
     Raises:
         ValueError: the total or a size is negative.
     """
-    if total_tokens < 0 or any(size < 0 for size in sizes):
+    if total_tokens < 0 or min(sizes, default=0) < 0:
         raise ValueError(f"split() needs a total and sizes of at least 0, got {total_tokens} and {list(sizes)}.")
     whole = sum(sizes)
     if whole == 0:
         return [0] * (len(sizes) - 1) + [total_tokens] if sizes else []
-    parts, remainders = zip(*(divmod(total_tokens * size, whole) for size in sizes), strict=True)
-    shares = list(parts)
-    by_remainder = sorted(range(len(sizes)), key=lambda part: -remainders[part])
-    for part in by_remainder[: total_tokens - sum(shares)]:
-        shares[part] += 1
+    shares = [total_tokens * size // whole for size in sizes]
+    left = total_tokens - sum(shares)
+    if left:
+        remainders = [total_tokens * size % whole for size in sizes]
+        for part in sorted(range(len(sizes)), key=remainders.__getitem__, reverse=True)[:left]:
+            shares[part] += 1
     return shares
 
 

@@ -23,6 +23,11 @@ def texts(pieces: Sequence[bytes]) -> list[str]:
     An object under a key that holds content (a tool's input, a result) is read as its JSON.
     """
     found: list[str] = []
+    if len(pieces) == 1 and pieces[0].startswith(b"{"):
+        value = loads(pieces[0])
+        if type(value) is dict:
+            _read(value, found)
+            return found
     values = loads(b"[" + b",".join(pieces) + b"]")
     if type(values) is list and len(values) == len(pieces):
         for value in values:
