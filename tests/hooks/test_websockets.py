@@ -20,8 +20,8 @@ from websockets.sync.server import ServerConnection, serve
 
 import tokenflation.sdk as tf
 from tokenflation.sdk.exchange import Exchange, Tap
-from tokenflation.sdk.hooks import install
-from tokenflation.sdk.hooks import websockets as hook
+from tokenflation.sdk.hooks import install, sessions
+from tokenflation.sdk.hooks.sessions import RealtimeSession, Session
 
 # openai's own way to connect
 pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
@@ -271,8 +271,8 @@ def test_a_refused_response_is_an_answer_with_an_error_and_the_next_is_not(
 def test_other_sockets_are_not_looked_at(
     realtime: Realtime, recorded: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hook._Session, "received", raising)
-    monkeypatch.setattr(hook._Session, "sent", raising)
+    monkeypatch.setattr(RealtimeSession, "received", raising)
+    monkeypatch.setattr(RealtimeSession, "sent", raising)
     with connect(f"ws://{realtime.address}/v1/chatter") as socket:
         socket.send('{"type": "response.create"}')
         for raw in socket:
@@ -300,25 +300,6 @@ def test_a_connection_made_before_is_recorded_and_undoing_restores_the_identical
     assert collected.ends == ["read", "closed"]
 
 
-def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
-    @dataclass
-    class Frame:
-        opcode: int
-        data: bytes
-        fin: bool = True
-
-    class Uri:
-        host, path, query = "h", "/v1/realtime", "model=m"
-
-    session = hook._Session(hook._Installation(collected.tap), collected.tap, Uri())
-    created = b'{"type": "response.created", "response": {"id": "resp_1"}}'
-    done = b'{"type": "response.done", "response": {"id": "resp_1"}}'
-    frames = [Frame(1, created[:9], False), Frame(0, created[9:30], False), Frame(9, b"ping"), Frame(0, created[30:])]
-    for frame in [*frames, Frame(1, done)]:
-        session.event(frame)
-    assert [chunk for _, chunk in collected.only.chunks] == [created, done]
-
-
 def test_a_version_without_what_we_need_is_left_alone_and_counted_once(
     collected: Collected, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -336,11 +317,11 @@ OURS = [
     (Tap, "begin"),
     (Exchange, "add"),
     (Exchange, "finish"),
-    (hook._Session, "__init__"),
-    (hook._Session, "sent"),
-    (hook._Session, "event"),
-    (hook._Session, "end"),
-    (hook, "_parsed"),
+    (RealtimeSession, "__init__"),
+    (RealtimeSession, "sent"),
+    (Session, "event"),
+    (Session, "end"),
+    (sessions, "_parsed"),
 ]
 
 

@@ -1,0 +1,276 @@
+"""Model answers over sockets, whichever library moves them: which messages make up one exchange.
+
+Two protocols of OpenAI: a realtime session, and the Responses API in its WebSocket mode. One answer of a model is one
+exchange, its chunks the server's messages of it. Of a message no more is read than what opens, ends and names an
+answer; what it says is for `wire`. Knows no socket library: it is told what was sent, what came, and the end.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.hooks.bodies import end_by
+
+__all__ = ["RealtimeSession", "ResponsesSession", "Session", "session_for"]
+
+_MAX_INPUT_BYTES = 8 * 1024 * 1024
+"""Of what the host sends for one response we keep at most so much."""
+_MAX_ASKED = 64
+_NOTHING = msgspec.Raw(b"null")
+_TEXT, _CONTINUATION = 1, 0
+"""Opcodes of RFC 6455, section 5.2."""
+
+
+class _Message(msgspec.Struct):
+    """What is read of a message of either side; the rest is skipped."""
+
+    type: str = ""
+    item: msgspec.Raw = _NOTHING
+    session: msgspec.Raw = _NOTHING
+    response: msgspec.Raw = _NOTHING
+    stream_id: Any = None
+    status: Any = None
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+
+
+_message = msgspec.json.Decoder(_Message).decode
+_response = msgspec.json.Decoder(_Response).decode
+
+
+def _parsed(data: bytes) -> _Message:
+    try:
+        return _message(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Message()
+
+
+def _response_id(message: _Message) -> str:
+    try:
+        return _response(message.response).id
+    except msgspec.MsgspecError:
+        return ""
+
+
+class Session:
+    """One connection to a model endpoint: what was asked, and the answers that are under way."""
+
+    api = ""
+    method = "GET"
+
+    def __init__(self, tap: Tap, host: str, path: str, query: str) -> None:
+        self.tap = tap
+        self._host = host
+        self._path = path
+        self._query = query
+        self._context: object = None
+        self._fragments: list[bytes] = []
+
+    def __del__(self) -> None:
+        try:  # noqa: SIM105  # at interpreter shutdown contextlib may be gone, like anything else
+            self.end("dropped")
+        except BaseException:  # noqa: S110  # the collector has nobody to tell
+            pass
+
+    def sent(self, data: bytes) -> None:
+        """Note one text message of the host."""
+        raise NotImplementedError
+
+    def received(self, data: bytes) -> None:
+        """Note one text message of the server, as it arrives."""
+        raise NotImplementedError
+
+    def event(self, frame: Any) -> None:
+        """Note one frame of the server, put together with those it continues; of controls and binaries nothing."""
+        opcode = getattr(frame, "opcode", None)
+        if opcode != _TEXT and not (opcode == _CONTINUATION and self._fragments):
+            return
+        data = bytes(frame.data)
+        if frame.fin and not self._fragments:
+            self.received(data)
+            return
+        self._fragments.append(data)
+        if frame.fin:
+            data = b"".join(self._fragments)
+            self._fragments = []
+            self.received(data)
+
+    def end(self, how: str, error: BaseException | None = None) -> None:
+        """Note that the connection is over, for the answers under way and those that never came."""
+        for exchange in list(self._forgotten()):
+            if how == "dropped":
+                exchange.finish("dropped")
+            else:
+                end_by(exchange, error)
+
+    def _forgotten(self) -> Iterable[Exchange]:
+        """Return, and forget, what is under way."""
+        raise NotImplementedError
+
+    def _begin(self, body: bytes | None = None) -> Exchange | None:
+        return self.tap.begin(self.method, self._host, self._path, body, {}, api=self.api, context=self._context)
+
+
+class ResponsesSession(Session):
+    """The Responses API over a socket: `response.create` holds a whole request; per lane, answers come in its order.
+
+    Source: developers.openai.com/api/docs/guides/websocket-mode, and openai's `ResponsesServerEvent`.
+    """
+
+    api = "openai.responses"
+    method = "POST"
+    """What a request over HTTP would be: a GET of this path fetches what was answered before."""
+    _ends = frozenset(("response.completed", "response.failed", "response.incomplete", "error"))
+    _signs = tuple(f'"{name}"'.encode() for name in _ends)
+
+    def __init__(self, tap: Tap, host: str, path: str, query: str) -> None:
+        super().__init__(tap, host, path, query)
+        self._lanes: dict[str, deque[Exchange]] = {}
+
+    def sent(self, data: bytes) -> None:
+        """Open an exchange for each request."""
+        if b'"response.create"' not in data:
+            return
+        message = _parsed(data)
+        if message.type == "response.create":
+            exchange = self._begin(data)
+            lane = self._lanes.setdefault(str(message.stream_id), deque(maxlen=_MAX_ASKED))
+            if exchange is not None:
+                lane.append(exchange)
+
+    def received(self, data: bytes) -> None:
+        """Note a message in the first exchange of its lane, and finish that at its last message."""
+        lane = self._lanes.get(str(_parsed(data).stream_id if b'"stream_id"' in data else None))
+        if not lane:
+            return
+        exchange = lane[0]
+        last = _parsed(data) if any(sign in data for sign in self._signs) else _Message()
+        ended = last.type in self._ends
+        if exchange.status_code is None:
+            status = last.status if ended and isinstance(last.status, int) else 200
+            exchange.answer(status, "application/json", "")
+        exchange.add(data)
+        if ended:
+            lane.popleft()
+            exchange.finish("read")
+
+    def _forgotten(self) -> Iterable[Exchange]:
+        lanes, self._lanes = self._lanes, {}
+        return [exchange for lane in lanes.values() for exchange in lane]
+
+
+class RealtimeSession(Session):
+    """A realtime session: settings and items make up the request; responses are asked for, or begin by themselves.
+
+    Source: platform.openai.com/docs/api-reference/realtime-client-events and /realtime-server-events.
+    """
+
+    api = "openai.realtime"
+
+    def __init__(self, tap: Tap, host: str, path: str, query: str) -> None:
+        super().__init__(tap, host, path, query)
+        said = parse_qs(query)
+        self._model: str | None = next(iter(said.get("model") or said.get("deployment") or ()), None)
+        self._settings = b"null"
+        self._input: list[bytes] = []
+        self._input_bytes = 0
+        self._asked: deque[tuple[Exchange, bytes]] = deque(maxlen=_MAX_ASKED)
+        self._running: dict[bytes, Exchange] = {}
+
+    def sent(self, data: bytes) -> None:
+        """Note what the host sends: settings, items and the wish for a response; audio only passes by."""
+        self._context = self.tap.context()
+        if b'"input_audio_buffer.' in data[:256]:
+            return
+        message = _parsed(data)
+        if message.type == "session.update":
+            self._settings = bytes(message.session)
+        elif message.type == "conversation.item.create":
+            item = bytes(message.item)
+            self._input_bytes += len(item)
+            if self._input_bytes <= _MAX_INPUT_BYTES:
+                self._input.append(item)
+        elif message.type == "response.create":
+            self._refused()
+            items, exchange = self._taken_input(), self._begin()
+            if exchange is not None:
+                self._asked.append((exchange, items))
+
+    def received(self, data: bytes) -> None:
+        """Note one message of the server in each response that it names, and open and end responses."""
+        if b'"response.created"' in data:
+            message = _parsed(data)
+            if message.type == "response.created":
+                self._open(message)
+        elif b'"session.' in data[:256]:
+            message = _parsed(data)
+            if message.type in ("session.created", "session.updated"):
+                self._settings = bytes(message.session)
+        elif self._asked and b'"error"' in data and _parsed(data).type == "error":
+            self._asked[0][0].add(data)
+        if not self._running:
+            return
+        ended = b'"response.done"' in data and _parsed(data).type == "response.done"
+        for name, exchange in list(self._running.items()):
+            if name in data:
+                exchange.add(data)
+                if ended:
+                    del self._running[name]
+                    exchange.finish("read")
+
+    def _forgotten(self) -> Iterable[Exchange]:
+        self._refused()
+        left = [*self._running.values(), *(self._with_body(*asked) for asked in self._asked)]
+        self._running.clear()
+        self._asked.clear()
+        return left
+
+    def _taken_input(self) -> bytes:
+        """Return the items that the host sent since the response before, as a JSON array, and forget them."""
+        items = b"[" + b",".join(self._input) + b"]"
+        self._input = []
+        self._input_bytes = 0
+        return items
+
+    def _with_body(self, exchange: Exchange, items: bytes) -> Exchange:
+        """Give an exchange its request: what the host sent for it, the model, and the settings of the session."""
+        model = msgspec.json.encode(self._model)
+        exchange.request_body = b'{"model":%b,"session":%b,"input":%b}' % (model, self._settings, items)
+        return exchange
+
+    def _open(self, message: _Message) -> None:
+        """Take up what was asked first; a response that the server began by itself (it heard a turn end) is new."""
+        if self._asked:
+            exchange: Exchange | None = self._with_body(*self._asked.popleft())
+        else:
+            exchange = self._begin()
+            if exchange is not None:
+                self._with_body(exchange, self._taken_input())
+        if exchange is None:
+            return
+        exchange.chunks.clear()  # errors that came meanwhile were not about this one
+        exchange.kept_bytes = 0
+        exchange.answer(200, "application/json", "")
+        self._running[msgspec.json.encode(_response_id(message))] = exchange
+
+    def _refused(self) -> None:
+        """Finish what was asked, never begun, and answered by an error: the host asks again."""
+        while self._asked and self._asked[0][0].chunks:
+            exchange = self._with_body(*self._asked.popleft())
+            exchange.answer(200, "application/json", "")
+            exchange.finish("read")
+
+
+_SESSIONS: dict[str, type[Session]] = {"realtime": RealtimeSession, "responses": ResponsesSession}
+
+
+def session_for(tap: Tap, host: str, path: str, query: str) -> Session | None:
+    """Return a session for a connection to this path, None for traffic that is not ours to look at."""
+    cls = _SESSIONS.get(path.rpartition("/")[2])
+    return None if cls is None else cls(tap, host, path, query)

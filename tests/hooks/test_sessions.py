@@ -1,0 +1,156 @@
+"""The Responses API over a socket, and frames as they may come: each answer is one exchange."""
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from tests.hooks.conftest import Collected
+from websockets.sync.server import ServerConnection, serve
+
+import tokenflation.sdk as tf
+from tokenflation.sdk.hooks.sessions import RealtimeSession, session_for
+
+# openai's own way to connect
+pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
+
+USAGE = {
+    "input_tokens": 36,
+    "input_tokens_details": {"cached_tokens": 16},
+    "output_tokens": 87,
+    "output_tokens_details": {"reasoning_tokens": 40},
+    "total_tokens": 123,
+}
+
+
+def respond(socket: ServerConnection, number: int, asked: dict[str, Any]) -> None:
+    """Answer one request of the Responses API over a socket; `user` says what goes wrong."""
+    lane = {"stream_id": asked["stream_id"]} if "stream_id" in asked else {}
+    if asked.get("user") == "refuse":
+        error = {"type": "invalid_request_error", "code": "previous_response_not_found", "message": "no"}
+        socket.send(json.dumps({"type": "error", "status": 400, "error": error, **lane}))
+        return
+    base = {"id": f"resp_{number}", "object": "response", "model": "gpt-x-1", "output": []}
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "content": [], "status": "in_progress"}
+    done = {**item, "content": [{"type": "output_text", "text": "42", "annotations": []}], "status": "completed"}
+    at = {"item_id": "msg_1", "output_index": 0}
+    for event in (
+        {"type": "response.created", "response": {**base, "status": "in_progress"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.output_text.delta", **at, "content_index": 0, "delta": '"response.completed" 42'},
+        {"type": "response.output_item.done", "output_index": 0, "item": done},
+        {"type": "response.completed", "response": {**base, "status": "completed", "output": [done], "usage": USAGE}},
+    ):
+        socket.send(json.dumps({**event, **lane}))
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Run a server of the Responses API over sockets on loopback and yield its address."""
+
+    def talk(socket: ServerConnection) -> None:
+        for number, raw in enumerate(socket, 1):
+            respond(socket, number, json.loads(raw))
+
+    with serve(talk, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def ask(address: str, *requests: dict[str, Any]) -> list[str]:
+    """Send requests one after the other and return the types of the last events."""
+    last = []
+    with openai.OpenAI(base_url=address, api_key="s3cret") as client, client.responses.connect() as connection:
+        for request in requests:
+            connection.response.create(model="gpt-x", input="hi", **request)
+            for event in connection:
+                if event.type in ("response.completed", "error"):
+                    last.append(event.type)
+                    break
+    return last
+
+
+def test_each_answer_of_the_responses_api_over_a_socket_is_one_exchange(address: str, recorded: Collected) -> None:
+    assert ask(address, {}, {"previous_response_id": "resp_1"}) == ["response.completed"] * 2
+    assert recorded.ends == ["read", "read"]
+    assert not recorded.failures
+    for number, exchange in enumerate(recorded.exchanges, 1):
+        said = [json.loads(chunk) for _, chunk in exchange.chunks]
+        assert (exchange.api, exchange.path, exchange.status_code) == ("openai.responses", "/v1/responses", 200)
+        assert json.loads(exchange.request_body or b"")["input"] == "hi"
+        assert [said[0]["response"]["id"], said[-1]["response"]["id"]] == [f"resp_{number}"] * 2
+        assert len(said) == 5
+        assert "s3cret" not in repr(exchange)
+
+
+def test_a_refused_request_is_an_exchange_with_its_status(address: str, recorded: Collected) -> None:
+    assert ask(address, {"user": "refuse"}, {}) == ["error", "response.completed"]
+    assert [exchange.status_code for exchange in recorded.exchanges] == [400, 200]
+    assert recorded.ends == ["read", "read"]
+
+
+def test_a_call_over_a_socket_is_stored_with_the_providers_own_counts(address: str, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store):
+        ask(address, {}, {"user": "refuse"})
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        query = "SELECT api, model, input_tokens, cache_read_tokens, output_tokens, reasoning_tokens, status FROM calls"
+        rows = connection.execute(query).fetchall()
+    assert rows[0] == ("openai.responses", "gpt-x", 36, 16, 87, 40, "ok")
+    assert rows[1][-1] == "error"
+
+
+def test_lanes_of_one_connection_are_told_apart(collected: Collected) -> None:
+    session = session_for(collected.tap, "h", "/v1/responses", "")
+    assert session is not None
+    for lane in ("a", "b"):
+        session.sent(b'{"type": "response.create", "model": "m", "stream_id": "%b"}' % lane.encode())
+    for lane in ("b", "a"):
+        for name in ("created", "completed"):
+            session.received(b'{"type": "response.%b", "stream_id": "%b"}' % (name.encode(), lane.encode()))
+    assert [json.loads(exchange.request_body or b"")["stream_id"] for exchange in collected.exchanges] == ["b", "a"]
+    for exchange in collected.exchanges:
+        assert {json.loads(chunk)["stream_id"] for _, chunk in exchange.chunks} <= {"a", "b"}
+        assert len(exchange.chunks) == 2
+
+
+@dataclass
+class Frame:
+    opcode: int
+    data: bytes
+    fin: bool = True
+
+
+def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
+    session = RealtimeSession(collected.tap, "h", "/v1/realtime", "model=m")
+    created = b'{"type": "response.created", "response": {"id": "resp_1"}}'
+    done = b'{"type": "response.done", "response": {"id": "resp_1"}}'
+    frames = [Frame(1, created[:9], False), Frame(0, created[9:30], False), Frame(9, b"ping"), Frame(0, created[30:])]
+    for frame in [*frames, Frame(2, b"binary"), Frame(1, done)]:
+        session.event(frame)
+    assert [chunk for _, chunk in collected.only.chunks] == [created, done]
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"type": 1}', b'{"type":"response.created","response":[]}'])
+def test_messages_of_another_shape_pass(data: bytes, collected: Collected) -> None:
+    for path in ("/v1/realtime", "/v1/responses"):
+        session = session_for(collected.tap, "h", path, "")
+        assert session is not None
+        session.sent(data)
+        session.received(data)
+        session.end("closed")
+    assert not collected.failures
+
+
+@pytest.mark.parametrize("path", ["", "/", "/chat", "/v1/realtime/x", "/xrealtime"])
+def test_connections_to_other_paths_are_not_ours(path: str, collected: Collected) -> None:
+    assert session_for(collected.tap, "h", path, "model=m") is None
