@@ -202,7 +202,7 @@ def _row(exchange: Exchange, begun: Begun) -> Call:
         call = row_of(begun, None)
     else:
         last, first = find_usage(exchange.api, chunks, exchange.content_encoding)
-        known = msgspec.to_builtins(last or first)  # find_usage gives structs, which only the journal writes as they are
+        known = msgspec.to_builtins(last or first)  # structs, which only the journal writes as they are
         call = row_of(begun, Ended(exchange.chunks[-1][0], "", exchange.status_code, None, True, None, known))
     return replace(
         call,
