@@ -4,7 +4,6 @@ Reads the store with the standard library alone, as the bench asks: it must also
 """
 
 import contextlib
-import glob
 import json
 import os
 import sqlite3
@@ -18,25 +17,6 @@ CALLS = """
            (SELECT group_concat(t.name) FROM tool_calls t WHERE t.call_id = c.call_id), c.attempts
     FROM calls c ORDER BY c.started_at_ns
 """
-
-
-def _left_by_a_kill(store: str, written: set[int]) -> Iterator[tuple[int | None, int | None]]:
-    """Yield input and output tokens of the calls that a killed process had finished and not written any more.
-
-    The next command that opens the store makes rows of them; the format is described in `tokenflation.sdk.store.journal`.
-    """
-    for path in glob.glob(f"{glob.escape(store)}.underway-*"):
-        with open(path, "rb") as file:
-            data = file.read()
-        for slot in range(1024, len(data), 1024):
-            sizes = [int.from_bytes(data[slot + at : slot + at + 2], "little") for at in (2, 4)]
-            if data[slot] != 2 or json.loads(data[slot + 8 : slot + 8 + sizes[0]])["started_at_ns"] in written:
-                continue
-            usage = json.loads(data[slot + 456 : slot + 456 + sizes[1]])["usage"] or {}
-            yield (
-                usage.get("prompt_tokens", usage.get("input_tokens")),
-                usage.get("completion_tokens", usage.get("output_tokens")),
-            )
 
 
 class SUT(Adapter):  # type: ignore[misc]
@@ -69,8 +49,7 @@ class SUT(Adapter):  # type: ignore[misc]
             return []
         with contextlib.closing(sqlite3.connect(path)) as connection:
             rows = connection.execute(CALLS).fetchall()
-            written = {row[0] for row in connection.execute("SELECT started_at_ns FROM attempts")}
-        records = [record(*counts) for counts in _left_by_a_kill(path, written)]
+        records = []
         for _, input_tokens, output_tokens, cached, reasoning, status, parent, tools, attempts in rows:
             # One record per HTTP attempt; the tokens of a call are those of its last one.
             records += [record(error=True, parent=parent) for _ in range(attempts - 1)]
