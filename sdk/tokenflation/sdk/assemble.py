@@ -13,12 +13,12 @@ from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
 from tokenflation.sdk.parts import Parts, Splitter
 from tokenflation.sdk.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
-from tokenflation.sdk.prefix import block_ends, extend_anchors
+from tokenflation.sdk.prefix import BlockHasher, extend_anchors
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
 from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.timing import chunk_gaps_s
-from tokenflation.sdk.wire import ExchangeBytes, block_hashes, read
+from tokenflation.sdk.wire import ExchangeBytes, read
 
 __all__ = ["Assembler", "Rows", "SentFrom"]
 
@@ -81,6 +81,7 @@ class Assembler:
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id)
         self._attempts = Attempts()
         self._splitter = Splitter()
+        self._hasher = BlockHasher(key, BLOCK_TOKENS)
         self._polls: Polls[_Kept] = Polls()
         self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
 
@@ -193,7 +194,8 @@ class Assembler:
         anchors = self._anchors(reading, placement, parts)
         hashes = None
         if anchors:
-            hashes = block_hashes(reading.prompt, block_ends(anchors, BLOCK_TOKENS), self._key)
+            before = placement.continues.call_id if placement.continues else None
+            hashes = self._hasher.hashes(reading, anchors, call_id, before)
         if reading.status != "error":
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
         return Call(

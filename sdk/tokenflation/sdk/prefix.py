@@ -3,12 +3,22 @@
 A provider tells how many tokens a whole prompt has, never where the tokens lie. Within one history we know that for
 several lengths: each earlier call gave (bytes, tokens). Between such anchors we go linearly; a longer prompt adds
 anchors behind the old ones, so the blocks it shares with an earlier call end at the same bytes and hash the same.
-Pure; knows nothing of calls.
+A call that extends another takes its hashes over instead of hashing the shared prompt again.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["block_ends", "extend_anchors", "shared_blocks"]
+from msgspec import Struct
+
+from tokenflation.sdk.records import Reading
+from tokenflation.sdk.wire.anatomy import block_state, roll_blocks
+
+__all__ = ["BlockHasher", "block_ends", "extend_anchors", "shared_blocks"]
+
+_MAX_KEPT_BYTES = 4 * 1024 * 1024
+_MAX_KEPT = 1024
 
 Anchor = tuple[int, int]
 
@@ -59,3 +69,67 @@ def shared_blocks(hashes: bytes, seen: set[bytes]) -> int:
         else:
             high = middle - 1
     return low
+
+
+class _Hashed(Struct, frozen=True):
+    """The full blocks of a call, and the state of the hash behind them."""
+
+    instructions_hash: bytes
+    messages: int
+    last_hash: bytes
+    anchors: tuple[Anchor, ...]
+    end: int
+    """Byte of the prompt at which the full blocks end."""
+    hashes: bytes
+    state: Any
+
+
+class BlockHasher:
+    """Hashes the blocks of calls; remembers those of recent ones, 4 MB at most. Used by one thread at a time."""
+
+    def __init__(self, key: bytes, block_tokens: int) -> None:
+        self._key = key
+        self._block_tokens = block_tokens
+        self._recent: OrderedDict[str, _Hashed] = OrderedDict()
+        self._kept_bytes = 0
+
+    def hashes(self, reading: Reading, anchors: tuple[Anchor, ...], call_id: str, continues: str | None) -> bytes:
+        """Return the rolling hashes of a call's blocks, 8 bytes each, as `block_hashes` gives them.
+
+        `continues` is the call that it may extend; taken over is only what has the same instructions, messages and
+        anchors.
+        """
+        ends = block_ends(anchors, self._block_tokens)
+        before = self._recent.get(continues or "")
+        if before is not None and _extends(reading, anchors, ends, before):
+            hashes, start, state = before.hashes, before.end, before.state.copy()
+        else:
+            hashes, start, state = b"", 0, block_state(self._key)
+        full = anchors[-1][1] // self._block_tokens if anchors else 0
+        hashes += roll_blocks(state, reading.prompt, ends[len(hashes) // 8 : full], start)
+        if full:
+            start = ends[full - 1]
+            if reading.message_hashes:
+                self._keep(call_id, reading, anchors, start, hashes, state.copy())
+        return hashes + roll_blocks(state, reading.prompt, ends[full:], start)
+
+    def _keep(self, call_id: str, reading: Reading, anchors: tuple[Anchor, ...], end: int, hashes: bytes,
+              state: Any) -> None:  # fmt: skip
+        before = self._recent.pop(call_id, None)
+        self._kept_bytes += len(hashes) - (len(before.hashes) if before is not None else 0)
+        messages = reading.message_hashes
+        self._recent[call_id] = _Hashed(
+            reading.instructions_hash, len(messages), messages[-1], anchors, end, hashes, state
+        )
+        while self._kept_bytes > _MAX_KEPT_BYTES or len(self._recent) > _MAX_KEPT:
+            self._kept_bytes -= len(self._recent.popitem(last=False)[1].hashes)
+
+
+def _extends(reading: Reading, anchors: tuple[Anchor, ...], ends: list[int], before: _Hashed) -> bool:
+    full = len(before.hashes) // 8
+    return (
+        reading.instructions_hash == before.instructions_hash
+        and reading.message_hashes[before.messages - 1 : before.messages] == (before.last_hash,)
+        and anchors[: len(before.anchors)] == before.anchors
+        and ends[full - 1 : full] == [before.end]
+    )

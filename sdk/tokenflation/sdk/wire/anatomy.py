@@ -14,7 +14,7 @@ from tokenflation.sdk.wire.canonical import canonical, clean, size_of, text_byte
 from tokenflation.sdk.wire.shapes import Request, Result
 from tokenflation.sdk.wire.values import dumps, text
 
-__all__ = ["Anatomy", "anatomy", "block_hashes", "split"]
+__all__ = ["Anatomy", "anatomy", "block_hashes", "block_state", "roll_blocks", "split"]
 
 _HASH_BYTES = 8
 
@@ -88,10 +88,18 @@ def block_hashes(prompt: bytes, boundaries: Sequence[int], key: bytes) -> bytes:
     The hash of a block covers the prompt from its start, so equal hashes mean equal prefixes. Boundaries never go
     backwards; one past the end of the prompt means its end.
     """
-    state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.block")
+    return roll_blocks(block_state(key), prompt, boundaries)
+
+
+def block_state(key: bytes) -> Any:
+    """Return the state of a rolling hash before the first block."""
+    return blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.block")
+
+
+def roll_blocks(state: Any, prompt: bytes, boundaries: Sequence[int], start: int = 0) -> bytes:
+    """Return the hashes of the blocks from byte `start` on, and leave `state`, which has all before it, behind them."""
     update, copy = state.update, state.copy
     hashes = []
-    start = 0
     for end in boundaries:
         if end > start:
             update(prompt[start:end])
