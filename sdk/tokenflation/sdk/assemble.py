@@ -5,8 +5,10 @@ Runs on the worker thread. Knows nothing of threads, queues or databases.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
@@ -76,11 +78,11 @@ class _Kept:
 class Assembler:
     """Holds what must be remembered between exchanges; used by one thread at a time."""
 
-    def __init__(self, *, key: bytes, default_task: str = "task") -> None:
+    def __init__(self, *, key: bytes, default_task: str = "task", exact_tokens: bool = False) -> None:
         self._key = key
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id)
         self._attempts = Attempts()
-        self._splitter = Splitter()
+        self._splitter = Splitter(exact=exact_tokens)
         self._hasher = BlockHasher(key, BLOCK_TOKENS)
         self._polls: Polls[_Kept] = Polls()
         self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()

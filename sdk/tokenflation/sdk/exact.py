@@ -18,28 +18,25 @@ TOKENS_PER_MESSAGE: Final = 4
 (`tokens_per_message = 3`, and one for the role); other vocabularies' chat templates have 2 to 6."""
 
 _UNINTERRUPTED = 16_384
-_VOCABULARIES: Final = tuple(
-    (re.compile(pattern), vocabulary)
-    for pattern, vocabulary in (
-        (r"gpt-oss", "gpt_oss"),
-        (r"gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|chatgpt-4o|^o[134](-|$)|codex-mini", "o200k_base"),
-        (r"gpt-4(?!\.)|gpt-3\.5-turbo(?!-instruct)|gpt-35-turbo|text-embedding-(3|ada-002)", "cl100k_base"),
-        (r"llama-?v?3(?!\d)", "llama3"),
-        (r"deepseek-(v3|r1|chat|reasoner)", "deepseek_v3"),
-        (r"qwen-?3(?!\.\d)", "qwen3"),
-        (r"mistral-nemo|ministral|mistral-small|devstral|magistral", "mistral_v3"),
-        (r"gemma-?3(?!n)", "gemma3"),
-        (r"gemma-?4", "gemma4"),
-        (r"kimi-k2", "kimi_k2"),
-        (r"glm-4", "glm4"),
-    )
+_VOCABULARIES: Final = (
+    (r"gpt-oss", "gpt_oss"),
+    (r"gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|chatgpt-4o|^o[134](-|$)|codex-mini", "o200k_base"),
+    (r"gpt-4(?!\.)|gpt-3\.5-turbo(?!-instruct)|gpt-35-turbo|text-embedding-(3|ada-002)", "cl100k_base"),
+    (r"llama-?v?3(?!\d)", "llama3"),
+    (r"deepseek-(v3|r1|chat|reasoner)", "deepseek_v3"),
+    (r"qwen-?3(?!\.\d)", "qwen3"),
+    (r"mistral-nemo|ministral|mistral-small|devstral|magistral", "mistral_v3"),
+    (r"gemma-?3(?!n)", "gemma3"),
+    (r"gemma-?4", "gemma4"),
+    (r"kimi-k2", "kimi_k2"),
+    (r"glm-4", "glm4"),
 )
 
 
 def vocabulary_of(model: str | None) -> str | None:
     """Return the name of the public vocabulary that a model reads with, or None if it has none that we know."""
     name = (model or "").lower().rpartition("/")[2]
-    return next((vocabulary for pattern, vocabulary in _VOCABULARIES if pattern.search(name)), None)
+    return next((vocabulary for pattern, vocabulary in _VOCABULARIES if re.search(pattern, name)), None)
 
 
 def require_splintr() -> None:

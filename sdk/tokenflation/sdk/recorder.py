@@ -69,6 +69,7 @@ class Recorder:
         open_writer: Callable[[], SqliteWriter],
         key: bytes,
         default_task: str = "task",
+        exact_tokens: bool = False,
         foreign: Foreign | None = None,
         queue_size: int,
     ) -> None:
@@ -78,6 +79,7 @@ class Recorder:
         self._open_writer = open_writer
         self._key = key
         self._default_task = default_task
+        self._exact_tokens = exact_tokens
         self._foreign = foreign
         self._queue_size = queue_size
         self._closed = False
@@ -169,7 +171,7 @@ class Recorder:
         self._process_id = os.getpid()
         # Odd steps from a random start: unlike any other process's, and no two alike within this one.
         self._ids = itertools.count(secrets.randbits(64), secrets.randbits(64) | 1)
-        self._assembler = Assembler(key=self._key, default_task=self._default_task)
+        self._assembler = Assembler(key=self._key, default_task=self._default_task, exact_tokens=self._exact_tokens)
         self._underway = Underway(self.store, default_task=self._default_task)
         self._outbox = Outbox(
             self.store,
