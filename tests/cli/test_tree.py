@@ -155,7 +155,7 @@ def test_calls_without_usage_and_failures_are_said_and_not_shown_as_nothing() ->
     assert "search (no result), search (2 results)" in text
     assert "2 calls of 3 report no usage. A plus marks sums that leave some out." in text
     assert "2 calls failed or were cut." in text
-    assert "1 tool call without a result that was sent back." in text
+    assert "1 tool call without a result sent back to the model." in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

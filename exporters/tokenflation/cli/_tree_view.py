@@ -260,7 +260,7 @@ def _remarks(task: Node, *, folds: bool) -> Iterator[str]:
         yield f"{total.failed_calls:,} {_plural('call', total.failed_calls)} failed or {'was' if total.failed_calls == 1 else 'were'} cut."
     lost = sum(node.kind == "tool" and not node.server and node.results is None for node in nodes)
     if lost:
-        yield f"{lost:,} {_plural('tool call', lost)} without a result that was sent back."
+        yield f"{lost:,} {_plural('tool call', lost)} without a result sent back to the model."
     unsure = sum(node.placed_by == "open" for node in nodes)
     if unsure:
         yield f"{unsure:,} {_plural('agent run', unsure)} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."

@@ -1,4 +1,4 @@
-"""`tokenflation export`: writes a store's calls as a trace that planners and load generators read."""
+"""`tokenflation export`: writes a store's calls as a trace that planners and load generators read, or a flame graph."""
 
 import json
 import sys
@@ -9,7 +9,9 @@ from tokenflation.sdk.errors import ExportError, MissingExtra
 
 try:
     from tokenflation.analysis import load
+    from tokenflation.analysis.structure_rows import load_structure
     from tokenflation.exporters import FORMATS, WriteSummary, write
+    from tokenflation.exporters.registry import FlameFormat
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
         raise
@@ -20,7 +22,7 @@ __all__ = ["command"]
 _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.items())
 
 
-@click.command(name="export", short_help="Write a trace that planners and load generators read.")
+@click.command(name="export", short_help="Write a trace for planners and load generators, or a flame graph.")
 @click.argument("store", metavar="DB")
 @click.argument("out")
 @click.option("--format", "format_", type=click.Choice(sorted(FORMATS)), required=True, help=_FORMAT_HELP)
@@ -28,27 +30,38 @@ _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.ite
 @click.option(
     "--task", "kinds", metavar="KIND", multiple=True, help="Only tasks of this kind; may stand several times."
 )
+@click.option("--task-id", metavar="ID", help="Only the task of this id.")
 @click.option("--sessions", is_flag=True, help="mooncake: add session_id (readers differ in what it means).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
 def command(
-    store: str, out: str, format_: str, block_size: int | None, kinds: tuple[str, ...], sessions: bool, as_json: bool
-) -> None:
+    store: str, out: str, format_: str, block_size: int | None, kinds: tuple[str, ...], task_id: str | None,
+    sessions: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Write the calls of DB to OUT, whole or not at all.
 
     OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task.
     """
-    calls = load(store, blocks=True)
+    flames = isinstance(FORMATS[format_], FlameFormat)
+    calls = load(store, blocks=not flames)
     if kinds:
         known = sorted(set(calls["task"]))
         calls = calls[calls["task"].isin(kinds)]
         if calls.empty:
             raise ExportError(f"{store} has no task of kind {', '.join(kinds)}; it has {', '.join(known[:20])}.")
+    if task_id is not None:
+        calls = calls[calls["task_id"] == task_id]
+        if calls.empty:
+            raise ExportError(
+                f"{store} has no such task {task_id!r}; `tokenflation tree {store}` lists the largest ones."
+            )
+    tool_calls, spans = load_structure(store, task_id=task_id) if flames else (None, None)
     tasks = len(calls[["task", "task_id"]].drop_duplicates())
     # Standard output carries the result alone, so the bar goes to standard error, and only to a terminal.
     with click.progressbar(length=tasks, label="tasks", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         summary = write(
-            calls, out, format=format_, block_size=block_size, sessions=sessions, progress=lambda *_: bar.update(1)
-        )
+            calls, out, format=format_, block_size=block_size, sessions=sessions, tool_calls=tool_calls, spans=spans,
+            progress=lambda *_: bar.update(1),
+        )  # fmt: skip
     click.echo(json.dumps(summary.to_dict(), indent=2) if as_json else _told(summary))
 
 
@@ -58,7 +71,7 @@ def _told(summary: WriteSummary) -> str:
     total = f"{summary.input_tokens:,} input and {summary.output_tokens:,} output tokens"
     lines = [
         f"{summary.path}: {summary.format}, {summary.sessions:,} tasks{nested}, {summary.calls:,} calls, {total}",
-        f"block ids: {summary.blocks:,}, of {summary.block_size} tokens",
+        *([f"block ids: {summary.blocks:,}, of {summary.block_size} tokens"] if summary.block_size else []),
         *(f"note: {note}" for note in summary.notes),
     ]
     if summary.skipped_call_ids:

@@ -21,7 +21,11 @@ _COMMANDS = {
     "tree": ("tokenflation.cli.tree", "Show what one task did: agents, steps, tools, tokens, time.", "analysis"),
     "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer.", "analysis"),
     "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),
-    "export": ("tokenflation.cli.export", "Write a trace that planners and load generators read.", "analysis"),
+    "export": (
+        "tokenflation.cli.export",
+        "Write a trace for planners and load generators, or a flame graph.",
+        "analysis",
+    ),
     "report": ("tokenflation.cli.report", "Write one self-contained HTML page.", "report"),
     "info": ("tokenflation.cli.info", "Show what a store holds and what was lost.", ""),
     "demo": ("tokenflation.cli.demo", "Record, profile and forecast an example agent on a real local model.", "demo"),

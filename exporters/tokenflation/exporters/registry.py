@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from tokenflation.exporters.blocks import block_ratio
+from tokenflation.exporters.flamegraph import Encode, write_flames
 from tokenflation.exporters.mooncake import BLOCK_SIZE, write_mooncake
+from tokenflation.exporters.pprof import encode_pprof
 from tokenflation.exporters.sessions import (
     Export,
     Session,
@@ -17,11 +19,12 @@ from tokenflation.exporters.sessions import (
     read_sessions,
     store_block,
 )
+from tokenflation.exporters.speedscope import encode_speedscope
 from tokenflation.exporters.summary import ExportOptions, Tally, WriteSummary, notes_of
 from tokenflation.exporters.weka import write_weka
 from tokenflation.sdk.errors import ExportError
 
-__all__ = ["FORMATS", "Format", "write"]
+__all__ = ["FORMATS", "FlameFormat", "Format", "write"]
 
 
 _NO_HASHES = "the frame was loaded without prefix hashes; load(path, blocks=True) brings those that were recorded"
@@ -29,15 +32,25 @@ _NO_HASHES = "the frame was loaded without prefix hashes; load(path, blocks=True
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One format: its writer, and its block size in tokens where readers expect one (None: the store's)."""
+    """One format of traces: its writer, and its block size in tokens where readers expect one (None: the store's)."""
 
     write: Callable[[Export], int]
     block_size: int | None
     meaning: str
 
 
-FORMATS: Mapping[str, Format] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlameFormat:
+    """One format of flame graphs: what makes a file's bytes of the stacks of all calls."""
+
+    encode: Encode
+    meaning: str
+
+
+FORMATS: Mapping[str, Format | FlameFormat] = {
     "mooncake": Format(write=write_mooncake, block_size=BLOCK_SIZE, meaning="one line per call, ordered by arrival"),
+    "pprof": FlameFormat(encode=encode_pprof, meaning="flame graph of tokens for go tool pprof and its viewers"),
+    "speedscope": FlameFormat(encode=encode_speedscope, meaning="flame graph of tokens for speedscope.app"),
     "weka": Format(write=write_weka, block_size=None, meaning="one session per task, with sub-agents and think times"),
 }
 """The formats that `write` knows, by name."""
@@ -51,6 +64,8 @@ def write(
     block_size: int | None = None,
     sessions: bool = False,
     start_offsets_s: Mapping[str, float] | None = None,
+    tool_calls: pd.DataFrame | None = None,
+    spans: pd.DataFrame | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> WriteSummary:
     """Write calls as a trace, whole or not at all, and say what was written and what was not.
@@ -59,7 +74,8 @@ def write(
     them block ids are made up from the recorded numbers of shared blocks. A path that ends with a slash, or is a folder,
     asks for one file per task (Weka only). `block_size` is in tokens: 512 for Mooncake and the store's for Weka unless
     given. `sessions` adds `session_id` to Mooncake rows. `start_offsets_s` (Mooncake) puts a task's first call that many
-    seconds after the trace's start; other tasks keep the store's times, counted from the earliest dated call.
+    seconds after the trace's start; other tasks keep the store's times, counted from the earliest dated call. Flame
+    graphs use none of these; `tool_calls` and `spans`, the store's tables, say which sub-agent a tool call started.
     `progress` is called with (tasks done, tasks in all).
 
     Raises:
@@ -68,6 +84,11 @@ def write(
     """
     if format not in FORMATS:
         raise ExportError(f"There is no format {format!r}; choose one of {', '.join(sorted(FORMATS))}.")
+    form = FORMATS[format]
+    if isinstance(form, FlameFormat):
+        return write_flames(
+            calls, tool_calls, spans, path=Path(path), name=format, encode=form.encode, progress=progress
+        )
     check_columns(calls)
     offsets = _checked_offsets(start_offsets_s or {}, calls)
     block_tokens = store_block(calls)
@@ -77,12 +98,12 @@ def write(
         path=Path(path),
         folder=os.fspath(path).endswith(os.sep) or Path(path).is_dir(),
         block_tokens=block_tokens,
-        block_size=block_size or FORMATS[format].block_size or block_tokens,
+        block_size=block_size or form.block_size or block_tokens,
         options=ExportOptions(sessions=sessions, start_offsets_s=offsets),
         tally=tally,
     )
     block_ratio(export.block_size, block_tokens)
-    count = FORMATS[format].write(export)
+    count = form.write(export)
     return WriteSummary(
         format=format,
         path=str(export.path),
