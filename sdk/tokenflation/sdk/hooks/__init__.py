@@ -6,7 +6,7 @@ Importing this package imports no HTTP library; a library that the host never im
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks import aiohttp, httpx, unseen, urllib3, websockets
+from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, unseen, urllib3, websockets
 from tokenflation.sdk.hooks.httpx import transport
 
 __all__ = ["install", "transport"]
@@ -14,6 +14,7 @@ __all__ = ["install", "transport"]
 _HOOKS = (
     httpx.install,
     aiohttp.install,
+    aiohttp_sockets.install,
     urllib3.install,
     websockets.install,
     unseen.install,
