@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,7 @@ _BODY = "__tokenflation_body__"
 _REQUEST_HEADERS = frozenset(("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _RESPONSE_HEADERS = frozenset(("content-type", "content-encoding", "location")) | RESPONSE_HEADERS
+_LENGTHS = {names: frozenset(map(len, names)) for names in (_REQUEST_HEADERS, _RESPONSE_HEADERS)}
 _SMALL_BYTES = 8
 _LINE_BYTES = 1024
 _log = logging.getLogger(__name__)
@@ -116,13 +117,14 @@ class _Body:
             self.exchange.add(line)
 
     def __del__(self) -> None:
-        try:  # noqa: SIM105  # at interpreter shutdown contextlib may be gone, like anything else
-            self.drop()
+        try:  # at interpreter shutdown contextlib may be gone, like anything else
+            if self.exchange.end is None:
+                self.drop()
         except BaseException:  # noqa: S110  # the collector has nobody to tell
             pass
 
 
-def _begin(tap: Tap, pool: Any, method: str, url: str, sent: tuple[Any, Any]) -> Exchange | None:
+def _begin(tap: Tap, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | None:
     """Return the exchange that this request opens, or None if it is not ours to look at."""
     path = _path_of(url)
     api = recognise(method, path)
@@ -130,8 +132,8 @@ def _begin(tap: Tap, pool: Any, method: str, url: str, sent: tuple[Any, Any]) ->
         return None
     if underway():
         return None  # a hook or a shell further up records this request already
-    body, headers = sent
-    return tap.begin(method, _host_of(pool, url), path, _loaded(body), _picked(headers, _REQUEST_HEADERS), api=api)
+    body, headers = _loaded(sent.get("body")), _picked(sent.get("headers"), _REQUEST_HEADERS)
+    return tap.begin(method, _host_of(pool, url), path, body, headers, api=api)
 
 
 def _path_of(url: str) -> str:
@@ -167,15 +169,18 @@ def _picked(headers: Any, names: frozenset[str]) -> dict[str, str]:
     """Return the headers of these lower-case names; botocore's come as bytes."""
     known = getattr(headers, "_container", None)
     if type(known) is dict:  # urllib3's own, by lower-case name: [name, value, value, ...]; its `items` costs 5 us
-        return {name: ", ".join(known[name][1:]) for name in names & known.keys()}
+        return {name: ", ".join(map(_text, known[name][1:])) for name in names & known.keys()}
     picked: dict[str, str] = {}
-    items: Iterable[tuple[Any, Any]] = headers.items() if headers is not None else ()
-    for raw_name, value in items:
-        name = (raw_name.decode("latin-1") if isinstance(raw_name, bytes) else str(raw_name)).lower()
+    lengths = _LENGTHS[names]
+    for raw_name, value in headers.items() if headers is not None else ():
+        name = _text(raw_name).lower() if len(raw_name) in lengths else ""
         if name in names:
-            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            picked[name] = f"{picked[name]}, {text}" if name in picked else text
+            picked[name] = f"{picked[name]}, {_text(value)}" if name in picked else _text(value)
     return picked
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _answered(sending: _Sending, response: Any) -> _Body | None:
@@ -243,16 +248,21 @@ def _noted(body: _Body, chunks: Generator[bytes, None, None]) -> Iterator[bytes]
     safely(body.exchange.failed, body.finish)
 
 
-def _send(owner: object, tap: Tap, original: Callable[..., Any], pool: Any, *args: Any, **kwargs: Any) -> Any:
-    """Send one request through urllib3 and record it if it goes to a model."""
-    connection, method, url = args[:3]
-    sent = (kwargs.get("body", args[3] if len(args) > 3 else None), kwargs.get("headers"))
-    exchange = safely(tap.failed, _begin, tap, pool, method, url, sent)
-    if exchange is None and _SENDING.get() is None:
-        return original(pool, *args, **kwargs)
+def _open(owner: object, tap: Tap, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sending | None:
+    """Return what is to be known while a request is sent, or None if it is nothing to us."""
+    if len(args) < 3:
+        return None  # not as urllib3 itself calls it
+    exchange = _begin(tap, pool, args[1], args[2], kwargs)
+    around = _SENDING.get()
+    if exchange is None and (around is None or around.connection is args[0]):
+        return None
     # A request that is sent inside another one (a name looked up over HTTPS) is not to be taken for it.
-    inner = _SENDING.get() if exchange is None else None
-    sending = inner if inner is not None and inner.connection is connection else _Sending(owner, connection, exchange)
+    return _Sending(owner, args[0], exchange)
+
+
+def _send(sending: _Sending, original: Callable[..., Any], pool: Any, *args: Any, **kwargs: Any) -> Any:
+    """Send one request through urllib3 and record what comes of it."""
+    exchange = sending.exchange
     token = _SENDING.set(sending)
     before = enter(exchange) if exchange is not None else None
     try:
@@ -313,20 +323,20 @@ class _Installation:
 
     def _warn(self, missing: str) -> None:
         """Say once, in the log, what this version lacks, and count it."""
-        if self._warned or self._tap is None:
-            return
-        self._warned = True
-        remedy = "Use urllib3 1.26.12 or newer (or 2.x) to record requests and boto3"
-        _log.warning("%s is missing in this version: nothing is recorded. %s.", missing, remedy)
-        self._tap.failed("hook_missing")
+        if not self._warned and self._tap is not None:
+            self._warned = True
+            remedy = "Use urllib3 1.26.12 or newer (or 2.x) to record requests and boto3"
+            _log.warning("%s is missing in this version: nothing is recorded. %s.", missing, remedy)
+            self._tap.failed("hook_missing")
 
     def _sender(self, original: Any) -> Any:
         @functools.wraps(original)
         def shell(pool: Any, *args: Any, **kwargs: Any) -> Any:
             tap = self._tap
-            if tap is None or len(args) < 3:
+            sending = safely(tap.failed, _open, self, tap, pool, args, kwargs) if tap is not None else None
+            if sending is None:
                 return original(pool, *args, **kwargs)
-            return _send(self, tap, original, pool, *args, **kwargs)
+            return _send(sending, original, pool, *args, **kwargs)
 
         return shell
 
@@ -336,13 +346,12 @@ class _Installation:
             body = _body_of(self, response)
             if body is None:
                 return original(response, *args, **kwargs)
-            source = response._fp
             try:
                 data = original(response, *args, **kwargs)
             except BaseException as error:
                 safely(body.exchange.failed, body.end_by, error)
                 raise
-            safely(body.exchange.failed, _note_read, body, data, source)
+            safely(body.exchange.failed, _note_read, body, data, response._fp)
             return data
 
         return shell
