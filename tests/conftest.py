@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+import aiohttp
 import httpx
 import httpx2
 import pytest
+import websockets.protocol
 from tests.providers import Provider
 
 _HOOKED = [
@@ -16,6 +18,10 @@ _HOOKED = [
         ("HTTPTransport", "handle_request"),
         ("AsyncHTTPTransport", "handle_async_request"),
     )
+] + [
+    (aiohttp, "ClientResponse", "start"),
+    (aiohttp, "ClientWebSocketResponse", "receive"),
+    (websockets.protocol, "Protocol", "events_received"),
 ]
 
 
