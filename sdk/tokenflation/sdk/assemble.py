@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
@@ -48,8 +49,7 @@ class Rows:
     """Calls that are over for good, and so may be exported as spans."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Asked(Struct, frozen=True, kw_only=True):
     """What a row needs to know of its call beside the reading: who asked, how often, and when."""
 
     call_id: str

@@ -9,8 +9,11 @@ Memory is bounded: the histories, tasks and agent runs longest not heard of are 
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tokenflation.sdk.prefix import Anchor, shared_blocks
 from tokenflation.sdk.records import Reading, StructureSource
@@ -63,8 +66,7 @@ class History:
     anchors: tuple[Anchor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(Struct, frozen=True, kw_only=True):
     """Where one call stands; the structure columns of `calls`."""
 
     trace_id: str

@@ -13,8 +13,10 @@ of prompts the oldest are let go, which costs those rows their prefix blocks onl
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec.structs import replace
 
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.records import Reading, ToolCall

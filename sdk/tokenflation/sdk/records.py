@@ -1,12 +1,15 @@
 """The records that travel through the recorder: plain, frozen, without behaviour. Knows nothing of HTTP or storage.
 
+They are msgspec's structs: a call makes several of them, and as dataclasses they were a tenth of what a call costs.
+
 Rules that hold everywhere: totals include their parts (`cache_read_tokens <= input_tokens`, `reasoning_tokens <=
 output_tokens`); `None` means "not reported", `0` means "reported as zero"; times are unix nanoseconds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct
 
 __all__ = [
     "Attempt",
@@ -24,8 +27,7 @@ UsageSource = Literal["provider", "partial", "absent"]
 StructureSource = Literal["scope", "span", "wire"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Token counts of one call, as the provider reported them."""
 
     input_tokens: int | None = None
@@ -40,8 +42,7 @@ class Usage:
     """Part of `output_tokens` spent before the answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
     """One tool call that an answer asks for."""
 
     tool_call_id: str
@@ -51,16 +52,14 @@ class ToolCall:
     arguments_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(Struct, frozen=True, kw_only=True, gc=False):
     """One tool result that a request brings back to the model."""
 
     tool_call_id: str
     result_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """What the bytes of one HTTP exchange with a model endpoint say; the result of `wire.read`."""
 
     api: str
@@ -73,7 +72,7 @@ class Reading:
     error_type: str | None = None
     """A class of failure such as `rate_limit_error` or `http_503`; never the provider's message."""
     finish_reasons: tuple[str, ...] = ()
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     usage_source: UsageSource = "absent"
     usage_complete: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
@@ -96,13 +95,16 @@ class Reading:
     """Size of each message in the canonical prompt, same length as `message_hashes`."""
     message_roles: tuple[str, ...] = ()
     """Role of each message: user, assistant, tool; same length as `message_hashes`."""
-    prompt: bytes = field(default=b"", repr=False)
+    prompt: bytes = b""
     """The canonical prompt (system, tools, messages in order); lives only until its blocks are hashed."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        """Return what may stand in a log: never the prompt."""
+        return f"Reading(api={self.api!r}, model={self.model!r}, status={self.status!r}, usage={self.usage!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP attempt of a call."""
 
     call_id: str
@@ -113,8 +115,7 @@ class Attempt:
     ended_at_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolRun:
+class ToolRun(Struct, frozen=True, kw_only=True, gc=False):
     """One row of the table `tool_calls`: what an answer asked for, and what became of it."""
 
     call_id: str
@@ -130,8 +131,7 @@ class ToolRun:
     agent_run_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanRecord:
+class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
     """One task, agent or tool scope."""
 
     span_id: str
@@ -150,8 +150,7 @@ class SpanRecord:
     score: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True, gc=False):
     """One model call: one row of the table `calls`; the columns' units and meanings stand in `store/tables.py`."""
 
     call_id: str
@@ -200,4 +199,4 @@ class Call:
     block_hashes: bytes | None = None
     prefix_blocks: int | None = None
     shared_blocks: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}

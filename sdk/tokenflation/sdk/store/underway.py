@@ -7,10 +7,11 @@ folder that cannot be written, a full disk, no `flock`) everything else works; a
 import logging
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from tokenflation.sdk.assemble import SentFrom
 from tokenflation.sdk.exchange import Exchange

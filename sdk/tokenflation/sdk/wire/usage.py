@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from tokenflation.sdk.records import Usage
 from tokenflation.sdk.wire.shapes import Answer, Count
