@@ -12,7 +12,7 @@ from tokenflation.sdk.wire.shapes import Answer, Count, EventRule, Part, Tool
 from tokenflation.sdk.wire.usage import scalars
 from tokenflation.sdk.wire.values import at, dumps, first, text, word
 
-__all__ = ["Facts", "add_document", "tool_calls", "whole"]
+__all__ = ["Facts", "add_document", "signature", "tool_calls", "whole"]
 
 _Key = tuple[int, str]
 """(choice, id); with `n` choices, several of them may use one id."""
@@ -53,6 +53,10 @@ class Facts:
     first_token_ns: int | None = None
     first_answer_ns: int | None = None
     documents: int = 0
+    counted: int = 0
+    """Usage objects seen."""
+    noted_calls: int = 0
+    """Pieces of tool calls seen."""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,6 +104,22 @@ def _note_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: An
                     _note_choice(facts, rules, choice, _number(choice.get("index"), position), time_ns)
         if rules.blocked is not None:
             _note_blocked(facts, word(at(answer, rules.blocked)))
+
+
+def signature(facts: Facts) -> tuple[Any, ...]:
+    """Return all that the facts say but the usage: equal before and after a document that said nothing new."""
+    return (
+        facts.model,
+        facts.response_id,
+        tuple(facts.finish.items()),
+        facts.noted_calls,
+        facts.error,
+        facts.failed,
+        facts.ended,
+        facts.first_token_ns,
+        facts.first_answer_ns,
+        tuple(facts.extra.items()),
+    )
 
 
 def whole(facts: Facts, rules: Answer, *, read_to_end: bool) -> bool:
@@ -163,6 +183,7 @@ def _note_usage(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
         usage = at(document, path)
         if type(usage) is not dict:
             continue
+        facts.counted += 1
         if not rules.merge_usage:
             if _has_counts(usage, rules.input) or _has_counts(usage, rules.output):
                 facts.usage = usage
@@ -215,6 +236,7 @@ def _note_event(facts: Facts, rules: Answer, rule: EventRule, document: dict[str
         piece = at(document, rule.arguments)
         if piece and type(piece) is str:
             _touch(facts, "answer", time_ns)
+            facts.noted_calls += 1
             call = facts.calls.get(facts.slots.get(slot, _NO_KEY))
             if call is not None:
                 _append(call, piece)
@@ -274,6 +296,7 @@ def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int,
     A piece without id and name goes on with the call in its slot. A new id, or a name without an id, begins a call:
     several servers put all calls into slot 0, and some answer with an object of empty strings where there is no call.
     """
+    facts.noted_calls += 1
     call_id = text(first(value, tool.id)) or ""
     name = text(first(value, tool.name)) or ""
     call = _open_call(facts, call_id, name, slot)

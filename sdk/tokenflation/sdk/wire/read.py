@@ -6,6 +6,7 @@ Whatever the bytes are, the result is a `Reading` or None (no request to a model
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,8 +17,9 @@ from tokenflation.sdk.wire.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.eventstream import EXCEPTION, aws_events
 from tokenflation.sdk.wire.extract import Facts, add_document, tool_calls, whole
 from tokenflation.sdk.wire.providers import provider_of
+from tokenflation.sdk.wire.repeats import Repeats
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
-from tokenflation.sdk.wire.sse import Event, json_events, sse_events
+from tokenflation.sdk.wire.sse import Event, block_event, json_events, sse_blocks, sse_events
 from tokenflation.sdk.wire.usage import consistent, usage_extra, usage_of
 from tokenflation.sdk.wire.values import at, loads, text, word
 from tokenflation.sdk.wire.view import ExchangeBytes
@@ -124,7 +126,7 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
         _add_events(facts, rules, aws_events(chunks))
         return facts, True
     if opening not in (b"{", b"["):
-        _add_events(facts, rules, sse_events(chunks))
+        _add_sse(facts, rules, chunks)
         return facts, True
     if opening == b"{":
         document = loads(b"".join(chunk for _, chunk in chunks))
@@ -132,7 +134,10 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
             add_document(facts, rules, document, 0)
             facts.ended = True
             return facts, False
-    _add_events(facts, rules, json_events(chunks))
+    repeats = Repeats(facts, rules, partial(_add_event, facts, rules, b""))
+    for event in json_events(chunks):
+        repeats.event(event.time_ns, event.data)
+    repeats.finish()
     return facts, array_streams or facts.documents > 1
 
 
@@ -145,18 +150,38 @@ def _opening(chunks: Iterable[tuple[int, bytes]]) -> bytes:
     return b""
 
 
+def _add_sse(facts: Facts, rules: Answer, chunks: Sequence[tuple[int, bytes]]) -> None:
+    blocks = sse_blocks(chunks)
+    if blocks is None:
+        _add_events(facts, rules, sse_events(chunks))
+        return
+    repeats = Repeats(facts, rules, partial(_add_block, facts, rules))
+    for time_ns, block in blocks:
+        repeats.event(time_ns, block)
+    repeats.finish()
+
+
+def _add_block(facts: Facts, rules: Answer, time_ns: int, block: bytes) -> None:
+    event = block_event(block)
+    if event is not None:
+        _add_event(facts, rules, event[0], time_ns, event[1])
+
+
 def _add_events(facts: Facts, rules: Answer, events: Iterator[Event]) -> None:
     for event in events:
-        document = loads(event.data)
-        if type(document) is dict:
-            if rules.blob is not None:
-                document = _unwrapped(document, rules.blob)
-            name = event.name.decode("utf-8", "replace")
-            if event.name.startswith(EXCEPTION):
-                facts.error = word(name[len(EXCEPTION) :]) or "error"
-            add_document(facts, rules, document, event.time_ns, name)
-        elif rules.terminator is not None and event.data.strip() == rules.terminator:
-            facts.ended = True
+        _add_event(facts, rules, event.name, event.time_ns, event.data)
+
+
+def _add_event(facts: Facts, rules: Answer, name: bytes, time_ns: int, data: bytes) -> None:
+    document = loads(data)
+    if type(document) is dict:
+        if rules.blob is not None:
+            document = _unwrapped(document, rules.blob)
+        if name.startswith(EXCEPTION):
+            facts.error = word(name[len(EXCEPTION) :].decode("utf-8", "replace")) or "error"
+        add_document(facts, rules, document, time_ns, name.decode("utf-8", "replace"))
+    elif rules.terminator is not None and data.strip() == rules.terminator:
+        facts.ended = True
 
 
 def _unwrapped(document: dict[str, Any], key: str) -> dict[str, Any]:

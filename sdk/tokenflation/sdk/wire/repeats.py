@@ -1,0 +1,155 @@
+"""Streamed events that say nothing new, known by their bytes: most of a stream is the same event with other words in it.
+
+Two events in a row that differ in nothing but values, of which the second changed no fact, make a template: the bytes
+they share, and holes. An event that fits is what the second was, but for those values, so it changes no fact either and
+need not be decoded. A hole is the value of a key that no rule looks at, a text of generated content (which matters by
+being there, and has been), or a count: of those the last one counts, so of a run of events the last is read.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tokenflation.sdk.wire.extract import Facts, signature
+from tokenflation.sdk.wire.shapes import Answer, Tool
+from tokenflation.sdk.wire.values import Path
+
+__all__ = ["Repeats"]
+
+_MAX_TEMPLATES: Final = 3
+_MAX_TRIES: Final = 16
+_MAX_BYTES: Final = 4096
+"""A longer event costs more to compare than its like would save."""
+
+_SCALAR = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+\-]*)', re.DOTALL)
+# What stands in a hole must be JSON: an event that cannot be decoded does not replace the counts of the one before it.
+_TEXT = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
+_NUMBER = re.compile(rb"-?(?:0|[1-9]\d{0,18})(?:\.\d{1,20})?(?:[eE][+\-]?\d{1,3})?")
+_read_keys: dict[int, frozenset[bytes]] = {}
+
+
+class _Template(NamedTuple):
+    """Fixed bytes with holes between them."""
+
+    fixed: tuple[bytes, ...]
+    numbers: tuple[bool, ...]
+    """For each hole: it is a number; else the inside of a JSON text."""
+    counts: bool
+    """The events hold usage."""
+
+
+class Repeats:
+    """Takes the events of one stream in order; `add` reads one in full."""
+
+    def __init__(self, facts: Facts, rules: Answer, add: Callable[[int, bytes], None]) -> None:
+        self._facts = facts
+        self._keys = _keys(rules)
+        self._add = add
+        self._templates: list[_Template] = []
+        self._tries = 0
+        self._before: bytes | None = None
+        self._pending: tuple[_Template, int, bytes] | None = None
+
+    def event(self, time_ns: int, event: bytes) -> None:
+        """Take in one event: skipped if it says nothing new, else read."""
+        for template in self._templates:
+            if _fits(event, template):
+                if template.counts:
+                    if self._pending is not None and self._pending[0] is not template:
+                        self.finish()
+                    self._pending = (template, time_ns, event)
+                return
+        if self._pending is not None:
+            self.finish()
+        if self._tries >= _MAX_TRIES:
+            self._add(time_ns, event)
+            return
+        self._learn(time_ns, event)
+
+    def finish(self) -> None:
+        """Read what was put off: the last of a run of events with counts."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._add(pending[1], pending[2])
+
+    def _learn(self, time_ns: int, event: bytes) -> None:
+        """Read an event, and make it and the one before it a template if they are alike and this one said nothing."""
+        facts, before = self._facts, self._before
+        known, counted = signature(facts), facts.counted
+        self._add(time_ns, event)
+        self._before = event if len(event) <= _MAX_BYTES else None
+        if before is None or self._before is None or signature(facts) != known:
+            return
+        self._tries += 1
+        template = _template(before, event, self._keys, facts.counted != counted)
+        if template is not None:
+            self._templates = [template, *self._templates[: _MAX_TEMPLATES - 1]]
+
+
+def _fits(event: bytes, template: _Template) -> bool:
+    fixed, numbers, _ = template
+    if not numbers:
+        return event == fixed[0]
+    if not event.startswith(fixed[0]) or not event.endswith(fixed[-1]):
+        return False
+    at = len(fixed[0])
+    last = len(event) - len(fixed[-1])
+    for place, number in enumerate(numbers, 1):
+        end = last if place == len(numbers) else event.find(fixed[place], at, last)
+        if end < at:
+            return False
+        if (_NUMBER if number else _TEXT).fullmatch(event, at, end) is None:
+            return False
+        at = end + len(fixed[place])
+    return True
+
+
+def _template(before: bytes, event: bytes, keys: frozenset[bytes], counts: bool) -> _Template | None:
+    """Return what two events share, or None if they differ in more than the values of keys that nobody reads."""
+    old, new = _SCALAR.split(before), _SCALAR.split(event)
+    if len(old) != len(new):
+        return None
+    fixed: list[bytes] = []
+    numbers: list[bool] = []
+    start = 0
+    opening = b""
+    for at, (one, other) in enumerate(zip(old, new, strict=True)):
+        if one == other:
+            continue
+        text = other[:1] == b'"'
+        if at % 2 == 0 or text != (one[:1] == b'"') or new[at - 1].strip() != b":":
+            return None
+        key = new[at - 2]
+        if key[1:-1] in keys or b"\\" in key:
+            return None
+        quote = b'"' if text else b""
+        fixed.append(opening + b"".join(new[start:at]) + quote)
+        numbers.append(not text)
+        opening, start = quote, at + 1
+    fixed.append(opening + b"".join(new[start:]))
+    return _Template(tuple(fixed), tuple(numbers), counts)
+
+
+def _keys(rules: Answer) -> frozenset[bytes]:
+    """Return the keys whose values the rules read, other than as content that is there or as counts."""
+    found = _read_keys.get(id(rules))
+    if found is None:
+        found = _read_keys[id(rules)] = frozenset(key.encode() for key in _read(rules))
+    return found
+
+
+def _read(rules: Answer) -> set[str]:
+    paths: list[Path] = [*rules.model, *rules.response_id, *rules.finish, *rules.ends_if, *rules.errors]
+    paths += [*rules.error_words, *(path for path in (rules.finish_detail, rules.blocked) if path)]
+    paths += [rule.arguments for rule in rules.events.values() if rule.arguments]
+    names = {"type", "index", rules.event_key, *rules.slot, *rules.extra.values()}
+    names |= {name for name in (rules.reasoning_flag, rules.blob, rules.only_if and rules.only_if[0]) if name}
+    for name, part in (*rules.keyed.items(), *rules.typed.items()):
+        if part.tool is not None:
+            names.add(name)
+            paths += _tool_paths(part.tool)
+    return names | {path[-1] for path in paths if path and type(path[-1]) is str}
+
+
+def _tool_paths(tool: Tool) -> list[Path]:
+    return [*tool.id, *tool.name, *tool.arguments, *((tool.server_if[0],) if tool.server_if else ())]
