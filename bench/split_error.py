@@ -9,22 +9,34 @@ Methods: `bytes/4` and `chars/4` of what each part is in the request; `share` of
 those bytes; `prior`, our split before it has learnt (`split_method` "bytes"); `learnt`, ours as it comes: learnt from
 the calls before alone (agentic), or from the other half of the calls (recorded).
 
-Usage: python bench/split_error.py [--data ../shared/data] [--texts FOLDER] [--fit]
+By content kind, apart from any call: the first estimate of a text, before a provider's count scales it, beside the
+texts' o200k counts. Python, JavaScript, JSON and Markdown are of the running installation; more kinds come from
+`--texts`, a folder whose files are one kind each, named by the file.
+
+    python bench/split_error.py [--data ../shared/data] [--texts FOLDER] [--fit]
+
+`--fit` prints the weights of `factors.tokens_by_kind` instead: least squares on the same texts. They share nothing
+with the recorded calls.
 """
 
 import argparse
 import json
 import lzma
+import random
+import sysconfig
 import tarfile
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from csv import DictReader
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tokenflation.sdk.exact import ExactCounter, vocabulary_of
+from tokenflation.sdk.factors import FEATURES, counts, tokens_by_kind
 from tokenflation.sdk.parts import Splitter
 from tokenflation.sdk.records import Reading, Usage
 from tokenflation.sdk.wire.anatomy import anatomy
@@ -189,11 +201,73 @@ def table(title: str, rows: Sequence[Row]) -> None:
         print(f"{part:16}{100 * size / whole:6.1f}%" + "".join(f"{cell:>23}" for cell in cells))
 
 
+def error(row: Row, method: str) -> float:
+    """Return the absolute errors of a method's parts, added up, in tokens."""
+    return sum(abs(one - true) for one, true in zip(row[method], row["truth"], strict=True))
+
+
+def snippets(folder: Path | None) -> list[tuple[str, str]]:
+    """Return (kind, text) of 64 to 4,096 characters, cut at random (seed 3) from files of this installation."""
+    rng = random.Random(3)
+    roots = [Path(path) for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))]
+    found = []
+    for kind, root, pattern in (
+        ("Python", roots[0], "*.py"), ("JavaScript", roots[1], "**/*.js"), ("JSON", roots[1], "**/*.json"),
+        ("Markdown", roots[1], "**/*.md"), ("metadata", roots[1], "*/METADATA"),
+    ):  # fmt: skip
+        paths = sorted(root.glob(pattern))
+        found += [(kind, path) for path in rng.sample(paths, min(60, len(paths)))]
+    found += [(path.stem, path) for path in sorted(folder.iterdir()) for _ in range(50)] if folder else []
+    cut = []
+    for kind, path in found:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for _ in range(4):
+            length = int(2 ** rng.uniform(6, 12))
+            at = rng.randrange(max(1, len(text) - length))
+            cut += [(kind, text[at : at + length])] if len(text) > 64 else []
+    return cut
+
+
+def by_kind(folder: Path | None) -> None:
+    """Print how far estimates of single texts are from o200k counts."""
+    counter = ExactCounter("o200k_base")
+    seen: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for kind, text in snippets(folder):
+        sizes = len(text.encode("utf-8", "replace")) / 4, len(text) / 4
+        seen[kind].append((counter.tokens([text]), *sizes, sum(tokens_by_kind([text]))))
+    print("\nby content kind, o200k, no count to scale to: bias / mean absolute error in % of the tokens")
+    print(f"{'kind':20}{'texts':>6}" + "".join(f"{name:>16}" for name in ("bytes/4", "chars/4", "estimate")))
+    for kind, rows in sorted(seen.items()):
+        whole = sum(row[0] for row in rows)
+        offs = [[row[at] - row[0] for row in rows] for at in (1, 2, 3)]
+        cells = [f"{100 * sum(off) / whole:+.1f} / {100 * sum(map(abs, off)) / whole:.1f}" for off in offs]
+        print(f"{kind:20}{len(rows):>6}" + "".join(f"{cell:>16}" for cell in cells))
+
+
+def fit(folder: Path | None) -> None:
+    """Print the least-squares weight of each of `FEATURES` for o200k; every kind weighs the same."""
+    counter = ExactCounter("o200k_base")
+    cut = snippets(folder)
+    many = Counter(kind for kind, _ in cut)
+    x = np.array([counts([text]) for _, text in cut])[:, :-1]  # no payloads here
+    y = np.array([counter.tokens([text]) for _, text in cut], dtype=float)
+    weights = 1 / (y + 15) / np.sqrt([many[kind] for kind, _ in cut])
+    found = np.linalg.lstsq(x * weights[:, None], y * weights, rcond=None)[0]
+    for name, weight in zip(FEATURES, found, strict=False):
+        print(f"{name:12}{weight:8.3f}")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data")
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--fit", action="store_true")
     arguments = parser.parse_args()
+    if arguments.fit:
+        fit(arguments.texts)
+        return
+    by_kind(arguments.texts)
     halves: dict[int, list[Case]] = defaultdict(list)
     for _, case in recorded(arguments.data):
         halves[zlib.crc32(case.name.encode()) % 2].append(case)
@@ -205,11 +279,15 @@ def main() -> None:
         rows += list(measured(halves[half], learnt))
     table("recorded, provider's own counts", rows)
     together = []
+    print("\nagentic, error of all parts in % of the input")
+    print(f"{'vocabulary':16}" + "".join(f"{method:>10}" for method in METHODS))
     for vocabulary, model in MODELS.items():
         counter = ExactCounter(vocabulary_of(model) or "")
         rows = list(measured(agentic(arguments.data, model, counter), Splitter()))
         together += rows
-        table(f"agentic, {vocabulary}", rows)
+        whole = sum(sum(row["truth"]) for row in rows)
+        errors = [sum(error(row, method) for row in rows) / whole for method in METHODS]
+        print(f"{vocabulary:16}" + "".join(f"{100 * one:>9.2f}%" for one in errors))
     table("agentic, all vocabularies", together)
 
 

@@ -1,9 +1,19 @@
 """Prefix blocks: their count, and that a growing history keeps its blocks."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenflation.sdk.prefix import block_ends, extend_anchors, shared_blocks
+from tokenflation.sdk.prefix import BlockHasher, block_ends, extend_anchors, shared_blocks
+from tokenflation.sdk.records import Reading
+from tokenflation.sdk.wire import block_hashes
+from tokenflation.sdk.wire.anatomy import anatomy
+from tokenflation.sdk.wire.dialects import DIALECTS
+
+KEY = b"k" * 32
+SHAPE = DIALECTS["openai.chat"][0].request
+GROWTH = st.lists(st.tuples(st.text(max_size=400), st.integers(1, 300)), min_size=1, max_size=8)
 
 
 @given(st.integers(1, 100_000), st.integers(1, 30_000), st.integers(1, 512))
@@ -37,3 +47,57 @@ def test_shared_blocks_counts_the_leading_hashes_that_were_seen() -> None:
     assert shared_blocks(hashes, {bytes([n]) * 8 for n in range(4)}) == 4
     assert shared_blocks(hashes, set()) == 0
     assert shared_blocks(b"", {b"x" * 8}) == 0
+
+
+def asked(messages: list[dict[str, Any]]) -> Reading:
+    return Reading(api="openai.chat", provider="p", **anatomy({"messages": messages}, SHAPE, key=KEY))
+
+
+@given(GROWTH, st.integers(0, 7))
+def test_a_history_that_grows_keeps_the_hashes_of_its_full_blocks(steps: list[tuple[str, int]], edited: int) -> None:
+    hasher = BlockHasher(KEY, 64)
+    messages: list[dict[str, Any]] = []
+    anchors: tuple[tuple[int, int], ...] = ()
+    hashes, total = b"", 0
+    for at, (text, tokens) in enumerate(steps):
+        full = total // 64 * 8
+        messages.append({"role": "user", "content": text})
+        reading, total = asked(messages), total + tokens
+        anchors = extend_anchors(anchors, len(reading.prompt), total)
+        before, hashes = hashes, hasher.hashes(reading, anchors, str(at), str(at - 1))
+        assert hashes[:full] == before[:full]
+        assert len(hashes) == 8 * -(-total // 64)
+        assert hashes == block_hashes(reading.prompt, block_ends(anchors, 64), KEY)
+
+    messages[edited % len(messages)]["content"] += "!"
+    other = asked(messages)
+    anchors = extend_anchors((), len(other.prompt), total)
+    assert hasher.hashes(other, anchors, "edit", str(len(steps) - 1)) == block_hashes(
+        other.prompt, block_ends(anchors, 64), KEY
+    )
+
+
+def test_a_timestamp_in_the_system_prompt_shows_in_the_first_block_that_differs() -> None:
+    def hashes(second: int, words_before: int) -> bytes:
+        system = "word " * words_before + f"It is 12:00:{second:02}. " + "rule " * 2000
+        reading = asked([{"role": "system", "content": system}, {"role": "user", "content": "go"}])
+        size = len(reading.prompt)
+        return BlockHasher(KEY, 64).hashes(reading, extend_anchors((), size, size // 4), "a", None)
+
+    early, late = (
+        shared_blocks(hashes(2, words), {hashes(1, words)[at : at + 8] for at in range(0, len(hashes(1, words)), 8)})
+        for words in (0, 1000)
+    )
+
+    assert early == 0
+    assert late == len('{"content":"' + "word " * 1000 + "It is 12:00:0") // 256
+
+
+def test_the_memory_of_hashes_is_bounded() -> None:
+    hasher = BlockHasher(KEY, 64)
+    reading = asked([{"role": "user", "content": "x" * 100_000}])
+    for at in range(1500):
+        hasher.hashes(reading, ((len(reading.prompt), 64 * 512),), str(at), str(at - 1))
+
+    assert hasher._kept_bytes <= 4 * 1024 * 1024
+    assert hasher._kept_bytes == sum(len(one.hashes) for one in hasher._recent.values())
