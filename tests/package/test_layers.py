@@ -24,7 +24,7 @@ LAYERS = (
         "sdk.timing",
         "sdk.store.tables",
     ),
-    ("sdk.lineage", "sdk.spans", "sdk.parts", "sdk.threads", "sdk.exits"),
+    ("sdk.lineage", "sdk.spans", "sdk.parts", "sdk.threads", "sdk.exits", "sdk.exporting"),
     ("sdk.assemble",),
     ("sdk.store",),
     ("sdk.recorder",),

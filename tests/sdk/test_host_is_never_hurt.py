@@ -9,12 +9,16 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tests.providers import DEFAULT_TEXT, Provider
 
 import tokenflation.sdk as tf
@@ -235,6 +239,79 @@ def test_a_loss_noted_beside_a_failing_store_is_counted_once_when_the_store_is_b
         handle.flush()
     found = info(store)
     assert (found["drops"], found["rows"]["calls"]) == ({"hook_error": 1}, 2)
+
+
+class Exporter(SpanExporter):
+    """Says of all spans what it is told to; None: it never says anything."""
+
+    def __init__(self, result: SpanExportResult | None) -> None:
+        self.result = result
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.result is None:
+            threading.Event().wait()
+        assert self.result is not None
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "drops"),
+    [
+        (SpanExportResult.SUCCESS, {}),
+        (SpanExportResult.FAILURE, {"export_failed": 2}),
+        (None, {"export_unfinished": 2}),
+    ],
+)
+def test_an_exporter_that_fails_or_hangs_neither_stops_the_end_nor_goes_unseen(
+    provider: Provider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    result: SpanExportResult | None,
+    drops: dict[str, int],
+) -> None:
+    monkeypatch.setattr(sys.modules[tf.instrument.__module__], "_EXPORT_WAIT_S", 0.2)
+    store = tmp_path / "runs.db"
+    with tf.instrument(store, span_exporter=Exporter(result)), tf.task("t"):
+        ask(provider)
+    found = info(store)
+    assert (found["rows"]["calls"], found["drops"]) == (1, drops)
+
+
+def test_threads_that_switch_the_recorder_on_at_once_get_one(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    barrier = threading.Barrier(8)
+
+    def switch_on() -> tf.Instrumentation:
+        barrier.wait()
+        return tf.instrument(store)
+
+    with ThreadPoolExecutor(8) as pool:
+        handles = [one.result() for one in [pool.submit(switch_on) for _ in range(8)]]
+    ask(provider)
+    handles[0].close()
+    assert len({id(handle) for handle in handles}) == 1
+    assert info(store)["rows"]["calls"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_process_keeps_the_store_locked_waits_for_nobody(
+    provider: Provider, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ask(provider)
+        while handle._recorder._outbox._writer is None:
+            time.sleep(0.001)
+        child = os.fork()
+        if not child:
+            outbox = handle._recorder._outbox
+            os.kill(os.getpid(), signal.SIGUSR1 if outbox._writer is None else signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGUSR1  # it was handed no open connection
+        other.execute("COMMIT")
+        other.close()
+    assert info(store)["rows"]["calls"] == 1
 
 
 def test_a_listener_that_raises_does_not_stop_the_work_in_a_scope() -> None:

@@ -6,6 +6,8 @@ Importing it has no side effect; `instrument()` opens the store, installs the ho
 import atexit
 import logging
 import os
+import secrets
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from tokenflation.sdk import scopes
@@ -21,18 +23,26 @@ __all__ = ["Instrumentation", "active", "instrument", "transport"]
 _QUEUE_SIZE = 10_000
 _LOCK_WAIT_S = 0.25
 """A fork waits until no transaction is under way, and a transaction may wait for another process's."""
+_EXPORT_WAIT_S = 3.0
+"""A program's end waits no longer for an endpoint that takes no spans."""
+_SWITCH_WAIT_S = 10.0
+"""In a fork the lock may be held by a thread that is not there any more."""
 _log = logging.getLogger("tokenflation")
 _active: "Instrumentation | None" = None
+_switching = threading.RLock()
 
 
 class Instrumentation:
     """The running recorder; made by `instrument()`. A context manager: leaving it closes it."""
 
-    def __init__(self, recorder: "Recorder", undo: list[Any], provider: Any, owns_provider: bool) -> None:
+    def __init__(
+        self, recorder: "Recorder", undo: list[Any], provider: Any, owns_provider: bool, exporter: Any = None
+    ) -> None:
         self._recorder = recorder
         self._undo = undo
         self._provider = provider
         self._owns_provider = owns_provider
+        self._exporter = exporter
         self._closed = False
 
     @property
@@ -80,10 +90,19 @@ class Instrumentation:
             _active = None
         atexit.unregister(self.close)
         if self._owns_provider and self._provider is not None:
-            try:
-                self._provider.shutdown()
-            except Exception:  # an exporter of the user's may do anything; the program goes on
-                _log.warning("the exporter of tokenflation's spans could not be shut down", exc_info=True)
+            self._shut_provider_down()
+
+    def _shut_provider_down(self) -> None:
+        from tokenflation.sdk.exporting import shut_down
+        from tokenflation.sdk.store.losses import note_losses
+
+        before = self.drops  # they are in the store; the exporter fails too late for that
+        shut_down(self._provider, _EXPORT_WAIT_S)
+        if self._exporter is not None and self._exporter.missing():
+            self._recorder.count_loss("export_unfinished", self._exporter.missing())
+        late = {reason: count - before.get(reason, 0) for reason, count in self.drops.items()}
+        if any(late.values()):
+            note_losses(self.store, f"export-{secrets.token_hex(8)}", late)
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +141,18 @@ def instrument(
         TokenflationError: both a provider and an exporter are given.
         MissingExtra: `exact_tokens` without the extra `tokens`.
     """
-    global _active
     path = os.path.abspath(os.fspath(store))
+    alone = _switching.acquire(timeout=_SWITCH_WAIT_S)
+    try:
+        return _instrument(path, store, task, tracer_provider, span_exporter, queue_size, exact_tokens)
+    finally:
+        if alone:
+            _switching.release()
+
+
+def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_provider: Any, span_exporter: Any,
+                queue_size: int, exact_tokens: bool) -> Instrumentation:  # fmt: skip
+    global _active
     if _active is not None:
         if _active.store != path:
             _log.warning("already recording to %s; instrument(%r) changes nothing until close()", _active.store, store)
@@ -141,11 +170,16 @@ def instrument(
     from tokenflation.sdk.threads import carry_scopes
 
     recorder = _recorder(path, task, tracer_provider, queue_size, exact_tokens)
-    provider = tracer_provider
+    provider, exporter = tracer_provider, None
     if tracer_provider is not None or span_exporter is not None:
         from tokenflation.sdk.spans import SpanEmitter, private_provider
 
-        provider = tracer_provider if tracer_provider is not None else private_provider([span_exporter])
+        if tracer_provider is None:
+            from tokenflation.sdk.exporting import Counted
+
+            exporter = Counted(span_exporter, recorder.count_loss)
+            provider = private_provider([exporter])
+            provider.add_span_processor(exporter)
         recorder.emitter = SpanEmitter(provider)
     undo = [
         scopes.listen(recorder.scope_changed),
@@ -155,7 +189,7 @@ def instrument(
     ]
     if tracer_provider is not None:
         undo.append(scopes.listen(_nest_in_user_spans))
-    _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None)
+    _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
     atexit.register(_active.close)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
 
