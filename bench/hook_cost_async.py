@@ -1,10 +1,11 @@
-"""What recording costs the host's thread in aiohttp: bare sessions against hooked ones, in microseconds.
+"""What recording costs the host's thread in aiohttp and websockets: bare against hooked, in microseconds.
 
     python bench/hook_cost_async.py [--calls 1000] [--chunks 20000] [--rounds 7]
 
 A server in a process of its own on loopback; CPU time of the client's thread, best of the rounds, bare and hooked
-taking turns. One call for each size of its body; one long stream, one chunk a write. The exchanges go nowhere: the
-worker's share is not the host's. Prints, never gates.
+taking turns. One call for each size of its body; one long stream, one chunk a write; messages of a realtime response
+and of another socket, fed to the protocol in memory. The exchanges go nowhere: the worker's share is not the host's.
+Prints, never gates.
 """
 
 import argparse
@@ -19,12 +20,22 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks.aiohttp import install
+from tokenflation.sdk.hooks import aiohttp as aiohttp_hook
+from tokenflation.sdk.hooks import websockets as websockets_hook
 
 EVENT = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
 ANSWER = json.dumps({"id": "c", "choices": [{"message": {"content": "word"}}], "usage": {"prompt_tokens": 9}}).encode()
+CREATED = b'{"type": "response.created", "event_id": "event_1", "response": {"id": "resp_1", "status": "in_progress"}}'
+DELTA = (
+    b'{"type": "response.output_audio.delta", "event_id": "event_2", "response_id": "resp_1", "item_id": "item_1", '
+    b'"output_index": 0, "content_index": 0, "delta": "%b"}' % (b"UklGRg" * 500)
+)
 MODEL, OTHER = "/v1/chat/completions", "/v1/files"
 
 
@@ -72,15 +83,27 @@ async def stream(url: str, count: int, body: bytes) -> int:
         return time.thread_time_ns() - start_ns
 
 
+async def messages(url: str, count: int, _body: bytes) -> int:
+    """Feed a protocol one response of so many messages of 3 KB, a read of the network each."""
+    frames = [Frame(Opcode.TEXT, data).serialize(mask=False) for data in (CREATED, DELTA)]
+    protocol = ClientProtocol(parse_uri(url.replace("http", "ws")), state=OPEN)
+    start_ns = time.thread_time_ns()
+    for number in range(count):
+        protocol.receive_data(frames[number > 0])
+        protocol.events_received()
+    return time.thread_time_ns() - start_ns
+
+
 def compare(run: Callable[[], Awaitable[int]], units: int, rounds: int) -> tuple[float, float]:
     """Return the best bare and the best hooked time of one unit, in microseconds."""
     tap = Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
     bare, hooked = [], []
     for _ in range(rounds):
         bare.append(asyncio.run(run()) / units / 1000)  # type: ignore[arg-type]
-        undo = install(tap)
+        undos = [aiohttp_hook.install(tap), websockets_hook.install(tap)]
         hooked.append(asyncio.run(run()) / units / 1000)  # type: ignore[arg-type]
-        undo()
+        for undo in undos:
+            undo()
     return min(bare), min(hooked)
 
 
@@ -100,6 +123,8 @@ def main() -> None:
     for size, share in ((1_000, 1), (100_000, 2), (2_000_000, 20)):
         cases.append((f"model call, {size // 1000} KB", calls, MODEL, args.calls // share, size))
     cases.append(("chunk", stream, MODEL, args.chunks, 1_000))
+    cases.append(("websockets, realtime message", messages, "/v1/realtime?model=m", args.chunks, 0))
+    cases.append(("websockets, other message", messages, "/chat", args.chunks, 0))
     for what, run, path, units, size in cases:
         body = b" " * size
         bare, hooked = compare(lambda r=run, p=path, u=units, b=body: r(base + p, u, b), units, args.rounds)  # type: ignore[misc]

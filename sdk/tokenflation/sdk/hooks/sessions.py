@@ -5,6 +5,7 @@ exchange, its chunks the server's messages of it. Of a message no more is read t
 answer; what it says is for `wire`. Knows no socket library: it is told what was sent, what came, and the end.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -51,6 +52,15 @@ def _parsed(data: bytes) -> _Message:
         return _Message()
 
 
+_HEAD = re.compile(rb'\s*\{\s*(?:"event_id"\s*:\s*"[^"\\]*"\s*,\s*)?"type"\s*:\s*"([^"\\]+)"')
+
+
+def _kind(data: bytes) -> bytes:
+    """Return the type of a message: from its head, where OpenAI writes it, or else by reading it whole."""
+    match = _HEAD.match(data)
+    return match.group(1) if match is not None else str(_parsed(data).type).encode()
+
+
 def _response_id(message: _Message) -> str:
     try:
         return _response(message.response).id
@@ -89,17 +99,14 @@ class Session:
     def event(self, frame: Any) -> None:
         """Note one frame of the server, put together with those it continues; of controls and binaries nothing."""
         opcode = getattr(frame, "opcode", None)
-        if opcode != _TEXT and not (opcode == _CONTINUATION and self._fragments):
-            return
-        data = bytes(frame.data)
-        if frame.fin and not self._fragments:
-            self.received(data)
-            return
-        self._fragments.append(data)
-        if frame.fin:
-            data = b"".join(self._fragments)
-            self._fragments = []
-            self.received(data)
+        if opcode == _TEXT and frame.fin:
+            self.received(bytes(frame.data))
+        elif opcode == _TEXT or (opcode == _CONTINUATION and self._fragments):
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                data = b"".join(self._fragments)
+                self._fragments = []
+                self.received(data)
 
     def end(self, how: str, error: BaseException | None = None) -> None:
         """Note that the connection is over, for the answers under way and those that never came."""
@@ -126,8 +133,7 @@ class ResponsesSession(Session):
     api = "openai.responses"
     method = "POST"
     """What a request over HTTP would be: a GET of this path fetches what was answered before."""
-    _ends = frozenset(("response.completed", "response.failed", "response.incomplete", "error"))
-    _signs = tuple(f'"{name}"'.encode() for name in _ends)
+    _ends = frozenset((b"response.completed", b"response.failed", b"response.incomplete", b"error"))
 
     def __init__(self, tap: Tap, host: str, path: str, query: str) -> None:
         super().__init__(tap, host, path, query)
@@ -150,11 +156,10 @@ class ResponsesSession(Session):
         if not lane:
             return
         exchange = lane[0]
-        last = _parsed(data) if any(sign in data for sign in self._signs) else _Message()
-        ended = last.type in self._ends
+        ended = _kind(data) in self._ends
         if exchange.status_code is None:
-            status = last.status if ended and isinstance(last.status, int) else 200
-            exchange.answer(status, "application/json", "")
+            status = _parsed(data).status if ended else None
+            exchange.answer(status if isinstance(status, int) else 200, "application/json", "")
         exchange.add(data)
         if ended:
             lane.popleft()
@@ -204,25 +209,21 @@ class RealtimeSession(Session):
 
     def received(self, data: bytes) -> None:
         """Note one message of the server in each response that it names, and open and end responses."""
-        if b'"response.created"' in data:
-            message = _parsed(data)
-            if message.type == "response.created":
-                self._open(message)
-        elif b'"session.' in data[:256]:
-            message = _parsed(data)
-            if message.type in ("session.created", "session.updated"):
-                self._settings = bytes(message.session)
-        elif self._asked and b'"error"' in data and _parsed(data).type == "error":
+        kind = _kind(data)
+        if kind == b"response.created":
+            self._open(_parsed(data))
+        elif kind in (b"session.created", b"session.updated"):
+            self._settings = bytes(_parsed(data).session)
+        elif kind == b"error" and self._asked:
             self._asked[0][0].add(data)
-        if not self._running:
-            return
-        ended = b'"response.done"' in data and _parsed(data).type == "response.done"
-        for name, exchange in list(self._running.items()):
+        ended = []
+        for name, exchange in self._running.items():
             if name in data:
                 exchange.add(data)
-                if ended:
-                    del self._running[name]
-                    exchange.finish("read")
+                if kind == b"response.done":
+                    ended.append(name)
+        for name in ended:
+            self._running.pop(name).finish("read")
 
     def _forgotten(self) -> Iterable[Exchange]:
         self._refused()
