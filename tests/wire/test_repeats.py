@@ -116,6 +116,19 @@ def test_any_chat_stream_reads_the_same_with_and_without_skipping(
     assert fast == slow
 
 
+def test_an_event_that_takes_back_what_came_between_is_not_skipped() -> None:
+    def event(id_: str, word: str) -> bytes:
+        return f'data: {{"id": "{id_}", "choices": [{{"index": 0, "delta": {{"content": "{word}"}}}}]}}\n\n'.encode()
+
+    events = [event("c", "a"), event("c", "b"), event("c", "c"), event("d", "e"), event("c", "f")]
+
+    fast, slow = _both("openai.chat", events, request_body=json.dumps(REQUESTS["openai.chat"]).encode())
+
+    assert fast is not None
+    assert fast.response_id == "c"
+    assert fast == slow
+
+
 _GEMINI = st.builds(
     lambda text, thought, tokens, finish: {
         "candidates": [{"content": {"parts": [{"text": text, **({"thought": True} if thought else {})}]}, **finish}],

@@ -2,7 +2,7 @@
 
 Two events in a row that differ in nothing but values, of which the second changed no fact, make a template: the bytes
 they share, and holes. An event that fits is what the second was, but for those values, so it changes no fact either and
-need not be decoded. A hole is the value of a key that no rule looks at, a text of generated content (which matters by
+need not be decoded, until another event changes one. A hole is the value of a key that no rule looks at, a text of generated content (which matters by
 being there, and has been), or a count: of those the last one counts, so of a run of events the last is read.
 """
 
@@ -61,7 +61,7 @@ class Repeats:
                 return
         if self._pending is not None:
             self.finish()
-        if self._tries >= _MAX_TRIES:
+        if self._tries >= _MAX_TRIES and not self._templates:
             self._add(time_ns, event)
             return
         self._learn(time_ns, event)
@@ -78,7 +78,10 @@ class Repeats:
         known, counted = signature(facts), facts.counted
         self._add(time_ns, event)
         self._before = event if len(event) <= _MAX_BYTES else None
-        if before is None or self._before is None or signature(facts) != known:
+        if signature(facts) != known:
+            self._templates = []  # what said nothing new before would take this back
+            return
+        if before is None or self._before is None or self._tries >= _MAX_TRIES:
             return
         self._tries += 1
         template = _template(before, event, self._keys, facts.counted != counted)
