@@ -138,7 +138,7 @@ def recorded(data: Path) -> Iterator[tuple[str, Case]]:
             # What definitions become is the provider's secret: they are what the counted rest leaves.
             rest = total - (sum(truth) - truth[1])
             fits = 0.4 * truth[1] <= rest <= 1.5 * truth[1] if truth[1] else abs(rest) <= max(4, 0.01 * total)
-            if reading.message_bytes and fits and "response_format" not in body and "text" not in body:
+            if reading.message_bytes and fits:
                 truth[1] = rest if truth[1] else 0
                 truth[4] += total - sum(truth)
                 yield vocabulary, Case(exchange["file"], reading, sent, None, truth)

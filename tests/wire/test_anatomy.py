@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tokenflation.sdk.records import Reading, ToolResult
 from tokenflation.sdk.wire import block_hashes, split
+from tokenflation.sdk.wire.canonical import canonical
+from tokenflation.sdk.wire.texts import texts
 
 CHAT = [
     {"role": "system", "content": "be brief"},
@@ -221,3 +223,65 @@ def test_no_text_of_the_request_stands_in_a_reading_but_in_its_prompt(asked: Any
 
     assert b"MARKER" in reading.prompt
     assert "MARKER" not in repr(reading)
+
+
+@pytest.mark.parametrize(
+    ("api", "more"),
+    [
+        ("openai.chat", {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"x": 1}}}}),
+        ("openai.responses", {"text": {"format": {"type": "json_schema", "schema": {"type": "object", "a": "b"}}}}),
+    ],
+)
+def test_the_schema_of_a_structured_answer_counts_with_the_tool_definitions(asked: Any, api: str, more: Any) -> None:
+    plain, structured = _up_to(api, 0), _up_to(api, 0) | more
+
+    before, after = asked(api, plain), asked(api, structured)
+
+    assert after.tool_definition_bytes > before.tool_definition_bytes
+    assert after.instructions_hash != before.instructions_hash
+    assert after.message_hashes == before.message_hashes
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=6), JSON, max_size=5), st.randoms(use_true_random=False))
+def test_equal_messages_are_canonically_equal_in_any_order_of_keys_and_with_any_nulls(message: Any, rng: Any) -> None:
+    def rewritten(value: Any) -> Any:
+        if isinstance(value, list):
+            return [rewritten(one) for one in value]
+        if isinstance(value, dict):
+            items = [(key, rewritten(one)) for key, one in value.items()] + [("\x01null", None), ("signature", "s")]
+            rng.shuffle(items)
+            return dict(items)
+        return value
+
+    message = {key: one for key, one in message.items() if key != "signature"}
+    before = copy.deepcopy(message)
+
+    assert canonical(rewritten(message), "content") == canonical(message, "content")
+    assert message == before
+
+
+def test_two_photographs_differ_and_one_is_the_same_wherever_it_stands(asked: Any) -> None:
+    def pieces(fill: str) -> bytes:
+        return canonical({"role": "user", "content": [{"image": "data:image/png;base64," + fill * 3000}]}, "content")
+
+    assert pieces("iVBO") != pieces("iVBP")
+    assert pieces("iVBO") == pieces("iVBO")
+    assert pieces("iVBO").count(b"\x7f") > 4000
+
+
+def test_what_a_model_reads_of_a_message_is_its_text_its_names_and_its_arguments() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at":"sea"}'}}
+    message = canonical({"role": "assistant", "content": "Aye.", "tool_calls": [call]}, "content")
+    use = canonical({"role": "assistant", "content": [{"type": "tool_use", "name": "n", "input": {"a": 1}}]}, "content")
+
+    assert texts([message]) == ["Aye.", '{"at":"sea"}', "look"]
+    assert texts([message, use])[-2:] == ['{"a":1}', "n"]
+    assert texts([b"You are {brief}. "]) == ["You are {brief}. "]
+    assert texts([message + message]) == texts([message, message])

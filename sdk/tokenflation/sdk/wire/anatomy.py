@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from tokenflation.sdk.records import ToolResult
 from tokenflation.sdk.wire.canonical import canonical, clean, size_of, text_bytes
 from tokenflation.sdk.wire.shapes import Request, Result
-from tokenflation.sdk.wire.values import dumps, text
+from tokenflation.sdk.wire.values import at, dumps, text
 
 __all__ = ["Anatomy", "anatomy", "block_hashes", "block_state", "roll_blocks", "split"]
 
@@ -43,7 +43,7 @@ def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatom
     kinds = [_kind(message, shape) for message in messages]
     leading = next((i for i, kind in enumerate(kinds) if shape.kinds.get(kind or "") != "system"), len(kinds))
     system = b"".join(_system(request, shape, messages[:leading]))
-    tools = b"".join(dumps(clean(request[name])) for name in shape.tools if request.get(name))
+    tools = b"".join([dumps(clean(value)) for value in _definitions(request, shape)])
     messages, kinds = messages[leading:], kinds[leading:]
     pieces = [canonical(message, shape.content) for message in messages]
     roles = tuple([_role(message, kind, shape) for message, kind in zip(messages, kinds, strict=True)])
@@ -156,6 +156,12 @@ def _holds_result(message: Any, shape: Request) -> bool:
 def _system(request: Mapping[str, Any], shape: Request, leading: list[Any]) -> list[bytes]:
     found = [request[name] for name in shape.system if request.get(name)]
     return [text_bytes(clean(entry)) for entry in found] + [canonical(message, shape.content) for message in leading]
+
+
+def _definitions(request: Mapping[str, Any], shape: Request) -> list[Any]:
+    """Return the tool definitions and the schema that the answer must have."""
+    found = [request[name] for name in shape.tools if request.get(name)]
+    return found + [schema for path in shape.schemas if (schema := at(request, path))]
 
 
 def _digest(key: bytes, *parts: bytes) -> bytes:

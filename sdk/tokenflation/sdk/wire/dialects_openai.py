@@ -13,6 +13,7 @@ _CHAT_REQUEST = Request(
     model_in_path=r"/deployments/([^/]+)/",  # Azure
     messages=("messages",),
     tools=("tools", "functions"),
+    schemas=(("response_format", "json_schema"),),
     kinds={
         "system": "system",
         "developer": "system",
@@ -116,6 +117,7 @@ _RESPONSES_REQUEST = Request(
     model_in_path=r"/deployments/([^/]+)/",
     messages=("input",),
     system=("instructions",),
+    schemas=(("text", "format", "schema"),),
     kinds={
         "system": "system",
         "developer": "system",

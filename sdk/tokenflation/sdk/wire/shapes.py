@@ -179,6 +179,8 @@ class Request(Struct, frozen=True, kw_only=True):
     messages: tuple[str, ...] = ()
     system: tuple[str, ...] = ()
     tools: tuple[str, ...] = ("tools",)
+    schemas: Paths = ()
+    """Where the schema of a structured answer stands; the model reads it beside the tool definitions."""
     content: str = "content"
     """Key of a message's content."""
     kinds: Mapping[str, Literal["system", "user", "assistant", "tool"]] = field(default_factory=dict)
