@@ -1,11 +1,14 @@
 # make test   lint, types and tests, in a virtual environment of their own (.venv/test)
+# make matrix         every client in its oldest and newest versions, as a table (build/matrix)
+# make matrix-newest  the newest version of each
+# make beside         the recorder beside other instrumentation
 # make demo   the whole way on a real local model, likewise (.venv/demo); writes to demo-out/
 # Needs Python 3.11 or newer with venv; everything else comes from PyPI.
 PYTHON ?= python3
 PIP = bin/python -m pip install --quiet --disable-pip-version-check
 DEMO_OUT ?= demo-out
 
-.PHONY: test lint demo format pictures clean
+.PHONY: test lint demo format pictures matrix matrix-newest beside clean
 
 test: lint
 	.venv/test/bin/python -m pytest
@@ -18,6 +21,25 @@ lint: .venv/test/.installed
 format: .venv/test/.installed
 	.venv/test/bin/ruff check --fix
 	.venv/test/bin/ruff format
+
+# All environments are tried, then the table says which cells differ.
+matrix: .venv/nox/.installed
+	rm -rf build/matrix
+	-.venv/nox/bin/nox --session matrix
+	.venv/nox/bin/python -m tests.matrix.table build/matrix
+
+matrix-newest: .venv/nox/.installed
+	rm -rf build/matrix-newest
+	.venv/nox/bin/nox --session matrix_newest
+	.venv/nox/bin/python -m tests.matrix.table build/matrix-newest
+
+beside: .venv/nox/.installed
+	.venv/nox/bin/nox --session beside
+
+.venv/nox/.installed:
+	$(PYTHON) -m venv .venv/nox
+	.venv/nox/$(PIP) 'nox[uv]>=2025'
+	touch $@
 
 demo: .venv/demo/.installed
 	.venv/demo/bin/tokenflation demo --out $(DEMO_OUT)
@@ -37,4 +59,4 @@ demo: .venv/demo/.installed
 	touch $@
 
 clean:
-	rm -rf .venv demo-out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .nox build demo-out .mypy_cache .pytest_cache .ruff_cache

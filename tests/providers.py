@@ -155,13 +155,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return one date for all: an answer is to be the same each time."""
         return "Sat, 01 Jan 2000 00:00:00 GMT"
 
     def do_GET(self) -> None:
-        raw = b'{"status": "ok"}'
-        self._head(200, "application/json", {"content-length": str(len(raw))})
-        self.wfile.write(raw)
+        self._head(200, "application/json", {"content-length": "16"})
+        self.wfile.write(b'{"status": "ok"}')
 
     def do_POST(self) -> None:
         request = self._receive()
@@ -388,12 +386,13 @@ def _google(request: Received) -> tuple[dict[str, Any], list[Event]]:
         return {**base, "candidates": [candidate | ({"finishReason": reason} if reason else {})], **usage}
 
     words = [{"text": word} for word in _words(request.text)]
-    chunks = [answer([part], None) for part in words] + [answer(parts[1 if words else 0 :], "STOP")]
+    last = parts[1 if words else 0 :] or [{"text": ""}]  # as the real one: its last chunk has an empty text
+    chunks = [answer([part], None) for part in words] + [answer(last, "STOP")]
     return answer(parts, "STOP"), [(None, chunk) for chunk in chunks]
 
 
+# What answers a request: returns the whole answer, and the events it is streamed as.
 Dialect = Callable[[Received], tuple[dict[str, Any], list[Event]]]
-"""What answers a request: returns the whole answer, and the events it is streamed as."""
 _DIALECTS: dict[str, Dialect] = {
     "/chat/completions": _openai_chat,
     "/responses": _openai_responses,

@@ -71,7 +71,7 @@ def _played(
     with _noise() as noise:
         if inspect.isgeneratorfunction(scenario):
             steps = scenario(url, prompt)
-            next(steps)
+            _outcome(lambda: next(steps))
             with recording() as handle:
                 seen = _outcome(lambda: list(steps))
         else:

@@ -112,7 +112,7 @@ _REPORTED: Mapping[str, tuple[str, ...]] = {
     "/v2/chat": ("input", "cached", "output"),
     "/v1/chat": ("input", "cached", "output"),
     "/api/": ("input", "output"),
-    "/embeddings": ("input",),
+    "/embeddings": ("input", "output"),
 }
 # The first event of a stream holds these; every chunk of Gemini's has the usage so far.
 _STARTED: Mapping[str, tuple[str, ...]] = {

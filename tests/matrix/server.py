@@ -33,6 +33,7 @@ class Models(Provider):
             "/v1/chat": _cohere_v1,
             "/api/chat": _ollama_chat,
             "/api/generate": _ollama_generate,
+            "/mistral/v1/embeddings": _mistral_embeddings,
             "/embeddings": _embeddings,
             "/api/embed": _ollama_embed,
         }
@@ -56,7 +57,8 @@ class Models(Provider):
         if request.path.startswith("/api/"):
             return {"error": text}, {}
         if request.path.startswith("/mistral"):
-            return {"object": "error", "message": text, "type": "rate_limit_error", "code": str(status)}, {}
+            error = {"object": "error", "message": text, "type": "rate_limit_error", "code": str(status)}
+            return error, {"retry-after-ms": "1"}
         if request.path.endswith("/chat"):
             return {"message": text}, {}
         return super().refusal(request, status)
@@ -86,12 +88,16 @@ def _ending_in_usage(
 
 
 def _embeddings(request: Received) -> tuple[dict[str, Any], list[Event]]:
-    only_input = request.usage and {"input": request.usage["input"]}
-    request.usage = only_input
-    count = only_input["input"] if only_input else 0
+    count = request.usage["input"] if request.usage else 0
+    request.usage = {"input": count, "output": 0}
     vector = {"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}
     usage = {"prompt_tokens": count, "total_tokens": count}
     return {"object": "list", "data": [vector], "model": request.body.get("model"), "usage": usage}, []
+
+
+def _mistral_embeddings(request: Received) -> tuple[dict[str, Any], list[Event]]:
+    whole, _ = _embeddings(request)
+    return whole | {"id": "emb_1", "usage": {**whole["usage"], "completion_tokens": 0}}, []
 
 
 # Cohere. docs.cohere.com/reference/chat: `tokens` is what the model processed, `billed_units` what is paid for.
@@ -184,8 +190,8 @@ def _ollama_generate(request: Received) -> tuple[dict[str, Any], list[Event]]:
 
 
 def _ollama_embed(request: Received) -> tuple[dict[str, Any], list[Event]]:
-    request.usage = request.usage and {"input": request.usage["input"]}
     count = request.usage["input"] if request.usage else 0
+    request.usage = {"input": count, "output": 0}
     return {"model": request.body.get("model"), "embeddings": [[0.25, -0.5]], "prompt_eval_count": count}, []
 
 

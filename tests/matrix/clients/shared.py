@@ -58,12 +58,14 @@ def has(owner: Any, path: str) -> Any:
     return owner
 
 
-def awaited(scenario: Callable[[str, str], Awaitable[Any]]) -> Play:
-    """Return an async scenario as a plain function."""
-    return lambda url, prompt: asyncio.run(scenario(url, prompt))  # type: ignore[arg-type]
+def awaited(scenario: Callable[[str, str], Awaitable[Any]], run: Callable[[Any], Any] = asyncio.run) -> Play:
+    """Return an async scenario as a plain function; `run` runs a coroutine to its end."""
+    return lambda url, prompt: run(scenario(url, prompt))
 
 
-def cancel(read: Callable[[str, str, Callable[[], None]], Awaitable[Any]]) -> Play:
+def cancel(
+    read: Callable[[str, str, Callable[[], None]], Awaitable[Any]], run: Callable[[Any], Any] = asyncio.run
+) -> Play:
     """Return a scenario that cancels `read(url, prompt, started)` after it called `started()`.
 
     Raises (the scenario):
@@ -80,11 +82,13 @@ def cancel(read: Callable[[str, str, Callable[[], None]], Awaitable[Any]]) -> Pl
         waiting.cancel()
         try:
             await task
+        except Unsupported:
+            raise
         except BaseException as error:  # noqa: BLE001  # what it is, is the result
             return type(error).__name__
         raise Unsupported("this version reads a stream without letting others run, so it cannot be cancelled")
 
-    return awaited(cancelled)
+    return awaited(cancelled, run)
 
 
 def chat_scenarios(make: Callable[..., Any], make_async: Callable[..., Any], **stream_options: Any) -> dict[str, Play]:

@@ -1,0 +1,100 @@
+"""Tests in environments of their own: every client at its oldest and newest version, and beside other instrumentation.
+
+    nox -s matrix                       every environment of the matrix; `nox -s "matrix(openai-1.0)"` for one
+    nox -s matrix_newest                the newest version of each client, which CI runs
+    nox -s beside                       the recorder beside OpenInference, OpenLLMetry, logfire and others
+
+`make matrix`, `make matrix-newest` and `make beside` do the same and need no nox beforehand.
+"""
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["matrix_newest", "beside"]
+
+RESULTS = "build/matrix"
+
+# Environment -> the module in tests/matrix/clients that plays the scenarios, and what to install. "Oldest" is the first
+# version that installs on Python 3.11 and does what its scenarios need without failing by itself.
+OLD_HTTPX = "httpx<0.28"  # 0.28 took `proxies` away, which these clients pass
+ENVIRONMENTS = {
+    "openai-1.0": ("openai", "openai==1.0.0", OLD_HTTPX),
+    "openai-1": ("openai", "openai<2"),
+    "openai-2.0": ("openai", "openai==2.0.0"),
+    "openai-2": ("openai", "openai<3"),
+    "openai-3.0": ("openai", "openai==3.0.0"),
+    "anthropic-0.16": ("anthropic", "anthropic==0.16.0", OLD_HTTPX),
+    "anthropic-0": ("anthropic", "anthropic<1"),
+    "anthropic-1": ("anthropic", "anthropic<2"),
+    "anthropic-2.0": ("anthropic", "anthropic==2.0.0"),
+    "google-genai-1.0": ("google", "google-genai==1.0.0"),
+    "google-genai-1": ("google", "google-genai<2"),
+    "google-genai-3.0": ("google", "google-genai==3.0.0"),
+    "mistralai-1.3": ("mistral", "mistralai==1.3.0"),
+    "mistralai-1": ("mistral", "mistralai<2"),
+    "groq-0.4": ("groq", "groq==0.4.0", OLD_HTTPX),
+    "cohere-5.0": ("cohere", "cohere==5.0.0"),
+    "ollama-0.1": ("ollama", "ollama==0.1.9"),
+    "litellm-1.60": ("litellm", "litellm==1.60.0"),
+    "boto3-1.34": ("boto3", "boto3==1.34.116"),  # the first with Converse
+}
+NEWEST = {
+    "openai-newest": ("openai", "openai"),
+    "anthropic-newest": ("anthropic", "anthropic"),
+    "google-genai-newest": ("google", "google-genai", "aiohttp"),
+    "mistralai-newest": ("mistral", "mistralai"),
+    "groq-newest": ("groq", "groq"),
+    "cohere-newest": ("cohere", "cohere"),
+    "ollama-newest": ("ollama", "ollama"),
+    "litellm-newest": ("litellm", "litellm", "mcp"),  # it caps openai below 3, and imports mcp for tools
+    "boto3-newest": ("boto3", "boto3"),
+}
+
+BESIDE = (
+    "anthropic",
+    "google-genai",
+    "httpx",
+    "langfuse",
+    "logfire",
+    "openai",
+    "openinference-instrumentation-anthropic",
+    "openinference-instrumentation-google-genai",
+    "openinference-instrumentation-openai",
+    "opentelemetry-instrumentation-anthropic",
+    "opentelemetry-instrumentation-httpx",
+    "opentelemetry-instrumentation-openai",
+    "opentelemetry-instrumentation-requests",
+    "opentelemetry-instrumentation-urllib3",
+    "opentelemetry-util-genai>=1.2b0",
+    "opentelemetry-instrumentation-openai-v2>=2.2b0",
+    "pytest",
+)
+
+
+@nox.session
+@nox.parametrize("environment", [nox.param(name, id=name) for name in (*ENVIRONMENTS, *NEWEST)])
+def matrix(session: nox.Session, environment: str) -> None:
+    """Play the scenarios of one client, in one version."""
+    _play(session, environment, RESULTS)
+
+
+@nox.session
+@nox.parametrize("environment", [nox.param(name, id=name) for name in NEWEST])
+def matrix_newest(session: nox.Session, environment: str) -> None:
+    """Play the scenarios of the newest version of one client."""
+    _play(session, environment, f"{RESULTS}-newest")
+
+
+@nox.session
+def beside(session: nox.Session) -> None:
+    """Run the tests of the recorder beside other instrumentation."""
+    session.install("--editable", ".", *BESIDE)
+    session.run("python", "-m", "pytest", "tests/beside", *session.posargs)
+
+
+def _play(session: nox.Session, environment: str, folder: str) -> None:
+    client, *requirements = {**ENVIRONMENTS, **NEWEST}[environment]
+    session.install("--editable", ".", *requirements)
+    results = f"{folder}/{environment}.json"
+    session.run("python", "-m", "tests.matrix.run", client, "--json", results, *session.posargs)
