@@ -32,9 +32,10 @@ from tokenflation.sdk.hooks import websockets as websockets_hook
 EVENT = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
 ANSWER = json.dumps({"id": "c", "choices": [{"message": {"content": "word"}}], "usage": {"prompt_tokens": 9}}).encode()
 CREATED = b'{"type": "response.created", "event_id": "event_1", "response": {"id": "resp_1", "status": "in_progress"}}'
+DONE = b'{"type": "response.done", "event_id": "event_3", "response": {"id": "resp_1", "status": "completed"}}'
 DELTA = (
     b'{"type": "response.output_audio.delta", "event_id": "event_2", "response_id": "resp_1", "item_id": "item_1", '
-    b'"output_index": 0, "content_index": 0, "delta": "%b"}' % (b"UklGRg" * 500)
+    b'"output_index": 0, "content_index": 0, "delta": "%b"}' % (b"UklGRg" * 20)
 )
 MODEL, OTHER = "/v1/chat/completions", "/v1/files"
 
@@ -84,12 +85,13 @@ async def stream(url: str, count: int, body: bytes) -> int:
 
 
 async def messages(url: str, count: int, _body: bytes) -> int:
-    """Feed a protocol one response of so many messages of 3 KB, a read of the network each."""
-    frames = [Frame(Opcode.TEXT, data).serialize(mask=False) for data in (CREATED, DELTA)]
+    """Feed a protocol so many messages of 300 bytes, a read of the network each; 200 are one response."""
+    first, *rest = (Frame(Opcode.TEXT, data).serialize(mask=False) for data in (CREATED, DELTA, DONE))
+    frames = [first, *rest[:1] * 198, rest[1]]
     protocol = ClientProtocol(parse_uri(url.replace("http", "ws")), state=OPEN)
     start_ns = time.thread_time_ns()
     for number in range(count):
-        protocol.receive_data(frames[number > 0])
+        protocol.receive_data(frames[number % 200])
         protocol.events_received()
     return time.thread_time_ns() - start_ns
 

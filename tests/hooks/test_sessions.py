@@ -135,8 +135,7 @@ def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
     created = b'{"type": "response.created", "response": {"id": "resp_1"}}'
     done = b'{"type": "response.done", "response": {"id": "resp_1"}}'
     frames = [Frame(1, created[:9], False), Frame(0, created[9:30], False), Frame(9, b"ping"), Frame(0, created[30:])]
-    for frame in [*frames, Frame(2, b"binary"), Frame(1, done)]:
-        session.event(frame)
+    session.events([*frames, Frame(2, b"binary"), Frame(1, done)])
     assert [chunk for _, chunk in collected.only.chunks] == [created, done]
 
 

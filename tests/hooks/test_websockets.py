@@ -319,7 +319,7 @@ OURS = [
     (Exchange, "finish"),
     (RealtimeSession, "__init__"),
     (RealtimeSession, "sent"),
-    (Session, "event"),
+    (Session, "events"),
     (Session, "end"),
     (sessions, "_parsed"),
 ]

@@ -96,17 +96,18 @@ class Session:
         """Note one text message of the server, as it arrives."""
         raise NotImplementedError
 
-    def event(self, frame: Any) -> None:
-        """Note one frame of the server, put together with those it continues; of controls and binaries nothing."""
-        opcode = getattr(frame, "opcode", None)
-        if opcode == _TEXT and frame.fin:
-            self.received(bytes(frame.data))
-        elif opcode == _TEXT or (opcode == _CONTINUATION and self._fragments):
-            self._fragments.append(bytes(frame.data))
-            if frame.fin:
-                data = b"".join(self._fragments)
-                self._fragments = []
-                self.received(data)
+    def events(self, frames: Iterable[Any]) -> None:
+        """Note frames of the server, put together with those they continue; of controls and binaries nothing."""
+        for frame in frames:
+            opcode = getattr(frame, "opcode", None)
+            if opcode == _TEXT and frame.fin:
+                self.received(bytes(frame.data))
+            elif opcode == _TEXT or (opcode == _CONTINUATION and self._fragments):
+                self._fragments.append(bytes(frame.data))
+                if frame.fin:
+                    data = b"".join(self._fragments)
+                    self._fragments = []
+                    self.received(data)
 
     def end(self, how: str, error: BaseException | None = None) -> None:
         """Note that the connection is over, for the answers under way and those that never came."""
@@ -216,14 +217,17 @@ class RealtimeSession(Session):
             self._settings = bytes(_parsed(data).session)
         elif kind == b"error" and self._asked:
             self._asked[0][0].add(data)
-        ended = []
+        if not kind.startswith(b"response."):
+            return
+        alone = len(self._running) == 1
         for name, exchange in self._running.items():
-            if name in data:
+            # What ends a response must name it: one that began before we listened may still be under way.
+            if (alone and kind != b"response.done") or name in data:
                 exchange.add(data)
                 if kind == b"response.done":
-                    ended.append(name)
-        for name in ended:
-            self._running.pop(name).finish("read")
+                    del self._running[name]
+                    exchange.finish("read")
+                return
 
     def _forgotten(self) -> Iterable[Exchange]:
         self._refused()

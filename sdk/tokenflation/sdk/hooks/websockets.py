@@ -112,8 +112,7 @@ class _Installation:
             if events:
                 session = self._known(this)
                 if session is not None:
-                    for event in events:
-                        safely(session.tap.failed, session.event, event)
+                    safely(session.tap.failed, session.events, events)
             return events
 
         return events_received
