@@ -150,7 +150,7 @@ class _Watch:
     def _putrequest(self, original: Any) -> Any:
         @functools.wraps(original)
         def shell(connection: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-            if method == "POST":
+            if _may_ask(method, url):
                 self._look(self._look_at_connection, connection, method, url, None)
             return original(connection, method, url, *args, **kwargs)
 
@@ -159,7 +159,7 @@ class _Watch:
     def _send_request(self, original: Any) -> Any:
         @functools.wraps(original)
         def shell(connection: Any, method: str, url: str, body: Any, *args: Any, **kwargs: Any) -> Any:
-            if method == "POST":
+            if _may_ask(method, url):
                 self._look(self._look_at_connection, connection, method, url, body)
             return original(connection, method, url, body, *args, **kwargs)
 
@@ -167,8 +167,6 @@ class _Watch:
 
     def _look_at_connection(self, connection: Any, method: str, url: str, body: Any) -> None:
         path = url.partition("?")[0]
-        if underway() or recognise(method, path) is None:
-            return
         host = str(getattr(connection, "_tunnel_host", None) or connection.host)
         if not url.startswith("/"):  # forwarded by a proxy
             found = _URL.match(url)
@@ -228,6 +226,14 @@ class _Watch:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         for found in _URL.finditer(text):
             self._request("POST", _host_in(found[1]), found[2] or "/", None, way)
+
+
+def _may_ask(method: str, url: str) -> bool:
+    """Return whether a request is worth a look: all but those to a model that no hook has under way are not."""
+    try:
+        return method == "POST" and recognise(method, url) is not None and not underway()
+    except Exception:
+        return True  # whoever looks fails the same way, and counts it
 
 
 def _is_watched_caller() -> bool:

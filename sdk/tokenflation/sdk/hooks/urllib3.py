@@ -124,16 +124,12 @@ class _Body:
             pass
 
 
-def _begin(tap: Tap, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | None:
-    """Return the exchange that this request opens, or None if it is not ours to look at."""
-    path = _path_of(url)
-    api = recognise(method, path)
-    if api is None:
-        return None
+def _begin(tap: Tap, api: str, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | None:
+    """Return the exchange that this request opens, or None if a hook or a shell further up records it already."""
     if underway():
-        return None  # a hook or a shell further up records this request already
+        return None
     body, headers = _loaded(sent.get("body")), _picked(sent.get("headers"), _REQUEST_HEADERS)
-    return tap.begin(method, _host_of(pool, url), path, body, headers, api=api)
+    return tap.begin(method, _host_of(pool, url), _path_of(url), body, headers, api=api)
 
 
 def _path_of(url: str) -> str:
@@ -252,18 +248,21 @@ def _open(owner: object, tap: Tap, pool: Any, args: tuple[Any, ...], kwargs: dic
     """Return what is to be known while a request is sent, or None if it is nothing to us."""
     if len(args) < 3:
         return None  # not as urllib3 itself calls it
-    exchange = _begin(tap, pool, args[1], args[2], kwargs)
+    connection, method, url = args[:3]
+    api = recognise(method, _path_of(url) if "%" in url else url)
     around = _SENDING.get()
-    if exchange is None and (around is None or around.connection is args[0]):
+    exchange = _begin(tap, api, pool, method, url, kwargs) if api is not None else None
+    if exchange is None and (around is None or around.connection is connection):
         return None
     # A request that is sent inside another one (a name looked up over HTTPS) is not to be taken for it.
-    return _Sending(owner, args[0], exchange)
+    return _Sending(owner, connection, exchange)
 
 
 def _send(sending: _Sending, original: Callable[..., Any], pool: Any, *args: Any, **kwargs: Any) -> Any:
     """Send one request through urllib3 and record what comes of it."""
     exchange = sending.exchange
-    token = _SENDING.set(sending)
+    # Told not to load the body, urllib3 reads nothing of it before we see its response.
+    token = _SENDING.set(sending) if kwargs.get("preload_content", True) or exchange is None else None
     before = enter(exchange) if exchange is not None else None
     try:
         response = original(pool, *args, **kwargs)
@@ -272,7 +271,8 @@ def _send(sending: _Sending, original: Callable[..., Any], pool: Any, *args: Any
             safely(exchange.failed, end_by, exchange, error)
         raise
     finally:
-        _SENDING.reset(token)
+        if token is not None:
+            _SENDING.reset(token)
         if exchange is not None:
             leave(before)
     if exchange is not None:
