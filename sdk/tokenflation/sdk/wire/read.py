@@ -173,6 +173,9 @@ def _add_events(facts: Facts, rules: Answer, events: Iterator[Event]) -> None:
 
 
 def _add_event(facts: Facts, rules: Answer, name: bytes, time_ns: int, data: bytes) -> None:
+    if rules.terminator is not None and data.strip() == rules.terminator:
+        facts.ended = True
+        return
     document = loads(data)
     if type(document) is dict:
         if rules.blob is not None:
@@ -180,8 +183,6 @@ def _add_event(facts: Facts, rules: Answer, name: bytes, time_ns: int, data: byt
         if name.startswith(EXCEPTION):
             facts.error = word(name[len(EXCEPTION) :].decode("utf-8", "replace")) or "error"
         add_document(facts, rules, document, time_ns, name.decode("utf-8", "replace"))
-    elif rules.terminator is not None and data.strip() == rules.terminator:
-        facts.ended = True
 
 
 def _unwrapped(document: dict[str, Any], key: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
     """Return what the usage object says beyond our counts: cost, tiers, modalities, sums over hidden iterations."""
     extra: dict[str, Any] = {}
     for name, path in rules.usage_extra.items():
-        value = scalars(at(raw, path))
+        value = scalars(at(raw, path)) if path[0] in raw else None
         if value is not None:
             extra[name] = value
     for key, ending in rules.modalities.items():
