@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire.frames import frame
 
 from tokenflation.sdk.records import Reading
-from tokenflation.sdk.wire import ExchangeBytes, read
+from tokenflation.sdk.wire import RESPONSE_HEADERS, ExchangeBytes, read
+from tokenflation.sdk.wire.dialects import DIALECTS
 
 APIS = ("openai.chat", "openai.responses", "anthropic.messages", "google.generate_content")
 TEMPLATES: dict[str, list[dict[str, Any]]] = {
@@ -156,6 +158,56 @@ def test_a_mutated_answer_is_read_whole_and_streamed(api: str, seed: int) -> Non
         assert _is_sound(reading)
 
 
+_COUNTS = {"input_tokens": 5, "output_tokens": 3, "total_tokens": 9, "cached_tokens": 7, "reasoning_tokens": 8}
+_CALL = {"id": "i", "toolUseId": "i", "function": {"name": "n", "arguments": "{}"}, "name": "n", "input": {"q": 1}}
+_ELSEWHERE: list[dict[str, Any]] = [
+    {"delta": {"text": "a", "toolUse": _CALL, "reasoningContent": {"text": "b"}}, "contentBlockIndex": 0, "p": "x"},
+    {"stopReason": "end_turn", "usage": {"inputTokens": 5, "outputTokens": 3, "cacheReadInputTokens": 9}},
+    {"output": {"message": {"content": [{"text": "a"}, {"toolUse": _CALL}]}}, "messageStop": {"stopReason": "x"}},
+    {"metadata": {"usage": {"inputTokens": 5}}, "amazon-bedrock-invocationMetrics": {"inputTokenCount": 5}},
+    {"results": [{"tokenCount": 3, "outputText": "a", "completionReason": "x"}], "inputTextTokenCount": 5, "id": 7},
+    {"generation": "a", "prompt_token_count": 5, "generation_token_count": 3, "stop_reason": "stop"},
+    {"generations": [{"text": "a", "finish_reason": "x"}], "meta": {"billed_units": _COUNTS, "tokens": _COUNTS}},
+    {"type": "message-end", "delta": {"finish_reason": "x", "usage": {"tokens": _COUNTS, "cached_tokens": 7}}},
+    {"event_type": "stream-end", "response": {"text": "a", "tool_calls": [_CALL], "meta": {"tokens": _COUNTS}}},
+    {"message": {"content": "a", "thinking": "b", "tool_calls": [_CALL]}, "done": True, "eval_count": 3},
+    {"model": "m", "response": "a", "done_reason": "stop", "prompt_eval_count": 5, "total_duration": 1},
+    {"object": "thread.run", "status": "completed", "id": "r", "usage": {"prompt_tokens": 5, "completion_tokens": 3}},
+    {"predictions": [{"embeddings": {"statistics": {"token_count": 5}}}], "metadata": {"tokenMetadata": {}}},
+    {"interaction": {"id": "i", "status": "completed", "steps": [{"type": "thought", "summary": [1]}]}},
+    {"event_type": "step.delta", "index": 0, "delta": {"type": "arguments_delta", "arguments": "{}"}},
+    {"usage": {"total_input_tokens": 5, "total_output_tokens": 3, "total_thought_tokens": 9, "total_tokens": 99}},
+    {"type": "response.done", "response": {"id": "r", "status": "completed", "usage": _COUNTS}},
+    {"details": {"generated_tokens": 3, "finish_reason": "x"}, "generated_text": "a", "usage": _COUNTS},
+    {"bytes": "eyJhIjoxfQ==", "data": [{"url": "x"}], "text": "a", "usage": {"total_tokens": 5, **_COUNTS}},
+]
+_EVERY = [*_ELSEWHERE, *(document for documents in TEMPLATES.values() for document in documents)]
+_REQUESTS: tuple[dict[str, Any], ...] = (
+    REQUEST,
+    {"prompt": "x", "model": "m", "suffix": "y"},
+    {"message": "x", "inputText": "x", "texts": ["x"], "query": "x", "documents": ["x"], "inputs": "x"},
+    {"anthropic_version": "x", "messages": [], "assistant_id": "a", "instances": [{}], "requests": []},
+    {"session": {"instructions": "s", "tools": []}, "items": [{"type": "message"}]},
+)
+
+
+@given(st.sampled_from(sorted(DIALECTS)), SEEDS)
+def test_mutated_answers_of_any_api_are_sound_for_every_api(api: str, seed: int) -> None:
+    rng = random.Random(seed)
+    documents = [_mutated(rng.choice(_EVERY), rng, 0.1) for _ in range(4)]
+    bodies = [json.dumps(document).encode() for document in documents]
+    request = json.dumps(_mutated(rng.choice(_REQUESTS), rng, 0.05)).encode()
+    names = ("chunk", "metadata", "messageStop", "contentBlockDelta", "contentBlockStart", "")
+    headers = {name: rng.choice(("5", "", "x", "9" * 30)) for name in RESPONSE_HEADERS}
+    frames = [frame(body, event_type=rng.choice(names)) for body in bodies]
+    events = [b"data: " + body + b"\n\n" for body in bodies]
+
+    for chunks in (bodies[:1], bodies, frames, [*frames, b"\0\0\0"], events, [b"".join(events)]):
+        for asked in (request, b""):
+            reading = _read(api, asked, chunks, response_headers=headers, method=rng.choice(("POST", "GET")))
+            assert reading is None or _is_sound(reading)
+
+
 @given(st.sampled_from(APIS), SEEDS)
 def test_a_mutated_request_is_measured(api: str, seed: int) -> None:
     rng = random.Random(seed)
@@ -172,7 +224,14 @@ def test_a_mutated_request_is_measured(api: str, seed: int) -> None:
 
 def _is_sound(reading: Reading) -> bool:
     """Return whether every value is what its field promises, so that nothing breaks downstream."""
-    counts = [getattr(reading.usage, name) for name in reading.usage.__dataclass_fields__]
+    usage = reading.usage
+    counts = [getattr(usage, name) for name in usage.__struct_fields__]
+    for part, total in (
+        (usage.cache_read_tokens, usage.input_tokens),
+        (usage.cache_write_tokens, usage.input_tokens),
+        (usage.reasoning_tokens, usage.output_tokens),
+    ):
+        assert part is None or total is None or part <= total
     texts = [reading.model, reading.response_model, reading.response_id, reading.error_type, *reading.finish_reasons]
     texts += [field for call in reading.tool_calls for field in (call.tool_call_id, call.name)]
     json.dumps(reading.extra, allow_nan=False)
