@@ -15,7 +15,7 @@ from tokenflation.exporters.report import Report, render
 
 pytestmark = pytest.mark.browser
 
-SECTIONS = ["kinds", "parts", "steps", "growth", "inflation", "demand", "percentiles"]
+SECTIONS = ["kinds", "parts", "steps", "growth", "tasks", "inflation", "demand", "percentiles"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_page_draws_every_section_without_errors_and_without_a_network(brows
         assert asked == [report.as_uri()]
         assert page.locator("main section").evaluate_all("all => all.map(one => one.id)") == SECTIONS
         plots = page.locator(".plot")
-        assert plots.count() == 13
+        assert plots.count() == 16
         assert page.locator(".plot svg.main-svg >> nth=0").count() == 1
         assert plots.evaluate_all("all => all.every(one => one.querySelector('.trace, .points, .scatterlayer path'))")
 

@@ -14,7 +14,7 @@ def folded(node: Node, *, most: int) -> Node:
     """Return the tree with at most `most` (3 or more) children at every node, half of it in sub-agents; sums stay.
 
     Neighbours become one node of kind `more`, as little of them as will do: first steps that ask for the same tools,
-    then any steps without sub-agents, then all but the largest children. Long stretches of steps stay in several pieces
+    then any steps without sub-agents, failed ones last, then all but the largest children. Long stretches of steps stay in several pieces
     where there is room, so that growth can be seen.
     """
     # Inner nodes are made before the nodes around them, without recursion: a store may nest deeper than Python.
@@ -36,8 +36,9 @@ def _fewer(children: tuple[Node, ...], most: int) -> tuple[Node, ...]:
     if len(children) <= most:
         return children
     merged = _merged(children, lambda child: ("plain", *sorted(tool_names(child).items())) if _plain(child) else ())
-    if len(merged) > most:
-        merged = _merged(children, lambda child: ("plain",) if _plain(child) else ())
+    for is_alike in (_plain, _single):
+        if len(merged) > most:
+            merged = _merged(children, lambda child: ("alike",) if is_alike(child) else ())  # noqa: B023 - used at once
     if len(merged) > most:
         sizes = sorted(range(len(children)), key=lambda place: (-children[place].total.tokens, place))
         kept = set(sizes[: (most - 1) // 2])
@@ -47,7 +48,7 @@ def _fewer(children: tuple[Node, ...], most: int) -> tuple[Node, ...]:
 
 
 def _in_pieces(merged: tuple[Node, ...], most: int) -> tuple[Node, ...]:
-    """Cut stretches of plain steps into pieces of one round size, the smallest that leaves at most `most` nodes."""
+    """Cut stretches of steps without sub-agents into pieces of one round size, the smallest that leaves at most `most` nodes."""
     longest = max(len(one.members) for one in merged)
     for size in (digit * 10**zeros for zeros in range(9) for digit in (2, 5, 10)):
         if size >= longest:
@@ -59,14 +60,18 @@ def _in_pieces(merged: tuple[Node, ...], most: int) -> tuple[Node, ...]:
 
 
 def _cut(node: Node, size: int) -> list[Node]:
-    if not node.members or not all(map(_plain, node.members)):
+    if not node.members or not all(map(_single, node.members)):
         return [node]
     return [_one(list(node.members[start : start + size])) for start in range(0, len(node.members), size)]
 
 
 def _plain(step: Node) -> bool:
     """Return whether a step holds nothing that deserves a line: no failure and no sub-agent."""
-    return step.kind == "step" and step.status == "ok" and step.total.calls == 1
+    return _single(step) and step.status == "ok"
+
+
+def _single(step: Node) -> bool:
+    return step.kind == "step" and step.total.calls == 1
 
 
 def _merged(children: Sequence[Node], key: Callable[[Node], tuple[object, ...]]) -> tuple[Node, ...]:

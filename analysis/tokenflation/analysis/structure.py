@@ -283,6 +283,7 @@ def _step(call: _Call, tools: list[_Tool], inside: dict[tuple[str | None, str | 
 
 
 def _tool(tool: _Tool, depth: int, sub_agents: tuple[Node, ...]) -> Node:
+    start, end = times_of(sub_agents)
     return Node(
         kind="tool",
         id=tool.tool_call_id,
@@ -290,8 +291,8 @@ def _tool(tool: _Tool, depth: int, sub_agents: tuple[Node, ...]) -> Node:
         depth=depth,
         own=NOTHING,
         total=added([one.total for one in sub_agents]),
-        started_at_ns=tool.started_at_ns,
-        ended_at_ns=tool.ended_at_ns if tool.ended_at_ns is not None else times_of(sub_agents)[1],
+        started_at_ns=tool.started_at_ns if tool.started_at_ns is not None else start,
+        ended_at_ns=tool.ended_at_ns if tool.ended_at_ns is not None else end,
         children=sub_agents,
         server=tool.kind == "server",
         results=tool.executed,

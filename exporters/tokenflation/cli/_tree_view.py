@@ -145,8 +145,13 @@ def _own(node: Node, side: str) -> str:
 def _lines(node: Node, signs: _Signs, levels: int, guide: str = "", below: str = "") -> Iterator[_Line]:
     """Yield the node's line and those below it, at most `levels` deep: a terminal has no room for more guides."""
     agent = _only_agent(node)
+    label = _label(node, agent, signs)
     shown = [child for child in (agent or node).children if child.kind != "tool" or child.children]
-    yield _Line(guide, _label(node, agent, signs), agent or node)
+    if len(shown) == 1 and shown[0].kind == "step" and shown[0].status == "ok" and shown[0].total.calls == 1:
+        # An agent run of one step has the numbers of that step.
+        label.append(_listed(_tools_of(shown[0]), signs), style="not bold cyan")
+        shown = []
+    yield _Line(guide, label, agent or node)
     if shown and levels <= 0:
         calls = sum(child.total.calls for child in shown)
         text = f"{signs.more} {calls:,} {_plural('call', calls)} deeper"
@@ -183,11 +188,13 @@ def _label_of_step(node: Node, signs: _Signs) -> Text:
     if node.status != "ok":
         why = f" {printable(node.error_type)}" if node.error_type else ""
         text.append(f" {node.status}{why}", style="red" if node.status == "error" else "yellow")
-    # Tool calls with a sub-agent have lines of their own.
-    names = Counter(
-        printable(child.name) + _result(child) for child in node.children if child.kind == "tool" and not child.children
-    )
-    return text.append(_listed(names, signs), style="cyan")
+    return text.append(_listed(_tools_of(node), signs), style="cyan")
+
+
+def _tools_of(step: Node) -> Counter[str]:
+    """Return the tools of a step, but those with a sub-agent, which have lines of their own."""
+    tools = (child for child in step.children if child.kind == "tool" and not child.children)
+    return Counter(printable(tool.name) + _result(tool) for tool in tools)
 
 
 def _label_of_many(node: Node, signs: _Signs) -> Text:
@@ -196,7 +203,7 @@ def _label_of_many(node: Node, signs: _Signs) -> Text:
         text = Text(f"steps {members[0].step} to {members[-1].step}")
         failed = sum(one.status != "ok" for one in members)
         if failed:
-            text.append(f" {failed:,} failed", style="red")
+            text.append(f", {failed:,} failed", style="red")
         runs = sum(_count_runs(one) for one in members)
         if runs:
             text.append(f", {runs:,} sub-agent {_plural('run', runs)}")

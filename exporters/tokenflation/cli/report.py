@@ -14,6 +14,7 @@ try:
     from tokenflation import analysis
     from tokenflation.analysis.inflation import direct_kinds
     from tokenflation.analysis.plan import SHAPES
+    from tokenflation.analysis.structure_rows import load_structure
     from tokenflation.exporters.files import atomic_file
     from tokenflation.exporters.report import Report, render
 except ModuleNotFoundError as error:
@@ -46,6 +47,7 @@ def command(store: str, out: Path, baseline: str | None, tasks_per_day: float, s
     factors, no_factors = _factors(calls, baseline)
     plan = analysis.Plan(tasks_per_day=tasks_per_day, day_shape=shape, bucket_s=_BUCKET_S)
     demand, no_demand, remarks = _demand(calls, plan, factors)
+    tool_calls, spans = load_structure(store)
     page = render(
         Report(
             name=Path(store).name,
@@ -58,6 +60,8 @@ def command(store: str, out: Path, baseline: str | None, tasks_per_day: float, s
             remarks=remarks,
             lost=held.get("drops", {}),
             schema=f"store schema {held['schema_version']}" if "schema_version" in held else "",
+            tool_calls=tool_calls,
+            spans=spans,
         )
     ).encode()
     with atomic_file(out) as file:

@@ -1,7 +1,7 @@
 """Small pieces of HTML: cards, tables, legends, charts with their data. Every text that comes in is escaped here."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -81,16 +81,18 @@ def details(summary: str, body: str, *, is_open: bool = False, kind: str = "data
     return f'<details class="{kind}"{opened}><summary>{escape(summary)}</summary>{body}</details>'
 
 
-def chart(key: str, title: str, label: str, figure: Any, data: str, remark: str = "") -> str:
+def chart(
+    key: str, title: str, label: str, figure: Any, data: str, remark: str = "", colours: Mapping[str, str] | None = None
+) -> str:
     """Return one chart: its title, legend, drawing place, the figure as JSON, and its data as a table.
 
-    `label` says in a sentence what the chart shows, for those who cannot see it; `data` is the HTML of the table.
+    The legend names the traces, or what `colours` of the palette stand for where one trace has several. `label` says in a sentence what the chart shows, for those who cannot see it; `data` is the HTML of the table.
     """
     # The JSON stands inside a script element, which only "</" and "<!--" could end or upset.
     spec = figure.to_json().replace("<", "\\u003c")
     return (
         f'<figure class="chart" aria-labelledby="{key}-name">'
-        f'<figcaption id="{key}-name"><h3>{escape(title)}</h3>{note(remark) if remark else ""}{_legend(figure)}</figcaption>'
+        f'<figcaption id="{key}-name"><h3>{escape(title)}</h3>{note(remark) if remark else ""}{_legend(figure, colours)}</figcaption>'
         f'<div class="plot" role="img" aria-label="{escape(label)}" data-figure="{key}-spec"'
         f' style="min-height:{figure.layout.height}px"></div>'
         f'<script type="application/json" id="{key}-spec">{spec}</script>'
@@ -98,10 +100,10 @@ def chart(key: str, title: str, label: str, figure: Any, data: str, remark: str 
     )
 
 
-def _legend(figure: Any) -> str:
-    """Return the legend of the traces that are to have one."""
-    entries: dict[str, str] = {}
-    for trace in figure.data:
+def _legend(figure: Any, colours: Mapping[str, str] | None) -> str:
+    """Return the legend of the traces that are to have one, or of the colours."""
+    entries = {name: f'<i class="box" style="--c:var(--{colour})"></i>' for name, colour in (colours or {}).items()}
+    for trace in figure.data if colours is None else ():
         if trace.showlegend is not False and trace.name:
             entries.setdefault(trace.name, _swatch(trace))
     items = "".join(f"<li>{swatch}{escape(name)}</li>" for name, swatch in entries.items())

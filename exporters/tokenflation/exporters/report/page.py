@@ -21,6 +21,7 @@ from tokenflation.exporters.report.inflation_section import inflation_section
 from tokenflation.exporters.report.markup import Section, section_html
 from tokenflation.exporters.report.numbers import period
 from tokenflation.exporters.report.summary_sections import footer, headline, percentiles_section
+from tokenflation.exporters.report.task_section import task_section
 from tokenflation.exporters.report.theme import FONT, css_variables, swaps
 from tokenflation.exporters.report.token_sections import growth_section, kinds_section, parts_section, steps_section
 
@@ -48,6 +49,10 @@ class Report:
     lost: Mapping[str, int] = field(default_factory=dict)
     """Records that could not be kept, by reason."""
     schema: str = ""
+    tool_calls: pd.DataFrame | None = None
+    """The store's table of that name; without it, scopes and depths alone say what a sub-agent is inside of."""
+    spans: pd.DataFrame | None = None
+    """The store's table of that name."""
 
 
 def render(report: Report) -> str:
@@ -79,6 +84,7 @@ def _sections(report: Report) -> list[Section]:
         parts_section(report.calls),
         steps_section(report.calls),
         growth_section(report.calls),
+        task_section(report.calls, report.tool_calls, report.spans),
         inflation_section(report.factors, report.no_factors),
         demand_section(report.demand, report.no_demand, report.remarks),
         percentiles_section(report.profile),

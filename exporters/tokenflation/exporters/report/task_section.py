@@ -1,0 +1,120 @@
+"""The section that takes single tasks apart: the largest one of each kind, agent by agent and step by step."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from tokenflation.analysis.folding import folded
+from tokenflation.analysis.structure import Node, Totals, trees, walk
+from tokenflation.exporters.report.markup import Section, chart, note, table
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, seconds
+from tokenflation.exporters.report.task_figures import MAX_LEVELS, label_of, legend_of, task_figure
+
+__all__ = ["task_section"]
+
+_MAX_TASKS = 4
+_MAX_NODES = 400
+_INDENT = "\N{EM SPACE}"
+
+
+def task_section(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, spans: pd.DataFrame | None) -> Section:
+    """Return the icicle of the largest task of each kind that has tasks of several calls, at most four kinds."""
+    charts = []
+    largest = _largest(calls)
+    for place, (kind, task_id) in enumerate(largest[:_MAX_TASKS]):
+        own = calls[(calls["task"] == kind) & (calls["task_id"] == task_id)]
+        whole = next(trees(own, tool_calls, spans))
+        small = _small(whole)
+        label = (
+            f"Icicle of the task {task_id} of kind {kind}: {exact(whole.total.calls)} calls, each as wide as its input and "
+            "output tokens, below the agent runs, steps and tool calls they are inside of."
+        )
+        remark = " ".join(_remarks(whole))
+        figure, data, legend = task_figure(small), _data(small), legend_of(small)
+        charts.append(chart(f"task-{place}", f"{kind}: {task_id}", label, figure, data, remark, legend))
+    if not charts:
+        body = [
+            note(
+                "No task of this store has several calls that report their tokens. Record an agent that calls a tool and "
+                "goes on: tokenflation run --store DB SCRIPT.",
+                "empty",
+            )
+        ]
+    else:
+        left = largest[_MAX_TASKS:]
+        body = [f'<div class="charts">{"".join(charts)}</div>']
+        body += [note(f"Not drawn, with less tokens: {', '.join(kind for kind, _ in left)}.")] if left else []
+    return Section(
+        key="tasks",
+        title="Inside a task",
+        lede="The largest task of each kind: what an agent run asked for, and which sub-agents its tool calls started. Width "
+        "is input and output tokens, as billed; what has nothing below it is a call's own. `tokenflation tree DB TASK_ID` "
+        "shows any task, `tokenflation export --format speedscope` all of them.",
+        body=body,
+    )
+
+
+def _largest(calls: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return (kind, id) of the task of most tokens per kind, the largest kinds first; kinds of single calls are left out."""
+    sized = calls[["task", "task_id"]].assign(
+        tokens=(calls["input_tokens"].fillna(0) + calls["output_tokens"].fillna(0)).astype("int64"), calls=1
+    )
+    tasks = sized.groupby(["task", "task_id"], sort=False)[["tokens", "calls"]].sum().reset_index()
+    several = tasks[(tasks["calls"] > 1) & (tasks["tokens"] > 0)]
+    order = several.groupby("task")["tokens"].sum().sort_values(ascending=False, kind="stable").index
+    best = several.sort_values("tokens", ascending=False, kind="stable").drop_duplicates("task").set_index("task")
+    return [(str(kind), str(best.loc[kind, "task_id"])) for kind in order]
+
+
+def _small(task: Node) -> Node:
+    """Return the tree folded until a page can hold it."""
+    small = task
+    for most in (24, 12, 6, 3):
+        small = folded(task, most=most)
+        if sum(1 for _ in walk(small)) <= _MAX_NODES:
+            break
+    return small
+
+
+def _data(task: Node) -> str:
+    rows: list[tuple[str, ...]] = []
+    nests = any(node.own.calls and node.own != node.total for _, node, _ in walk(task))
+    for level, node, _ in walk(task):
+        if level < MAX_LEVELS and node.total.calls and len(rows) < _MAX_NODES:
+            own = _tokens(node.own) if node.own.calls and node.own != node.total else ("", "")
+            cells = (exact(node.total.calls), *_tokens(node.total), *(own if nests else ()), seconds(node.duration_s))
+            rows.append((f"{_INDENT * level}{label_of(node)}", *cells))
+    caption = f"{task.name}, {task.id}: tokens of each part, sub-agents included"
+    owns = ["own input", "own output"] if nests else []
+    header = ["inside the task", "calls", "input", "output", *owns, "time"]
+    return table(f"{caption}; own leaves them out" if nests else caption, header, rows)
+
+
+def _tokens(totals: Totals) -> tuple[str, str]:
+    """Return input and output; with a plus where some of the calls report none."""
+    return (
+        f"{exact(totals.input_tokens)}{'+' if 0 < totals.calls_with_input < totals.calls else ''}",
+        f"{exact(totals.output_tokens)}{'+' if 0 < totals.calls_with_output < totals.calls else ''}",
+    )
+
+
+def _remarks(task: Node) -> Iterator[str]:
+    total = task.total
+    nodes = [(level, node) for level, node, _ in walk(task)]
+    runs = sum(node.kind == "agent" for _, node in nodes)
+    depth = max(node.depth for _, node in nodes if node.kind == "step")
+    tokens = f"{count(total.input_tokens)} input and {count(total.output_tokens)} output tokens"
+    yield f"{_many(total.calls, 'call')} in {_many(runs, 'agent run')}, depth {depth}, {tokens}."
+    silent = total.calls - min(total.calls_with_input, total.calls_with_output)
+    if silent:
+        yield f"Tokens of {_many(silent, 'call')} are {NOT_REPORTED}: counted, without a width."
+    unsure = sum(node.placed_by == "open" for _, node in nodes)
+    if unsure:
+        yield f"Nothing tells what started {_many(unsure, 'agent run')}: drawn at the task."
+    deeper = sum(level >= MAX_LEVELS and node.kind == "step" for level, node in nodes)
+    if deeper:
+        yield f"{_many(deeper, 'call')} nested too deep to draw: part of the widths above."
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{exact(number)} {noun}{'s' * (number != 1)}"
