@@ -21,7 +21,7 @@ import httpx2
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import install
 
-OTHER_URL = "http://models.test/v1/embeddings"
+OTHER_URL = "http://models.test/v1/files"
 URL = "http://models.test/v1/chat/completions"
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "What is the answer? " * 40}]}
 EVENT = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'

@@ -190,7 +190,7 @@ def test_an_async_answer_dropped_halfway_ends(lib: Any, recorded: Collected) -> 
 @READERS
 def test_traffic_that_is_no_model_call_is_not_touched(read: Shell, lib: Any, recorded: Collected) -> None:
     with lib.Client(transport=streaming(lib)) as client:
-        for method, path in (("POST", "/v1/traces"), ("GET", "/v1/chat/completions"), ("POST", "/v1/embeddings")):
+        for method, path in (("POST", "/v1/traces"), ("GET", "/v1/chat/completions"), ("POST", "/v1/files")):
             with client.stream(method, f"http://models.test{path}") as response:
                 assert type(response.stream).__module__.startswith(lib.__name__)
                 response.read()
