@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tokenflation.sdk import scopes
@@ -16,6 +17,7 @@ from tokenflation.sdk.errors import TokenflationError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tokenflation.sdk.bridge import ForeignCalls
     from tokenflation.sdk.recorder import Recorder
 
 __all__ = ["Instrumentation", "active", "instrument", "transport"]
@@ -130,7 +132,8 @@ def instrument(
     Args:
         store: path of the SQLite store; made if absent.
         task: kind of the tasks that no scope names.
-        tracer_provider: send our spans to this OpenTelemetry TracerProvider, and nest them in its spans.
+        tracer_provider: send our spans to this OpenTelemetry TracerProvider, and nest them in its spans. Where another
+            instrumentation has a span of the same call there, ours has no `gen_ai.*` attribute, so nothing counts twice.
         span_exporter: send our spans to this exporter (OTLP, for one) through a private TracerProvider.
         queue_size: finished calls that may wait to be written before more are dropped and counted.
         exact_tokens: split inputs by the model's own vocabulary where that is public, on the recorder's thread; needs
@@ -166,10 +169,12 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
 
         require_splintr()
     from tokenflation.sdk import hooks  # what follows is imported only by who records
+    from tokenflation.sdk.bridge import ForeignCalls
     from tokenflation.sdk.exits import before_os_exit
     from tokenflation.sdk.threads import carry_scopes
 
-    recorder = _recorder(path, task, tracer_provider, queue_size, exact_tokens)
+    foreign_calls = ForeignCalls() if tracer_provider is not None else None
+    recorder = _recorder(path, task, foreign_calls, queue_size, exact_tokens)
     provider, exporter = tracer_provider, None
     if tracer_provider is not None or span_exporter is not None:
         from tokenflation.sdk.spans import SpanEmitter, private_provider
@@ -180,7 +185,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
             exporter = Counted(span_exporter, recorder.count_loss)
             provider = private_provider([exporter])
             provider.add_span_processor(exporter)
-        recorder.emitter = SpanEmitter(provider)
+        recorder.emitter = SpanEmitter(provider, foreign_calls)
     undo = [
         scopes.listen(recorder.scope_changed),
         carry_scopes(),
@@ -209,7 +214,8 @@ def transport(inner: Any) -> Any:
     return hooks.transport(inner, lambda: _active._recorder.tap if _active is not None else None)
 
 
-def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int, exact_tokens: bool) -> "Recorder":
+def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_size: int,
+              exact_tokens: bool) -> "Recorder":  # fmt: skip
     from tokenflation.sdk.recorder import Recorder
     from tokenflation.sdk.store.keys import load_key
     from tokenflation.sdk.store.write import open_writer
@@ -225,21 +231,30 @@ def _recorder(path: str, task: str, tracer_provider: Any, queue_size: int, exact
         key=key,
         default_task=task,
         exact_tokens=exact_tokens,
-        foreign=_current_span if tracer_provider is not None else None,
+        foreign=partial(_current_span, foreign_calls) if foreign_calls is not None else None,
         queue_size=queue_size,
     )
 
 
-def _current_span() -> tuple[str, str] | None:
-    """Return trace id and span id of the user's current span, if it is none of our scopes."""
+def _current_span(foreign_calls: "ForeignCalls | None" = None) -> tuple[str, str] | None:
+    """Return trace id and span id of the user's current span, if it is none of our scopes.
+
+    `foreign_calls` is told of it: it may be another instrumentation's span of the call that leaves now.
+    """
     from opentelemetry import trace
 
-    found = trace.get_current_span().get_span_context()
+    span = trace.get_current_span()
+    found = span.get_span_context()
     if not found.is_valid:
         return None
     scope = scopes.current()
     span_id = format(found.span_id, "016x")
-    return None if scope is not None and scope.span_id == span_id else (format(found.trace_id, "032x"), span_id)
+    if scope is not None and scope.span_id == span_id:
+        return None
+    ids = (format(found.trace_id, "032x"), span_id)
+    if foreign_calls is not None:
+        foreign_calls.note(span, ids)
+    return ids
 
 
 def _nest_in_user_spans(scope: scopes.Scope, opened: bool) -> None:

@@ -12,6 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from tokenflation.sdk.bridge import ForeignCalls
 from tokenflation.sdk.records import Call, SpanRecord
 
 if TYPE_CHECKING:
@@ -123,8 +124,9 @@ class _GivenIds:
 class SpanEmitter:
     """Turns finished records into spans of one provider; used by one thread at a time."""
 
-    def __init__(self, provider: "trace.TracerProvider") -> None:
+    def __init__(self, provider: "trace.TracerProvider", foreign_calls: ForeignCalls | None = None) -> None:
         self._ids = _GivenIds()
+        self._foreign_calls = foreign_calls
         tracer: Any = provider.get_tracer(SCOPE_NAME)
         self._tracer = tracer
         # Each get_tracer() of the SDK makes a tracer that reads its own id generator: ours gives the ids that the store
@@ -134,13 +136,18 @@ class SpanEmitter:
             tracer.id_generator = self._ids
 
     def call(self, call: Call) -> None:
-        """Emit one call as a CLIENT span."""
+        """Emit one call as a CLIENT span; inside a foreign span of the same call, as an INTERNAL one beneath it."""
         attributes = attributes_of_call(call)
         operation = _OPERATIONS.get(call.api, "chat")
         name = f"{operation} {call.model}" if call.model else operation
+        kind = SpanKind.CLIENT
+        if self._foreign_calls is not None and self._foreign_calls.cover(call.trace_id, call.parent_id):
+            # The provider has a span of this call already: a second one with these names would count it twice.
+            attributes = {key.replace("gen_ai.", "tokenflation.", 1): value for key, value in attributes.items()}
+            name, kind = f"tokenflation {name}", SpanKind.INTERNAL
         ended = call.ended_at_ns if call.ended_at_ns is not None else call.started_at_ns
         ids = (call.trace_id, call.call_id, call.parent_id)
-        self._emit(name, SpanKind.CLIENT, ids, attributes, call.started_at_ns, ended, call.status == "error")
+        self._emit(name, kind, ids, attributes, call.started_at_ns, ended, call.status == "error")
 
     def scope(self, scope: SpanRecord) -> None:
         """Emit one scope as an INTERNAL span."""
