@@ -16,6 +16,7 @@ LAYERS = (
     (
         "sdk.hooks",
         "sdk.scopes",
+        "sdk.bridge",
         "sdk.prefix",
         "sdk.factors",
         "sdk.exact",
