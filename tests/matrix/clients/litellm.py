@@ -4,6 +4,7 @@ Its async calls go by aiohttp, below httpx's interface.
 """
 
 import asyncio
+import atexit
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,19 @@ DISTRIBUTION = "litellm"
 litellm.suppress_debug_info = True
 litellm.telemetry = False
 # It keeps its clients, and a worker of its own, for later calls: they must find the same loop again.
-_RUN = asyncio.new_event_loop().run_until_complete
+_LOOP = asyncio.new_event_loop()
+_RUN = _LOOP.run_until_complete
+
+
+@atexit.register
+def _end() -> None:
+    """End the worker's task with its loop: left to the interpreter's end, it can crash it."""
+    for task in asyncio.all_tasks(_LOOP):
+        task.cancel()
+    _RUN(asyncio.sleep(0.05))
+    _LOOP.close()
+
+
 _USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 
