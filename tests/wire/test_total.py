@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.wire.frames import frame
 
@@ -191,6 +191,7 @@ _REQUESTS: tuple[dict[str, Any], ...] = (
 )
 
 
+@example("bedrock.invoke", 1820013026)  # an event whose type is an object
 @given(st.sampled_from(sorted(DIALECTS)), SEEDS)
 def test_mutated_answers_of_any_api_are_sound_for_every_api(api: str, seed: int) -> None:
     rng = random.Random(seed)

@@ -72,9 +72,9 @@ def add_document(facts: Facts, rules: Answer, document: dict[str, Any], time_ns:
         _note_answer(facts, rules, document, kind, time_ns)
     for path in rules.ends_if:
         facts.ended = facts.ended or bool(at(document, path))
-    if rules.wrapped:
-        kind = next((key for key in document if key in rules.events), kind)
-        document = inner if type(inner := document.get(kind)) is dict else document
+    wrapper = next((key for key in document if key in rules.events), None) if rules.wrapped else None
+    if wrapper is not None and type(document[wrapper]) is dict:
+        kind, document = wrapper, document[wrapper]
     rule = rules.events.get(kind) if type(kind) is str else None
     if rule is not None:
         _note_event(facts, rules, rule, document, time_ns)
