@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,16 @@ def test_nothing_is_invented_for_a_history_that_is_not_in_the_request() -> None:
 
     assert Splitter().take(reading, "a", sent=0, continues=None) is None
     assert Splitter().take(asked([{"role": "user", "content": "x"}], None), "a", sent=0, continues=None) is None
+
+
+def test_a_prompt_that_is_no_longer_held_is_split_by_its_bytes_and_teaches_nothing() -> None:
+    splitter = Splitter()
+    reading = asked([{"role": "user", "content": "x" * 400}, {"role": "user", "content": "y"}], 100)
+    parts = splitter.take(msgspec.structs.replace(reading, prompt=b""), "a", sent=1, continues=None)
+
+    assert parts is not None
+    assert (parts.resent > 80, total_of(parts)) == (True, 100)
+    assert splitter.factors("p", "m").observations == 0
 
 
 def test_the_method_says_when_the_factors_are_learnt() -> None:

@@ -95,6 +95,8 @@ class Splitter:
         total = reading.usage.input_tokens
         if total is None or reading.previous_response_id or not reading.message_bytes:
             return None
+        if not reading.prompt:
+            return _by_size(reading, total, sent)
         model = reading.response_model or reading.model or ""
         scale = self._counter(model) or self.factors(reading.provider, model)
         known = self._calls.get(continues or "")
@@ -201,6 +203,15 @@ def _weighed(regions: Sequence[_Region], scale: ExactCounter | Factors) -> tuple
         weights.append(scale.tokens(by_kind))
         whole = list(map(add, whole, by_kind))
     return weights, whole, "learnt" if scale.learnt else "bytes"
+
+
+def _by_size(reading: Reading, total: int, sent: int) -> Parts:
+    """Return the parts of a call whose prompt is no longer held, in proportion to its bytes."""
+    sizes = [reading.system_bytes, reading.tool_definition_bytes, 0, 0, 0]
+    for position, (size, role) in enumerate(zip(reading.message_bytes, reading.message_roles, strict=True)):
+        sizes[2 if position < sent else 3 if role == "tool" else 4] += size
+    system, tools, resent, results, new = split(total, sizes)
+    return Parts(system=system, tool_definition=tools, resent=resent, tool_result=results, new=new, method="bytes")
 
 
 def _definition_tokens(written: int, rest: float) -> float:
