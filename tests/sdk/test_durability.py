@@ -394,6 +394,54 @@ def test_hundreds_of_calls_under_way_are_all_kept_by_a_kill(store: Path) -> None
     } == {"cut": 700}
 
 
+LONG_STREAM = r"""
+    import random, resource, socket
+    megabytes, record = int(sys.argv[3]), sys.argv[4] == "record"
+    words = [f"{random.getrandbits(40):x}" for _ in range(20_000)]
+    def event(delta, rest=""):
+        return 'data: {"id": "c", "model": "m", "choices": [{"index": 0, "delta": ' + delta + '}]' + rest + '}' + chr(10) * 2
+    server = socket.create_server(("127.0.0.1", 0))
+    def serve():
+        connection = server.accept()[0]
+        connection.recv(65536)
+        send = lambda text: connection.sendall(f"{len(text):x}".encode() + b"\r\n" + text.encode() + b"\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        while sent < megabytes * 1_000_000:
+            text = "".join(event('{"content": "' + " ".join(random.choices(words, k=8)) + ' "}') for _ in range(100))
+            send(text)
+            sent += len(text)
+        usage = ', "usage": {"prompt_tokens": 7, "completion_tokens": 8}'
+        send('data: {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]' + usage + '}' + chr(10) * 2)
+        send("data: [DONE]" + chr(10) * 2)
+        connection.sendall(b"0\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):  # closing with something unread would reset the connection
+            pass
+    threading.Thread(target=serve, daemon=True).start()
+    if record:
+        handle = tf.instrument(store)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    with httpx.Client() as client:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1/chat/completions"
+        with client.stream("POST", url, json=body, timeout=60) as answer:
+            got = sum(len(part) for part in answer.iter_raw())
+    assert got > megabytes * 1_000_000
+    if record:
+        handle.close()
+        assert handle.drops == {}, handle.drops
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_a_long_stream_is_read_whole_in_bounded_memory(provider: Provider, store: Path) -> None:
+    bare, recorded = (run(LONG_STREAM, provider, store, "50", how) for how in ("bare", "record"))
+    assert (bare.returncode, recorded.returncode) == (0, 0), bare.stderr + recorded.stderr
+    (call,) = rows(store)
+    assert (call["status"], call["input_tokens"], call["output_tokens"]) == ("ok", 7, 8)
+    assert int(recorded.stdout) - int(bare.stdout) < 45, (bare, recorded)
+
+
 def test_os_exit_is_its_own_again_after_close(store: Path) -> None:
     before = os._exit
     with tf.instrument(store):

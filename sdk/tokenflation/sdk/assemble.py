@@ -322,7 +322,7 @@ def _bytes_of(exchange: Exchange) -> ExchangeBytes:
         response_headers=exchange.response_headers,
         content_type=exchange.content_type,
         content_encoding=exchange.content_encoding,
-        chunks=exchange.chunks,
+        chunks=exchange.body(),
         truncated=exchange.truncated,
         started_at_ns=exchange.started_at_ns,
         end=exchange.end or "dropped",
@@ -357,7 +357,7 @@ def _answered(run: ToolRun, result_bytes: int, reading: Reading, call: Call) -> 
 def _of_stream(exchange: Exchange, reading: Reading) -> dict[str, Any]:
     """Return what a row's `extra` says of a stream: the gaps between its chunks, and who ended one that is not whole."""
     extra: dict[str, Any] = {}
-    gaps = chunk_gaps_s(exchange.chunks)
+    gaps = chunk_gaps_s(exchange.body())
     if gaps is not None:
         extra["chunk_gaps_s"] = gaps
     if reading.status != "ok":

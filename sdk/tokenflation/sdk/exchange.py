@@ -7,17 +7,21 @@ nothing of what the bytes mean (`wire` does, on the worker thread).
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.wire import recognise
+from tokenflation.sdk.wire.packed import PackedChunks
 
-__all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap"]
+__all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "is_stream"]
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """Of one answer we keep at most so much; the rest only passes by, and `Exchange.truncated` says so."""
+_PACK_BYTES = 1024 * 1024
+_LOOSE_CHUNKS = 64
+"""The last chunks stay as they are: the usage is in them."""
 
 End = Literal["read", "closed", "dropped", "failed", "cancelled"]
 """How the host was done with an answer: read to its end, closed before, garbage collected unread, broken, cancelled.
@@ -25,6 +29,11 @@ End = Literal["read", "closed", "dropped", "failed", "cancelled"]
 A client may close a stream that is complete: openai's stops at `[DONE]`, one byte run before the end of the body. So
 `closed` says what the host did; whether the answer is whole is for `wire` to say.
 """
+
+
+def is_stream(content_type: str) -> bool:
+    """Return whether a body of this type is a stream of events or documents."""
+    return "stream" in content_type or "ndjson" in content_type
 
 
 def _ignore(_reason: str) -> None:
@@ -63,6 +72,12 @@ class Exchange:
     """Counts one failure of the recorder itself, by reason."""
     call_id: str = ""
     """Id of the call that this would be if it is no further attempt of one; empty where nobody gave one."""
+    grown: Callable[["Exchange"], object] | None = None
+    """Is told, each time that another MiB of a stream is kept, so that somebody may `pack` it."""
+    packed: PackedChunks | None = None
+    """The first chunks of a long stream, which are then not in `chunks`."""
+    pack_at_bytes: int = field(default_factory=lambda: min(_PACK_BYTES, MAX_KEPT_BYTES))
+    saved_bytes: int = 0
     slot: int = -1
     """Where the recorder noted that it is under way; -1 for nowhere."""
     _finished: threading.Lock = field(default_factory=threading.Lock)
@@ -82,11 +97,36 @@ class Exchange:
         if self.truncated or self.end is not None:
             return
         self.kept_bytes += len(chunk)
-        if self.kept_bytes > MAX_KEPT_BYTES:
-            self.kept_bytes -= len(chunk)
-            self.truncated = True
+        if self.kept_bytes > self.pack_at_bytes and not self._has_room(chunk):
             return
         self.chunks.append((now_ns(), chunk))
+
+    def _has_room(self, chunk: bytes) -> bool:
+        """Return whether a chunk of a long answer may be kept, and see to it that what is kept becomes less."""
+        if self.kept_bytes - self.saved_bytes > MAX_KEPT_BYTES:
+            self.kept_bytes -= len(chunk)
+            self.truncated = True
+            return False
+        self.pack_at_bytes = min(self.kept_bytes + _PACK_BYTES, self.saved_bytes + MAX_KEPT_BYTES)
+        if self.grown is not None and is_stream(self.content_type) and not self.content_encoding:
+            self.grown(self)
+        return True
+
+    def pack(self) -> None:
+        """Compress the chunks so far; for the worker, while the host's thread may add more."""
+        count = len(self.chunks) - _LOOSE_CHUNKS
+        if count <= 0:
+            return
+        loose = self.chunks[:count]
+        packed = (self.packed or PackedChunks()).packed_with(loose)
+        self.saved_bytes += sum(len(chunk) for _, chunk in loose)
+        self.saved_bytes -= packed.packed_bytes - (self.packed.packed_bytes if self.packed is not None else 0)
+        self.packed = packed
+        del self.chunks[:count]
+
+    def body(self) -> Sequence[tuple[int, bytes]]:
+        """Return all chunks of the answer that were kept."""
+        return self.chunks if self.packed is None else self.packed.followed_by(self.chunks)
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
         """Close the exchange and hand it over; only the first call counts, and it never raises.
@@ -117,11 +157,13 @@ class Tap:
         context: Callable[[], object],
         failed: Callable[[str], None],
         begun: Callable[[Exchange], None] | None = None,
+        grown: Callable[[Exchange], object] | None = None,
     ) -> None:
         self._submit = submit
         self.context = context
         """Return what an exchange that began now would have as its `context`."""
         self._begun = begun
+        self._grown = grown
         self.failed = failed
         """Count one failure of the recorder itself, by reason."""
         self.hosts: set[str] = set()
@@ -160,6 +202,7 @@ class Tap:
                 started_at_ns=now_ns(),
                 process_id=os.getpid(),
                 failed=self.failed,
+                grown=self._grown,
             )
             if self._begun is not None:
                 self._begun(exchange)

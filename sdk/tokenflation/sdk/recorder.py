@@ -20,7 +20,7 @@ from typing import Any
 from tokenflation.sdk import scopes
 from tokenflation.sdk.assemble import Assembler, SentFrom
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange, Tap
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.store.outbox import Outbox
@@ -59,6 +59,13 @@ class _Wake:
 _WAKE = _Wake()
 
 
+class _Grown:
+    """A mark in the queue: a stream has become so long that it is to be packed."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+
 class Recorder:
     """Owns the queue, the worker thread and the store's writer of this process."""
 
@@ -85,7 +92,11 @@ class Recorder:
         self._closed = False
         self._reset()
         self.tap = Tap(
-            submit=self._submit_exchange, context=self._context, failed=self.count_loss, begun=self._begin_exchange
+            submit=self._submit_exchange,
+            context=self._context,
+            failed=self.count_loss,
+            begun=self._begin_exchange,
+            grown=lambda exchange: self._put(_Grown(exchange), 0, force=True),
         )
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
@@ -207,7 +218,7 @@ class Recorder:
             self._drops["hook_error"] += 1
             _log.debug("tokenflation: the end of a call could not be noted", exc_info=True)
         try:
-            if not self._put(exchange, exchange.kept_bytes + len(exchange.request_body or b"")):
+            if not self._put(exchange, _size(exchange)):
                 self._underway.free([exchange])
         except Exception:  # the host must not notice us
             self._drops["hook_error"] += 1
@@ -291,8 +302,10 @@ class Recorder:
     def _take(self, items: list[Any]) -> None:
         for item in items:
             if isinstance(item, Exchange):
-                self._queued_bytes -= item.kept_bytes + len(item.request_body or b"")
+                self._queued_bytes -= _size(item)
                 self._take_exchange(item)
+            elif isinstance(item, _Grown):
+                self._guarded(item.exchange.pack)
             elif isinstance(item, SpanRecord):
                 self._outbox.add_span(item)
                 if self.emitter is not None:
@@ -343,6 +356,10 @@ class Recorder:
     def _stop(self) -> None:
         self._outbox.give_up()
         self._outbox.drop_writer()
+
+
+def _size(exchange: Exchange) -> int:
+    return min(exchange.kept_bytes, MAX_KEPT_BYTES) + len(exchange.request_body or b"")
 
 
 def _before_fork(reference: "weakref.ref[Recorder]") -> None:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tokenflation.sdk.assemble import SentFrom
-from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.exchange import Exchange, is_stream
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.store.journal import Begun, Ended, Journal
 from tokenflation.sdk.store.recover import row_of
@@ -130,12 +130,14 @@ class Underway:
     def _news_of(self, exchange: Exchange, now: int) -> Call | None:
         shown = self._shown.get(exchange.call_id)
         age = now - exchange.started_at_ns
+        if exchange.packed is not None:
+            return None  # long enough to have been shown
         if shown is None:
             if age < _STREAM_NS or not _generates(exchange.api) or _is_retry(exchange):
                 return None
             shown = self._shown[exchange.call_id] = _Shown(exchange.started_at_ns + _PLAIN_NS)
         # A call that has answered nothing yet has less to lose, and most are over soon.
-        if now < shown.due_ns and not (shown.call is None and "stream" in exchange.content_type and exchange.chunks):
+        if now < shown.due_ns and not (shown.call is None and is_stream(exchange.content_type) and exchange.chunks):
             return None
         shown.due_ns = now + max(age, _PLAIN_NS)
         row = _row(exchange, _begun(exchange, self._default_task))
@@ -186,7 +188,7 @@ def _ended(exchange: Exchange) -> Ended:
         exchange.end or "dropped",
         exchange.status_code,
         exchange.error_type,
-        "stream" in exchange.content_type or "ndjson" in exchange.content_type,
+        is_stream(exchange.content_type),
         usage,
         first_usage,
     )
@@ -210,7 +212,7 @@ def _row(exchange: Exchange, begun: Begun) -> Call:
         status="cut",
         error_type=None,
         finish_reasons=("error",),
-        stream="stream" in exchange.content_type,
+        stream=is_stream(exchange.content_type),
         model=_model(exchange.request_body),
         ttfc_s=(chunks[0][0] - exchange.started_at_ns) / 1e9 if chunks else None,
     )

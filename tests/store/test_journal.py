@@ -1,0 +1,108 @@
+"""The journal of calls under way: what stands in it, whoever made it, and how it ends."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenflation.sdk.store.journal import MAGIC, Begun, Ended, Journal, dead_journals, entries
+from tokenflation.sdk.store.recover import recover
+from tokenflation.sdk.store.tail import find_usage
+from tokenflation.sdk.store.write import open_writer
+
+
+def begun(number: int, **more: Any) -> Begun:
+    return Begun(f"{number:016x}", 1_700_000_000_000_000_000 + number, "openai.chat", "openai", "triage", **more)
+
+
+def test_what_was_noted_is_read_back(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = [journal.begin(begun(number)) for number in range(3)]
+    journal.end(slots[1], Ended(5, "read", 200, None, True, {"prompt_tokens": 7}))
+    journal.free(slots[2])
+    found = {one.call_id: end for one, end in entries(journal.path.read_bytes())}
+    journal.leave()
+    assert found == {f"{0:016x}": None, f"{1:016x}": Ended(5, "read", 200, None, True, {"prompt_tokens": 7})}
+
+
+def test_names_that_are_too_long_for_a_slot_are_cut_and_spoil_no_other(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = [journal.begin(begun(number, task_id="ü" * 5000, agent="\U0001f600" * 5000)) for number in range(3)]
+    journal.end(slots[1], Ended(5, "read", 200, "E" * 5000, False, {"x" * 2000: 1}))
+    found = list(entries(journal.path.read_bytes()))
+    journal.leave()
+    assert [one.call_id for one, _ in found] == [f"{number:016x}" for number in (0, 1, 2)]
+    assert found[1][1] == Ended(5, "read", 200)
+
+
+def test_a_full_journal_grows_and_then_says_that_it_is_full(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = [journal.begin(begun(number)) for number in range(600)]
+    assert slots.count(-1) == journal.full == 89
+    journal.grow()
+    slots += [journal.begin(begun(number)) for number in range(600, 700)]
+    assert len({slot for slot in slots if slot >= 0}) == len(list(entries(journal.path.read_bytes()))) == 611
+    journal.leave()
+
+
+def test_a_journal_without_calls_is_removed_and_one_with_calls_stays(tmp_path: Path) -> None:
+    for busy in (False, True):
+        journal = Journal.open(tmp_path / "runs.db")
+        slot = journal.begin(begun(1))
+        if not busy:
+            journal.free(slot)
+        journal.close()
+        assert journal.path.exists() == busy
+
+
+def test_only_a_journal_that_nobody_holds_is_a_dead_ones(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    journal.begin(begun(1))
+    assert list(dead_journals(tmp_path / "runs.db")) == []
+    journal.leave()
+    assert [path for path, _ in dead_journals(tmp_path / "runs.db")] == [journal.path]
+
+
+@given(st.binary(max_size=3000))
+def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
+    list(entries(data))
+    list(entries(MAGIC.ljust(1024, b"\0") + data))
+    for api in ("openai.chat", "anthropic.messages", "google.generate_content"):
+        find_usage(api, [(1, data[:1000]), (2, b'"usage": {' + data[1000:])], "")
+        find_usage(api, [(1, data)], "gzip")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x02" * 4096, MAGIC.ljust(1024, b"\0") + b"\x02\0\xff\xff\xff\xff" * 400])
+def test_a_damaged_journal_costs_nothing_but_itself(tmp_path: Path, damage: bytes) -> None:
+    store = tmp_path / "runs.db"
+    open_writer(store).close()
+    (tmp_path / "runs.db.underway-1-dead").write_bytes(damage)
+    assert recover(store) == 0
+    assert sorted(os.listdir(tmp_path)) == ["runs.db", "runs.db.key"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "found"),
+    [
+        (
+            b'"usage": {"prompt_tokens": 3, "completion_tokens": 4, "secret": 5, "prompt_tokens_details": {"a": 1}}}',
+            [3, 4],
+        ),
+        (b'"usage":{"prompt_tokens":3,"completion_tokens":4}}\n\ndata: {"usage":null}\n\ndata: [DONE]', [3, 4]),
+        (b'"usage":{"prompt_tokens":"three","completion_tokens":4}}', [None, 4]),
+        (b'"usage": {"prompt_tokens": 3, "completion_tok', None),
+        (b'{\\"usage\\":{\\"prompt_tokens\\":3}}', None),
+        (b"", None),
+    ],
+)
+def test_the_usage_of_an_answer_is_found_in_its_last_bytes(tail: bytes, found: list[int | None] | None) -> None:
+    last, _ = find_usage("openai.chat", [(1, b'data: {"choices": []}\n\n')] * 30 + [(2, tail[:20]), (3, tail[20:])], "")
+    if found is None:
+        assert last is None
+        return
+    counts = last if isinstance(last, dict) else {name: getattr(last, name) for name in last.__struct_fields__}
+    assert [counts.get("prompt_tokens"), counts.get("completion_tokens")] == found
+    assert "secret" not in counts
