@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -241,6 +242,49 @@ def test_a_pool_whose_processes_do_one_task_each_gives_every_task(provider: Prov
     done = run(program, provider, store)
     assert done.returncode == 0, done.stderr
     assert sorted(row["task_id"] for row in rows(store)) == sorted(f"T-{number}" for number in range(10))
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+APP = """
+import os
+import httpx
+import tokenflation.sdk as tf
+tf.instrument(os.environ["STORE"])
+client = httpx.Client()
+def app(environ, start_response):
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with tf.task("request", id=environ["PATH_INFO"]):
+        client.post(os.environ["MODEL"] + "/v1/chat/completions", json=body)
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+
+
+def test_workers_of_a_server_that_loads_its_app_before_it_forks_write_their_own_rows(
+    provider: Provider, store: Path
+) -> None:
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+    (store.parent / "served.py").write_text(APP)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "--preload", "-w", "2", "-b", f"127.0.0.1:{port}",
+               "--log-level", "error", "served:app"]  # fmt: skip
+    environment = {**os.environ, "STORE": str(store), "MODEL": provider.url}
+    server = subprocess.Popen(command, cwd=store.parent, env=environment)
+    try:
+        until(lambda: reachable(port))
+        workers = {httpx.get(f"http://127.0.0.1:{port}/{number}").text for number in range(40)}
+    finally:
+        server.terminate()
+        server.wait(30)
+    recover(store)
+    assert sorted(row["task_id"] for row in rows(store)) == sorted(f"/{number}" for number in range(40))
+    assert str(server.pid) not in workers
+    assert journals(store) == []
 
 
 def test_eight_processes_write_one_file_without_loss_doubling_or_complaint(provider: Provider, store: Path) -> None:
