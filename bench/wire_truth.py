@@ -145,7 +145,7 @@ class Comparison:
         tally.exchanges += 1
         rows = self._rows(one.file)
         fetched = one.method == "GET" and one.row["api"] in FETCHED
-        if one.row["api"] in COUNTING or fetched:
+        if one.row["api"] in COUNTING or fetched or (one.row["usage_status"] == "n/a" and not rows):
             tally.cells += 1
             if rows:
                 tally.differing.append(f"{one.file} rows: table none, store {len(rows)}")
@@ -177,6 +177,8 @@ class Comparison:
 
     def _compare_row(self, one: Recorded, row: tuple[Any, ...], tally: Tally, said: dict[str, str]) -> None:
         cells = _cells(row)
+        if said["usage_status"] == "n/a":  # to the table not even uncounted; a row of ours must be
+            said = {**said, "usage_status": "none"}
         tally.cells += len(said)
         for name, value in said.items():
             if cells[name] == value:

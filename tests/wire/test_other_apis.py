@@ -95,6 +95,18 @@ def test_a_transcription_is_a_form_judged_by_its_answer() -> None:
     assert reading.usage == Usage(input_tokens=14, output_tokens=45)
 
 
+def test_speech_is_a_call_whose_sound_is_not_looked_at(exchange: Any) -> None:
+    asked = {"model": "tts-1", "input": "hi", "voice": "ash"}
+    done = {"type": "speech.audio.done", "usage": {"input_tokens": 14, "output_tokens": 101, "total_tokens": 115}}
+
+    sound = exchange("openai.speech", b"data: {not json", request=asked, content_type="audio/mpeg")
+    events = exchange("openai.speech", [{"type": "speech.audio.delta", "audio": "AAAA"}, done], request=asked)
+
+    assert (sound.status, sound.stream, sound.usage_source, sound.model) == ("ok", False, "absent", "tts-1")
+    assert events.usage == Usage(input_tokens=14, output_tokens=101)
+    assert (events.first_answer_ns, events.usage_complete) == (0, True)
+
+
 def test_a_run_is_counted_by_its_own_usage_not_by_that_of_its_steps(exchange: Any) -> None:
     run = {"id": "run_1", "object": "thread.run", "model": "m-1", "usage": None}
     usage = {"prompt_tokens": 381, "completion_tokens": 88, "total_tokens": 469}

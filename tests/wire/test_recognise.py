@@ -32,6 +32,7 @@ from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
         ("/v1/embeddings", "openai.embeddings"),
         ("/v1/images/generations", "openai.images"),
         ("/v1/audio/transcriptions", "openai.transcriptions"),
+        ("/v1/audio/speech", "openai.speech"),
         ("/v1/threads/thread_1/runs", "openai.assistants.run"),
         ("/v1/threads/runs", "openai.assistants.run"),
         ("/v1/threads/t/runs/r/submit_tool_outputs", "openai.assistants.run.retrieve"),

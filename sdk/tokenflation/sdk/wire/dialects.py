@@ -42,6 +42,7 @@ _ONE = (
     openai.EMBEDDINGS,
     openai.IMAGES,
     openai.TRANSCRIPTIONS,
+    openai.SPEECH,
     *openai.ASSISTANTS,
     openai.RETRIEVE,
     openai.COMPACT,

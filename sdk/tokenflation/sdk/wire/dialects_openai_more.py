@@ -10,7 +10,17 @@ from msgspec.structs import replace
 from tokenflation.sdk.wire.dialects_openai import CHAT, RESPONSES
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Tool
 
-__all__ = ["ASSISTANTS", "COMPACT", "COMPLETIONS", "EMBEDDINGS", "IMAGES", "REALTIME", "RETRIEVE", "TRANSCRIPTIONS"]
+__all__ = [
+    "ASSISTANTS",
+    "COMPACT",
+    "COMPLETIONS",
+    "EMBEDDINGS",
+    "IMAGES",
+    "REALTIME",
+    "RETRIEVE",
+    "SPEECH",
+    "TRANSCRIPTIONS",
+]
 
 _COMPATIBLE = "openai_compatible"
 _DEPLOYMENT = r"/(?:deployments|engines)/([^/]+)/"  # Azure, and OpenAI until 2023
@@ -114,6 +124,28 @@ TRANSCRIPTIONS: Final = Dialect(
             "audio_input_seconds": ("seconds",),
             "prompt_audio_seconds": ("prompt_audio_seconds",),
         },
+    ),
+)
+
+# platform.openai.com/docs/api-reference/audio/createSpeech: sound, which says nothing, or with `stream_format: sse` the
+# events speech.audio.delta and speech.audio.done, which holds usage.
+SPEECH: Final = Dialect(
+    api="openai.speech",
+    compatible=_COMPATIBLE,
+    request=Request(proof=(frozenset({"input"}), frozenset({"voice"})), model_in_path=_DEPLOYMENT),
+    answer=Answer(
+        model=(),
+        response_id=(),
+        parts=(),
+        finish=(),
+        events={
+            "speech.audio.delta": EventRule(channel="answer", content=("audio",)),
+            "speech.audio.done": EventRule(ends=True),
+        },
+        usage=(("usage",),),
+        input=Count(terms=((("input_tokens",),),)),
+        output=Count(terms=((("output_tokens",),),)),
+        total=("total_tokens",),
     ),
 )
 

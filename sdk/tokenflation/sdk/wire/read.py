@@ -28,6 +28,7 @@ __all__ = ["read"]
 
 _SWITCHED = 101
 """Status of an answer that opened a web socket."""
+_MEDIA = ("audio/", "image/", "video/")
 _SPACE = b" \t\r\n\xef\xbb\xbf"
 
 
@@ -39,7 +40,8 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     """
     dialects = DIALECTS.get(view.api, ())
     asked = loads(decode_body(view.request_body)) if view.request_body else None
-    chunks = decode_chunks(view.chunks, view.content_encoding)
+    # Sound and pictures say nothing, and there is much of them.
+    chunks = () if _is_media(view) else decode_chunks(view.chunks, view.content_encoding)
     candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked)]
     for dialect in candidates:
         facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
@@ -59,6 +61,10 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     unread = not facts.documents and (view.status_code is None or view.status_code < 300)
     streamed = streamed or (unread and request.get("stream") is True)
     return _reading(view, dialect, request, facts, streamed=streamed, readable=chunks is not None, key=key)
+
+
+def _is_media(view: ExchangeBytes) -> bool:
+    return view.content_type.startswith(_MEDIA)
 
 
 def _may_be(view: ExchangeBytes, dialect: Dialect, asked: Any) -> bool:
@@ -262,7 +268,7 @@ def _verdict(
         return "error", word(view.error_type) or "connection_error"
     if view.end in ("closed", "dropped"):
         return "cut", None
-    if not readable or view.truncated:  # the host read what we did not
+    if not readable or view.truncated or _is_media(view):  # the host read what we did not
         return "ok", None
     if streamed:
         return "cut", None

@@ -30,6 +30,7 @@ _POST = {
     "edits": (("/images/", "openai.images"), ("", "openai.completions")),
     "variations": (("/images/", "openai.images"),),
     "transcriptions": (("/audio/", "openai.transcriptions"),),
+    "speech": (("/audio/", "openai.speech"),),
     "translations": (("/audio/", "openai.transcriptions"),),
     "runs": (("/threads/", "openai.assistants.run"),),
     "submit_tool_outputs": (("/runs/", "openai.assistants.run.retrieve"),),
