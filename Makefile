@@ -3,6 +3,7 @@
 # make matrix-newest  the newest version of each
 # make beside         the recorder beside other instrumentation
 # make demo   the whole way on a real local model, likewise (.venv/demo); writes to demo-out/
+# make frameworks   agents in the newest release of each framework, likewise (.venv/frameworks); writes docs/frameworks.md
 # Needs Python 3.11 or newer with venv; everything else comes from PyPI.
 PYTHON ?= python3
 PIP = bin/python -m pip install --quiet --disable-pip-version-check
@@ -43,6 +44,9 @@ beside: .venv/nox/.installed
 
 demo: .venv/demo/.installed
 	.venv/demo/bin/tokenflation demo --out $(DEMO_OUT)
+
+frameworks: .venv/test/.installed
+	.venv/test/bin/python -m tests.frameworks.run --page docs/frameworks.md
 
 .venv/test/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv/test

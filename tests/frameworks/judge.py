@@ -1,0 +1,135 @@
+"""Compares what the store says of a scenario with what is true of it: calls, attempts, tasks, runs, depth, steps, tools.
+
+The truth is the plan; the server's log says which answer (by its id) was which turn. Knows nothing of frameworks.
+"""
+
+import contextlib
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.frameworks.plans import PLANS, Run, Scenario, runs_of
+from tests.frameworks.server import Served
+
+__all__ = ["differences", "in_turn", "read_rows", "unlike_the_plan"]
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A call of the store and the answer that it had."""
+
+    row: dict[str, Any]
+    served: Served
+    run: Run
+
+
+def read_rows(store: Path) -> dict[str, Rows]:
+    """Return the rows of the tables that are judged, in the order they were written."""
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.row_factory = sqlite3.Row
+        return {
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY rowid")]
+            for name in ("calls", "attempts", "tool_calls")
+        }
+
+
+def unlike_the_plan(scenario: Scenario, served: Sequence[Served]) -> list[str]:
+    """Return where the agent itself did not do what the scenario says; then nothing about the store can be judged."""
+    runs = runs_of(scenario)
+    done = defaultdict(int)
+    for one in served:
+        done[one.plan] += one.status == 200 and one.turn is not None
+    found = [f"the agent made {done[name]} of {PLANS[name].steps} steps of {name}" for name in runs
+             if done[name] != PLANS[name].steps]  # fmt: skip
+    return found + [f"the agent began {name}" for name in done if name not in runs]
+
+
+def in_turn(scenario: Scenario, served: Sequence[Served]) -> bool:
+    """Return whether runs that could have been under way at once were not: each ended before the next began."""
+    runs = runs_of(scenario)
+    spans: dict[tuple[str | None, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for one in served:
+        run = runs[one.plan]
+        spans[run.parent, run.turn][run.plan].append(one.at_ns)
+    found = [sorted((min(times), max(times)) for times in group.values()) for group in spans.values()]
+    return any(len(group) > 1 and all(a[1] < b[0] for a, b in pairwise(group)) for group in found)
+
+
+def differences(scenario: Scenario, served: Sequence[Served], tables: dict[str, Rows]) -> list[str]:
+    """Return what the store says that is not so; empty where it says what is true."""
+    runs = runs_of(scenario)
+    by_answer = {one.answer.response_id: one for one in served if one.status == 200}
+    rows = tables["calls"]
+    pairs = [
+        _Pair(row, by_answer[row["response_id"]], runs[by_answer[row["response_id"]].plan])
+        for row in rows
+        if row["response_id"] in by_answer
+    ]
+    found = [] if len(rows) == len(by_answer) else [f"{len(rows)} calls, not {len(by_answer)}"]
+    if missing := by_answer.keys() - {pair.served.answer.response_id for pair in pairs}:
+        found.append(f"{len(missing)} answers are in no call")
+    if len(tables["attempts"]) != len(served):
+        found.append(f"{len(tables['attempts'])} attempts, not {len(served)}")
+    steps = [pair for pair in pairs if pair.served.turn is not None]
+    found += _grouping("tasks", pairs, "task_id", lambda pair: pair.run.task)
+    found += _grouping("agent runs", steps, "agent_run_id", lambda pair: pair.run.plan)
+    found += _column("depth", steps, lambda pair: pair.run.depth)
+    found += _column("step", steps, lambda pair: pair.served.turn)
+    return found + _tools(pairs, tables["tool_calls"]) + _places(steps, tables["tool_calls"])
+
+
+def _grouping(what: str, pairs: list[_Pair], column: str, truth: Callable[[_Pair], Hashable]) -> list[str]:
+    """Compare two groupings of the calls: which belong together, whatever the groups are called."""
+    told: dict[Hashable, set[Hashable]] = defaultdict(set)
+    true: dict[Hashable, set[Hashable]] = defaultdict(set)
+    for pair in pairs:
+        told[pair.row[column]].add(truth(pair))
+        true[truth(pair)].add(pair.row[column])
+    if all(len(group) == 1 for group in [*told.values(), *true.values()]):
+        return []
+    if len(told) != len(true):
+        return [f"{len(told)} {what}, not {len(true)}"]
+    return [f"calls of several {what} are mixed"]
+
+
+def _column(name: str, pairs: list[_Pair], truth: Callable[[_Pair], Any]) -> list[str]:
+    wrong = [pair for pair in pairs if pair.row[name] != truth(pair)]
+    if not wrong:
+        return []
+    first = wrong[0]
+    at = f"{first.run.plan} turn {first.served.turn}"
+    return [f"{name} wrong in {len(wrong)} of {len(pairs)} calls ({at}: {first.row[name]}, not {truth(first)})"]
+
+
+def _tools(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
+    """Compare the tool calls that answers asked for; ids only where the dialect has them."""
+    found = []
+    for pair in pairs:
+        asked = [one.name for one in pair.served.answer.asked]
+        told = [row["name"] for row in tool_rows if row["call_id"] == pair.row["call_id"]]
+        if sorted(asked) != sorted(told) or pair.row["tool_calls"] != len(asked):
+            found.append(f"{pair.run.plan} turn {pair.served.turn}: tool calls {told}, not {asked}")
+    return found
+
+
+def _places(steps: list[_Pair], tool_rows: Rows) -> list[str]:
+    """Compare the tool call that each run is inside of."""
+    asks: dict[tuple[str, int, int], str] = {}
+    for pair in steps:
+        ids = [row["tool_call_id"] for row in tool_rows if row["call_id"] == pair.row["call_id"]]
+        true = [one.tool_call_id for one in pair.served.answer.asked]
+        for index, tool_call_id in enumerate(true if set(ids) == set(true) else ids):
+            asks[pair.run.plan, pair.served.turn or 0, index] = tool_call_id
+    wrong = set()
+    for pair in steps:
+        run = pair.run
+        expected = asks.get((run.parent, run.turn, run.ask)) if run.parent else None
+        if pair.row["inside_tool_call_id"] != expected:
+            wrong.add(run.plan)
+    return [f"inside another tool call, or none: {', '.join(sorted(wrong))}"] if wrong else []

@@ -1,0 +1,163 @@
+"""The scripted model server: real HTTP on 127.0.0.1, and the model answers by plan (see `plans.py`).
+
+    with Model() as model:
+        run_an_agent(base_url=model.openai_url, prompt="Help me. [[plan:tools]]")
+        assert [one.turn for one in model.served] == [0, 1, 2, 3, 4, 5]
+
+The plan of a request is the first one named in its system prompt, then in what the user says, then anywhere. The tool
+of an ask is the offered one whose name has the ask's tool in it, or the only one that delegates; arguments are made
+from its schema. Where a `final_answer` tool is offered, answers are given through it. A request of the plan `compact`
+that offers no tools wants a summary, and gets one.
+"""
+
+import itertools
+import json
+import re
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.frameworks.answers import Answer, Asked, Rendered, chat, gemini, messages, responses
+from tests.frameworks.plans import PLANS, Ask, Refuse
+from tests.providers import Dialect, Provider, Received
+
+__all__ = ["Model", "Served"]
+
+_DELEGATES = re.compile("delegate|transfer|ask_|handoff|call_agent|^task$", re.IGNORECASE)
+_NAMES_AGENT = re.compile("coworker|member|agent|recipient|subagent", re.IGNORECASE)
+_RENDER = {"/chat/completions": chat, "/responses": responses, "/messages": messages, "enerateContent": gemini}
+
+
+@dataclass(frozen=True)
+class Served:
+    """One request that the model answered: which turn of which plan it was, and what the answer asked for."""
+
+    plan: str
+    turn: int | None
+    """Number of the turn among the answered ones; None for a summary."""
+    status: int
+    answer: Answer
+    at_ns: int
+
+
+@dataclass
+class Model(Provider):
+    """The running server; a context manager, as `Provider` is."""
+
+    served: list[Served] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Why requests were refused that no plan refuses."""
+    _turns: Counter[str] = field(default_factory=Counter)
+    _answered: Counter[str] = field(default_factory=Counter)
+    _of: dict[int, Served] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    _deciding: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, request: Received) -> int:
+        """Decide what to answer, then log the request."""
+        with self._deciding:
+            try:
+                served = self._decide(request)
+            except LookupError as error:
+                self.problems.append(str(error.args[0]))
+                request.markers.append(("status", "400"))
+            else:
+                self.served.append(served)
+                self._of[id(request)] = served
+                request.markers += [("status", str(served.status))] if served.status != 200 else []
+        return super().note(request)
+
+    def dialect(self, path: str) -> Dialect:
+        """Return what renders the answer to a request to this path."""
+        render = next(made for part, made in _RENDER.items() if part in path)
+
+        def answered(request: Received) -> Rendered:
+            return render(self._of[id(request)].answer)
+
+        return answered
+
+    def _decide(self, request: Received) -> Served:
+        at_ns = time.time_ns()
+        name = _plan_of(request.body)
+        offered = _offered(request.body)
+        if name not in PLANS:
+            raise LookupError(f"{request.path} names no plan: {json.dumps(request.body)[:300]}")
+        if name == "compact" and not offered:
+            text = f"Summary: the parts so far are done, the others are not. [[plan:{name}]]"
+            return Served(name, None, 200, self._answer(request, text, ()), at_ns)
+        number = self._turns[name]
+        if number >= len(PLANS[name].turns):
+            raise LookupError(f"the plan {name} is at its end, and {request.path} asks for more")
+        turn = PLANS[name].turns[number]
+        self._turns[name] += 1
+        if isinstance(turn, Refuse):
+            return Served(name, self._answered[name], turn.status, self._answer(request, "", ()), at_ns)
+        text = f"The result of {name} is {name[::-1]}." if turn == "answer" else ""
+        asks = [self._asked(ask, offered, self._answered[name]) for ask in turn if isinstance(ask, Ask)]
+        if text and "final_answer" in offered:
+            asks, text = [Asked(f"call_{next(self._numbers)}", "final_answer", {"answer": text})], ""
+        served = Served(name, self._answered[name], 200, self._answer(request, text, tuple(asks)), at_ns)
+        self._answered[name] += 1
+        return served
+
+    def _asked(self, ask: Ask, offered: dict[str, dict[str, Any]], turn: int) -> Asked:
+        fitting = [name for name in offered if ask.tool in name.lower()]
+        fitting = fitting or [name for name in offered if ask.plan and _DELEGATES.search(name)]
+        if not fitting:
+            raise LookupError(f"no tool for {ask.tool} is offered, only {sorted(offered)}")
+        text = f"Please do {ask.plan}. [[plan:{ask.plan}]]" if ask.plan else f"part {turn + 1}"
+        return Asked(f"call_{next(self._numbers)}", fitting[0], _arguments(offered[fitting[0]], text, ask.tool))
+
+    def _answer(self, request: Received, text: str, asked: tuple[Asked, ...]) -> Answer:
+        number = next(self._numbers)
+        model = request.body.get("model") or request.path.rpartition("/")[2].partition(":")[0]
+        size = len(request.raw) // 4
+        return Answer(f"resp_{number}", model, text, asked, input_tokens=size, output_tokens=20 + number)
+
+
+def _plan_of(body: dict[str, Any]) -> str | None:
+    said: dict[str, list[Any]] = {"system": [], "user": [], "other": []}
+    for key in ("system", "instructions", "systemInstruction", "system_instruction"):
+        said["system"].append(body.get(key))
+    turns = next((body[key] for key in ("messages", "contents", "input") if body.get(key)), [])
+    for turn in [turns] if isinstance(turns, str) else turns:
+        role = "user" if isinstance(turn, str) else turn.get("role", "other")
+        said[{"developer": "system"}.get(role, role) if role in ("user", "system", "developer") else "other"].append(
+            turn
+        )
+    found = re.search(r"\[\[plan:([\w-]+)\]\]", json.dumps(list(said.values())))
+    return found.group(1) if found else None
+
+
+def _offered(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the schemas of the tools that a request offers, by name."""
+    found = {}
+    for tool in body.get("tools") or []:
+        declared = tool.get("functionDeclarations") or tool.get("function_declarations") or [tool.get("function", tool)]
+        for one in declared:
+            keys = ("parameters", "parametersJsonSchema", "parameters_json_schema", "input_schema")
+            found[one.get("name", "")] = next((one[key] for key in keys if one.get(key)), {})
+    return found
+
+
+def _arguments(schema: dict[str, Any], text: str, agent: str) -> dict[str, Any]:
+    properties: dict[str, dict[str, Any]] = schema.get("properties") or {}
+    names = schema.get("required") or list(properties)[:1]
+    return {name: _value(name, properties.get(name, {}), text, agent) for name in names}
+
+
+def _value(name: str, schema: dict[str, Any], text: str, agent: str) -> Any:
+    kind = str(schema.get("type", "string")).lower()
+    if "enum" in schema:
+        return next((one for one in schema["enum"] if agent in str(one)), schema["enum"][0])
+    if kind in ("integer", "number"):
+        return 1
+    if kind == "boolean":
+        return False
+    if kind == "array":
+        return [text]
+    if kind == "object":
+        return {}
+    return agent if _NAMES_AGENT.search(name) else text

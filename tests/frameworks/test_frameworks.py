@@ -1,0 +1,134 @@
+"""The matrix of frameworks by itself: the scripted model, the judge and the page, with an agent that needs no framework."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from tests.frameworks.judge import Rows, differences, in_turn, unlike_the_plan
+from tests.frameworks.plans import SCENARIOS, runs_of
+from tests.frameworks.report import page
+from tests.frameworks.run import agents, play
+from tests.frameworks.server import Model, Served
+
+_NOT_TOLD_YET = {
+    "fan": "all runs are put inside the first of the open tool calls",
+    "team": "a run that begins while another waits is put inside that one",
+    "compact": "a history that was replaced by its summary is a task of its own",
+    "both": "a task that begins while another waits is taken for its sub-agent",
+}
+
+
+@pytest.fixture(scope="module")
+def nested() -> tuple[list[Served], dict[str, Rows]]:
+    """What the server did in `nested`, and rows that tell exactly that, made from the plan alone."""
+    with Model() as model:
+        _converse(openai.OpenAI(base_url=model.openai_url, api_key="k"), "nested")
+        return model.served, _true_rows(model.served)
+
+
+def _converse(client: openai.OpenAI, plan: str) -> str:
+    parameters = {"type": "object", "properties": {"query": {"type": "string"}}}
+    names = ("search", "researcher", "reader", "checker")
+    tools: Any = [{"type": "function", "function": {"name": name, "parameters": parameters}} for name in names]
+    messages: list[Any] = [{"role": "user", "content": f"[[plan:{plan}]]"}]
+    while True:
+        answer = client.chat.completions.create(model="m", messages=messages, tools=tools).choices[0].message
+        if not answer.tool_calls:
+            return str(answer.content)
+        messages.append(answer.model_dump(exclude_none=True))
+        for call in answer.tool_calls:
+            inner = call.function.arguments.partition("plan:")[2].partition("]")[0]
+            result = _converse(client, inner) if inner else "found"
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+
+
+def _true_rows(served: list[Served]) -> dict[str, Rows]:
+    runs, asks = runs_of(SCENARIOS["nested"]), {}
+    tables: dict[str, Rows] = {"calls": [], "attempts": [], "tool_calls": []}
+    for one in served:
+        run = runs[one.plan]
+        id_ = one.answer.response_id
+        for index, asked in enumerate(one.answer.asked):
+            asks[one.plan, one.turn, index] = asked.tool_call_id
+            tables["tool_calls"].append({"call_id": id_, "tool_call_id": asked.tool_call_id, "name": asked.name})
+        place = {"task_id": run.task, "agent_run_id": one.plan, "depth": run.depth, "step": one.turn}
+        inside = asks.get((run.parent, run.turn, run.ask))
+        count = len(one.answer.asked)
+        row = {"call_id": id_, "response_id": id_, "inside_tool_call_id": inside, "tool_calls": count, **place}
+        tables["calls"].append(row)
+        tables["attempts"].append({"call_id": id_})
+    return tables
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_an_agent_without_a_framework_is_told_as_it_is(name: str, tmp_path: Path, request: Any) -> None:
+    if name in _NOT_TOLD_YET:
+        request.applymarker(pytest.mark.xfail(reason=_NOT_TOLD_YET[name], strict=True))
+
+    assert play(Path(sys.executable), agents()["no_framework"].script, name, tmp_path) == "ok"
+
+
+def test_the_agent_does_what_the_plan_says(nested: tuple[list[Served], dict[str, Rows]]) -> None:
+    served, _ = nested
+
+    assert unlike_the_plan(SCENARIOS["nested"], served) == []
+    assert unlike_the_plan(SCENARIOS["nested"], served[:-1]) == ["the agent made 1 of 2 steps of nested"]
+    assert [one.plan for one in served] == [
+        "nested", "nested-1", "nested-1", "nested-2", "nested-3", "nested-3", "nested-2", "nested-1", "nested",
+    ]  # fmt: skip
+
+
+def test_the_judge_finds_nothing_in_what_is_true(nested: tuple[list[Served], dict[str, Rows]]) -> None:
+    served, rows = nested
+
+    assert differences(SCENARIOS["nested"], served, rows) == []
+    assert not in_turn(SCENARIOS["nested"], served)
+
+
+def _change(column: str, value: Any, at: int = 3) -> Callable[[dict[str, Rows]], None]:
+    return lambda tables: tables["calls"][at].update({column: value})
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [
+        (_change("task_id", "another"), "2 tasks, not 1"),
+        (_change("agent_run_id", "nested"), "calls of several agent runs are mixed"),
+        (_change("depth", 1), "depth wrong in 1 of 9 calls (nested-2 turn 0: 1, not 2)"),
+        (_change("step", 4), "step wrong in 1 of 9 calls (nested-2 turn 0: 4, not 0)"),
+        (_change("inside_tool_call_id", None), "inside another tool call, or none: nested-2"),
+        (_change("inside_tool_call_id", "call_1", at=0), "inside another tool call, or none: nested"),
+        (_change("tool_calls", 2), "nested-2 turn 0: tool calls ['checker'], not ['checker']"),
+        (lambda tables: tables["calls"].pop(0), "8 calls, not 9"),
+        (lambda tables: tables["attempts"].pop(0), "8 attempts, not 9"),
+        (lambda tables: tables["tool_calls"].pop(0), "nested turn 0: tool calls [], not ['researcher']"),
+    ],
+)
+def test_the_judge_finds_each_lie(
+    nested: tuple[list[Served], dict[str, Rows]], lie: Callable[[dict[str, Rows]], None], said: str
+) -> None:
+    served, rows = nested
+    told = {name: [dict(row) for row in table] for name, table in rows.items()}
+    lie(told)
+
+    assert said in differences(SCENARIOS["nested"], served, told)
+
+
+def test_a_request_that_names_no_plan_is_refused_and_noted() -> None:
+    with Model() as model:
+        client = openai.OpenAI(base_url=model.openai_url, api_key="k", max_retries=0)
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+
+    assert "names no plan" in model.problems[0]
+    assert model.served == []
+
+
+def test_the_page_says_what_differs_below_the_table() -> None:
+    text = page([{"distribution": "some", "version": "1.2", "cells": {"single": "ok", "tools": "7 calls, not 6"}}])
+
+    assert "| some | 1.2 | ok | differs (1) |" in text
+    assert "1. some, tool loop of 5 steps: 7 calls, not 6" in text
