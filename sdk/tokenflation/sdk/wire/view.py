@@ -1,14 +1,14 @@
 """The bytes of one HTTP exchange as `read` takes them. Knows nothing of what they mean or of who collected them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 __all__ = ["ExchangeBytes"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeBytes:
+class ExchangeBytes(Struct, frozen=True, kw_only=True, gc=False):
     """One request to a model endpoint and the answer's bytes; times are unix nanoseconds."""
 
     api: str
