@@ -58,8 +58,7 @@ def find_usage(api: str, chunks: Chunks, content_encoding: str) -> Found:
 @lru_cache(maxsize=64)
 def dialects_of(api: str) -> tuple[Dialect, ...]:
     """Return the dialects that a body of this api may be in, best first."""
-    found: Any = DIALECTS.get(api, ())
-    return found if isinstance(found, tuple) else (found,)
+    return DIALECTS.get(api, ())
 
 
 class _Places(NamedTuple):
