@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenflation.sdk.wire.sse import Event, json_events, sse_events
+from tokenflation.sdk.wire.sse import Event, block_event, json_events, sse_blocks, sse_events
 
 BODIES = st.lists(
     st.sampled_from(
@@ -102,3 +102,21 @@ def test_a_code_point_cut_in_two_stays_whole() -> None:
     body = "data: 𝄞\n\n".encode()
 
     assert [event.data.decode() for event in sse_events([(1, body[:8]), (2, body[8:])])] == ["𝄞"]
+
+
+_PARTS = st.lists(
+    st.sampled_from(["data: a", "data:b", "event: e", ": ping", "\n", "\n\n", "é", "x", "id: 7", "\ufeff"])
+)
+
+
+@given(parts=_PARTS, cuts=st.lists(st.integers(0, 60), max_size=60))
+def test_blocks_hold_the_events_of_the_body_however_it_was_cut(parts: list[str], cuts: list[int]) -> None:
+    body = "".join(parts).encode()
+    edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    chunks = [(at, body[a:b]) for at, (a, b) in enumerate(itertools.pairwise(edges))]
+
+    blocks = sse_blocks(chunks)
+
+    assert blocks is not None
+    events = [(time_ns, *event) for time_ns, block in blocks if (event := block_event(block)) is not None]
+    assert events == [tuple(event) for event in sse_events(chunks)]

@@ -97,6 +97,8 @@ def _fits(event: bytes, template: _Template) -> bool:
         return False
     at = len(fixed[0])
     last = len(event) - len(fixed[-1])
+    if len(numbers) == 1:
+        return (_NUMBER if numbers[0] else _TEXT).fullmatch(event, at, last) is not None
     for place, number in enumerate(numbers, 1):
         end = last if place == len(numbers) else event.find(fixed[place], at, last)
         if end < at:

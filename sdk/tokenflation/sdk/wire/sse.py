@@ -97,6 +97,9 @@ def _blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     for time_ns, chunk in chunks:
         if not chunk:
             continue
+        if not held and not first and 0 <= chunk.find(b"\n\n") == len(chunk) - 2:  # one whole event: the usual case
+            yield time_ns, chunk[:-2]
+            continue
         if b"\n\n" not in chunk and not (held and chunk[:1] == b"\n" and held[-1][-1:] == b"\n"):
             held.append(chunk)
             continue
