@@ -23,6 +23,7 @@ MAX_LEVELS = 24
 """Levels that are drawn, the task's among them."""
 
 _LEVEL_PX = 30
+_PATH_PX = 22
 _LETTERS = 40
 _NAMES = {"task": "task", "step": "step", "tool": "tool call with a sub-agent"}
 # Dark on all of these colours, in both themes: it is none of those that the page swaps.
@@ -48,7 +49,7 @@ def task_figure(task: Node) -> Any:
         rows.append((ids[id(node)], parent, name, node.total.tokens, colour, _hover(node, task)))
     # Plotly takes lists; there is always the task itself, since a task without tokens is not drawn.
     places, parents, names, values, colours, hovers = (list(column) for column in zip(*rows, strict=True))
-    figure = base_figure(24 + _LEVEL_PX * levels, x="", y="", uniformtext={"minsize": 12, "mode": "hide"})
+    figure = base_figure(24 + _PATH_PX + _LEVEL_PX * levels, x="", y="", uniformtext={"minsize": 12, "mode": "hide"})
     figure.add_trace(
         go.Icicle(
             ids=places,
@@ -58,7 +59,7 @@ def task_figure(task: Node) -> Any:
             branchvalues="total",
             sort=False,
             tiling={"orientation": "v", "pad": 1},
-            pathbar={"visible": False},
+            pathbar={"thickness": _PATH_PX, "textfont": {"size": 12, "color": _TEXT}},
             marker={"colors": colours, "line": {"color": INK["ground"].light, "width": 1}},
             leaf={"opacity": 1},
             textinfo="label",
@@ -69,7 +70,7 @@ def task_figure(task: Node) -> Any:
         )
     )
     return figure.update_layout(
-        margin={"l": 0, "r": 0, "t": 4, "b": 4}, xaxis={"visible": False}, yaxis={"visible": False}
+        margin={"l": 0, "r": 0, "t": _PATH_PX + 4, "b": 4}, xaxis={"visible": False}, yaxis={"visible": False}
     )
 
 
@@ -116,7 +117,7 @@ def _hover(node: Node, task: Node) -> str:
     ]
     if own.calls and own != total:
         lines.append(f"own: input {count(own.input_tokens)}, output {count(own.output_tokens)}")
-    lines.append(f"{count(total.calls)} calls, {seconds(node.duration_s)}")
+    lines.append(f"{count(total.calls)} call{'s' * (total.calls != 1)}, {seconds(node.duration_s)}")
     names = tool_names(node) if node.kind in ("step", "more") else None
     if names:
         shown = [
