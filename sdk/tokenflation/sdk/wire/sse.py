@@ -29,7 +29,7 @@ def _timed_lines(chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, byt
     """Yield each line without its end (LF, CR or CRLF) and the time its end arrived; a last open line comes too."""
     open_line: list[bytes] = []
     after_cr = False
-    time_ns = 0
+    last_ns = 0
     for time_ns, arrived in chunks:
         chunk = arrived
         if after_cr and chunk[:1] == b"\n":  # the LF of a CRLF that was cut in two
@@ -37,6 +37,7 @@ def _timed_lines(chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, byt
         if not chunk:
             after_cr = after_cr and not arrived
             continue
+        last_ns = time_ns
         after_cr = chunk.endswith(b"\r")
         if b"\n" not in chunk and b"\r" not in chunk:
             open_line.append(chunk)
@@ -49,7 +50,7 @@ def _timed_lines(chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, byt
         for line in lines:
             yield time_ns, line
     if open_line:
-        yield time_ns, b"".join(open_line)
+        yield last_ns, b"".join(open_line)
 
 
 def sse_events(chunks: Iterable[tuple[int, bytes]]) -> Iterator[Event]:
@@ -92,11 +93,12 @@ def sse_blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes
 
 def _blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     held: list[bytes] = []
-    time_ns = 0
+    last_ns = 0
     first = True
     for time_ns, chunk in chunks:
         if not chunk:
             continue
+        last_ns = time_ns
         if not held and not first and 0 <= chunk.find(b"\n\n") == len(chunk) - 2:  # one whole event: the usual case
             yield time_ns, chunk[:-2]
             continue
@@ -112,7 +114,7 @@ def _blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
             yield time_ns, block
     if held:
         text = b"".join(held)
-        yield time_ns, text.removeprefix(_BYTE_ORDER_MARK) if first else text
+        yield last_ns, text.removeprefix(_BYTE_ORDER_MARK) if first else text
 
 
 def block_event(block: bytes) -> tuple[bytes, bytes] | None:
