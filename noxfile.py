@@ -66,9 +66,12 @@ BESIDE = (
     "opentelemetry-instrumentation-openai",
     "opentelemetry-instrumentation-requests",
     "opentelemetry-instrumentation-urllib3",
-    "opentelemetry-util-genai>=1.2b0",
-    "opentelemetry-instrumentation-openai-v2>=2.2b0",
+    "opentelemetry-util-genai>=1.1b0,<1.2b0",  # the next lacks a module that openai-v2 2.4 imports
+    "opentelemetry-instrumentation-openai-v2>=2.4b0",  # the first that goes with wrapt 2
+    "aiohttp",
     "pytest",
+    "requests",
+    "websockets",
 )
 
 

@@ -107,7 +107,7 @@ def test_foreign_calls_are_remembered_within_bounds() -> None:
     span = SimpleNamespace(attributes={"gen_ai.operation.name": "chat"})
     calls = ForeignCalls()
     for number in range(5000):
-        calls.note(span, ("trace", str(number)))
+        calls.note(span, number, ("trace", str(number)))
     assert calls.cover("trace", "4999")
     assert not calls.cover("trace", "0")
     assert not calls.cover("trace", None)
@@ -202,7 +202,7 @@ def test_beside_anthropics_own_spans_a_call_is_one_row_and_has_its_usage_once(
 def test_the_users_spans_are_theirs_alone(
     provider: Provider, store: Path, tracer_provider: TracerProvider, exporter: InMemorySpanExporter
 ) -> None:
-    with tf.instrument(store, tracer_provider=tracer_provider):
-        with tracer_provider.get_tracer("app").start_as_current_span("work"):
-            ask(provider)
+    tracer = tracer_provider.get_tracer("app")
+    with tf.instrument(store, tracer_provider=tracer_provider), tracer.start_as_current_span("work"):
+        ask(provider)
     assert [span.name for span in foreign(exporter.get_finished_spans())] == ["work"]

@@ -36,15 +36,32 @@ def is_model_call(attributes: object) -> bool:
 class ForeignCalls:
     """The foreign spans of model calls seen so far, by trace id and span id; bounded, the oldest is forgotten first.
 
-    Host threads note, the recorder's thread asks: each is one operation on a dict.
+    A span processor too, because the current span may be a stand-in without attributes (a tracer without a provider
+    makes those around each call). Host threads note, the recorder's thread asks: each is one operation on a dict.
     """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._open: dict[int, Any] = {}
+        self._closed = False
 
-    def note(self, span: Any, ids: tuple[str, str]) -> None:
-        """Remember this span if it stands for a model call."""
-        if is_model_call(getattr(span, "attributes", None)):
+    def watch(self, provider: Any) -> None:
+        """Learn of this provider's spans as they start, if it lets one."""
+        add = getattr(provider, "add_span_processor", None)
+        if callable(add):
+            add(self)
+
+    def close(self) -> None:
+        """Look at no further span: a provider cannot be left again."""
+        self._closed = True
+        self._open.clear()
+
+    def note(self, span: Any, span_id: int, ids: tuple[str, str]) -> None:
+        """Remember this current span if it stands for a model call."""
+        attributes = getattr(span, "attributes", None)
+        if attributes is None:
+            attributes = getattr(self._open.get(span_id), "attributes", None)
+        if is_model_call(attributes):
             self._seen[ids] = None
             if len(self._seen) > _MAX_KEPT:
                 self._seen.popitem(last=False)
@@ -52,3 +69,25 @@ class ForeignCalls:
     def cover(self, trace_id: str, parent_id: str | None) -> bool:
         """Return whether a call with this parent has a foreign span already."""
         return (trace_id, parent_id or "") in self._seen
+
+    # What a provider calls on its processors.
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:  # noqa: ARG002
+        """Keep a span while it is open."""
+        if not self._closed and len(self._open) < _MAX_KEPT:
+            self._open[span.get_span_context().span_id] = span
+
+    def on_end(self, span: Any) -> None:
+        """Let go of a span that ended."""
+        self._open.pop(span.get_span_context().span_id, None)
+
+    def _on_ending(self, span: Any) -> None:
+        pass
+
+    def shutdown(self) -> None:
+        """Let go of all."""
+        self.close()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        """Return True: nothing waits here."""
+        return True

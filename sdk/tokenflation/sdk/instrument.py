@@ -192,8 +192,9 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         before_os_exit(recorder.leave),
         hooks.install(recorder.tap),
     ]
-    if tracer_provider is not None:
-        undo.append(scopes.listen(_nest_in_user_spans))
+    if foreign_calls is not None:
+        foreign_calls.watch(tracer_provider)
+        undo += [foreign_calls.close, scopes.listen(_nest_in_user_spans)]
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
     atexit.register(_active.close)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
@@ -253,7 +254,7 @@ def _current_span(foreign_calls: "ForeignCalls | None" = None) -> tuple[str, str
         return None
     ids = (format(found.trace_id, "032x"), span_id)
     if foreign_calls is not None:
-        foreign_calls.note(span, ids)
+        foreign_calls.note(span, found.span_id, ids)
     return ids
 
 
