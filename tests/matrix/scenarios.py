@@ -66,9 +66,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "invoke_model": Scenario(title="InvokeModel"),
     "invoke_stream": Scenario(title="InvokeModel, streamed"),
     "anthropic_chat": Scenario(title="Anthropic's dialect"),
-    "anthropic_stream": Scenario(title="Anthropic's dialect, streamed"),
+    # litellm stops reading once it has the usage, before the stream's end: the host did cut it.
+    "anthropic_stream": Scenario(title="Anthropic's dialect, streamed", statuses=("ok", "cut")),
     "async_anthropic_chat": Scenario(title="Anthropic's dialect, async"),
-    "async_anthropic_stream": Scenario(title="Anthropic's dialect, async stream"),
+    "async_anthropic_stream": Scenario(title="Anthropic's dialect, async stream", statuses=("ok", "cut")),
     "google_chat": Scenario(title="Gemini's dialect"),
     "async_google_stream": Scenario(title="Gemini's dialect, async stream"),
     "v1_chat": Scenario(title="first version of the api"),

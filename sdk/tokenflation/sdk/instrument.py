@@ -87,6 +87,9 @@ class Instrumentation:
         self._closed = True
         for undo in reversed(self._undo):
             undo()
+        # A client may hold a stream that it has read for as long as it likes; what came of it by now is recorded.
+        for exchange in self._recorder._underway.exchanges():
+            exchange.finish("dropped")
         self._recorder.close()
         if _active is self:
             _active = None

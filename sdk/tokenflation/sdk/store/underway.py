@@ -104,6 +104,10 @@ class Underway:
             self._journal.grow()
         return rows, gone
 
+    def exchanges(self) -> list[Exchange]:
+        """Return the exchanges that are under way."""
+        return [exchange for reference, _ in self._open.copy().values() if (exchange := reference()) is not None]
+
     def close(self) -> None:
         """Let go of the journal; nothing that is still under way will be written by this process."""
         journal, self._journal = self._journal, None
