@@ -79,9 +79,9 @@ def differences(scenario: Scenario, served: Sequence[Served], tables: dict[str, 
     steps = [pair for pair in pairs if pair.served.turn is not None]
     found += _grouping("tasks", pairs, "task_id", lambda pair: pair.run.task)
     found += _grouping("agent runs", steps, "agent_run_id", lambda pair: pair.run.plan)
-    found += _column("depth", steps, lambda pair: pair.run.depth)
+    found += _column("depth", pairs, lambda pair: pair.run.depth)
     found += _column("step", steps, lambda pair: pair.served.turn)
-    return found + _tools(pairs, tables["tool_calls"]) + _places(steps, tables["tool_calls"])
+    return found + _tools(pairs, tables["tool_calls"]) + _places(pairs, tables["tool_calls"])
 
 
 def _grouping(what: str, pairs: list[_Pair], column: str, truth: Callable[[_Pair], Hashable]) -> list[str]:
@@ -103,7 +103,7 @@ def _column(name: str, pairs: list[_Pair], truth: Callable[[_Pair], Any]) -> lis
     if not wrong:
         return []
     first = wrong[0]
-    at = f"{first.run.plan} turn {first.served.turn}"
+    at = f"{first.run.plan} " + ("summary" if first.served.turn is None else f"turn {first.served.turn}")
     return [f"{name} wrong in {len(wrong)} of {len(pairs)} calls ({at}: {first.row[name]}, not {truth(first)})"]
 
 
@@ -118,18 +118,19 @@ def _tools(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
     return found
 
 
-def _places(steps: list[_Pair], tool_rows: Rows) -> list[str]:
-    """Compare the tool call that each run is inside of."""
+def _places(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
+    """Compare the tool call that each run is inside of, and each summary: that stands beside its run, in no tool."""
     asks: dict[tuple[str, int, int], str] = {}
-    for pair in steps:
+    for pair in pairs:
         ids = [row["tool_call_id"] for row in tool_rows if row["call_id"] == pair.row["call_id"]]
         true = [one.tool_call_id for one in pair.served.answer.asked]
         for index, tool_call_id in enumerate(true if set(ids) == set(true) else ids):
-            asks[pair.run.plan, pair.served.turn or 0, index] = tool_call_id
+            if pair.served.turn is not None:
+                asks[pair.run.plan, pair.served.turn, index] = tool_call_id
     wrong = set()
-    for pair in steps:
+    for pair in pairs:
         run = pair.run
         expected = asks.get((run.parent, run.turn, run.ask)) if run.parent else None
         if pair.row["inside_tool_call_id"] != expected:
-            wrong.add(run.plan)
+            wrong.add(run.plan if pair.served.turn is not None else f"the summary of {run.plan}")
     return [f"inside another tool call, or none: {', '.join(sorted(wrong))}"] if wrong else []

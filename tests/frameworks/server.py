@@ -7,7 +7,7 @@
 The plan of a request is the first one named in its system prompt, then in what the user says, then anywhere. The tool
 of an ask is the offered one whose name has the ask's tool in it, or the only one that delegates; arguments are made
 from its schema. Where a `final_answer` tool is offered, answers are given through it. A request of the plan `compact`
-that offers no tools wants a summary, and gets one.
+that offers no tools wants a summary, and gets one; so does one that names no plan while `compact` is under way.
 """
 
 import itertools
@@ -80,8 +80,8 @@ class Model(Provider):
 
     def _decide(self, request: Received) -> Served:
         at_ns = time.time_ns()
-        name = _plan_of(request.body)
         offered = _offered(request.body)
+        name = _plan_of(request.body) or ("compact" if self._turns["compact"] and not offered else None)
         if name not in PLANS:
             raise LookupError(f"{request.path} names no plan: {json.dumps(request.body)[:300]}")
         if name == "compact" and not offered:
