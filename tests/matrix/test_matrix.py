@@ -6,6 +6,9 @@ from tests.matrix.scenarios import SCENARIOS, differences, prompt_of
 from tests.matrix.server import Models
 from tests.matrix.table import markdown, text
 
+# A client may use what is deprecated; this is about us.
+pytestmark = pytest.mark.filterwarnings("default")
+
 
 @pytest.mark.parametrize("client", ["openai", "anthropic", "google"])
 @pytest.mark.parametrize("name", ["tools_stream", "retries", "cancelled"])
