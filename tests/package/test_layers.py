@@ -13,6 +13,7 @@ LAYERS = (
     ("sdk.records", "sdk.errors", "sdk.clock"),
     ("sdk.wire",),
     ("sdk.exchange",),
+    ("sdk.limits",),
     (
         "sdk.hooks",
         "sdk.scopes",

@@ -11,6 +11,7 @@ import tokenflation.sdk
 PUBLIC = {
     "tokenflation.sdk": {
         "Instrumentation",
+        "LimitReached",
         "TokenflationError",
         "active",
         "agent",

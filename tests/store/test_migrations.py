@@ -9,8 +9,11 @@ from tests.store.builders import call
 
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.migrations import STEPS, migrate, read_version
-from tokenflation.sdk.store.tables import SCHEMA_VERSION
+from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
 from tokenflation.sdk.store.write import Batch, open_writer
+
+ADDED = {"spans": ("censored_by",)}
+"""Columns that version 1 did not have."""
 
 
 @pytest.fixture
@@ -46,6 +49,15 @@ def test_an_older_store_goes_through_every_step_in_order_and_keeps_its_rows(olde
     assert migrate(older, steps=(_add_region, _fill_region)) == 3
     assert read_version(older) == 3
     assert older.execute("SELECT region FROM calls").fetchall() == [("eu",)]
+
+
+def test_a_store_of_version_1_gets_the_columns_that_came_later(older: sqlite3.Connection) -> None:
+    for table, names in ADDED.items():
+        for name in names:
+            older.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+    migrate(older)
+    found = {table.name: {row[1] for row in older.execute(f"PRAGMA table_info({table.name})")} for table in TABLES}
+    assert found == {table.name: set(column_names(table)) for table in TABLES}
 
 
 def test_only_the_missing_steps_run(older: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.losses import forget_losses, note_losses
 from tokenflation.sdk.store.read import info, open_store
 from tokenflation.sdk.store.schema import table
+from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, open_writer
 
 
@@ -39,7 +40,7 @@ def test_info_counts_rows_tasks_and_sub_agents(store: Path) -> None:
     assert found["rows"]["calls"] == 3
     assert found["tasks"] == {"answer": 1, "triage": 1}
     assert (found["agent_runs"], found["sub_agent_runs"], found["sub_agent_calls"]) == (3, 1, 1)
-    assert (found["schema_version"], found["created_by"], found["key_file"]) == (1, "a test", "ok")
+    assert (found["schema_version"], found["created_by"], found["key_file"]) == (SCHEMA_VERSION, "a test", "ok")
 
 
 def test_info_sums_tokens_by_model_and_says_where_usage_came_from(store: Path) -> None:
@@ -108,10 +109,10 @@ def test_a_missing_file_an_empty_one_and_another_kind_are_each_named(tmp_path: P
 
 def test_a_newer_store_is_not_read(store: Path) -> None:
     connection = sqlite3.connect(store)
-    connection.execute("UPDATE meta SET value = '2' WHERE name = 'schema_version'")
+    connection.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
     connection.commit()
     connection.close()
-    with pytest.raises(StoreError, match="version 2"):
+    with pytest.raises(StoreError, match="version 99"):
         info(store)
 
 

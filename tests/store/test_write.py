@@ -14,6 +14,7 @@ from tests.store.builders import call, span
 
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, ToolRun
+from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, SqliteWriter, StoreUnwritableError, open_writer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,13 +147,13 @@ def test_eight_processes_that_create_and_write_one_store_at_once_lose_nothing(st
     workers = [subprocess.Popen(command, cwd=ROOT) for command in commands]
     assert [worker.wait(60) for worker in workers] == [0] * 8
     assert _rows(store, "SELECT count(*), count(DISTINCT call_id) FROM calls") == [(1600, 1600)]
-    assert _rows(store, "SELECT value FROM meta WHERE name = 'schema_version'") == [("1",)]
+    assert _rows(store, "SELECT value FROM meta WHERE name = 'schema_version'") == [(str(SCHEMA_VERSION),)]
 
 
 def test_an_empty_file_becomes_a_store(store: Path) -> None:
     store.touch()
     open_writer(store).close()
-    assert dict(_rows(store, "SELECT name, value FROM meta"))["schema_version"] == "1"
+    assert dict(_rows(store, "SELECT name, value FROM meta"))["schema_version"] == str(SCHEMA_VERSION)
 
 
 def test_a_file_that_is_no_database_is_refused_and_unchanged(store: Path) -> None:

@@ -3,12 +3,13 @@
 Importing this package imports no client, no database layer and no analysis, and changes nothing.
 """
 
-from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.errors import LimitReached, TokenflationError
 from tokenflation.sdk.instrument import Instrumentation, active, instrument, transport
 from tokenflation.sdk.scopes import agent, outcome, task, tool
 
 __all__ = [
     "Instrumentation",
+    "LimitReached",
     "TokenflationError",
     "active",
     "agent",

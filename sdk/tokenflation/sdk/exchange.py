@@ -78,6 +78,8 @@ class Exchange:
     """The first chunks of a long stream, which are then not in `chunks`."""
     pack_at_bytes: int = field(default_factory=lambda: min(_PACK_BYTES, MAX_KEPT_BYTES))
     saved_bytes: int = 0
+    left: bool = False
+    """The request had left before anybody told us, so no limit can stop it."""
     slot: int = -1
     """Where the recorder noted that it is under way; -1 for nowhere."""
     _finished: threading.Lock = field(default_factory=threading.Lock)
@@ -179,11 +181,16 @@ class Tap:
         *,
         api: str | None = None,
         context: object = None,
+        left: bool = False,
     ) -> Exchange | None:
         """Return a new exchange if this is a request to a model endpoint, else None: other traffic is not touched.
 
         `api` names the api of what method and path alone do not tell, such as one turn on a socket; `context` stands
-        for the one that is current where the host did not ask just now.
+        for the one that is current where the host did not ask just now; `left` says that the request is gone already.
+
+        Raises:
+            LimitReached: the host set a limit on its task, and this request is beyond it: it must not be sent. It is
+                no `Exception`, so whatever keeps the recorder's failures from the host lets it pass.
         """
         try:
             api = api or recognise(method, path)
@@ -203,6 +210,7 @@ class Tap:
                 process_id=os.getpid(),
                 failed=self.failed,
                 grown=self._grown,
+                left=left,
             )
             if self._begun is not None:
                 self._begun(exchange)

@@ -14,13 +14,14 @@ import secrets
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tokenflation.sdk import scopes
 from tokenflation.sdk.assemble import Assembler, SentFrom
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange, Tap
+from tokenflation.sdk.limits import Budget
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.store.outbox import Outbox
@@ -200,6 +201,9 @@ class Recorder:
         if self._closed:
             return
         exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
+        budget = _budget_of(exchange)
+        if budget is not None:
+            self._admit(exchange)
         try:
             self._underway.begin(exchange)
         except Exception:  # a call that cannot be noted is recorded all the same
@@ -208,6 +212,14 @@ class Recorder:
         if self._asleep:
             self._asleep = False
             self._put(_WAKE, 0, force=True)
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
+        try:
+            scopes.admit(exchange.context.scope, exchange, self._hurry.set)  # type: ignore[attr-defined]  # see _budget_of
+        except Exception:  # a limit that cannot be checked must not stop the host
+            self.count_loss("hook_error")
+            _log.debug("tokenflation: a limit could not be checked", exc_info=True)
 
     def _submit_exchange(self, exchange: Exchange) -> None:
         if exchange.process_id != self._process_id or self._closed:
@@ -220,6 +232,8 @@ class Recorder:
         try:
             if not self._put(exchange, _size(exchange)):
                 self._underway.free([exchange])
+                for budget in _budgets_of(exchange):
+                    budget.give_up(exchange)
         except Exception:  # the host must not notice us
             self._drops["hook_error"] += 1
 
@@ -323,7 +337,11 @@ class Recorder:
         except Exception:  # one answer that we cannot read must not cost the others
             self.count_loss("parser_error")
             _log.debug("tokenflation: an exchange could not be read", exc_info=True)
+            for budget in _budgets_of(exchange):
+                budget.give_up(exchange)
             return
+        for budget in _budgets_of(exchange):
+            self._guarded(budget.note, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
         self._outbox.add(rows.call, rows.attempts, rows.tool_runs)
@@ -356,6 +374,17 @@ class Recorder:
     def _stop(self) -> None:
         self._outbox.give_up()
         self._outbox.drop_writer()
+
+
+def _budgets_of(exchange: Exchange) -> Iterable[Budget]:
+    """Return the budgets of all tasks with limits around the place that a request left from; mostly none."""
+    budget = _budget_of(exchange)
+    return () if budget is None else budget.around()
+
+
+def _budget_of(exchange: Exchange) -> Budget | None:
+    sent = exchange.context
+    return sent.scope.budget if isinstance(sent, SentFrom) and sent.scope is not None else None
 
 
 def _size(exchange: Exchange) -> int:

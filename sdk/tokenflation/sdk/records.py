@@ -148,6 +148,7 @@ class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
     error_type: str | None = None
     outcome: bool | None = None
     score: float | None = None
+    censored_by: str | None = None
 
 
 class Call(Struct, frozen=True, kw_only=True, gc=False):

@@ -20,10 +20,25 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.errors import LimitReached, TaskLimitReached, TokenflationError
+from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.limits import Budget, Limits, limits_of
+from tokenflation.sdk.limits import admit as admit_to
 from tokenflation.sdk.records import SpanRecord
 
-__all__ = ["Scope", "agent", "current", "inside", "listen", "new_span_id", "new_trace_id", "outcome", "task", "tool"]
+__all__ = [
+    "Scope",
+    "admit",
+    "agent",
+    "current",
+    "inside",
+    "listen",
+    "new_span_id",
+    "new_trace_id",
+    "outcome",
+    "task",
+    "tool",
+]
 
 Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,12 +85,17 @@ def inside(scope: "Scope") -> Iterator[None]:
 class Scope(ContextDecorator):
     """One task, agent or tool run; made by `task()`, `agent()` or `tool()` and opened by `with` or by the decorated call."""
 
-    def __init__(self, kind: Kind, name: str, given_id: str | None = None) -> None:
+    def __init__(self, kind: Kind, name: str, given_id: str | None = None, limits: Limits | None = None) -> None:
         if not isinstance(name, str) or not name:
             raise TokenflationError(f"{kind}() needs a name, got {name!r}; write {kind}('triage').")
         self.kind: Kind = kind
         self.name = name
         self._given_id = given_id
+        self.limits = limits
+        self.budget: Budget | None = None
+        """What is left of the limits of the innermost task around that has any; its own, if it has `limits`."""
+        self.censored_by: str | None = None
+        """The limit that cut this task short."""
         self.parent: Scope | None = None
         self.span_id = ""
         self.trace_id = ""
@@ -100,7 +120,9 @@ class Scope(ContextDecorator):
             )
         self._place(current())
         self.started_at_ns, self.ended_at_ns = now_ns(), None
-        self.error_type = self.outcome = self.score = None
+        self.error_type = self.outcome = self.score = self.censored_by = None
+        if self.limits is not None and not _listeners:
+            _log.warning("The limits of task %r have no effect: call tokenflation.sdk.instrument() first.", self.name)
         _tell(self, opened=True)
         _current.set(self)
         return self
@@ -117,6 +139,10 @@ class Scope(ContextDecorator):
         if _current.get() is self:
             _current.set(self.parent)
         _tell(self, opened=False)
+        if exc is not None and self.limits is not None and not isinstance(exc, Exception):
+            reached = _limit_of(exc, self)
+            if reached is not None:
+                raise reached from None
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -128,7 +154,7 @@ class Scope(ContextDecorator):
 
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function, generator or async generator: each call opens a scope of its own."""
-        fresh = functools.partial(Scope, self.kind, self.name, self._given_id)
+        fresh = functools.partial(Scope, self.kind, self.name, self._given_id, self.limits)
         if inspect.isasyncgenfunction(function):
             return cast(F, _decorated_async_generator(function, fresh))
         if inspect.iscoroutinefunction(function):
@@ -154,6 +180,7 @@ class Scope(ContextDecorator):
             error_type=self.error_type,
             outcome=self.outcome,
             score=self.score,
+            censored_by=self.censored_by,
         )
 
     def _place(self, parent: "Scope | None") -> None:
@@ -166,6 +193,9 @@ class Scope(ContextDecorator):
             self.task, self.task_id = self.name, self._given_id or self.span_id
         else:
             self.task, self.task_id = parent.task, parent.task_id
+        self.budget = parent.budget if parent else None
+        if self.limits is not None:
+            self.budget = Budget(self.limits, self.task, self.task_id, self.budget)
         outer = parent if self.kind != "task" else None
         self.agent, self.agent_run_id = (outer.agent, outer.agent_run_id) if outer else (None, None)
         self.depth = outer.depth if outer else 0
@@ -175,12 +205,43 @@ class Scope(ContextDecorator):
             self.agent, self.agent_run_id = self.name, self.span_id
 
 
-def task(kind: str, *, id: str | None = None) -> Scope:  # noqa: A002  (the public contract's name)
+def task(
+    kind: str,
+    *,
+    id: str | None = None,  # noqa: A002  (the public contract's name)
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    max_depth: int | None = None,
+    max_cost: float | None = None,
+    on_limit: Literal["raise", "warn"] = "raise",
+) -> Scope:
     """Return a scope for one task of this kind: the unit of demand, from ask to final answer.
 
     A task opened inside another task starts a task of its own; calls belong to the innermost one.
+
+    With limits, a request beyond one is not sent: `LimitReached` is raised in its place, reaches the code around the
+    `with`, and the run is kept as censored. They hold for what runs inside the task, tasks of its own included, in this
+    process. What a call uses is known when it has ended: calls that run at once may end beyond a limit together.
+
+    Args:
+        kind: what sort of work it is.
+        id: an id of yours; otherwise one is made.
+        max_calls: calls; the retries of one by its client count once.
+        max_tokens: input and output tokens of the calls that have ended. A request waits, 2 s at most, until the
+            recorder has read the answers before it; so it does with the two limits below.
+        max_depth: levels of agents inside agents, 0 for calls of the outermost one: by scopes before a call leaves, and
+            as the wire shows them, one call later.
+        max_cost: US dollars, by the prices of genai-prices; a model without a price is logged and not counted.
+        on_limit: "warn" only logs, once for each limit.
+
+    Raises:
+        TokenflationError: a limit is negative or of another type.
+        MissingExtra: `max_cost` without the extra `analysis`.
     """
-    return Scope("task", kind, id)
+    limits = limits_of(
+        max_calls=max_calls, max_tokens=max_tokens, max_depth=max_depth, max_cost=max_cost, on_limit=on_limit
+    )
+    return Scope("task", kind, id, limits)
 
 
 def agent(name: str) -> Scope:
@@ -209,6 +270,46 @@ def outcome(*, success: bool | None = None, score: float | None = None) -> None:
     if scope is not None:
         scope.outcome = success if success is not None else scope.outcome
         scope.score = float(score) if score is not None else scope.score
+
+
+def admit(scope: Scope, exchange: Exchange, hurry: Callable[[], None]) -> None:
+    """Count a request against the limits of the tasks around it; the scope has a `budget`.
+
+    Raises:
+        LimitReached: a limit is used up: the request must not leave. The tasks that it ends are marked as censored.
+    """
+    budgets, agents, around = [], 0, []
+    one: Scope | None = scope
+    while one is not None and one.budget is not None:
+        agents += one.kind == "agent"
+        if one.kind == "task":
+            around.append(one)
+        if one.limits is not None:
+            budgets.append((one.budget, max(agents - 1, 0)))
+        one = one.parent
+    try:
+        admit_to(budgets, exchange, hurry)
+    except LimitReached as reached:
+        for cut in around:
+            cut.censored_by = reached.limit
+            if cut.budget is not None and cut.limits is not None and cut.budget is reached.budget:
+                break
+        raise
+
+
+def _limit_of(error: BaseException, scope: Scope) -> TaskLimitReached | None:
+    """Return what leaves a task that its own limit has ended: one ordinary error, also where a group of tasks ended."""
+    if isinstance(error, BaseExceptionGroup):
+        mine, others = error.split(lambda one: isinstance(one, LimitReached) and one.budget is scope.budget)
+        if mine is None or others is not None:
+            return None
+        first: BaseException = mine
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        error = first
+    if not isinstance(error, LimitReached) or error.budget is not scope.budget:
+        return None
+    return error.outside()
 
 
 def _tell(scope: Scope, *, opened: bool) -> None:

@@ -12,7 +12,12 @@ __all__ = ["STEPS", "Step", "migrate", "read_version"]
 
 Step = Callable[[sqlite3.Connection], None]
 
-STEPS: tuple[Step, ...] = ()
+
+def _to_2(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE spans ADD COLUMN censored_by TEXT")
+
+
+STEPS: tuple[Step, ...] = (_to_2,)
 """`STEPS[0]` takes a store from version 1 to 2, and so on; `SCHEMA_VERSION` is one more than their number."""
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 __all__ = ["BLOCK_TOKENS", "SCHEMA_VERSION", "TABLES", "Column", "Table", "column_names"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BLOCK_TOKENS = 64
 """Size of a prefix block, in tokens."""
 
@@ -149,6 +149,7 @@ _SPANS = Table(
         Column("error_type", "text", "class of the exception that left the scope"),
         Column("outcome", "int", "1 success, 0 failure, NULL not said"),
         Column("score", "float", "as the user gave it"),
+        Column("censored_by", "text", "the limit that cut the task short: its use is a lower bound; NULL = none did"),
     ),
     indexes=(("task_id",),),
 )

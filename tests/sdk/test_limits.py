@@ -1,0 +1,502 @@
+"""Limits of a task: no request leaves beyond one, the exception gets out of real clients, the run is censored."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import pickle
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anthropic
+import google.genai
+import openai
+import pytest
+import requests
+from tests.providers import Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import Instrumentation, scopes
+from tokenflation.sdk.errors import LimitReached, MissingExtra, TaskLimitReached, TokenflationError
+from tokenflation.sdk.limits import Budget, Limits
+from tokenflation.sdk.scopes import Scope
+
+TOKENS = 350
+"""Input and output tokens of an answer of the provider."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def handle(store: Path) -> Iterator[Instrumentation]:
+    with tf.instrument(store) as running:
+        yield running
+
+
+Ask = Callable[[str], Any]
+
+
+@pytest.fixture
+def ask(provider: Provider) -> Iterator[Ask]:
+    with openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=2) as client:
+        yield lambda text: client.chat.completions.create(
+            model="gpt-4o-mini", messages=[{"role": "user", "content": text}]
+        )
+
+
+@contextlib.contextmanager
+def refused(task: str = "capped", **limits: Any) -> Iterator[tuple[Scope, pytest.ExceptionInfo[LimitReached]]]:
+    """Run what follows in a task with limits; it must end by one of them."""
+    with pytest.raises(LimitReached) as reached, tf.task(task, **limits) as scope:
+        yield scope, reached
+
+
+def censored(store: Path, handle: Instrumentation) -> dict[str, str | None]:
+    assert handle.flush()
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        return dict(connection.execute("SELECT name, censored_by FROM spans WHERE kind = 'task'"))
+
+
+def test_no_request_leaves_beyond_the_calls_allowed(
+    provider: Provider, store: Path, handle: Instrumentation, ask: Ask
+) -> None:
+    with refused("capped", max_calls=2) as (_, reached):
+        for number in range(5):
+            ask(f"hello {number}")
+    assert len(provider.requests) == 2
+    assert (reached.value.limit, reached.value.maximum, reached.value.used) == ("max_calls", 2, 2)
+    assert censored(store, handle) == {"capped": "max_calls"}
+
+
+def test_the_same_client_goes_on_after_the_task(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    for _ in range(20):
+        with refused("capped", max_calls=0):
+            ask("refused")
+    ask("allowed")
+    assert len(provider.requests) == 1
+
+
+def test_the_clients_own_retries_are_one_call(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    with tf.task("capped", max_calls=2):
+        ask("one [[status:429x2]]")
+        ask("two [[status:503x1]]")
+    assert len(provider.requests) == 5
+
+
+def test_asking_the_same_again_is_another_call(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    with refused("capped", max_calls=1):
+        ask("same")
+        ask("same")
+    assert len(provider.requests) == 1
+
+
+def test_retries_of_clients_that_do_not_count_them_are_one_call(provider: Provider, handle: Instrumentation) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi [[status:503x2]]"}]}
+    with refused("capped", max_calls=1), requests.Session() as session:
+        for _ in range(4):
+            session.post(f"{provider.openai_url}/chat/completions", json=body)
+    assert len(provider.requests) == 3
+
+
+def test_the_tokens_of_every_answer_so_far_count(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    with refused("capped", max_tokens=2 * TOKENS + 1) as (_, reached):
+        for number in range(5):
+            ask(f"hello {number}")
+    assert len(provider.requests) == 3
+    assert reached.value.used == 3 * TOKENS
+
+
+def test_the_tokens_of_a_stream_count(provider: Provider, handle: Instrumentation) -> None:
+    client = anthropic.Anthropic(base_url=provider.url, api_key="k")
+    with client, refused("capped", max_tokens=1):
+        for number in range(3):
+            messages: Any = [{"role": "user", "content": f"hello {number}"}]
+            with client.messages.stream(model="m", max_tokens=9, messages=messages) as stream:
+                stream.get_final_message()
+    assert len(provider.requests) == 1
+
+
+def test_a_call_that_is_tried_again_costs_its_tokens_once(
+    provider: Provider, handle: Instrumentation, ask: Ask
+) -> None:
+    with tf.task("capped", max_tokens=TOKENS + 1) as scope:
+        ask("hello [[status:429x2]]")
+        assert handle.flush()
+        assert isinstance(scope.budget, Budget)
+        assert (scope.budget.tokens, scope.budget.calls) == (TOKENS, 1)
+
+
+def test_the_cost_is_that_of_the_price_list(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    # gpt-4o-mini: 0.15, cached 0.075 and 0.60 US dollars a million; 136 new, 64 cached, 150 out.
+    cost = (136 * 0.15 + 64 * 0.075 + 150 * 0.6) / 1e6
+    with refused("capped", max_cost=1.5 * cost) as (_, reached):
+        for number in range(5):
+            ask(f"hello {number}")
+    assert reached.value.used == pytest.approx(2 * cost)
+
+
+def test_a_model_without_a_price_is_said_once_and_not_limited(
+    provider: Provider, handle: Instrumentation, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = openai.OpenAI(base_url=provider.openai_url, api_key="k")
+    with client, tf.task("capped", max_cost=1e-9):
+        for number in range(3):
+            messages: Any = [{"role": "user", "content": f"hello {number} [[say:x]]"}]
+            client.chat.completions.create(model="my-own-weights", messages=messages)
+    assert handle.flush()
+    assert [record.message for record in caplog.records if "No price" in record.message] == [
+        "No price is known for the model my-own-weights of openai_compatible; max_cost does not count its calls."
+    ]
+
+
+def test_without_the_price_list_the_limit_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "genai_prices", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'tokenflation\[analysis\]'"):
+        tf.task("capped", max_cost=1.0)
+
+
+def test_an_agent_too_deep_is_refused_before_its_first_request(
+    provider: Provider, store: Path, handle: Instrumentation, ask: Ask
+) -> None:
+    with refused("capped", max_depth=1) as (_, reached), tf.agent("a"):
+        ask("a")
+        with tf.agent("b"):
+            ask("b")
+            with tf.agent("c"):
+                ask("c")
+    assert len(provider.requests) == 2
+    assert (reached.value.limit, reached.value.used) == ("max_depth", 2)
+    assert censored(store, handle) == {"capped": "max_depth"}
+
+
+def test_depth_that_only_the_wire_tells_ends_the_task_one_call_later(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    client = openai.OpenAI(base_url=provider.openai_url, api_key="k")
+    with client, refused("capped", max_depth=0) as (_, reached):
+        for system, text in (("lead", "[[tool:delegate]]"), ("helper", "work"), ("helper", "more")):
+            messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+            client.chat.completions.create(model="m", messages=messages)
+    assert len(provider.requests) == 2
+    assert reached.value.limit == "max_depth"
+
+
+def test_a_limit_of_nothing_lets_nothing_leave(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    for limits in ({"max_calls": 0}, {"max_tokens": 0}, {"max_cost": 0}):
+        with refused("capped", **limits):  # type: ignore[arg-type]
+            ask("hello")
+    assert provider.requests == []
+
+
+def test_warn_only_logs_and_only_once(
+    provider: Provider, store: Path, handle: Instrumentation, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with tf.task("warned", max_calls=1, on_limit="warn"):
+        for number in range(4):
+            ask(f"hello {number}")
+    assert len(provider.requests) == 4
+    assert sum("max_calls=1" in record.message for record in caplog.records) == 1
+    assert censored(store, handle) == {"warned": None}
+
+
+def test_the_exception_passes_agent_loops_that_catch_every_exception(
+    provider: Provider, handle: Instrumentation, ask: Ask
+) -> None:
+    def loop() -> None:
+        for number in range(5):
+            with contextlib.suppress(Exception):  # as agent frameworks do, to tell the model of a failed tool
+                ask(f"hello {number}")
+
+    with refused("capped", max_calls=1):
+        loop()
+    assert len(provider.requests) == 1
+
+
+def test_outside_the_task_it_is_an_ordinary_error() -> None:
+    with refused(max_calls=1) as (scope, reached):
+        raise LimitReached("said", limit="max_calls", budget=scope.budget)
+    assert isinstance(reached.value, TokenflationError)
+    assert isinstance(reached.value, Exception)
+
+
+def test_the_limit_of_a_task_around_ends_the_task_inside_too(
+    provider: Provider, store: Path, handle: Instrumentation, ask: Ask
+) -> None:
+    with refused("outer", max_calls=2) as (_, reached):
+        with tf.task("first", max_calls=5):
+            ask("one")
+        with contextlib.suppress(Exception), tf.task("second", max_calls=5):
+            ask("two")
+            ask("three")
+    assert reached.value.task == "outer"
+    assert len(provider.requests) == 2
+    assert censored(store, handle) == {"outer": "max_calls", "first": None, "second": "max_calls"}
+
+
+def test_the_limit_of_a_task_inside_is_an_error_that_the_one_around_may_handle(
+    provider: Provider, store: Path, handle: Instrumentation, ask: Ask
+) -> None:
+    with tf.task("outer", max_calls=10):
+        with contextlib.suppress(TokenflationError), tf.task("inner", max_calls=1):
+            ask("one")
+            ask("two")
+        ask("three")
+    assert len(provider.requests) == 2
+    assert censored(store, handle) == {"outer": None, "inner": "max_calls"}
+
+
+def test_a_request_that_an_outer_task_refuses_counts_for_none(
+    provider: Provider, handle: Instrumentation, ask: Ask
+) -> None:
+    with refused("outer", max_calls=1):
+        ask("one")
+        with tf.task("inner", max_calls=1) as inner:
+            try:
+                ask("two")
+            finally:
+                assert inner.budget is not None
+                assert inner.budget.calls == 0
+
+
+def test_each_run_of_a_decorated_function_has_the_limits_anew(
+    provider: Provider, handle: Instrumentation, ask: Ask
+) -> None:
+    @tf.task("decorated", max_calls=1)
+    def work(text: str) -> None:
+        ask(text)
+
+    for number in range(3):
+        work(f"hello {number}")
+    assert len(provider.requests) == 3
+
+
+def test_a_decorated_generator_is_limited_and_its_consumer_is_not(
+    provider: Provider, handle: Instrumentation, ask: Ask
+) -> None:
+    @tf.task("decorated", max_calls=1)
+    def work() -> Iterator[int]:
+        for number in range(3):
+            ask(f"inside {number}")
+            yield number
+
+    steps = work()
+    assert next(steps) == 0
+    ask("outside")
+    with pytest.raises(TaskLimitReached):
+        next(steps)
+    assert len(provider.requests) == 2
+
+
+async def _asked_async(provider: Provider, number: int) -> None:
+    async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k") as client:
+        messages: Any = [{"role": "user", "content": f"hello {number}"}]
+        await client.chat.completions.create(model="m", messages=messages)
+
+
+def test_a_decorated_async_generator_is_limited(provider: Provider, handle: Instrumentation) -> None:
+    @tf.task("decorated", max_calls=1)
+    async def work() -> AsyncIterator[int]:
+        for number in range(3):
+            await _asked_async(provider, number)
+            yield number
+
+    async def consume() -> list[int]:
+        return [number async for number in work()]
+
+    with pytest.raises(TaskLimitReached):
+        asyncio.run(consume())
+    assert len(provider.requests) == 1
+
+
+def test_of_gathered_calls_no_more_leave_than_allowed(provider: Provider, handle: Instrumentation) -> None:
+    async def work() -> list[Any]:
+        with tf.task("gathered", max_calls=3):
+            return await asyncio.gather(*(_asked_async(provider, n) for n in range(8)), return_exceptions=True)
+
+    ends = asyncio.run(work())
+    assert sum(isinstance(end, LimitReached) for end in ends) == 5
+    assert len(provider.requests) == 3
+
+
+def test_gathered_calls_raise_it_at_the_task(provider: Provider, handle: Instrumentation) -> None:
+    async def work() -> None:
+        with tf.task("gathered", max_calls=1):
+            await asyncio.gather(*(_asked_async(provider, n) for n in range(4)))
+
+    with pytest.raises(TaskLimitReached):
+        asyncio.run(work())
+    assert len(provider.requests) <= 1
+
+
+def test_a_task_group_that_it_ends_raises_one_plain_error(
+    provider: Provider, store: Path, handle: Instrumentation
+) -> None:
+    async def work() -> None:
+        with tf.task("grouped", max_calls=1):
+            async with asyncio.TaskGroup() as group:
+                for number in range(4):
+                    group.create_task(_asked_async(provider, number))
+
+    with pytest.raises(TaskLimitReached):
+        asyncio.run(work())
+    assert censored(store, handle) == {"grouped": "max_calls"}
+
+
+def test_a_group_with_failures_of_its_own_stays_a_group() -> None:
+    with pytest.raises(BaseExceptionGroup) as group, tf.task("grouped", max_calls=1) as scope:
+        raise BaseExceptionGroup("two", [LimitReached("said", budget=scope.budget), ValueError("own")])
+    assert {type(error) for error in group.value.exceptions} == {LimitReached, ValueError}
+
+
+def test_threads_of_a_pool_share_the_limits_of_the_task(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    with refused("pooled", max_calls=3), ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, f"hello {number}") for number in range(16)]
+        for one in asked:
+            one.result()
+    assert len(provider.requests) == 3
+
+
+def test_a_plain_thread_is_stopped_and_the_run_is_censored(
+    provider: Provider, store: Path, handle: Instrumentation, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
+    with tf.task("threaded", max_calls=1):
+        thread = threading.Thread(target=lambda: [ask(f"hello {number}") for number in range(3)])
+        thread.start()
+        thread.join()
+    assert seen == [LimitReached]
+    assert len(provider.requests) == 1
+    assert censored(store, handle) == {"threaded": "max_calls"}
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # google-genai's own
+def test_every_client_lets_it_pass(provider: Provider, handle: Instrumentation) -> None:
+    messages: Any = [{"role": "user", "content": "hello"}]
+    body = {"model": "m", "messages": messages}
+    url = f"{provider.openai_url}/chat/completions"
+    google_client = google.genai.Client(api_key="k", http_options={"base_url": provider.url})
+
+    async def by_aiohttp() -> None:
+        async with aiohttp.ClientSession() as session, session.post(url, json=body):
+            pass
+
+    ways: dict[str, Callable[[], Any]] = {
+        "openai": lambda: openai.OpenAI(base_url=provider.openai_url, api_key="k").responses.create(
+            model="m", input="hello", stream=True
+        ),
+        "anthropic": lambda: anthropic.Anthropic(base_url=provider.url, api_key="k").messages.create(
+            model="m", max_tokens=9, messages=messages
+        ),
+        "google": lambda: google_client.models.generate_content(model="m", contents="hello"),
+        "google async": lambda: asyncio.run(google_client.aio.models.generate_content(model="m", contents="hello")),
+        "requests": lambda: requests.post(url, json=body, timeout=9),
+        "aiohttp": lambda: asyncio.run(by_aiohttp()),
+    }
+    ended = {}
+    for name, way in ways.items():
+        with refused(name, max_calls=0) as (_, reached):
+            way()
+        ended[name] = type(reached.value)
+    assert ended == dict.fromkeys(ways, TaskLimitReached)
+    assert provider.requests == []
+    google_client.close()
+
+
+def test_a_pool_of_connections_is_whole_after_it(provider: Provider, handle: Instrumentation) -> None:
+    url = f"{provider.openai_url}/chat/completions"
+    with requests.Session() as session:
+        session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True))
+        for number in range(5):
+            body = {"model": "m", "messages": [{"role": "user", "content": f"hello {number}"}]}
+            assert session.post(url, json=body, timeout=9).status_code == 200
+            with refused("capped", max_calls=0):
+                session.post(url, json=body, timeout=9)
+    assert len(provider.requests) == 5
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_calls": -1},
+        {"max_calls": 1.5},
+        {"max_calls": True},
+        {"max_tokens": "many"},
+        {"max_depth": -1},
+        {"max_cost": float("nan")},
+        {"max_cost": "1"},
+        {"max_calls": 1, "on_limit": "stop"},
+        {"on_limit": "stop"},
+    ],
+)
+def test_a_value_that_is_no_limit_is_refused_where_it_is_written(limits: dict[str, Any]) -> None:
+    with pytest.raises(TokenflationError, match=next(iter(limits)) if len(limits) == 1 else "on_limit"):
+        tf.task("t", **limits)
+
+
+def test_a_limit_without_a_recorder_is_said_to_have_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), tf.task("capped", max_calls=1):
+        pass
+    assert "have no effect" in caplog.text
+
+
+def test_without_limits_a_request_asks_for_no_budget(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    with tf.task("free") as scope:
+        ask("hello")
+        assert scope.budget is None
+
+
+def test_it_can_be_sent_from_another_process() -> None:
+    error = LimitReached("said", task="t", limit="max_calls", maximum=1, used=1, budget=object())
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.limit, copy.maximum) == ("said", "max_calls", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_goes_on_from_what_was_used(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
+    with tf.task("forked", max_calls=2, max_tokens=10_000):
+        ask("parent")
+        child = os.fork()
+        if child == 0:
+            status = 9
+            try:
+                _ask_fresh(provider, "child")
+                _ask_fresh(provider, "refused")
+            except LimitReached:
+                status = 7
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert len(provider.requests) == 2
+
+
+def _ask_fresh(provider: Provider, text: str) -> None:
+    with openai.OpenAI(base_url=provider.openai_url, api_key="k") as client:
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
+
+
+def test_a_limit_that_cannot_be_checked_does_not_stop_the_host(
+    provider: Provider, handle: Instrumentation, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(scopes, "admit_to", fail)
+    with tf.task("capped", max_calls=0):
+        ask("hello")
+    assert len(provider.requests) == 1
+    assert handle.drops == {"hook_error": 1}
+
+
+def test_limits_are_a_plain_record() -> None:
+    assert not Limits(max_calls=3).asks_worker
+    assert Limits(max_tokens=3).asks_worker
