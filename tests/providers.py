@@ -151,8 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def log_message(self, *args: object) -> None:
-        """Log nothing."""
+    def log_message(self, *args: object) -> None: ...
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return "Sat, 01 Jan 2000 00:00:00 GMT"
@@ -386,8 +385,8 @@ def _google(request: Received) -> tuple[dict[str, Any], list[Event]]:
         return {**base, "candidates": [candidate | ({"finishReason": reason} if reason else {})], **usage}
 
     words = [{"text": word} for word in _words(request.text)]
-    last = parts[1 if words else 0 :] or [{"text": ""}]  # as the real one: its last chunk has an empty text
-    chunks = [answer([part], None) for part in words] + [answer(last, "STOP")]
+    last = answer(parts[1 if words else 0 :] or [{"text": ""}], "STOP")  # the real one's last chunk has an empty text
+    chunks = [*(answer([part], None) for part in words), last]
     return answer(parts, "STOP"), [(None, chunk) for chunk in chunks]
 
 

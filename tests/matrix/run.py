@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import logging
+import re
 import sqlite3
 import sys
 import tempfile
@@ -102,7 +103,10 @@ def _noise() -> Iterator[list[str]]:
     """Collect what a program would print without being asked: warnings in the log, errors nobody can catch."""
     lines: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(f"logged {record.name}: {record.getMessage()}")  # type: ignore[method-assign]
+    # Without the objects in it: their addresses differ each time.
+    handler.emit = lambda record: lines.append(  # type: ignore[method-assign]
+        f"logged {record.name}: {re.sub('<[^>]*>', '<object>', record.getMessage())}"
+    )
     before = sys.unraisablehook
     sys.unraisablehook = lambda what: lines.append(f"unraisable {what.exc_value!r}")
     logging.getLogger().addHandler(handler)
