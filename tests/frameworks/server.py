@@ -7,7 +7,7 @@
 The plan of a request is the first one named in its system prompt, then in what the user says, then anywhere. The tool
 of an ask is the offered one whose name has the ask's tool in it, or the only one that delegates; arguments are made
 from its schema. Where a `final_answer` tool is offered, answers are given through it. A request of the plan `compact`
-that offers no tools wants a summary, and gets one; so does one that names no plan while `compact` is under way.
+that does not offer its tool wants a summary, and gets one, also where it names no plan.
 """
 
 import itertools
@@ -81,10 +81,10 @@ class Model(Provider):
     def _decide(self, request: Received) -> Served:
         at_ns = time.time_ns()
         offered = _offered(request.body)
-        name = _plan_of(request.body) or ("compact" if self._turns["compact"] and not offered else None)
+        name = _plan_of(request.body) or ("compact" if self._turns["compact"] else None)
         if name not in PLANS:
             raise LookupError(f"{request.path} names no plan: {json.dumps(request.body)[:300]}")
-        if name == "compact" and not offered:
+        if name == "compact" and not any("search" in tool for tool in offered):
             text = f"Summary: the parts so far are done, the others are not. [[plan:{name}]]"
             return Served(name, None, 200, self._answer(request, text, ()), at_ns)
         number = self._turns[name]
