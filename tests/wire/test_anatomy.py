@@ -104,8 +104,8 @@ def test_sizes_add_up_to_the_prompt_and_roles_are_named(asked: Any, api: str) ->
     [
         ("openai.chat", ToolResult(tool_call_id="a", result_bytes=4)),
         ("openai.responses", ToolResult(tool_call_id="a", result_bytes=4)),
-        ("anthropic.messages", ToolResult(tool_call_id="a", result_bytes=4)),
-        ("google.generate_content", ToolResult(tool_call_id="0", result_bytes=12)),
+        ("anthropic.messages", ToolResult(tool_call_id="a", result_bytes=4, failed=False)),
+        ("google.generate_content", ToolResult(tool_call_id="0", result_bytes=12, failed=False)),
     ],
 )
 def test_tool_results_after_the_last_answer_are_the_new_ones(asked: Any, api: str, expected: ToolResult) -> None:

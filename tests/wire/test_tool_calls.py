@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from tokenflation.sdk.records import ToolCall
+from msgspec.structs import replace
+
+from tokenflation.sdk.records import Reading, ToolCall
+
+
+def _bare(reading: Reading) -> tuple[ToolCall, ...]:
+    return tuple(replace(call, arguments_hash=b"", said=()) for call in reading.tool_calls)
 
 
 def test_streamed_pieces_of_two_calls_add_up_to_two_calls(exchange: Any, chat_stream: Any) -> None:
@@ -13,7 +19,7 @@ def test_streamed_pieces_of_two_calls_add_up_to_two_calls(exchange: Any, chat_st
         {"tool_calls": [{"index": 1, "id": "b", "function": {"name": "open", "arguments": "{}"}}]},
     ]
 
-    assert exchange("openai.chat", chat_stream(deltas)).tool_calls == (
+    assert _bare(exchange("openai.chat", chat_stream(deltas))) == (
         ToolCall(tool_call_id="a", name="find", arguments_bytes=10),
         ToolCall(tool_call_id="b", name="open", arguments_bytes=2),
     )
@@ -30,7 +36,7 @@ def test_calls_that_all_stand_in_slot_zero_are_told_apart_by_their_ids(exchange:
 def test_a_repeated_id_and_name_is_the_same_call(exchange: Any, chat_stream: Any) -> None:
     piece = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "find", "arguments": "xy"}}]}
 
-    assert exchange("openai.chat", chat_stream([piece, piece])).tool_calls == (
+    assert _bare(exchange("openai.chat", chat_stream([piece, piece]))) == (
         ToolCall(tool_call_id="a", name="find", arguments_bytes=4),
     )
 
@@ -39,7 +45,7 @@ def test_calls_without_ids_get_their_positions(exchange: Any) -> None:
     parts = [{"functionCall": {"name": "find", "args": {"q": 1}}}, {"functionCall": {"name": "find", "args": {}}}]
     body = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
 
-    assert exchange("google.generate_content", body).tool_calls == (
+    assert _bare(exchange("google.generate_content", body)) == (
         ToolCall(tool_call_id="0", name="find", arguments_bytes=7),
         ToolCall(tool_call_id="1", name="find", arguments_bytes=2),
     )
@@ -75,7 +81,7 @@ def test_arguments_streamed_in_pieces_replace_the_opening_object(exchange: Any) 
         {"type": "message_stop"},
     ]
 
-    assert exchange("anthropic.messages", events).tool_calls == (
+    assert _bare(exchange("anthropic.messages", events)) == (
         ToolCall(tool_call_id="toolu", name="find", arguments_bytes=8),
     )
 
@@ -90,7 +96,7 @@ def test_a_responses_item_is_counted_once_over_its_three_mentions(exchange: Any)
         {"type": "response.completed", "response": {"id": "resp", "status": "completed", "output": [done]}},
     ]
 
-    assert exchange("openai.responses", events).tool_calls == (
+    assert _bare(exchange("openai.responses", events)) == (
         ToolCall(tool_call_id="call_1", name="find", arguments_bytes=7),
     )
 

@@ -50,6 +50,14 @@ class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
     kind: Literal["client", "server"] = "client"
     """Who runs it: the agent (client) or the provider (server)."""
     arguments_bytes: int | None = None
+    arguments_hash: bytes = b""
+    """Keyed hash of the canonical arguments: equal where the same is asked again."""
+    said: tuple[str, ...] = ()
+    """Texts among the arguments; live only until lineage has looked for them in other prompts."""
+
+    def __repr__(self) -> str:
+        """Return what may stand in a log: never the arguments."""
+        return f"ToolCall(name={self.name!r}, kind={self.kind!r})"
 
 
 class ToolResult(Struct, frozen=True, kw_only=True, gc=False):
@@ -57,6 +65,14 @@ class ToolResult(Struct, frozen=True, kw_only=True, gc=False):
 
     tool_call_id: str
     result_bytes: int
+    failed: bool | None = None
+    """Whether the request says that the tool failed; None where its api cannot say so."""
+    said: tuple[str, ...] = ()
+    """Texts of the result; live only until lineage has looked for them in other answers."""
+
+    def __repr__(self) -> str:
+        """Return what may stand in a log: never the result."""
+        return f"ToolResult(result_bytes={self.result_bytes!r}, failed={self.failed!r})"
 
 
 class Reading(Struct, frozen=True, kw_only=True, gc=False):
@@ -83,6 +99,14 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     first_answer_ns: int | None = None
     """First content that is not reasoning; streamed answers only."""
     previous_response_id: str | None = None
+    conversation_id: str | None = None
+    """The provider's id of the conversation that the request belongs to, where the provider keeps the history."""
+    reasoning_blocks: int = 0
+    """Separate pieces of reasoning in the answer, hidden ones too."""
+    answer: str = ""
+    """The beginning of the answer's text; lives only in memory, as `prompt` does."""
+    forced_tool: str | None = None
+    """Name of the one tool that the answer must call: an answer in a tool's clothes."""
     fetched: bool = False
     """The exchange only fetched (or cancelled) the answer `response_id` of an earlier request: it generated nothing."""
     instructions_hash: bytes = b""

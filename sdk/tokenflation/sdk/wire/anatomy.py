@@ -12,11 +12,16 @@ from typing import Any, TypedDict
 from tokenflation.sdk.records import ToolResult
 from tokenflation.sdk.wire.canonical import canonical, clean, size_of, text_bytes
 from tokenflation.sdk.wire.shapes import Request, Result
+from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import at, dumps, text
 
 __all__ = ["Anatomy", "anatomy", "block_hashes", "block_state", "roll_blocks", "split"]
 
 _HASH_BYTES = 8
+_SHORTEST_SAID = 8
+
+_Found = tuple[str | None, int, bool | None, tuple[str, ...]]
+"""Of a tool result: its id, its bytes, whether it says that the tool failed, and its texts."""
 
 
 class Anatomy(TypedDict):
@@ -131,9 +136,12 @@ def _kind(message: Any, shape: Request) -> str | None:
 
 def _role(message: Any, kind: str | None, shape: Request) -> str:
     """Return who speaks: user, assistant or tool; a message that holds a tool result is the tool's."""
-    if kind in shape.results_by_kind or _holds_result(message, shape):
+    if kind in shape.results_by_kind:
         return "tool"
     role = shape.kinds.get(kind or "", "user")
+    # What an assistant message holds is a result of the provider's own tools.
+    if role != "assistant" and _holds_result(message, shape):
+        return "tool"
     return "user" if role == "system" else role
 
 
@@ -181,8 +189,8 @@ def _rolling(pieces: Sequence[bytes], key: bytes) -> tuple[bytes, ...]:
     return tuple(hashes)
 
 
-def _results(message: Any, kind: str | None, shape: Request) -> list[tuple[str | None, int]]:
-    """Return `(id, bytes)` of each tool result in a message."""
+def _results(message: Any, kind: str | None, shape: Request) -> list[_Found]:
+    """Return the tool results in a message."""
     if type(message) is not dict:
         return []
     rule = shape.results_by_kind.get(kind or "")
@@ -203,12 +211,19 @@ def _results(message: Any, kind: str | None, shape: Request) -> list[tuple[str |
     return found
 
 
-def _result(value: Any, rule: Result) -> tuple[str | None, int]:
+def _result(value: Any, rule: Result) -> _Found:
     if type(value) is not dict:
-        return None, 0
+        return None, 0, None, ()
     found = next((text(value.get(name)) for name in rule.id if text(value.get(name))), None)
     content = next((value[name] for name in rule.content if value.get(name) is not None), "")
-    return found, size_of(content)
+    return found, size_of(content), _failed(value, rule), strings(content, _SHORTEST_SAID)
+
+
+def _failed(value: dict[str, Any], rule: Result) -> bool | None:
+    if not rule.failed:
+        return None
+    said = at(value, rule.failed)
+    return said is True or said == "error" or (rule.failed[-1] == "error" and said is not None)
 
 
 def _trailing(
@@ -223,5 +238,8 @@ def _trailing(
         for result in _results(message, kind, shape)
     ]
     return tuple(
-        [ToolResult(tool_call_id=id_ or str(position), result_bytes=size) for position, (id_, size) in enumerate(found)]
+        [
+            ToolResult(tool_call_id=id_ or str(position), result_bytes=size, failed=failed, said=said)
+            for position, (id_, size, failed, said) in enumerate(found)
+        ]
     )

@@ -21,7 +21,7 @@ MESSAGES: Final = Dialect(
         messages=("messages",),
         system=("system",),
         kinds={"assistant": "assistant", "system": "system"},
-        results_by_type={"tool_result": Result(id=("tool_use_id",), content=("content",))},
+        results_by_type={"tool_result": Result(id=("tool_use_id",), content=("content",), failed=("is_error",))},
     ),
     answer=Answer(
         envelopes=(("message",),),

@@ -36,7 +36,7 @@ _CONVERSE_REQUEST = Request(
     system=("system",),
     tools=("toolConfig",),
     kinds={"assistant": "assistant"},
-    results_by_key={"toolResult": Result(id=("toolUseId",), content=("content",))},
+    results_by_key={"toolResult": Result(id=("toolUseId",), content=("content",), failed=("status",))},
 )
 _CONVERSE_ANSWER = Answer(
     model=(),

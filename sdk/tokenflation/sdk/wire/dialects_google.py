@@ -24,8 +24,8 @@ GENERATE_CONTENT: Final = Dialect(
         content="parts",
         kinds={"model": "assistant"},
         results_by_key={
-            "functionResponse": Result(id=("id",), content=("response",)),
-            "function_response": Result(id=("id",), content=("response",)),
+            "functionResponse": Result(id=("id",), content=("response",), failed=("response", "error")),
+            "function_response": Result(id=("id",), content=("response",), failed=("response", "error")),
         },
     ),
     answer=Answer(

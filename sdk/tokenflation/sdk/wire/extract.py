@@ -4,60 +4,16 @@ A whole JSON body is one document; a stream is one document per event. The same 
 says replaces what an earlier one said, and nothing is ever summed over documents but pieces of tool arguments.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from tokenflation.sdk.records import ToolCall
+from tokenflation.sdk.wire.facts import MAX_ANSWER, CallKey, Facts, SeenCall, note_answer
 from tokenflation.sdk.wire.shapes import Answer, Count, EventRule, Part, Tool
 from tokenflation.sdk.wire.usage import scalars
 from tokenflation.sdk.wire.values import at, dumps, first, text, word
 
-__all__ = ["Facts", "add_document", "signature", "tool_calls", "whole"]
+__all__ = ["add_document", "whole"]
 
-_Key = tuple[int, str]
-"""(choice, id); with `n` choices, several of them may use one id."""
-_NO_KEY: _Key = (-1, "")
-
-
-@dataclass(slots=True)
-class _Call:
-    """A tool call as far as it has been seen."""
-
-    tool_call_id: str
-    name: str
-    server: bool
-    arguments_bytes: int | None = None
-    pieces: bool = False
-    """`arguments_bytes` counts streamed pieces; before the first of them it is the opening's empty object."""
-    document: int = 0
-    slot: tuple[int, int] = (0, 0)
-    """Where it was last seen: in which document, at which place."""
-
-
-@dataclass(slots=True)
-class Facts:
-    """What the documents of one answer have said so far."""
-
-    model: str | None = None
-    response_id: str | None = None
-    usage: dict[str, Any] = field(default_factory=dict)
-    finish: dict[int, str | None] = field(default_factory=dict)
-    """Choice -> why it ended, None while it has not."""
-    calls: dict[_Key, _Call] = field(default_factory=dict)
-    slots: dict[tuple[int, int], _Key] = field(default_factory=dict)
-    """(choice, number in the stream) -> the tool call there."""
-    error: str | None = None
-    failed: str | None = None
-    ended: bool = False
-    """The terminator came."""
-    first_token_ns: int | None = None
-    first_answer_ns: int | None = None
-    documents: int = 0
-    counted: int = 0
-    """Usage objects seen."""
-    noted_calls: int = 0
-    """Pieces of tool calls seen."""
-    extra: dict[str, Any] = field(default_factory=dict)
+_NO_KEY: CallKey = (-1, "")
 
 
 def add_document(facts: Facts, rules: Answer, document: dict[str, Any], time_ns: int, name: str = "") -> None:
@@ -106,22 +62,6 @@ def _note_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: An
             _note_blocked(facts, word(at(answer, rules.blocked)))
 
 
-def signature(facts: Facts) -> tuple[Any, ...]:
-    """Return all that the facts say but the usage: equal before and after a document that said nothing new."""
-    return (
-        facts.model,
-        facts.response_id,
-        tuple(facts.finish.items()),
-        facts.noted_calls,
-        facts.error,
-        facts.failed,
-        facts.ended,
-        facts.first_token_ns,
-        facts.first_answer_ns,
-        tuple(facts.extra.items()),
-    )
-
-
 def whole(facts: Facts, rules: Answer, *, read_to_end: bool) -> bool:
     """Return whether a stream that brought these facts, and was or was not read to its end, came to its end."""
     if rules.ends_unmarked:
@@ -129,25 +69,6 @@ def whole(facts: Facts, rules: Answer, *, read_to_end: bool) -> bool:
     if rules.ends_with_finish:
         return bool(facts.finish) and None not in facts.finish.values()
     return facts.ended
-
-
-def tool_calls(facts: Facts) -> tuple[ToolCall, ...]:
-    """Return the tool calls that the answer asks for, in order.
-
-    A call without an id gets its position; a repeated id gets its position after it, so that ids tell calls apart.
-    """
-    found: dict[str, ToolCall] = {}
-    for position, call in enumerate(facts.calls.values()):
-        tool_call_id = call.tool_call_id or str(position)
-        if tool_call_id in found:
-            tool_call_id = f"{tool_call_id}#{position}"
-        found[tool_call_id] = ToolCall(
-            tool_call_id=tool_call_id,
-            name=call.name,
-            kind="server" if call.server else "client",
-            arguments_bytes=call.arguments_bytes,
-        )
-    return tuple(found.values())
 
 
 def _number(value: Any, otherwise: int) -> int:
@@ -226,8 +147,11 @@ def _note_choice(facts: Facts, rules: Answer, choice: dict[str, Any], index: int
 
 def _note_event(facts: Facts, rules: Answer, rule: EventRule, document: dict[str, Any], time_ns: int) -> None:
     slot = (0, next((document[key] for key in rules.slot if type(document.get(key)) is int), 0))
-    if rule.channel != "none" and at(document, rule.content):
-        _touch(facts, rule.channel, time_ns)
+    if rule.channel != "none":
+        content = at(document, rule.content)
+        if content:
+            _touch(facts, rule.channel, time_ns)
+            _note_content(facts, rule.channel, content, slot)
     if rule.part is not None:
         part = at(document, rule.part)
         if type(part) is dict:
@@ -251,6 +175,14 @@ def _touch(facts: Facts, channel: str, time_ns: int) -> None:
         facts.first_answer_ns = time_ns
 
 
+def _note_content(facts: Facts, channel: str, content: Any, slot: tuple[int, int]) -> None:
+    """Keep the beginning of the first choice's answer; a stream may repeat at its end what it brought in pieces."""
+    if channel == "reasoning":
+        facts.reasoning.add(slot)
+    elif type(content) is str and slot[0] == 0 and facts.answer_chars < MAX_ANSWER:
+        note_answer(facts, content)
+
+
 def _note_part(facts: Facts, rules: Answer, part: dict[str, Any], slot: tuple[int, int], time_ns: int) -> None:
     kind = part.get("type")
     rule = rules.typed.get(kind) if type(kind) is str else None
@@ -263,6 +195,7 @@ def _note_part(facts: Facts, rules: Answer, part: dict[str, Any], slot: tuple[in
             continue
         if flagged and rule.tool is None:
             _touch(facts, "reasoning", time_ns)
+            facts.reasoning.add(slot)
         elif type(value) is list:
             for position, entry in enumerate(value):
                 if type(entry) is dict:
@@ -286,8 +219,15 @@ def _apply(facts: Facts, rule: Part, value: Any, slot: tuple[int, int], time_ns:
     if rule.tool is not None:
         if type(value) is dict and _note_call(facts, rule.tool, value, slot):
             _touch(facts, "answer", time_ns)
-    elif rule.channel != "none" and any(at(value, path) for path in rule.content):
-        _touch(facts, rule.channel, time_ns)
+    elif rule.channel != "none":
+        if rule.channel == "reasoning":
+            facts.reasoning.add(slot)  # hidden reasoning has no content
+        for path in rule.content:
+            content = at(value, path)
+            if content:
+                _touch(facts, rule.channel, time_ns)
+                _note_content(facts, rule.channel, content, slot)
+                break
 
 
 def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int, int]) -> bool:
@@ -303,11 +243,11 @@ def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int,
     if call is None:
         if not (call_id or name or tool.named):
             return False
-        key: _Key = (slot[0], call_id or f"#{len(facts.calls)}")
+        key: CallKey = (slot[0], call_id or f"#{len(facts.calls)}")
         if key in facts.calls:
             key = (slot[0], f"{call_id}#{len(facts.calls)}")
         server = tool.server or (tool.server_if is not None and at(value, tool.server_if[0]) == tool.server_if[1])
-        call = _Call(call_id, name or tool.named, server)
+        call = SeenCall(call_id, name or tool.named, server)
         facts.calls[key] = call
         facts.slots[slot] = key
     call.name = call.name or name
@@ -318,10 +258,12 @@ def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int,
         _append(call, arguments)
     elif arguments is not None:
         call.arguments_bytes = _size(arguments)
+        call.arguments = arguments
+        call.streamed.clear()
     return True
 
 
-def _open_call(facts: Facts, call_id: str, name: str, slot: tuple[int, int]) -> _Call | None:
+def _open_call(facts: Facts, call_id: str, name: str, slot: tuple[int, int]) -> SeenCall | None:
     """Return the call that this piece belongs to, or None if it begins one."""
     if call_id:
         call = facts.calls.get((slot[0], call_id))
@@ -333,10 +275,11 @@ def _open_call(facts: Facts, call_id: str, name: str, slot: tuple[int, int]) -> 
     return call if call.tool_call_id and call.name == name else None
 
 
-def _append(call: _Call, piece: str) -> None:
+def _append(call: SeenCall, piece: str) -> None:
     size = _size(piece)
     call.arguments_bytes = (call.arguments_bytes or 0) + size if call.pieces else size
     call.pieces = True
+    call.streamed.append(piece)
 
 
 def _size(value: Any) -> int:

@@ -15,13 +15,14 @@ from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS
 from tokenflation.sdk.wire.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.eventstream import EXCEPTION, aws_events
-from tokenflation.sdk.wire.extract import Facts, add_document, tool_calls, whole
+from tokenflation.sdk.wire.extract import add_document, whole
+from tokenflation.sdk.wire.facts import Facts, said, tool_calls
 from tokenflation.sdk.wire.providers import provider_of
 from tokenflation.sdk.wire.repeats import Repeats
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
 from tokenflation.sdk.wire.sse import Event, block_event, json_events, sse_blocks, sse_events
 from tokenflation.sdk.wire.usage import consistent, usage_extra, usage_of
-from tokenflation.sdk.wire.values import at, loads, text, word
+from tokenflation.sdk.wire.values import at, first, loads, text, word
 from tokenflation.sdk.wire.view import ExchangeBytes
 
 __all__ = ["read"]
@@ -233,11 +234,15 @@ def _reading(
         usage=usage,
         usage_source=source,
         usage_complete=ended and source == "provider",
-        tool_calls=tool_calls(facts),
+        tool_calls=tool_calls(facts, key),
         first_chunk_ns=next((time_ns for time_ns, chunk in view.chunks if chunk), None) if streamed else None,
         first_token_ns=facts.first_token_ns if streamed else None,
         first_answer_ns=facts.first_answer_ns if streamed else None,
         previous_response_id=text(request.get(dialect.request.previous)),
+        conversation_id=text(first(request, dialect.request.conversation)),
+        reasoning_blocks=len(facts.reasoning),
+        answer=said(facts),
+        forced_tool=text(first(request, dialect.request.forced)),
         fetched=dialect.fetches,
         extra={**_extra(view, facts, rules, readable), **contradicted},
         **anatomy(request, dialect.request, key=key),

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tokenflation.sdk.wire.extract import Facts, signature
+from tokenflation.sdk.wire.facts import MAX_ANSWER, Facts, note_answer, signature
 from tokenflation.sdk.wire.shapes import Answer, Tool
-from tokenflation.sdk.wire.values import Path
+from tokenflation.sdk.wire.values import Path, loads
 
 __all__ = ["Repeats"]
 
@@ -36,6 +36,8 @@ class _Template(NamedTuple):
     """For each hole: it is a number; else the inside of a JSON text."""
     counts: bool
     """The events hold usage."""
+    answer: int
+    """The hole in which the answer's text stands; -1 where there is none."""
 
 
 class Repeats:
@@ -54,10 +56,7 @@ class Repeats:
         """Take in one event: skipped if it says nothing new, else read."""
         for template in self._templates:
             if _fits(event, template):
-                if template.counts:
-                    if self._pending is not None and self._pending[0] is not template:
-                        self.finish()
-                    self._pending = (template, time_ns, event)
+                self._skip(template, time_ns, event)
                 return
         if self._pending is not None:
             self.finish()
@@ -65,6 +64,20 @@ class Repeats:
             self._add(time_ns, event)
             return
         self._learn(time_ns, event)
+
+    def _skip(self, template: _Template, time_ns: int, event: bytes) -> None:
+        pending = self._pending
+        if self._facts.answer_chars < MAX_ANSWER:
+            if pending is not None and pending[0] is not template:
+                self.finish()
+            elif pending is not None:
+                _note_hole(self._facts, pending[2], template)
+            if not template.counts:
+                _note_hole(self._facts, event, template)
+        if template.counts:
+            if self._pending is not None and self._pending[0] is not template:
+                self.finish()
+            self._pending = (template, time_ns, event)
 
     def finish(self) -> None:
         """Read what was put off: the last of a run of events with counts."""
@@ -75,7 +88,7 @@ class Repeats:
     def _learn(self, time_ns: int, event: bytes) -> None:
         """Read an event, and make it and the one before it a template if they are alike and this one said nothing."""
         facts, before = self._facts, self._before
-        known, counted = signature(facts), facts.counted
+        known, counted, said = signature(facts), facts.counted, facts.noted_answers
         self._add(time_ns, event)
         self._before = event if len(event) <= _MAX_BYTES else None
         if signature(facts) != known:
@@ -85,12 +98,14 @@ class Repeats:
             return
         self._tries += 1
         template = _template(before, event, self._keys, facts.counted != counted)
+        if template is not None and facts.answer_chars < MAX_ANSWER:
+            template = _with_answer(template, event, facts, facts.noted_answers - said)
         if template is not None:
             self._templates = [template, *self._templates[: _MAX_TEMPLATES - 1]]
 
 
 def _fits(event: bytes, template: _Template) -> bool:
-    fixed, numbers, _ = template
+    fixed, numbers = template.fixed, template.numbers
     if not numbers:
         return event == fixed[0]
     if not event.startswith(fixed[0]) or not event.endswith(fixed[-1]):
@@ -132,7 +147,41 @@ def _template(before: bytes, event: bytes, keys: frozenset[bytes], counts: bool)
         numbers.append(not text)
         opening, start = quote, at + 1
     fixed.append(opening + b"".join(new[start:]))
-    return _Template(tuple(fixed), tuple(numbers), counts)
+    return _Template(tuple(fixed), tuple(numbers), counts, -1)
+
+
+def _holes(event: bytes, template: _Template) -> list[bytes]:
+    """Return what stands in the holes of an event that fits."""
+    if not template.numbers:
+        return []
+    found = []
+    at = len(template.fixed[0])
+    for fixed in template.fixed[1:-1]:
+        end = event.find(fixed, at)
+        found.append(event[at:end])
+        at = end + len(fixed)
+    return [*found, event[at : len(event) - len(template.fixed[-1])]]
+
+
+def _with_answer(template: _Template, event: bytes, facts: Facts, pieces: int) -> _Template | None:
+    """Return the template with the hole that holds what this event added to the answer; None if that is not clear.
+
+    `pieces` is how many pieces of the answer the event brought. An empty text might be one as well.
+    """
+    texts = [None if template.numbers[at] else loads(b'"%b"' % hole) for at, hole in enumerate(_holes(event, template))]
+    if "" in texts or pieces > 1:
+        return None
+    if not pieces:
+        return template
+    return template._replace(answer=texts.index(facts.answer[-1])) if texts.count(facts.answer[-1]) == 1 else None
+
+
+def _note_hole(facts: Facts, event: bytes, template: _Template) -> None:
+    if template.answer < 0:
+        return
+    said = loads(b'"%b"' % _holes(event, template)[template.answer])
+    if type(said) is str and said:
+        note_answer(facts, said)
 
 
 def _keys(rules: Answer) -> frozenset[bytes]:

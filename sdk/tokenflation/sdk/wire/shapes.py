@@ -161,6 +161,8 @@ class Result(Struct, frozen=True, kw_only=True):
 
     id: tuple[str, ...]
     content: tuple[str, ...]
+    failed: Path = ()
+    """Where it says that the tool failed: by true, by `error`, or by anything under a key of that name."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -174,6 +176,10 @@ class Request(Struct, frozen=True, kw_only=True):
     """Where an object stands whose entries are the request's own, too."""
     previous: str = "previous_response_id"
     """Key of the id of the answer that this request goes on from."""
+    conversation: Paths = (("conversation", "id"), ("conversation",), ("conversation_id",))
+    """Where the id of a conversation stands whose history the provider keeps."""
+    forced: Paths = (("tool_choice", "function", "name"), ("tool_choice", "name"), ("tool_choice", "tool", "name"))
+    """Where the name of the one tool stands that the answer must call."""
     model_in_path: str = ""
     """Regular expression whose first group is the model, for bodies that do not name it."""
     messages: tuple[str, ...] = ()

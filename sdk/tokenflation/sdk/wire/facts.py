@@ -1,0 +1,136 @@
+"""What the documents of one answer have said so far, and what that makes: tool calls and the beginning of its text."""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from tokenflation.sdk.records import ToolCall
+from tokenflation.sdk.wire.strings import strings
+from tokenflation.sdk.wire.values import dumps, loads
+
+__all__ = ["MAX_ANSWER", "CallKey", "Facts", "SeenCall", "note_answer", "said", "signature", "tool_calls"]
+
+MAX_ANSWER = 512
+"""Characters kept of an answer: enough to know it again."""
+_SHORTEST_SAID = 8
+_SHORTEST_REPEAT = 16
+
+CallKey = tuple[int, str]
+"""(choice, id); with `n` choices, several of them may use one id."""
+
+
+@dataclass(slots=True)
+class SeenCall:
+    """A tool call as far as it has been seen."""
+
+    tool_call_id: str
+    name: str
+    server: bool
+    arguments_bytes: int | None = None
+    arguments: Any = None
+    """As they stood in one piece, if they ever did; then they count, not those that came before."""
+    streamed: list[str] = field(default_factory=list)
+    pieces: bool = False
+    """`arguments_bytes` counts streamed pieces; before the first of them it is the opening's empty object."""
+    document: int = 0
+    slot: tuple[int, int] = (0, 0)
+    """Where it was last seen: in which document, at which place."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the documents of one answer have said so far."""
+
+    model: str | None = None
+    response_id: str | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    finish: dict[int, str | None] = field(default_factory=dict)
+    """Choice -> why it ended, None while it has not."""
+    calls: dict[CallKey, SeenCall] = field(default_factory=dict)
+    slots: dict[tuple[int, int], CallKey] = field(default_factory=dict)
+    """(choice, number in the stream) -> the tool call there."""
+    error: str | None = None
+    failed: str | None = None
+    ended: bool = False
+    """The terminator came."""
+    first_token_ns: int | None = None
+    first_answer_ns: int | None = None
+    documents: int = 0
+    counted: int = 0
+    """Usage objects seen."""
+    noted_calls: int = 0
+    """Pieces of tool calls seen."""
+    reasoning: set[tuple[int, int]] = field(default_factory=set)
+    """(choice, place) of the pieces of reasoning."""
+    answer: list[str] = field(default_factory=list)
+    answer_chars: int = 0
+    noted_answers: int = 0
+    """Pieces of the answer seen."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def signature(facts: Facts) -> tuple[Any, ...]:
+    """Return all that the facts say but the usage: equal before and after a document that said nothing new."""
+    return (
+        facts.model,
+        facts.response_id,
+        tuple(facts.finish.items()),
+        facts.noted_calls,
+        facts.error,
+        facts.failed,
+        facts.ended,
+        facts.first_token_ns,
+        facts.first_answer_ns,
+        tuple(facts.extra.items()),
+    )
+
+
+def note_answer(facts: Facts, content: str) -> None:
+    """Add a piece to the beginning of the answer."""
+    facts.noted_answers += 1
+    repeats = facts.answer_chars >= _SHORTEST_REPEAT and len(content) >= facts.answer_chars
+    if repeats and content.startswith("".join(facts.answer)):
+        facts.answer.clear()
+        facts.answer_chars = 0
+    facts.answer.append(content)
+    facts.answer_chars += len(content)
+
+
+def said(facts: Facts) -> str:
+    """Return the beginning of the answer's text, as far as it was read."""
+    return "".join(facts.answer)[:MAX_ANSWER]
+
+
+def tool_calls(facts: Facts, key: bytes) -> tuple[ToolCall, ...]:
+    """Return the tool calls that the answer asks for, in order; `key` keys the hashes of their arguments.
+
+    A call without an id gets its position; a repeated id gets its position after it, so that ids tell calls apart.
+    """
+    found: dict[str, ToolCall] = {}
+    for position, call in enumerate(facts.calls.values()):
+        tool_call_id = call.tool_call_id or str(position)
+        if tool_call_id in found:
+            tool_call_id = f"{tool_call_id}#{position}"
+        arguments = _arguments(call)
+        found[tool_call_id] = ToolCall(
+            tool_call_id=tool_call_id,
+            name=call.name,
+            kind="server" if call.server else "client",
+            arguments_bytes=call.arguments_bytes,
+            arguments_hash=_digest(arguments, key),
+            said=strings(arguments, _SHORTEST_SAID),
+        )
+    return tuple(found.values())
+
+
+def _arguments(call: SeenCall) -> Any:
+    """Return the arguments of a tool call as a value: clients write the same ones in many ways."""
+    given = "".join(call.streamed) if call.streamed else call.arguments
+    if type(given) is not str:
+        return given
+    read = loads(given.encode("utf-8", "surrogatepass"))
+    return given if read is None else read
+
+
+def _digest(arguments: Any, key: bytes) -> bytes:
+    return blake2b(dumps(arguments), digest_size=8, key=key, person=b"tf.arguments").digest()
