@@ -13,7 +13,7 @@ LAYERS = (
     ("sdk.records", "sdk.errors", "sdk.clock"),
     ("sdk.wire",),
     ("sdk.exchange",),
-    ("sdk.limits",),
+    ("sdk.limits", "sdk.decorating"),
     (
         "sdk.hooks",
         "sdk.scopes",

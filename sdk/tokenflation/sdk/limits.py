@@ -211,9 +211,8 @@ class Budget:
     def begin(self, exchange: Exchange, *, counts: bool) -> None:
         """Note a request that leaves now."""
         earlier = self._failure_before(exchange) if counts else None
-        if earlier is not None:
-            if self._failed.pop(earlier.call_id, None) is None:
-                self._sent[earlier.call_id].followed = True
+        if earlier is not None and self._failed.pop(earlier.call_id, None) is None:
+            self._sent[earlier.call_id].followed = True
         self._sent[exchange.call_id] = _Sent(exchange, counts and earlier is None)
 
     def lags(self) -> bool:

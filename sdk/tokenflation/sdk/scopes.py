@@ -3,23 +3,22 @@
 Which scope is open is a context variable, so threads and asyncio tasks keep their own. Knows nothing of HTTP, spans or
 storage: a closed scope is handed to whoever listens (the recorder), as a plain record.
 
-A context variable set inside a generator would leak to its consumer between two yields, so a decorated generator runs
-each step in a context of its own. A scope closed in another context than it was opened in resets nothing there; as it is
-marked closed, nothing started later is put inside it.
+A scope closed in another context than it was opened in resets nothing there; as it is marked closed, nothing started
+later is put inside it.
 """
 
 import contextlib
 import contextvars
 import functools
-import inspect
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar
 
 from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.decorating import decorated
 from tokenflation.sdk.errors import LimitReached, TaskLimitReached, TokenflationError
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.limits import Budget, Limits, limits_of
@@ -154,14 +153,7 @@ class Scope(ContextDecorator):
 
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function, generator or async generator: each call opens a scope of its own."""
-        fresh = functools.partial(Scope, self.kind, self.name, self._given_id, self.limits)
-        if inspect.isasyncgenfunction(function):
-            return cast(F, _decorated_async_generator(function, fresh))
-        if inspect.iscoroutinefunction(function):
-            return cast(F, _decorated_coroutine(function, fresh))
-        if inspect.isgeneratorfunction(function):
-            return cast(F, _decorated_generator(function, fresh))
-        return cast(F, _decorated_function(function, fresh))
+        return decorated(function, functools.partial(Scope, self.kind, self.name, self._given_id, self.limits))
 
     def record(self) -> SpanRecord:
         """Return the closed scope as a row of the table `spans`."""
@@ -318,124 +310,3 @@ def _tell(scope: Scope, *, opened: bool) -> None:
             listener(scope, opened)
         except Exception:  # who listens is us, or a tracing library of the user's: neither may stop the user's work
             _log.debug("a listener of tokenflation's scopes failed", exc_info=True)
-
-
-def _decorated_function(function: Callable[..., Any], fresh: Callable[[], Scope]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with fresh():
-            return function(*args, **kwargs)
-
-    return call
-
-
-def _decorated_coroutine(
-    function: Callable[..., Awaitable[Any]], fresh: Callable[[], Scope]
-) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        with fresh():
-            return await function(*args, **kwargs)
-
-    return call
-
-
-def _decorated_generator(
-    function: Callable[..., Generator[Any, Any, Any]], fresh: Callable[[], Scope]
-) -> Callable[..., Generator[Any, Any, Any]]:
-    def body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
-        with fresh():
-            return (yield from function(*args, **kwargs))
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        inner = body(args, kwargs)
-        own = contextvars.copy_context()
-        step: Callable[[], Any] = functools.partial(next, inner)
-        try:
-            while True:
-                try:
-                    item = own.run(step)
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    sent = yield item
-                    step = functools.partial(inner.send, sent)
-                except GeneratorExit:
-                    raise
-                except BaseException as error:  # thrown in by the consumer: it belongs to the generator
-                    step = functools.partial(inner.throw, error)
-        finally:
-            own.run(inner.close)
-
-    return call
-
-
-def _decorated_async_generator(
-    function: Callable[..., AsyncGenerator[Any, Any]], fresh: Callable[[], Scope]
-) -> Callable[..., AsyncGenerator[Any, Any]]:
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        own = contextvars.copy_context()
-        scope = own.run(fresh().__enter__)
-        inner = own.run(functools.partial(function, *args, **kwargs))
-        error: BaseException | None = None
-        try:
-            step = inner.__anext__()
-            while True:
-                try:
-                    item = await _InContext(step, own)
-                except StopAsyncIteration:
-                    return
-                try:
-                    sent = yield item
-                    step = inner.asend(sent)
-                except GeneratorExit:
-                    raise
-                except BaseException as thrown:
-                    step = inner.athrow(thrown)
-        except BaseException as caught:
-            error = caught
-            raise
-        finally:
-            try:
-                await _InContext(inner.aclose(), own)
-            finally:
-                own.run(scope.__exit__, type(error) if error else None, error, None)
-
-    return call
-
-
-class _InContext:
-    """Awaits something with every step of it run in a given context."""
-
-    def __init__(self, awaitable: Awaitable[Any], context: contextvars.Context) -> None:
-        self._awaitable = awaitable
-        self._context = context
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        run = self._context.run
-        steps = self._awaitable.__await__()
-        step: Callable[[], Any] = functools.partial(next, steps)
-        while True:
-            try:
-                item = run(step)
-            except StopIteration as stop:
-                return stop.value
-            try:
-                sent = yield item
-                step = functools.partial(_send, steps, sent)
-            except BaseException as error:
-                step = functools.partial(_throw, steps, error)
-
-
-def _send(steps: Any, value: Any) -> Any:
-    # A bare iterator (as some awaitables give) has no send; only None is ever sent to it.
-    return next(steps) if value is None else steps.send(value)
-
-
-def _throw(steps: Any, error: BaseException) -> Any:
-    throw = getattr(steps, "throw", None)
-    if throw is None:
-        raise error
-    return throw(error)
