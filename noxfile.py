@@ -1,4 +1,4 @@
-"""Tests in environments of their own: every client at its oldest and newest version, and beside other instrumentation.
+"""Tests in environments of their own: every client in old versions and its newest, and beside other instrumentation.
 
     nox -s matrix                       every environment of the matrix; `nox -s "matrix(openai-1.0)"` for one
     nox -s matrix_newest                the newest version of each client, which CI runs
@@ -15,8 +15,8 @@ nox.options.sessions = ["matrix_newest", "beside"]
 
 RESULTS = "build/matrix"
 
-# Environment -> the module in tests/matrix/clients that plays the scenarios, and what to install. "Oldest" is the first
-# version that installs on Python 3.11 and does what its scenarios need without failing by itself.
+# Environment -> the module in tests/matrix/clients that plays the scenarios, and what to install. Old versions install on
+# Python 3.11 and do what the scenarios need without failing by themselves; not each is the first that does.
 OLD_HTTPX = "httpx<0.28"  # 0.28 took `proxies` away, which these clients pass
 ENVIRONMENTS = {
     "openai-1.0": ("openai", "openai==1.0.0", OLD_HTTPX),

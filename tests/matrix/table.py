@@ -19,11 +19,15 @@ __all__ = ["main", "markdown", "text"]
 _MEANING = (
     "`ok`: the store has exactly the rows, tokens, tool calls, attempts and status that the server sent, and the "
     "client returned, raised and logged exactly what it does without the recorder. `-`: this version of the client "
-    "cannot do it. A blank: no such scenario for this client."
+    "cannot do it. A blank: no such scenario for this client. litellm stops reading an Anthropic stream once it has the "
+    "usage, before the end: for those two scenarios status `cut` is accepted beside `ok`. Logged lines are compared "
+    "without the objects they name, and what a client logs only the first time is left out."
 )
 _HEAD = """# Clients that are tested
 
-Real clients, oldest and newest versions that install on Python 3.11, against a local server that knows what it sent.
+Real clients on Python 3.11, against a local server that knows what it sent: the newest version of each, and old ones. Not
+every old one is the very first: mistralai before 1.3 fails at its own retries, and older versions of litellm than 1.60 were
+not tried.
 """
 
 
