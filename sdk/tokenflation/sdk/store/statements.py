@@ -3,9 +3,16 @@
 SQLAlchemy makes the same text out of `schema.metadata`; a test holds the two equal, so a host need not import it.
 """
 
+import re
+from functools import lru_cache
+
 from tokenflation.sdk.store.tables import TABLES, Table, column_names
 
-__all__ = ["create_statements", "insert_statement"]
+__all__ = ["create_statements", "insert_statement", "of_rows", "rows_at_once"]
+
+_MAX_VALUES = 999
+"""Of one statement, in SQLite before 3.32."""
+_VALUES = re.compile(r"VALUES (\([?, ]+\))")
 
 _TYPES = {"text": "TEXT", "int": "BIGINT", "float": "DOUBLE", "bytes": "BLOB"}
 
@@ -22,6 +29,18 @@ def insert_statement(table: Table, *, replace: bool) -> str:
     others = [name for name in names if name not in table.key]
     action = "UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in others) if replace else "NOTHING"
     return f"INSERT INTO {table.name} ({columns}) VALUES ({values}) ON CONFLICT ({key}) DO {action}"
+
+
+def rows_at_once(rows: int, columns: int) -> int:
+    """Return how many of so many rows to insert by one statement: a power of two, so that few statements are made."""
+    return 1 << (min(rows, max(1, _MAX_VALUES // columns)).bit_length() - 1)
+
+
+@lru_cache(maxsize=64)
+def of_rows(statement: str, count: int) -> str:
+    """Return the INSERT of one row as an INSERT of `count` rows."""
+    head, values, tail = _VALUES.split(statement, maxsplit=1)
+    return f"{head}VALUES {', '.join([values] * count)}{tail}"
 
 
 def _create_table(table: Table) -> str:

@@ -22,7 +22,7 @@ from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.migrations import migrate, read_version
-from tokenflation.sdk.store.statements import create_statements, insert_statement
+from tokenflation.sdk.store.statements import create_statements, insert_statement, of_rows, rows_at_once
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
 
 __all__ = ["Batch", "SqliteWriter", "StoreUnwritableError", "open_writer"]
@@ -160,10 +160,20 @@ class SqliteWriter:
         # Nearly every cell is plain; a function call for each would cost more than the insert itself.
         rows = [[value if type(value) in _PLAIN else _cell(value) for value in record] for record in records]
         try:
-            self._connection.executemany(statement, rows)
+            self._execute_rows(statement, rows)
         except (UnicodeEncodeError, OverflowError):
             # One value that no database can hold must not cost the rows beside it.
-            self._connection.executemany(statement, [tuple(map(_storable, row)) for row in rows])
+            self._execute_rows(statement, [list(map(_storable, row)) for row in rows])
+
+    def _execute_rows(self, statement: str, rows: Sequence[list[Any]]) -> None:
+        # As few statements as may be: at each one sqlite3 lets go of the interpreter's lock, and the host's thread and
+        # ours would take turns row by row.
+        done = 0
+        while done < len(rows):
+            count = rows_at_once(len(rows) - done, len(rows[0]))
+            cells = [cell for row in rows[done : done + count] for cell in row]
+            self._connection.execute(of_rows(statement, count), cells)
+            done += count
 
 
 def open_writer(
@@ -291,7 +301,8 @@ def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: by
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, Mapping | list | tuple):
+    kind = type(value)
+    if kind is dict or kind is tuple or isinstance(value, Mapping | list | tuple):
         try:
             return _AS_JSON.encode(value).decode()
         except (ValueError, TypeError, OverflowError, RecursionError):
