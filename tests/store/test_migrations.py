@@ -12,7 +12,7 @@ from tokenflation.sdk.store.migrations import STEPS, migrate, read_version
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
 from tokenflation.sdk.store.write import Batch, open_writer
 
-ADDED = {"spans": ("censored_by",)}
+ADDED = {"tool_calls": ("run_span_id",), "spans": ("arguments_bytes", "result_bytes", "censored_by")}
 """Columns that version 1 did not have."""
 
 

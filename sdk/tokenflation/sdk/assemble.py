@@ -18,24 +18,17 @@ from tokenflation.sdk.parts import Parts, Splitter
 from tokenflation.sdk.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import BlockHasher, extend_anchors
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
-from tokenflation.sdk.scopes import Scope, new_span_id, new_trace_id
+from tokenflation.sdk.scopes import new_span_id, new_trace_id
+from tokenflation.sdk.sentfrom import SentFrom
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.timing import chunk_gaps_s
+from tokenflation.sdk.toolspans import ToolSpans
 from tokenflation.sdk.wire import ExchangeBytes, read
 
 __all__ = ["Assembler", "Rows", "SentFrom"]
 
 _MAX_BLOCKED_TOKENS = 2**25
 """No prompt has more; a provider that counts wrong must not cost the host a list of so many blocks."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentFrom:
-    """Where in the host's program a request left."""
-
-    scope: Scope | None = None
-    foreign: tuple[str, str] | None = None
-    """Trace id and span id of a span of the user's own tracing that is nearer to the call than our scope."""
 
 
 @dataclass(slots=True)
@@ -86,6 +79,8 @@ class Assembler:
         self._hasher = BlockHasher(key, BLOCK_TOKENS)
         self._polls: Polls[_Kept] = Polls()
         self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
+        self.tool_spans = ToolSpans()
+        """The runs of tools that were seen as they ran."""
 
     def exchange(self, exchange: Exchange) -> Rows:
         """Return the rows of one finished exchange; no rows if its body shows that it is no model call."""
@@ -105,6 +100,7 @@ class Assembler:
         rows = Rows(call=call, attempts=[_attempt(exchange, reading, call.call_id, asked.attempts - 1)])
         again = kept is not None or asked.placement.follows_failed_call_id is not None
         rows.tool_runs = self._tools(reading, asked.placement, call, first_attempt=not again)
+        rows.tool_runs = self.tool_spans.seen(call, rows.tool_runs)
         rows.final = self._remember(exchange, reading, scope_id, call, asked)
         return rows
 
@@ -171,7 +167,8 @@ class Assembler:
         asked = replace(one.kept.asked, extra={**extra, "polls": one.polls})
         whole = merged(one.reading, reading)
         call = self._call(whole, asked, _end_of(exchange))
-        rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
+        tool_runs = self._tools(whole, asked.placement, call, first_attempt=False)
+        rows = Rows(call=call, tool_runs=self.tool_spans.seen(call, tool_runs))
         if self._attempts.drop(one.kept) or one.kept.awaits_poll:
             rows.final = [call]  # otherwise it was final when its stream was cut
         return rows

@@ -9,13 +9,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.wire import recognise
 from tokenflation.sdk.wire.packed import PackedChunks
 
-__all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "is_stream"]
+__all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "ToolRunning", "is_stream"]
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """Of one answer we keep at most so much; the rest only passes by, and `Exchange.truncated` says so."""
@@ -149,6 +149,20 @@ class Exchange:
                 self.failed("hook_error")
 
 
+class ToolRunning(Protocol):
+    """A run of a tool that a hook has seen begin."""
+
+    @property
+    def ids(self) -> tuple[str, str] | None:
+        """Trace id and span id to hand on to whoever runs the tool, if they are known."""
+
+    def within(self) -> contextlib.AbstractContextManager[None]:
+        """Run work that is done for this tool elsewhere inside it."""
+
+    def close(self, *, error_type: str | None, result_bytes: int | None) -> None:
+        """Note how it ended."""
+
+
 class Tap:
     """Where hooks pour exchanges into; the recorder makes one. Its methods never raise."""
 
@@ -160,12 +174,18 @@ class Tap:
         failed: Callable[[str], None],
         begun: Callable[[Exchange], None] | None = None,
         grown: Callable[[Exchange], object] | None = None,
+        run_tool: Callable[[str, int | None], ToolRunning | None] = lambda *_: None,
+        traces: Callable[[], bool] = lambda: False,
     ) -> None:
         self._submit = submit
         self.context = context
         """Return what an exchange that began now would have as its `context`."""
         self._begun = begun
         self._grown = grown
+        self.run_tool = run_tool
+        """Return a run of the tool of this name, with arguments of so many bytes, that begins now."""
+        self.traces = traces
+        """Return whether our trace ids mean something elsewhere: whether our spans are exported."""
         self.failed = failed
         """Count one failure of the recorder itself, by reason."""
         self.hosts: set[str] = set()

@@ -126,6 +126,7 @@ def instrument(
     span_exporter: Any = None,
     queue_size: int = _QUEUE_SIZE,
     exact_tokens: bool = False,
+    mcp_trace_context: bool = True,
 ) -> Instrumentation:
     """Record every model call of this process from here on; clients made before are recorded too.
 
@@ -141,6 +142,8 @@ def instrument(
         queue_size: finished calls that may wait to be written before more are dropped and counted.
         exact_tokens: split inputs by the model's own vocabulary where that is public, on the recorder's thread; needs
             the extra `tokens` and about 0.3 ms for each new KB of prompt.
+        mcp_trace_context: while spans are exported, tell MCP servers the trace that their tools run in, as
+            `_meta.traceparent` of the call; what the host or its own tracing says there stays. No argument is changed.
 
     Raises:
         StoreError: `store` is a file of another kind, or was written by a newer version.
@@ -150,14 +153,16 @@ def instrument(
     path = os.path.abspath(os.fspath(store))
     alone = _switching.acquire(timeout=_SWITCH_WAIT_S)
     try:
-        return _instrument(path, store, task, tracer_provider, span_exporter, queue_size, exact_tokens)
+        return _instrument(
+            path, store, task, tracer_provider, span_exporter, queue_size, exact_tokens, mcp_trace_context
+        )
     finally:
         if alone:
             _switching.release()
 
 
 def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_provider: Any, span_exporter: Any,
-                queue_size: int, exact_tokens: bool) -> Instrumentation:  # fmt: skip
+                queue_size: int, exact_tokens: bool, mcp_trace_context: bool) -> Instrumentation:  # fmt: skip
     global _active
     if _active is not None:
         if _active.store != path:
@@ -178,6 +183,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
     recorder = _recorder(path, task, foreign_calls, queue_size, exact_tokens)
+    recorder.hands_trace_on = mcp_trace_context
     provider, exporter = tracer_provider, None
     if tracer_provider is not None or span_exporter is not None:
         from tokenflation.sdk.spans import SpanEmitter, private_provider

@@ -14,19 +14,21 @@ import secrets
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from tokenflation.sdk import scopes
-from tokenflation.sdk.assemble import Assembler, SentFrom
+from tokenflation.sdk.assemble import Assembler
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange, Tap
-from tokenflation.sdk.limits import Budget
+from tokenflation.sdk.marks import Flush, Grown, Wake
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
+from tokenflation.sdk.sentfrom import SentFrom, admit, budgets_of
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.underway import Underway
 from tokenflation.sdk.store.write import SqliteWriter
+from tokenflation.sdk.toolspans import OpenRun
 
 __all__ = ["Recorder"]
 
@@ -46,27 +48,6 @@ _log = logging.getLogger("tokenflation")
 Foreign = Callable[[], tuple[str, str] | None]
 
 
-class _Flush:
-    """A mark in the queue: everything before it has been written, or counted as lost, when `done` is set."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-
-
-class _Wake:
-    """A mark in the queue: a call is under way."""
-
-
-_WAKE = _Wake()
-
-
-class _Grown:
-    """A mark in the queue: a stream has become so long that it is to be packed."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-
-
 class Recorder:
     """Owns the queue, the worker thread and the store's writer of this process."""
 
@@ -84,6 +65,8 @@ class Recorder:
         self.store = store
         self.emitter: Any = None
         """A `spans.SpanEmitter`, or None where no spans are wanted; may be set at any time."""
+        self.hands_trace_on = True
+        """Whether servers that run tools for us may be told the trace that they run in."""
         self._open_writer = open_writer
         self._key = key
         self._default_task = default_task
@@ -97,7 +80,9 @@ class Recorder:
             context=self._context,
             failed=self.count_loss,
             begun=self._begin_exchange,
-            grown=lambda exchange: self._put(_Grown(exchange), 0, force=True),
+            grown=lambda exchange: self._put(Grown(exchange), 0, force=True),
+            run_tool=self._run_tool,
+            traces=lambda: self.hands_trace_on and self.emitter is not None,
         )
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
@@ -137,7 +122,7 @@ class Recorder:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
         if self._closed or self._is_idle():
             return True
-        mark = _Flush()
+        mark = Flush()
         self._put(mark, 0, force=True)
         self._hurry.set()
         return mark.done.wait(timeout_s)
@@ -181,8 +166,8 @@ class Recorder:
         self._drops: Counter[str] = Counter()
         self._queued_bytes = 0
         self._process_id = os.getpid()
-        # Odd steps from a random start: unlike any other process's, and no two alike within this one.
-        self._ids = itertools.count(secrets.randbits(64), secrets.randbits(64) | 1)
+        # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
+        self._ids = itertools.count(secrets.randbits(64))
         self._assembler = Assembler(key=self._key, default_task=self._default_task, exact_tokens=self._exact_tokens)
         self._underway = Underway(self.store, default_task=self._default_task)
         self._outbox = Outbox(
@@ -195,15 +180,19 @@ class Recorder:
     def _context(self) -> SentFrom:
         return SentFrom(scopes.current(), self._foreign() if self._foreign else None)
 
+    def _run_tool(self, name: str, arguments_bytes: int | None) -> OpenRun | None:
+        if self._closed:
+            return None
+        foreign = self._foreign() if self._foreign else None
+        return OpenRun(name, arguments_bytes, foreign=foreign, submit=lambda record: self._put(record, 0))
+
     # The host's side.
 
     def _begin_exchange(self, exchange: Exchange) -> None:
         if self._closed:
             return
         exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
-        budget = _budget_of(exchange)
-        if budget is not None:
-            self._admit(exchange)
+        self._admit(exchange)
         try:
             self._underway.begin(exchange)
         except Exception:  # a call that cannot be noted is recorded all the same
@@ -211,12 +200,12 @@ class Recorder:
             _log.debug("tokenflation: a call under way could not be noted", exc_info=True)
         if self._asleep:
             self._asleep = False
-            self._put(_WAKE, 0, force=True)
+            self._put(Wake(), 0, force=True)
 
     def _admit(self, exchange: Exchange) -> None:
         """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
         try:
-            scopes.admit(exchange.context.scope, exchange, self._hurry.set)  # type: ignore[attr-defined]  # see _budget_of
+            admit(exchange, self._hurry.set)
         except Exception:  # a limit that cannot be checked must not stop the host
             self.count_loss("hook_error")
             _log.debug("tokenflation: a limit could not be checked", exc_info=True)
@@ -232,7 +221,7 @@ class Recorder:
         try:
             if not self._put(exchange, _size(exchange)):
                 self._underway.free([exchange])
-                for budget in _budgets_of(exchange):
+                for budget in budgets_of(exchange):
                     budget.give_up(exchange)
         except Exception:  # the host must not notice us
             self._drops["hook_error"] += 1
@@ -267,7 +256,7 @@ class Recorder:
         last = False
         while not last:
             items = self._next_items()
-            marks = [one for one in items if isinstance(one, _Flush)]
+            marks = [one for one in items if isinstance(one, Flush)]
             last = None in items
             self._guarded(self._take, items)
             if last:
@@ -318,14 +307,20 @@ class Recorder:
             if isinstance(item, Exchange):
                 self._queued_bytes -= _size(item)
                 self._take_exchange(item)
-            elif isinstance(item, _Grown):
+            elif isinstance(item, Grown):
                 self._guarded(item.exchange.pack)
             elif isinstance(item, SpanRecord):
-                self._outbox.add_span(item)
-                if self.emitter is not None:
-                    self._guarded(self.emitter.scope, item)
+                self._take_span(item)
         if self._queue.empty():
             self._queued_bytes = 0  # threads add to it without a lock; here it is known
+
+    def _take_span(self, span: SpanRecord) -> None:
+        if span.kind == "tool":
+            span, tool_runs = self._assembler.tool_spans.place(span)
+            self._outbox.add(None, (), tool_runs)
+        self._outbox.add_span(span)
+        if self.emitter is not None:
+            self._guarded(self.emitter.scope, span)
 
     def _take_exchange(self, exchange: Exchange) -> None:
         if exchange.truncated:
@@ -337,10 +332,10 @@ class Recorder:
         except Exception:  # one answer that we cannot read must not cost the others
             self.count_loss("parser_error")
             _log.debug("tokenflation: an exchange could not be read", exc_info=True)
-            for budget in _budgets_of(exchange):
+            for budget in budgets_of(exchange):
                 budget.give_up(exchange)
             return
-        for budget in _budgets_of(exchange):
+        for budget in budgets_of(exchange):
             self._guarded(budget.note, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
@@ -374,17 +369,6 @@ class Recorder:
     def _stop(self) -> None:
         self._outbox.give_up()
         self._outbox.drop_writer()
-
-
-def _budgets_of(exchange: Exchange) -> Iterable[Budget]:
-    """Return the budgets of all tasks with limits around the place that a request left from; mostly none."""
-    budget = _budget_of(exchange)
-    return () if budget is None else budget.around()
-
-
-def _budget_of(exchange: Exchange) -> Budget | None:
-    sent = exchange.context
-    return sent.scope.budget if isinstance(sent, SentFrom) and sent.scope is not None else None
 
 
 def _size(exchange: Exchange) -> int:

@@ -153,6 +153,7 @@ class ToolRun(Struct, frozen=True, kw_only=True, gc=False):
     started_at_ns: int | None = None
     ended_at_ns: int | None = None
     agent_run_id: str | None = None
+    run_span_id: str | None = None
 
 
 class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
@@ -173,6 +174,8 @@ class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
     outcome: bool | None = None
     score: float | None = None
     censored_by: str | None = None
+    arguments_bytes: int | None = None
+    result_bytes: int | None = None
 
 
 class Call(Struct, frozen=True, kw_only=True, gc=False):

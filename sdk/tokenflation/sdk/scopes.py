@@ -11,7 +11,8 @@ import contextlib
 import contextvars
 import functools
 import logging
-import secrets
+import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
 from types import TracebackType
@@ -44,17 +45,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _log = logging.getLogger("tokenflation")
 _current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
+_random = random.Random()
+"""Our own: a host that seeds the global one must not give two processes the same ids."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 _listeners: list[Callable[["Scope", bool], None]] = []
 
 
 def new_span_id() -> str:
     """Return 16 random hex digits."""
-    return secrets.token_hex(8)
+    return f"{_random.getrandbits(64):016x}"
 
 
 def new_trace_id() -> str:
     """Return 32 random hex digits."""
-    return secrets.token_hex(16)
+    return f"{_random.getrandbits(128):032x}"
 
 
 def listen(listener: Callable[["Scope", bool], None]) -> Callable[[], None]:
@@ -93,6 +98,8 @@ class Scope(ContextDecorator):
         self.limits = limits
         self.budget: Budget | None = None
         """What is left of the limits of the innermost task around that has any; its own, if it has `limits`."""
+        self.sizes: tuple[int | None, int | None] = (None, None)
+        """Bytes of the arguments and of the result, of a tool run that was seen from outside."""
         self.censored_by: str | None = None
         """The limit that cut this task short."""
         self.parent: Scope | None = None
@@ -173,6 +180,8 @@ class Scope(ContextDecorator):
             outcome=self.outcome,
             score=self.score,
             censored_by=self.censored_by,
+            arguments_bytes=self.sizes[0],
+            result_bytes=self.sizes[1],
         )
 
     def _place(self, parent: "Scope | None") -> None:

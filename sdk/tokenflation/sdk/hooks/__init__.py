@@ -6,7 +6,7 @@ Importing this package imports no HTTP library; a library that the host never im
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, unseen, urllib3, websockets
+from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, mcp, unseen, urllib3, websockets
 from tokenflation.sdk.hooks.httpx import transport
 
 __all__ = ["install", "transport"]
@@ -17,6 +17,7 @@ _HOOKS = (
     aiohttp_sockets.install,
     urllib3.install,
     websockets.install,
+    mcp.install,
     unseen.install,
 )
 

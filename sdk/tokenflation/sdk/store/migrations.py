@@ -14,6 +14,9 @@ Step = Callable[[sqlite3.Connection], None]
 
 
 def _to_2(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE tool_calls ADD COLUMN run_span_id TEXT")
+    connection.execute("ALTER TABLE spans ADD COLUMN arguments_bytes BIGINT")
+    connection.execute("ALTER TABLE spans ADD COLUMN result_bytes BIGINT")
     connection.execute("ALTER TABLE spans ADD COLUMN censored_by TEXT")
 
 

@@ -128,6 +128,7 @@ _TOOL_CALLS = Table(
         Column("started_at_ns", "int", "unix ns; end of the answer that asked for it"),
         Column("ended_at_ns", "int", "unix ns; start of the call that brought the result"),
         Column("agent_run_id", "text", "agent run of the sub-agent that it started"),
+        Column("run_span_id", "text", "the tool run in spans that it is: then both times are the run's own"),
     ),
 )
 
@@ -149,6 +150,8 @@ _SPANS = Table(
         Column("error_type", "text", "class of the exception that left the scope"),
         Column("outcome", "int", "1 success, 0 failure, NULL not said"),
         Column("score", "float", "as the user gave it"),
+        Column("arguments_bytes", "int", "bytes of the arguments of a tool run that went through MCP"),
+        Column("result_bytes", "int", "bytes of the content of its result"),
         Column("censored_by", "text", "the limit that cut the task short: its use is a lower bound; NULL = none did"),
     ),
     indexes=(("task_id",),),

@@ -1,0 +1,275 @@
+"""Records the tool calls of the official `mcp` client as runs of tools, whatever transport carries them.
+
+The shell sits on the session's `send_request`, where `tools/call` goes through whoever asks for it; of version 2 also on
+`Client.call_tool`, as one call of that may take several requests (the server asks the client for input in between).
+What a server asks the client to do meanwhile (to sample a model, for one) runs inside the run that it serves. Listing
+and everything else passes. Imports nothing of `mcp`; of arguments and results only sizes are kept.
+
+Trace context goes to the server as `_meta.traceparent`: modelcontextprotocol.io/seps/414-request-meta.
+"""
+
+import functools
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from tokenflation.sdk.exchange import Tap, ToolRunning
+from tokenflation.sdk.hooks.bodies import safely
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+
+__all__ = ["install"]
+
+_METHOD = "tools/call"
+_TIMEOUTS = frozenset((-32001, 408))
+"""Error codes of a request that was given up: of `mcp` 2 and 1."""
+_log = logging.getLogger(__name__)
+
+
+class _Run:
+    """One run of a tool, and the session that it goes through."""
+
+    __slots__ = ("running", "session")
+
+    def __init__(self, session: Any, running: ToolRunning) -> None:
+        self.session = session
+        self.running = running
+
+
+_RUN: ContextVar[_Run | None] = ContextVar("tokenflation_mcp_run", default=None)
+"""The run that a `Client.call_tool` further up has opened."""
+
+
+def install(tap: Tap) -> Callable[[], None]:
+    """Record every session and client, made before or after; return the function that undoes it.
+
+    If `mcp` is not imported yet it is patched when it is; nothing is imported by us.
+    """
+    installation = _Installation(tap)
+    when_imported("mcp.client.session", installation.patch_session)
+    when_imported("mcp.client.client", installation.patch_client)
+    return installation.undo
+
+
+# The core: plain functions over one request and one result.
+
+
+def _asked(request: Any) -> Any | None:
+    """Return the parameters of a request that calls a tool, None for any other; version 1 wraps its requests."""
+    request = getattr(request, "root", request)
+    return request.params if getattr(request, "method", None) == _METHOD else None
+
+
+def _size_of_arguments(arguments: Any) -> int | None:
+    """Return the bytes of the arguments as compact JSON."""
+    if not arguments:
+        return 2 if arguments is not None else None
+    try:
+        return len(msgspec.json.encode(arguments))
+    except Exception:  # what JSON cannot say, the session will refuse
+        return None
+
+
+def _size_of_result(result: Any) -> int | None:
+    """Return the bytes of a result's content: text as UTF-8, media as it is encoded; None for what is no result."""
+    content = getattr(result, "content", None)
+    if not isinstance(content, list):
+        return None
+    size = 0
+    for block in content:
+        block = getattr(block, "resource", block)
+        text = getattr(block, "text", None)
+        if isinstance(text, str):
+            size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        for name in ("data", "blob"):
+            media = getattr(block, name, None)
+            size += len(media) if isinstance(media, str | bytes) else 0
+    return size
+
+
+def _failure_of(result: Any) -> str | None:
+    """Return what opentelemetry.io/docs/specs/semconv/gen-ai/mcp calls a result that says that the tool failed."""
+    failed = getattr(result, "is_error", None) or getattr(result, "isError", None)
+    return "tool_error" if failed is True else None
+
+
+def _type_of(error: BaseException) -> str:
+    code = getattr(getattr(error, "error", None), "code", None)
+    return "TimeoutError" if code in _TIMEOUTS else type(error).__name__
+
+
+def _with_trace(run: _Run, request: Any) -> Any:
+    """Return the request with our trace context, or as it is where it or the host's own tracing brings one.
+
+    A copy: the caller may send the same request again. Its arguments are the same object.
+    """
+    params = _asked(request)
+    ids = run.running.ids
+    meta = getattr(params, "meta", None)
+    if params is None or ids is None or _is_traced() or (meta is not None and "traceparent" in _keys(meta)):
+        return request
+    # W3C Trace Context, section 3.2: version, trace id, parent id, flags (sampled).
+    context = {"traceparent": f"00-{ids[0]}-{ids[1]}-01"}
+    if meta is None or isinstance(meta, Mapping):
+        ours: Any = {**(meta or {}), **context}
+        if not isinstance(meta, dict) and (made := _meta_class(params)) is not None:
+            ours = made(**context)
+    else:
+        ours = meta.model_copy(update=context)
+    inner = getattr(request, "root", request)
+    traced = inner.model_copy(update={"params": params.model_copy(update={"meta": ours})})
+    return traced if inner is request else request.model_copy(update={"root": traced})
+
+
+def _keys(meta: Any) -> Any:
+    return meta if isinstance(meta, Mapping) else {**meta.__dict__, **(getattr(meta, "model_extra", None) or {})}
+
+
+def _meta_class(params: Any) -> Any | None:
+    """Return the class that version 1 has for `_meta`; of version 2 it is a dict."""
+    made = getattr(type(params), "Meta", None)
+    return made if isinstance(made, type) else None
+
+
+def _is_traced() -> bool:
+    """Return whether the host's own OpenTelemetry has a current span: version 2 sends that by itself."""
+    trace = sys.modules.get("opentelemetry.trace")
+    return trace is not None and trace.get_current_span().get_span_context().is_valid
+
+
+# The patches.
+
+
+class _Installation:
+    """The patches made for one tap, on whichever modules are imported; holds them until `undo`."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap: Tap | None = tap
+        self._layers: list[Layer] = []
+        self._open: WeakKeyDictionary[Any, list[_Run]] = WeakKeyDictionary()
+        """Session -> its runs that are under way."""
+
+    def undo(self) -> None:
+        """Take every patch off and let go of the tap; calling it again does nothing."""
+        self._tap = None
+        while self._layers:
+            uncover(self._layers.pop())
+
+    def patch_session(self, module: ModuleType) -> None:
+        """Patch the session; never raises, as it runs inside the host's import statement."""
+        if self._tap is not None:  # wrapt cannot forget a post-import hook: after undo it must do nothing
+            safely(self._tap.failed, self._patch_session, module)
+
+    def patch_client(self, module: ModuleType) -> None:
+        """Patch the client of version 2; never raises either."""
+        if self._tap is not None:
+            safely(self._tap.failed, self._patch_client, module)
+
+    def _patch_session(self, module: ModuleType) -> None:
+        session = getattr(module, "ClientSession", None)
+        if not self._cover(session, "send_request", self._send_shell, "request"):
+            _log.warning(
+                "mcp.client.session.ClientSession.send_request(request) is missing in this version: tool calls through "
+                "MCP are not recorded. Use a version of mcp that tokenflation knows."
+            )
+            if self._tap is not None:
+                self._tap.failed("hook_missing")
+        for name in ("_on_request", "_received_request"):  # of versions 2 and 1
+            self._cover(session, name, self._serve_shell)
+
+    def _patch_client(self, module: ModuleType) -> None:
+        self._cover(getattr(module, "Client", None), "call_tool", self._call_shell, "name")
+
+    def _cover(self, owner: Any, name: str, shell: Callable[[Any], Any], first: str = "") -> bool:
+        """Put a shell over a coroutine method whose first parameter has this name; False if there is none."""
+        owner = next((cls for cls in getattr(owner, "__mro__", ()) if name in cls.__dict__), None)
+        if owner is None or not inspect.iscoroutinefunction(owner.__dict__[name]):
+            return False
+        if first and first not in list(inspect.signature(owner.__dict__[name]).parameters)[1:2]:
+            return False
+        self._layers.append(cover(owner, name, shell))
+        return True
+
+    def _begin(self, tap: Tap, session: Any, name: str, arguments: Any) -> _Run | None:
+        running = tap.run_tool(str(name), _size_of_arguments(arguments))
+        if running is None:
+            return None
+        run = _Run(session, running)
+        self._open.setdefault(session, []).append(run)
+        return run
+
+    def _over(self, run: _Run, error_type: str | None, result_bytes: int | None = None) -> None:
+        runs = self._open.get(run.session, [])
+        if run in runs:
+            runs.remove(run)
+        run.running.close(error_type=error_type, result_bytes=result_bytes)
+
+    def _send_shell(self, original: Any) -> Any:
+        @functools.wraps(original)
+        async def send_request(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            tap = self._tap
+            params = safely(tap.failed, _asked, request) if tap is not None else None
+            if tap is None or params is None:
+                return await original(this, request, *args, **kwargs)
+            around = _RUN.get()
+            if around is not None and around.session is this:
+                request = safely(tap.failed, _with_trace, around, request) or request if tap.traces() else request
+                return await original(this, request, *args, **kwargs)
+            run = safely(tap.failed, self._begin, tap, this, params.name, params.arguments)
+            if run is None:
+                return await original(this, request, *args, **kwargs)
+            if tap.traces():
+                request = safely(tap.failed, _with_trace, run, request) or request
+            return await self._watched(tap, run, original(this, request, *args, **kwargs))
+
+        return send_request
+
+    def _call_shell(self, original: Any) -> Any:
+        @functools.wraps(original)
+        async def call_tool(this: Any, name: Any, arguments: Any = None, *args: Any, **kwargs: Any) -> Any:
+            tap = self._tap
+            session = safely(tap.failed, getattr, this, "session") if tap is not None else None
+            if tap is None or session is None:
+                return await original(this, name, arguments, *args, **kwargs)
+            run = safely(tap.failed, self._begin, tap, session, name, arguments)
+            if run is None:
+                return await original(this, name, arguments, *args, **kwargs)
+            before = _RUN.get()
+            _RUN.set(run)
+            try:
+                return await self._watched(tap, run, original(this, name, arguments, *args, **kwargs))
+            finally:
+                _RUN.set(before)  # no token: a coroutine may be closed in another context than it ran in
+
+        return call_tool
+
+    async def _watched(self, tap: Tap, run: _Run, result: Any) -> Any:
+        """Await the result of a run and note how it ended; what the host gets is what came."""
+        try:
+            result = await result
+        except BaseException as error:
+            safely(tap.failed, self._over, run, safely(tap.failed, _type_of, error) or "error")
+            raise
+        failure, size = safely(tap.failed, _failure_of, result), safely(tap.failed, _size_of_result, result)
+        safely(tap.failed, self._over, run, failure, size)
+        return result
+
+    def _serve_shell(self, original: Any) -> Any:
+        @functools.wraps(original)
+        async def serve(this: Any, *args: Any, **kwargs: Any) -> Any:
+            tap = self._tap
+            runs = self._open.get(this, ()) if tap is not None else ()
+            # Of several runs under way it is open which one the server asks for.
+            within = safely(tap.failed, runs[0].running.within) if tap is not None and len(runs) == 1 else None
+            if within is None:
+                return await original(this, *args, **kwargs)
+            with within:
+                return await original(this, *args, **kwargs)
+
+        return serve

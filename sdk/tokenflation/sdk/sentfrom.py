@@ -1,0 +1,38 @@
+"""Where in the host's program a request left, and the limits that hold there."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tokenflation.sdk import scopes
+from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.limits import Budget
+from tokenflation.sdk.scopes import Scope
+
+__all__ = ["SentFrom", "admit", "budgets_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class SentFrom:
+    """Where in the host's program a request left."""
+
+    scope: Scope | None = None
+    foreign: tuple[str, str] | None = None
+    """Trace id and span id of a span of the user's own tracing that is nearer to the call than our scope."""
+
+
+def admit(exchange: Exchange, hurry: Callable[[], None]) -> None:
+    """Hold a request to the limits of the tasks around it; `hurry` asks the worker not to idle.
+
+    Raises:
+        LimitReached: the request must not leave.
+    """
+    sent = exchange.context
+    if isinstance(sent, SentFrom) and sent.scope is not None and sent.scope.budget is not None:
+        scopes.admit(sent.scope, exchange, hurry)
+
+
+def budgets_of(exchange: Exchange) -> Iterable[Budget]:
+    """Return the budgets of all tasks with limits around the place that a request left from; mostly none."""
+    sent = exchange.context
+    budget = sent.scope.budget if isinstance(sent, SentFrom) and sent.scope is not None else None
+    return () if budget is None else budget.around()

@@ -1,0 +1,150 @@
+"""Runs of tools that were seen as they ran: opened in the host, and joined by the worker to the tool calls asked for.
+
+A tool call as the wire shows it lasts from the answer that asks for it to the request that brings its result; where the
+run itself was seen (a scope, a call through an MCP client), its own times take their place. Joined where one unanswered
+tool call of that name stands open in the same agent run or task, left alone where there are several. Knows nothing of MCP.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tokenflation.sdk import scopes
+from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.records import Call, SpanRecord, ToolRun
+
+__all__ = ["OpenRun", "ToolSpans"]
+
+_MAX_KEPT = 4096
+
+_Key = tuple[str, str]
+"""Id of the call that asks, id of the tool call."""
+
+
+class OpenRun:
+    """A run of a tool that is under way in the host: a tool scope, where a scope is open around it."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments_bytes: int | None,
+        *,
+        foreign: tuple[str, str] | None,
+        submit: Callable[[SpanRecord], object],
+    ) -> None:
+        self._name = name
+        self._arguments_bytes = arguments_bytes
+        self._foreign = foreign or ("", None)
+        self._submit = submit
+        self._started_at_ns = now_ns()
+        # Outside any scope a scope of ours would be a task of its own: there the worker finds the place by the wire.
+        self._scope = scopes.tool(name) if scopes.current() is not None else None
+        if self._scope is not None:
+            self._scope.__enter__()
+
+    @property
+    def ids(self) -> tuple[str, str] | None:
+        """Trace id and span id, for whoever runs the tool elsewhere; None where the worker gives them later."""
+        return (self._scope.trace_id, self._scope.span_id) if self._scope is not None else None
+
+    def within(self) -> AbstractContextManager[None]:
+        """Run work that is done for this tool in another task or thread inside it; what is inside it already stays."""
+        around = scopes.current()
+        while around is not None and around is not self._scope:
+            around = around.parent
+        return scopes.inside(self._scope) if self._scope is not None and around is None else nullcontext()
+
+    def close(self, *, error_type: str | None, result_bytes: int | None) -> None:
+        """Note how the run ended; `error_type` is a class of failure, never a message."""
+        if self._scope is not None:
+            self._scope.error_type = error_type
+            self._scope.sizes = (self._arguments_bytes, result_bytes)
+            self._scope.__exit__(None, None, None)
+            return
+        trace_id, parent_id = self._foreign
+        record = SpanRecord(
+            span_id=scopes.new_span_id(),
+            trace_id=trace_id,
+            parent_id=parent_id,
+            kind="tool",
+            name=self._name,
+            task_id=None,
+            agent_run_id=None,
+            depth=0,
+            started_at_ns=self._started_at_ns,
+            ended_at_ns=now_ns(),
+            status="ok" if error_type is None else "error",
+            error_type=error_type,
+            arguments_bytes=self._arguments_bytes,
+            result_bytes=result_bytes,
+        )
+        self._submit(record)
+
+
+class _Open(Struct):
+    """A tool call that was asked for, and where."""
+
+    run: ToolRun
+    call: Call
+    span: SpanRecord | None = None
+    """The run of it that was seen."""
+
+
+class ToolSpans:
+    """The tool calls asked for last, and the runs seen of them; bounded, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[_Key, _Open] = OrderedDict()
+
+    def seen(self, call: Call, runs: Sequence[ToolRun]) -> list[ToolRun]:
+        """Note the rows that a call adds or changes; return them, with the times of the runs that were seen."""
+        return [self._noted(call, run) for run in runs]
+
+    def place(self, span: SpanRecord) -> tuple[SpanRecord, list[ToolRun]]:
+        """Return a finished run where it stands, with the tool call that it is a run of, if that is sure."""
+        fits = [one for one in self._open.values() if _fits(one, span)]
+        if len(fits) != 1:
+            return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
+        (one,) = fits
+        one.span = span
+        one.run = _timed(one.run, span)
+        if span.task_id is None:
+            span = replace(
+                span,
+                trace_id=span.trace_id or one.call.trace_id,
+                task_id=one.call.task_id,
+                agent_run_id=one.call.agent_run_id,
+                depth=one.call.depth,
+            )
+        return span, [one.run]
+
+    def _noted(self, call: Call, run: ToolRun) -> ToolRun:
+        key = (run.call_id, run.tool_call_id)
+        one = self._open.get(key)
+        if one is None:
+            if run.call_id != call.call_id or run.kind != "client":
+                return run
+            self._open[key] = _Open(run, call)
+            if len(self._open) > _MAX_KEPT:
+                self._open.popitem(last=False)
+            return run
+        one.run = run if one.span is None else _timed(run, one.span)
+        return one.run
+
+
+def _timed(run: ToolRun, span: SpanRecord) -> ToolRun:
+    return replace(run, started_at_ns=span.started_at_ns, ended_at_ns=span.ended_at_ns, run_span_id=span.span_id)
+
+
+def _fits(one: _Open, span: SpanRecord) -> bool:
+    run, call = one.run, one.call
+    if run.name != span.name or one.span is not None or run.executed is not None:
+        return False
+    if (run.started_at_ns or 0) > span.started_at_ns:
+        return False
+    if span.task_id is None:
+        return call.structure_source != "scope"
+    return call.agent_run_id == span.agent_run_id if span.agent_run_id is not None else call.task_id == span.task_id
