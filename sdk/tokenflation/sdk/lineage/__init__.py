@@ -1,0 +1,33 @@
+"""Which call continues which, and which agent run is inside of which tool call. Pure: readings in, placements out.
+
+Explicit scopes win. Without them the wire tells, and each edge says what it rests on:
+
+| evidence | a call continues another (or an agent run is inside of a tool call) because | strength |
+|---|---|---|
+| `response_id`, `conversation_id` | it names the answer, or the conversation that the provider keeps | exact |
+| `history` | its messages begin with all of the other's, and the other's answer follows | exact; weak where the answer does not follow or is another |
+| `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
+| `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |
+| `compaction` | it begins with the other's answer, a summary of an agent run with its instructions | strong |
+| `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters |
+| `flow_result` | (inside) its last answer stands in the result of the tool call: known only then | as above |
+| `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for |
+| `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
+| `scope` | (inside) the user's scopes say so | exact |
+
+What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
+branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,
+perhaps another model or host. A history that goes on with other instructions is the same agent run, whose prompt holds a
+date or whose tools came and went, unless a tool call named `transfer_to_...` handed it over: then it is another agent's
+run of the same task and depth. A tool call that nobody answers, as the agent run begins anew in the same context, was
+its answer; `final_result` and its like, and a tool that the request forced, are known to be.
+
+Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
+that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of
+are forgotten.
+"""
+
+from tokenflation.sdk.lineage.histories import MAX_HISTORIES, History
+from tokenflation.sdk.lineage.placing import Lineage, Move, Placement
+
+__all__ = ["MAX_HISTORIES", "History", "Lineage", "Move", "Placement"]

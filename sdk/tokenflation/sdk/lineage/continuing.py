@@ -1,0 +1,282 @@
+"""Which call a call continues: rolling hashes of messages, ids of answers and of tool calls, answers that come back.
+
+Pure: readings in, an edge out. Knows nothing of agent runs inside of others, nor of scopes but an id.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run
+from tokenflation.sdk.records import Reading
+from tokenflation.sdk.wire.texts import texts
+from tokenflation.sdk.wire.values import dumps
+
+__all__ = ["Continued", "Histories", "contains", "first_text", "head_of"]
+
+_FAILED_WINDOW_NS = 60_000_000_000
+_MIN_ANSWER = 16
+_MIN_SUMMARY = 32
+_KEY_CHARS = 64
+_HEAD_BYTES = 32 * 1024
+_RECENT_RUNS = 16
+_EQUALS_KEPT = 8
+_MIN_ID = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """The call that is continued, and how many leading messages of the request were sent or answered before."""
+
+    history: History
+    sent: int
+    edge: Edge
+    changed: bool = False
+    """The history came back edited, cut or summarised."""
+
+
+class Histories:
+    """The newest calls of histories, found by what a request that continues them must hold."""
+
+    def __init__(self) -> None:
+        self._by_end: Recent[bytes, list[History]] = Recent()
+        self._by_response: Recent[str, History] = Recent()
+        self._by_conversation: Recent[str, History] = Recent()
+        self._by_tool: Recent[str, History] = Recent()
+        self._by_answer: Recent[str, History] = Recent()
+        self._recent: deque[Run] = deque(maxlen=_RECENT_RUNS)
+        """Agent runs longest silent first; a run stands in it once."""
+
+    def remember(self, history: History, reading: Reading) -> None:
+        """Note a call as the newest of its history."""
+        if history.end_hash:
+            same = self._by_end.get(history.end_hash, [])[1 - _EQUALS_KEPT :]
+            self._by_end.put(history.end_hash, [*same, history])
+        if history.failed:
+            return
+        if reading.response_id:
+            self._by_response.put(reading.response_id, history)
+        if reading.conversation_id:
+            self._by_conversation.put(reading.conversation_id, history)
+        for id_ in history.open_tool_calls:
+            if len(id_) >= _MIN_ID:
+                self._by_tool.put(id_, history)
+        key = _answer_key(history.answer)
+        if key:
+            self._by_answer.put(key, history)
+        if history.run in self._recent:
+            self._recent.remove(history.run)
+        self._recent.append(history.run)
+
+    def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Continued | None:
+        """Return what a request continues, or None; `run_id` is the scope's, `after` the call before in its context."""
+        kept = self._kept_by_provider(reading)
+        if kept is not None:
+            return kept
+        prefix = self._by_prefix(reading, run_id, started_at_ns, after)
+        if prefix is not None and _is_tight(reading, prefix):
+            return prefix
+        return self._by_return(reading, run_id, prefix) or prefix
+
+    def summarised(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Continued | None:
+        """Return the call whose answer, a summary of an agent run with these instructions, begins the new history."""
+        head = first_messages(reading)
+        for run in reversed(self._recent):
+            history = run.newest
+            if history is None or run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
+                continue
+            told = run if run.instructions_hash == reading.instructions_hash else run.about
+            if told is None or told.instructions_hash != reading.instructions_hash or history.open_tool_calls:
+                continue
+            if run.about is None and run.steps < 2:
+                continue  # nothing to summarise
+            if len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer):
+                return Continued(history, 0, Edge("compaction", "strong"), changed=True)
+        return None
+
+    def told(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Run | None:
+        """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
+        head = first_messages(reading)
+        for run in reversed(self._recent):
+            if run.scope_run_id != run_id or run.newest is None or run.newest.ended_at_ns > started_at_ns:
+                continue
+            if len(run.opening) >= 8 and contains(head, run.opening) and _tells_end(head, run.newest):
+                return run
+        return None
+
+    def recent(self) -> Iterable[Run]:
+        """Return the agent runs heard of last, newest first."""
+        return reversed(self._recent)
+
+    def _kept_by_provider(self, reading: Reading) -> Continued | None:
+        named = self._by_response.get(reading.previous_response_id or "")
+        if named is not None:
+            return Continued(named, 0, Edge("response_id", "exact"))
+        named = self._by_conversation.get(reading.conversation_id or "")
+        return Continued(named, 0, Edge("conversation_id", "exact")) if named is not None else None
+
+    def _by_prefix(
+        self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None
+    ) -> Continued | None:
+        """Return the newest call whose whole request is the longest proper beginning of this one."""
+        hashes, roles = reading.message_hashes, reading.message_roles
+        for length in range(len(hashes) - 1, 0, -1):
+            known = self._by_end.get(hashes[length - 1])
+            if known is None:
+                continue
+            answered = roles[length] == "assistant"
+            matches = [one for one in known if _may_go_on(one, reading, run_id, started_at_ns, answered=answered)]
+            if matches:
+                sent = length
+                while sent < len(roles) and roles[sent] == "assistant":
+                    sent += 1
+                return _choose(matches, reading, (length, sent), after)
+        return None
+
+    def _by_return(self, reading: Reading, run_id: str | None, prefix: Continued | None) -> Continued | None:
+        """Return the call whose tool calls the request answers, or whose answer is the last one in it."""
+        last, end = _last_answer(reading.message_roles)
+        for result in reading.tool_results:
+            history = self._by_tool.get(result.tool_call_id)
+            if history is not None and history.run.scope_run_id == run_id:
+                return _returned(history, reading, end, "tool_call_id", prefix)
+        if end == 0:
+            return None
+        for text in texts(_pieces(reading, last, end)):
+            history = self._by_answer.get(_answer_key(text) or " ")
+            if (
+                history is None
+                or history.run.scope_run_id != run_id
+                or not text.strip().startswith(history.answer.strip())
+            ):
+                continue
+            own = prefix.history.run if prefix is not None else None
+            if history.run is own or (own is None and history.instructions_hash == reading.instructions_hash):
+                return _returned(history, reading, end, "answer", prefix)
+        return None
+
+
+def head_of(answer: str) -> str:
+    """Return what of an answer must come back where all of it does: its beginning, without the space around it."""
+    return answer.strip()
+
+
+def contains(text: bytes, needle: str) -> bool:
+    """Return whether canonical bytes hold a text, as JSON writes it, or as JSON inside of JSON does."""
+    needle = needle.strip()
+    if not needle:
+        return False
+    once = dumps(needle)[1:-1]
+    if once in text:
+        return True
+    twice = dumps(once.decode("utf-8", "replace"))[1:-1]
+    return twice != once and twice in text
+
+
+def first_messages(reading: Reading) -> bytes:
+    """Return the canonical bytes of the messages, the first 32 KiB."""
+    start = reading.system_bytes + reading.tool_definition_bytes
+    return reading.prompt[start : start + _HEAD_BYTES]
+
+
+def first_text(reading: Reading) -> str:
+    """Return the beginning of the first message's text."""
+    if not reading.message_bytes or not reading.prompt:
+        return ""
+    found = texts(_pieces(reading, 0, 1))
+    return max(found, key=len)[:256] if found else ""
+
+
+def _pieces(reading: Reading, start: int, end: int) -> list[bytes]:
+    """Return the canonical bytes of messages; none where the prompt was not kept."""
+    if not reading.prompt:
+        return []
+    at = len(reading.prompt) - sum(reading.message_bytes[start:])
+    found = []
+    for size in reading.message_bytes[start:end]:
+        found.append(reading.prompt[at : at + size])
+        at += size
+    return found
+
+
+def _answer_key(answer: str) -> str:
+    answer = answer.strip()
+    return answer[:_KEY_CHARS] if len(answer) >= _MIN_ANSWER else ""
+
+
+def _last_answer(roles: Sequence[str]) -> tuple[int, int]:
+    """Return where the last run of assistant messages begins and ends; 0, 0 if there is none."""
+    end = len(roles)
+    while end and roles[end - 1] != "assistant":
+        end -= 1
+    start = end
+    while start and roles[start - 1] == "assistant":
+        start -= 1
+    return start, end
+
+
+def _is_tight(reading: Reading, one: Continued) -> bool:
+    """Return whether nothing but one answer and what came after it stands behind the continued request."""
+    return _last_answer(reading.message_roles)[1] <= one.sent and not _is_answered_elsewhere(reading, one)
+
+
+def _is_answered_elsewhere(reading: Reading, one: Continued) -> bool:
+    asked = one.history.open_tool_calls
+    return bool(reading.tool_results) and not any(result.tool_call_id in asked for result in reading.tool_results)
+
+
+def _may_go_on(one: History, reading: Reading, run_id: str | None, started_at_ns: int, *, answered: bool) -> bool:
+    """Return whether a request that begins with this call's may continue it.
+
+    Where its answer is left out, it must have been over, and be of the same agent: with one message in common alone,
+    another agent may just have been asked about the same.
+    """
+    if one.run.scope_run_id != run_id:
+        return False
+    if one.failed and not 0 <= started_at_ns - one.ended_at_ns < _FAILED_WINDOW_NS:
+        return False
+    if answered:
+        return True
+    return started_at_ns >= one.ended_at_ns and (
+        one.failed or one.messages > 1 or one.instructions_hash == reading.instructions_hash
+    )
+
+
+def _choose(matches: list[History], reading: Reading, answer: tuple[int, int], after: str | None) -> Continued:
+    """Return which of several equal requests is continued: by the ids it answers, the answer that came back, its context."""
+    whole = [one for one in matches if not one.failed] or matches
+    answered = {result.tool_call_id for result in reading.tool_results}
+    by_ids = [one for one in whole if answered & one.open_tool_calls.keys()]
+    if by_ids:
+        return Continued(by_ids[-1], answer[1], Edge("history" if len(whole) == 1 else "tool_call_id", "exact"))
+    said = b"".join(_pieces(reading, *answer)) if answer[0] < answer[1] else b""
+    by_answer = [one for one in whole if one.answer and said and contains(said, one.answer)]
+    among = by_answer or whole
+    among = [one for one in among if one.call_id == after] or among
+    fewest = min(one.continued for one in among)
+    chosen = [one for one in among if one.continued == fewest][-1]
+    if by_answer:
+        return Continued(chosen, answer[1], Edge("history" if len(whole) == 1 else "answer", "exact"))
+    known = bool(chosen.answer) and bool(said)  # and it is not what came back
+    weak = known or chosen.failed or answer[0] == answer[1] or len(among) > 1
+    return Continued(chosen, answer[1], Edge("history", "weak" if weak else "strong"))
+
+
+def _returned(history: History, reading: Reading, end: int, evidence: str, prefix: Continued | None) -> Continued:
+    """Return the edge to a call whose answer came back though its request did not, or not whole."""
+    same = reading.message_hashes[history.messages - 1 : history.messages] == (history.end_hash,)
+    if same:
+        return Continued(history, end, Edge("history", "exact"))
+    sent = prefix.sent if prefix is not None else 0
+    edge = Edge("tool_call_id", "strong") if evidence == "tool_call_id" else Edge("answer", "strong")
+    return Continued(history, sent, edge, changed=True)
+
+
+def _tells_end(head: bytes, newest: History) -> bool:
+    """Return whether a text repeats the end of an agent run: its answer, or what it asked of its tools."""
+    if len(newest.answer) >= 8 and contains(head, newest.answer):
+        return True
+    asked = [text for call in newest.open_tool_calls.values() for text in call.said]
+    return any(contains(head, text) for text in asked) or any(
+        len(id_) >= _MIN_ID and id_.encode() in head for id_ in newest.open_tool_calls
+    )

@@ -1,0 +1,127 @@
+"""What lineage remembers: agent runs, their newest calls, and the tool calls that are open. Knows no rule."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from tokenflation.sdk.prefix import Anchor
+
+__all__ = ["MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "Recent", "Run", "Strength", "weakest"]
+
+MAX_HISTORIES = 4096
+"""Histories, agent runs and tasks remembered at once."""
+
+Evidence = Literal[
+    "scope", "response_id", "conversation_id", "history", "tool_call_id", "answer", "compaction",
+    "flow_arguments", "flow_result", "context", "open_tool_call",
+]  # fmt: skip
+"""What an edge of the tree rests on; each word is explained in the docstring of the package."""
+
+Strength = Literal["exact", "strong", "weak"]
+"""`exact`: ids or equal hashes say so; `strong`: the same text on both sides; `weak`: nothing speaks against it."""
+
+_ORDER: dict[Strength, int] = {"weak": 0, "strong": 1, "exact": 2}
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def weakest(*strengths: Strength | None) -> Strength | None:
+    """Return the weakest of the strengths that there are."""
+    found: list[Strength] = [one for one in strengths if one is not None]
+    return min(found, key=lambda one: _ORDER[one]) if found else None
+
+
+class Recent(OrderedDict[K, V], Generic[K, V]):
+    """A dictionary that forgets what was least recently put; `room` is how much it holds."""
+
+    room = MAX_HISTORIES
+
+    def put(self, key: K, value: V) -> None:
+        """Set an entry and make it the newest."""
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > self.room:
+            self.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What an edge rests on, and how well."""
+
+    evidence: Evidence
+    strength: Strength
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A client tool call that an answer asked for and that no request has answered yet."""
+
+    name: str
+    said: tuple[str, ...] = ()
+    """Texts of its arguments."""
+    runs: int = 0
+    """Agent runs that began inside."""
+    answers: bool = False
+    """It is an answer in a tool's clothes: nobody runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The tool call that an agent run is inside of."""
+
+    call_id: str
+    tool_call_id: str
+    run: "Run | None"
+    edge: Edge
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One agent run: where it stands, and its calls; a late correction changes it for all its later steps."""
+
+    run_id: str
+    agent: str
+    task: str
+    task_id: str
+    trace_id: str
+    depth: int = 0
+    host: Host | None = None
+    scope_run_id: str | None = None
+    """Agent run or task that the user's scopes gave; None where the wire alone decides."""
+    placed_by_scope: bool = False
+    instructions_hash: bytes = b""
+    steps: int = 0
+    calls: list[str] = field(default_factory=list)
+    inner: list["Run"] = field(default_factory=list)
+    started_at_ns: int = 0
+    opening: str = ""
+    """Beginning of its first message."""
+    newest: "History | None" = None
+    about: "Run | None" = None
+    """The agent run whose messages its own first message repeats: it may summarise them."""
+
+
+@dataclass(slots=True, eq=False)
+class History:
+    """The newest call of one history, and what the next call of it needs to know."""
+
+    call_id: str
+    run: Run
+    instructions_hash: bytes
+    messages: int
+    end_hash: bytes
+    ended_at_ns: int
+    open_tool_calls: dict[str, OpenCall]
+    """Client tool calls asked for, by id."""
+    anchors: tuple[Anchor, ...] = ()
+    answer: str = ""
+    """Beginning of the answer's text."""
+    continued: int = 0
+    """Calls that continue it so far."""
+    failed: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether its agent run waits for results of the tool calls that it asked for."""
+        return bool(self.open_tool_calls) and self.run.newest is self

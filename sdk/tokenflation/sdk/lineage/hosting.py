@@ -1,0 +1,222 @@
+"""Which tool call a new history is inside of: by its arguments, by the context it left from, by what waits, by its answer.
+
+Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tokenflation.sdk.lineage.continuing import contains, first_messages
+from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength
+from tokenflation.sdk.records import Reading, ToolCall, ToolResult
+
+__all__ = ["Hosts"]
+
+_SURE_CHARS = 16
+_MIN_CHARS = 8
+_WAIT_NS = 3_600_000_000_000
+_MAX_NEEDLES = 64
+# ai.pydantic.dev/output: final_result; huggingface.co/docs/smolagents: final_answer; and the like elsewhere.
+_ANSWER_TOOL = re.compile(
+    r"(?i)final_?(?:result|answer|output|response)\w*|structured_?(?:output|response)|submit_(?:final_)?answer|return_\w*result"
+)
+
+
+class Hosts:
+    """The agent runs that wait for tool results."""
+
+    def __init__(self) -> None:
+        self._waiting: Recent[str, History] = Recent()
+        self._calls: Recent[str, History] = Recent()
+        self._asked: Recent[tuple[bytes, str], bool] = Recent()
+        """(instructions, tool): False once such a call turned out to be an answer, True once one was answered."""
+
+    def remember(self, history: History) -> None:
+        """Note a call: its agent run waits if it asked for tool calls that somebody runs."""
+        self._calls.put(history.call_id, history)
+        if any(not one.answers for one in history.open_tool_calls.values()):
+            self._waiting.put(history.run.run_id, history)
+        else:
+            self._waiting.pop(history.run.run_id, None)
+
+    def call(self, call_id: str) -> History | None:
+        """Return a call by its id, while it is remembered."""
+        return self._calls.get(call_id)
+
+    def waiting(self, run_id: str) -> History | None:
+        """Return the call whose tool calls this agent run waits for."""
+        return self._waiting.get(run_id)
+
+    def open_calls(self, reading: Reading) -> dict[str, OpenCall]:
+        """Return the client tool calls that an answer asks for."""
+        asked = [one for one in reading.tool_calls if one.kind == "client"]
+        return {one.tool_call_id: OpenCall(one.name, one.said, answers=self._answers(one, reading)) for one in asked}
+
+    def note_results(self, history: History, results: Sequence[ToolResult]) -> None:
+        """Note that tool calls of a call were answered: these tools are run by somebody."""
+        for result in results:
+            known = history.open_tool_calls.get(result.tool_call_id)
+            if known is not None:
+                self._asked.put((history.instructions_hash, known.name), True)
+
+    def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Host | None:
+        """Return the tool call that a new history is inside of, or None.
+
+        `after` is the call that left before in the same context or in the one it was copied from: None where nobody
+        looked, empty where there was none.
+        """
+        waiting = [
+            one for one in self._waiting.values() if one.run.scope_run_id == run_id and one.ended_at_ns <= started_at_ns
+        ]
+        found = self._by_arguments(reading, waiting)
+        if found is None and after:
+            found = self._by_context(reading, run_id, started_at_ns, after)
+        if found is None and after is None:
+            found = _by_waiting(reading, waiting, started_at_ns)
+        return found
+
+    def by_result(self, history: History, results: Sequence[ToolResult], runs: Iterable[Run]) -> list[tuple[Run, Host]]:
+        """Return the finished agent runs whose answers are in the results of a call's tool calls, with their hosts."""
+        told = [one for one in results if one.said and one.tool_call_id in history.open_tool_calls]
+        found = []
+        for run in runs if told else ():
+            if run is history.run or not _may_move(run, history):
+                continue
+            assert run.newest is not None  # see _may_move
+            answer = run.newest.answer.strip()
+            within = [one for one in told if _is_in(answer, one.said)]
+            if within:
+                best = min(within, key=lambda one: history.open_tool_calls[one.tool_call_id].runs)
+                strength: Strength = "strong" if len(answer) >= _SURE_CHARS else "weak"
+                found.append(
+                    (run, Host(history.call_id, best.tool_call_id, history.run, Edge("flow_result", strength)))
+                )
+        return found
+
+    def passed_by(self, run: Run, instructions_hash: bytes) -> list[Run]:
+        """Return the runs whose place rests on a tool call that turns out to have been an answer.
+
+        A context that goes on to an agent anew, while it had an agent around it that waits, has left that one: its tool
+        calls were its answer. So were those of the runs between.
+        """
+        left = []
+        around: Run | None = run
+        while around is not None:
+            newest = around.newest
+            if newest is not None and newest.waits:
+                for call in newest.open_tool_calls.values():
+                    if not self._asked.get((newest.instructions_hash, call.name), False):
+                        self._asked.put((newest.instructions_hash, call.name), False)
+                        call.answers = True
+                if all(call.answers for call in newest.open_tool_calls.values()):
+                    self._waiting.pop(around.run_id, None)
+            host = around.host
+            if around.instructions_hash == instructions_hash or host is None:
+                break
+            if host.edge.evidence in ("context", "open_tool_call") and not self._is_run(host):
+                left.append(around)
+            around = host.run
+        return left
+
+    def _is_run(self, host: Host) -> bool:
+        """Return whether a tool of this name is known to be run by somebody."""
+        asked = self._calls.get(host.call_id)
+        call = asked.open_tool_calls.get(host.tool_call_id) if asked is not None else None
+        return asked is not None and call is not None and self._asked.get((asked.instructions_hash, call.name), False)
+
+    def _answers(self, asked: ToolCall, reading: Reading) -> bool:
+        """Return whether a tool call is an answer that nobody runs: by its name, by force, or by what became of its like."""
+        known = self._asked.get((reading.instructions_hash, asked.name))
+        if known is not None:
+            return not known
+        return asked.name == reading.forced_tool or _ANSWER_TOOL.fullmatch(asked.name) is not None
+
+    def _by_arguments(self, reading: Reading, waiting: Sequence[History]) -> Host | None:
+        head = first_messages(reading)
+        best: tuple[int, int, int] | None = None
+        chosen: tuple[History, str] | None = None
+        for history in waiting[-_MAX_NEEDLES:] if head else ():
+            for id_, call in history.open_tool_calls.items():
+                size = 0 if call.answers else _longest(head, call.said)
+                if size >= _MIN_CHARS and (best is None or (size, history.run.depth, -call.runs) > best):
+                    best, chosen = (size, history.run.depth, -call.runs), (history, id_)
+        if best is None or chosen is None:
+            return None
+        edge = Edge("flow_arguments", "strong" if best[0] >= _SURE_CHARS else "weak")
+        return Host(chosen[0].call_id, chosen[1], chosen[0].run, edge)
+
+    def _by_context(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str) -> Host | None:
+        before = self._calls.get(after)
+        if before is None or before.run.scope_run_id != run_id or before.ended_at_ns > started_at_ns:
+            return None
+        if not before.open_tool_calls or all(call.answers for call in before.open_tool_calls.values()):
+            # That run is over; what it was inside of may go on, and call another.
+            host = before.run.host
+            around = self._calls.get(host.call_id) if host is not None else None
+            if host is None or around is None or not around.waits or _is_among(reading, around.run):
+                return None
+            return Host(host.call_id, host.tool_call_id, around.run, Edge("context", "strong"))
+        if _is_among(reading, before.run):
+            return None
+        return _chosen(before, Edge("context", "strong"))
+
+
+def _by_waiting(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> Host | None:
+    open_ = [
+        one
+        for one in waiting
+        if one.instructions_hash != reading.instructions_hash and started_at_ns - one.ended_at_ns < _WAIT_NS
+    ]
+    # The innermost of a chain of waiting runs is the one at work; two chains are two possibilities.
+    inner = [one for one in open_ if not any(other.run.host and other.run.host.run is one.run for other in open_)]
+    return _chosen(inner[0], Edge("open_tool_call", "weak")) if len(inner) == 1 else None
+
+
+def _chosen(history: History, edge: Edge) -> Host:
+    """Return the tool call with the fewest agent runs inside: tools are begun in the order they are asked for."""
+    calls = {id_: call for id_, call in history.open_tool_calls.items() if not call.answers}
+    id_ = min(calls, key=lambda one: calls[one].runs)
+    return Host(history.call_id, id_, history.run, Edge(edge.evidence, "weak") if len(calls) > 1 else edge)
+
+
+def _is_among(reading: Reading, run: Run | None) -> bool:
+    """Return whether an agent with these instructions is this run or around it: it begins anew rather than inside itself."""
+    while run is not None:
+        if run.instructions_hash == reading.instructions_hash:
+            return True
+        run = run.host.run if run.host is not None else None
+    return False
+
+
+def _longest(head: bytes, said: Sequence[str]) -> int:
+    return max((len(text.strip()) for text in said if contains(head, text)), default=0)
+
+
+def _is_in(answer: str, said: Sequence[str]) -> bool:
+    """Return whether an answer stands in a result, or a result of some length in the answer."""
+    for text in said:
+        if answer in text or contains(text.encode("utf-8", "replace"), answer):
+            return True
+        if len(text.strip()) >= _SURE_CHARS and text.strip() in answer:
+            return True
+    return False
+
+
+def _may_move(run: Run, history: History) -> bool:
+    """Return whether a run may turn out to have been inside one of these tool calls: it began and ended meanwhile."""
+    newest = run.newest
+    if newest is None or newest.waits or run.placed_by_scope or run.scope_run_id != history.run.scope_run_id:
+        return False
+    if len(newest.answer.strip()) < _MIN_CHARS or run.started_at_ns < history.ended_at_ns:
+        return False
+    if run.host is None:
+        return not _is_around(run, history.run)
+    return run.host.edge.strength == "weak" and run.host.run is history.run
+
+
+def _is_around(run: Run, inner: Run | None) -> bool:
+    while inner is not None:
+        if inner is run:
+            return True
+        inner = inner.host.run if inner.host is not None else None
+    return False

@@ -1,0 +1,46 @@
+"""Names for agents and kinds of tasks that no scope names: from the system prompt where it gives one, else a fingerprint.
+
+A name is taken only where the prompt introduces the agent by one ("You are Ada Lovelace.", "name: planner"): a few
+capitalised words or one identifier, never a sentence, as a system prompt's text has no place in the store.
+"""
+
+import re
+from hashlib import blake2b
+
+__all__ = ["agent_name", "task_kind"]
+
+_HEAD_BYTES = 2048
+_WORD = r"[A-Z][A-Za-z0-9_\-]{1,30}"
+_INTRODUCED = re.compile(
+    rf"(?:^|[\s\"'])(?:You are|Your name is|I am) (?:the )?({_WORD}(?: {_WORD}){{0,3}})(?=[.,;:\n\\]|$| and | who )"
+)
+_QUOTED = re.compile(r"(?:agent|assistant) (?:named|called) [\"'`]?([A-Za-z][A-Za-z0-9_\-]{1,40})[\"'`]?")
+_HEADER = re.compile(
+    r"(?:^|\n|\\n|\")#* ?(?:agent[ _]?name|name|role)\W{1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\")",
+    re.IGNORECASE,
+)
+_NO_NAMES = frozenset({"An", "The", "ChatGPT", "Claude", "Gemini", "GPT-4", "AI", "Assistant"})
+_TOOL_NAME = re.compile(rb'"name":"([^"\\]{1,64})"')
+_VARYING = re.compile(rb"\d+")
+
+
+def agent_name(system: bytes) -> str:
+    """Return the name that a system prompt gives its agent, or an empty text."""
+    head = system[:_HEAD_BYTES].decode("utf-8", "replace")
+    for pattern in (_INTRODUCED, _QUOTED, _HEADER):
+        found = pattern.search(head)
+        if found is not None and found.group(1) not in _NO_NAMES:
+            return found.group(1)
+    return ""
+
+
+def task_kind(system: bytes, tools: bytes, key: bytes) -> str:
+    """Return `task-` and four hex digits: a keyed fingerprint of the system prompt and the names of the tools.
+
+    Numbers and the order of tools do not matter: dates and counters in a prompt make no task of another kind.
+    """
+    state = blake2b(digest_size=8, key=key, person=b"tf.kind")
+    state.update(_VARYING.sub(b"0", system))
+    for name in sorted(set(_TOOL_NAME.findall(tools))):
+        state.update(b"\0" + name)
+    return f"task-{state.hexdigest()[:4]}"

@@ -1,0 +1,388 @@
+"""Places calls: joins what continues what, what is inside of what, and the user's scopes into the structure of tasks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tokenflation.sdk.lineage.blocks import TaskBlocks
+from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text
+from tokenflation.sdk.lineage.histories import Edge, Evidence, History, Host, Recent, Run, Strength, weakest
+from tokenflation.sdk.lineage.hosting import Hosts
+from tokenflation.sdk.lineage.naming import agent_name, task_kind
+from tokenflation.sdk.prefix import Anchor
+from tokenflation.sdk.records import Reading, StructureSource
+from tokenflation.sdk.scopes import Scope
+
+__all__ = ["Lineage", "Move", "Placement"]
+
+_FALLBACK_WINDOW_NS = 60_000_000_000
+_HANDOFF = ("transfer_to_", "handoff_to_")
+_MAX_RUN_CALLS = 256
+_TOLD_MIN_BYTES = 64
+
+_Question = tuple[str, bytes, bytes]
+"""Scope, instructions and messages: what two calls that ask the same in the same place have in common."""
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """Where one call stands; the structure columns of `calls`."""
+
+    trace_id: str
+    parent_id: str | None
+    task: str
+    task_id: str
+    agent: str
+    agent_run_id: str
+    depth: int
+    step: int
+    continues: History | None
+    inside_tool_call_id: str | None
+    inside_call_id: str | None
+    """The call that asked for that tool call; ids of tool calls alone need not be unique."""
+    structure_source: StructureSource
+    sent_messages: int
+    """Leading messages of the request that an earlier call sent or answered."""
+    follows_failed_call_id: str | None = None
+    """The call that failed with the same messages before this one."""
+    branch: int = 0
+    """How many other calls continue the same call before this one."""
+    continues_evidence: Evidence | None = None
+    inside_evidence: Evidence | None = None
+    strength: Strength | None = None
+    """Of the weaker of the two edges."""
+    changed: bool = False
+    """The history came back edited, cut or summarised."""
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A call that stands elsewhere than it was placed: its agent run, and where that changes, its step and edge."""
+
+    call_id: str
+    run: Run
+    step: int | None = None
+    continues_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A call that failed, for the same question put again."""
+
+    call_id: str
+    placement: Placement
+    ended_at_ns: int
+
+
+class Lineage:
+    """Memory of the histories of one process; not thread-safe, the recorder's worker owns it."""
+
+    def __init__(self, *, default_task: str = "", new_trace_id: Callable[[], str], key: bytes = b"") -> None:
+        self._default_task = default_task
+        self._new_trace_id = new_trace_id
+        self._key = key
+        self._histories = Histories()
+        self._hosts = Hosts()
+        self._blocks = TaskBlocks()
+        self._runs: Recent[str, Run] = Recent()
+        self._failed: Recent[_Question, _Failed] = Recent()
+        self._moves: dict[str, Move] = {}
+        self.first_tokens = self._blocks.first_tokens
+        self.shared = self._blocks.shared
+
+    def place(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
+              after: str | None = None) -> Placement:  # fmt: skip
+        """Return where the call stands; counts it as a step of its agent run.
+
+        `after` is the call that left before in the same context or in the one it was copied from: None where nobody
+        looked, empty where there was none.
+        """
+        again = self._asked_again(reading, call_id, scope, started_at_ns) if self._failed else None
+        if again is not None:
+            return again
+        scope_run = _run_of(scope)
+        before = self._histories.find(reading, scope_run, started_at_ns, after)
+        if before is None and scope is None:
+            before = self._summary(reading, started_at_ns)
+        run = self._run_for(reading, call_id, scope, started_at_ns, before, after)
+        if before is not None:
+            before.history.continued += 1
+            self._hosts.note_results(before.history, reading.tool_results)
+            for moved, host in self._hosts.by_result(before.history, reading.tool_results, self._histories.recent()):
+                self._move(moved, host)
+        return self._placement(run, call_id, scope, before)
+
+    def remember(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None, ended_at_ns: int,
+                 anchors: tuple[Anchor, ...]) -> History:  # fmt: skip
+        """Note a finished call as the newest of its history."""
+        if self._failed and (question := _question(reading, scope)) is not None:
+            self._failed.pop(question, None)
+        return self._remember(reading, placement, call_id, ended_at_ns, anchors, failed=False)
+
+    def note_failure(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None,
+                     ended_at_ns: int) -> None:  # fmt: skip
+        """Remember that a call failed: the next with the same messages in the same scope stands beside it."""
+        question = _question(reading, scope)
+        if question is not None:
+            self._failed.put(question, _Failed(call_id, placement, ended_at_ns))
+            self._remember(reading, placement, call_id, ended_at_ns, (), failed=True)
+
+    def take_moves(self) -> list[Move]:
+        """Return, and forget, the calls that stand elsewhere now than they were placed."""
+        moves, self._moves = list(self._moves.values()), {}
+        return moves
+
+    def _remember(self, reading: Reading, placement: Placement, call_id: str, ended_at_ns: int,
+                  anchors: tuple[Anchor, ...], *, failed: bool) -> History:  # fmt: skip
+        run = placement.run
+        assert run is not None  # every placement of ours has one
+        history = History(
+            call_id=call_id,
+            run=run,
+            instructions_hash=reading.instructions_hash,
+            messages=len(reading.message_hashes),
+            end_hash=reading.message_hashes[-1] if reading.message_hashes else b"",
+            ended_at_ns=ended_at_ns,
+            open_tool_calls={} if failed else self._hosts.open_calls(reading),
+            anchors=anchors,
+            answer=reading.answer,
+            failed=failed,
+        )
+        if not failed:
+            run.newest = history
+            self._hosts.remember(history)
+        self._histories.remember(history, reading)
+        return history
+
+    def _summary(self, reading: Reading, started_at_ns: int) -> Continued | None:
+        """Return the call that summed up what this new history goes on from, made a step of the run it summed up."""
+        found = self._histories.summarised(reading, None, started_at_ns)
+        if found is None:
+            return None
+        run = found.history.run
+        told = run.about
+        if told is not None and run.host is None and run.steps == 1 and told.newest is not None:
+            before = told.newest
+            run.about = None
+            self._moves[found.history.call_id] = Move(found.history.call_id, told, told.steps, before.call_id)
+            told.steps += 1
+            told.calls += run.calls
+            before.continued += 1
+            found.history.run = told
+            told.newest = found.history
+            self._hosts.remember(found.history)
+        return found
+
+    def _run_for(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
+                 before: Continued | None, after: str | None) -> Run:  # fmt: skip
+        """Return the agent run that a call is a step of: that of the scope, of the call it continues, or a new one."""
+        if scope is not None and scope.agent_run_id is not None:
+            known = self._runs.get(scope.agent_run_id)
+            if known is None:
+                known = self._scope_run(scope, scope.agent_run_id, reading, started_at_ns)
+            known.host = known.host or self._host_of(scope) or (before.history.run.host if before else None)
+            return known
+        if before is not None and not _is_handoff(reading, before.history):
+            return before.history.run
+        if before is not None:
+            return self._handed_over(reading, call_id, before.history.run, started_at_ns)
+        host = self._hosts.find(reading, _run_of(scope), started_at_ns, after)
+        if host is None and after and scope is None:
+            self._leave(reading, after)
+        return self._new_run(reading, call_id, scope, started_at_ns, host)
+
+    def _new_run(
+        self, reading: Reading, run_id: str, scope: Scope | None, started_at_ns: int, host: Host | None
+    ) -> Run:
+        around = host.run if host is not None else None
+        depth = around.depth + 1 if around is not None else 0
+        system = reading.prompt[: reading.system_bytes]
+        agent = agent_name(system)
+        run = Run(
+            run_id=run_id,
+            agent=agent or ("agent" if depth == 0 else "sub-agent"),
+            task="",
+            task_id=run_id,
+            trace_id="",
+            depth=depth,
+            host=host,
+            scope_run_id=_run_of(scope),
+            instructions_hash=reading.instructions_hash,
+            started_at_ns=started_at_ns,
+            opening=first_text(reading),
+        )
+        if scope is not None:
+            run.task, run.task_id, run.trace_id = scope.task, scope.task_id, scope.trace_id
+        elif around is not None:
+            run.task, run.task_id, run.trace_id = around.task, around.task_id, around.trace_id
+        else:
+            run.task = self._default_task or agent or self._kind(reading)
+            run.trace_id = self._new_trace_id()
+            if len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
+                run.about = self._histories.told(reading, None, started_at_ns)
+        if host is not None and around is not None:
+            around.inner.append(run)
+            _count_run(self._hosts.call(host.call_id), host)
+        self._runs.put(run_id, run)
+        return run
+
+    def _kind(self, reading: Reading) -> str:
+        end = reading.system_bytes + reading.tool_definition_bytes
+        return task_kind(reading.prompt[: reading.system_bytes], reading.prompt[reading.system_bytes : end], self._key)
+
+    def _scope_run(self, scope: Scope, run_id: str, reading: Reading, started_at_ns: int) -> Run:
+        run = Run(
+            run_id=run_id,
+            agent=scope.agent or "",
+            task=scope.task,
+            task_id=scope.task_id,
+            trace_id=scope.trace_id,
+            depth=scope.depth,
+            scope_run_id=_run_of(scope),
+            placed_by_scope=True,
+            instructions_hash=reading.instructions_hash,
+            started_at_ns=started_at_ns,
+        )
+        self._runs.put(run_id, run)
+        return run
+
+    def _handed_over(self, reading: Reading, run_id: str, giver: Run, started_at_ns: int) -> Run:
+        """Return the run of another agent that goes on with a history: the same task, as deep."""
+        run = Run(
+            run_id=run_id,
+            agent=agent_name(reading.prompt[: reading.system_bytes]) or giver.agent,
+            task=giver.task,
+            task_id=giver.task_id,
+            trace_id=giver.trace_id,
+            depth=giver.depth,
+            host=giver.host,
+            scope_run_id=giver.scope_run_id,
+            instructions_hash=reading.instructions_hash,
+            started_at_ns=started_at_ns,
+            opening=giver.opening,
+        )
+        (giver.host.run if giver.host is not None and giver.host.run is not None else giver).inner.append(run)
+        self._runs.put(run_id, run)
+        return run
+
+    def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None) -> Placement:
+        step = _next_step(run, call_id)
+        place = (run.task, run.task_id, run.trace_id, None)
+        if scope is not None:
+            place = (scope.task, scope.task_id, scope.trace_id, scope.span_id)  # type: ignore[assignment]
+        task, task_id, trace_id, parent_id = place
+        host = run.host
+        return Placement(
+            trace_id=trace_id,
+            parent_id=parent_id,
+            task=task,
+            task_id=task_id,
+            agent=run.agent,
+            agent_run_id=run.run_id,
+            depth=run.depth,
+            step=step,
+            continues=before.history if before else None,
+            inside_tool_call_id=(host.tool_call_id or None) if host else None,
+            inside_call_id=(host.call_id or None) if host else None,
+            structure_source="wire" if scope is None else "scope",
+            sent_messages=before.sent if before else 0,
+            branch=before.history.continued - 1 if before else 0,
+            continues_evidence=before.edge.evidence if before else None,
+            inside_evidence=host.edge.evidence if host else None,
+            strength=weakest(before.edge.strength if before else None, host.edge.strength if host else None),
+            changed=before.changed if before else False,
+            run=run,
+        )
+
+    def _asked_again(self, reading: Reading, call_id: str, scope: Scope | None,
+                     started_at_ns: int) -> Placement | None:  # fmt: skip
+        question = _question(reading, scope)
+        failed = self._failed.get(question) if question is not None else None
+        # What left before the failure came back is an equal call made beside it.
+        if question is None or failed is None or not 0 <= started_at_ns - failed.ended_at_ns < _FALLBACK_WINDOW_NS:
+            return None
+        del self._failed[question]
+        run = failed.placement.run
+        assert run is not None  # every placement of ours has one
+        step = _next_step(run, call_id)
+        return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
+
+    def _leave(self, reading: Reading, after: str) -> None:
+        """Note that a context went on to a new task: the tool calls it had asked for before were answers."""
+        before = self._hosts.call(after)
+        if before is not None:
+            for run in self._hosts.passed_by(before.run, reading.instructions_hash):
+                self._move(run, None)
+
+    def _move(self, run: Run, host: Host | None) -> None:
+        """Put an agent run, and all inside of it, into another place."""
+        around = host.run if host is not None else None
+        if run.host is not None and run.host.run is not None and run in run.host.run.inner:
+            run.host.run.inner.remove(run)
+        run.host = host
+        if around is not None and host is not None:
+            around.inner.append(run)
+            _count_run(self._hosts.call(host.call_id), host)
+            task, depth = (around.task, around.task_id, around.trace_id), around.depth + 1
+        else:
+            task, depth = (self._default_task or run.agent, run.run_id, self._new_trace_id()), 0
+        if run.agent in ("agent", "sub-agent"):
+            run.agent = "agent" if depth == 0 else "sub-agent"
+        self._shift(run, task, depth)
+
+    def _shift(self, run: Run, task: tuple[str, str, str], depth: int) -> None:
+        run.task, run.task_id, run.trace_id = task
+        run.depth = depth
+        for call_id in run.calls[-_MAX_RUN_CALLS:]:
+            known = self._moves.get(call_id)
+            self._moves[call_id] = known or Move(call_id, run)
+        for inner in run.inner:
+            inside = inner.host is not None and inner.host.run is run
+            self._shift(inner, task, depth + 1 if inside else depth)
+
+    def _host_of(self, scope: Scope) -> Host | None:
+        """Return the unanswered tool call that the scope's agent run is inside of, if its tool scope names one."""
+        around = scope
+        while around.kind != "agent" and around.parent is not None:
+            around = around.parent
+        tool = around.parent
+        if tool is None or tool.kind != "tool" or tool.agent_run_id is None:
+            return None
+        waiting = self._hosts.waiting(tool.agent_run_id)
+        if waiting is None:
+            return None
+        named = [id_ for id_, call in waiting.open_tool_calls.items() if call.name == tool.name]
+        return Host(waiting.call_id, named[0], waiting.run, Edge("scope", "exact")) if len(named) == 1 else None
+
+
+def _next_step(run: Run, call_id: str) -> int:
+    step, run.steps = run.steps, run.steps + 1
+    run.calls.append(call_id)
+    if len(run.calls) > 2 * _MAX_RUN_CALLS:
+        del run.calls[:_MAX_RUN_CALLS]
+    return step
+
+
+def _count_run(history: History | None, host: Host) -> None:
+    call = history.open_tool_calls.get(host.tool_call_id) if history is not None else None
+    if call is not None:
+        call.runs += 1
+
+
+def _is_handoff(reading: Reading, before: History) -> bool:
+    """Return whether another agent goes on with a history: a tool call handed it over, and the instructions changed."""
+    return before.instructions_hash != reading.instructions_hash and any(
+        call.name.lower().startswith(_HANDOFF) for call in before.open_tool_calls.values()
+    )
+
+
+def _question(reading: Reading, scope: Scope | None) -> _Question | None:
+    if not reading.message_hashes:
+        return None
+    return scope.span_id if scope else "", reading.instructions_hash, reading.message_hashes[-1]
+
+
+def _run_of(scope: Scope | None) -> str | None:
+    return None if scope is None else scope.agent_run_id or scope.task_id
