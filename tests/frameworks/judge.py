@@ -47,7 +47,15 @@ def unlike_the_plan(scenario: Scenario, served: Sequence[Served]) -> list[str]:
         done[one.plan] += one.status == 200 and one.turn is not None
     found = [f"the agent made {done[name]} of {PLANS[name].steps} steps of {name}" for name in runs
              if done[name] != PLANS[name].steps]  # fmt: skip
+    if "compact" in runs and not _shortened(served):
+        found.append("the history was never shortened")
     return found + [f"the agent began {name}" for name in done if name not in runs]
+
+
+def _shortened(served: Sequence[Served]) -> bool:
+    """Return whether a summary was asked for, or a request hardly grew by the answer and the result before it."""
+    sizes = [one.answer.input_tokens for one in served if one.turn is not None]
+    return len(sizes) < len(served) or any(later < earlier + 10 for earlier, later in pairwise(sizes))
 
 
 def in_turn(scenario: Scenario, served: Sequence[Served]) -> bool:
@@ -71,7 +79,9 @@ def differences(scenario: Scenario, served: Sequence[Served], tables: dict[str, 
         for row in rows
         if row["response_id"] in by_answer
     ]
-    found = [] if len(rows) == len(by_answer) else [f"{len(rows)} calls, not {len(by_answer)}"]
+    failed = _failed(rows, served)
+    calls = len(by_answer) + len(failed)
+    found = [] if len(rows) == calls else [f"{len(rows)} calls, not {calls}"]
     if missing := by_answer.keys() - {pair.served.answer.response_id for pair in pairs}:
         found.append(f"{len(missing)} answers are in no call")
     if len(tables["attempts"]) != len(served):
@@ -80,8 +90,23 @@ def differences(scenario: Scenario, served: Sequence[Served], tables: dict[str, 
     found += _grouping("tasks", pairs, "task_id", lambda pair: pair.run.task)
     found += _grouping("agent runs", steps, "agent_run_id", lambda pair: pair.run.plan)
     found += _column("depth", pairs, lambda pair: pair.run.depth)
-    found += _column("step", steps, lambda pair: pair.served.turn)
+    found += _column("step", steps, lambda pair: _step(pair, failed))
     return found + _tools(pairs, tables["tool_calls"]) + _places(pairs, tables["tool_calls"])
+
+
+def _failed(rows: Rows, served: Sequence[Served]) -> Rows:
+    """Return the calls that failed as the plan says.
+
+    A client that asks again says so, and its attempts are one call. A framework that asks again by itself begins a call
+    of its own, and the one that failed is a step of the run before it.
+    """
+    refused = sum(one.status != 200 for one in served)
+    return [row for row in rows if row["status"] == "error" and row["attempts"] == 1][:refused]
+
+
+def _step(pair: _Pair, failed: Rows) -> int:
+    before = [row for row in failed if row["agent_run_id"] == pair.row["agent_run_id"]]
+    return (pair.served.turn or 0) + sum(row["started_at_ns"] < pair.row["started_at_ns"] for row in before)
 
 
 def _grouping(what: str, pairs: list[_Pair], column: str, truth: Callable[[_Pair], Hashable]) -> list[str]:

@@ -6,7 +6,7 @@
 
 The plan of a request is the first one named in its system prompt, then in what the user says, then anywhere. The tool
 of an ask is the offered one whose name has the ask's tool in it, or the only one that delegates; arguments are made
-from its schema. Where a `final_answer` tool is offered, answers are given through it. A request of the plan `compact`
+from its schema. Where a tool to answer with is offered, answers are given through it. A request of the plan `compact`
 that does not offer its tool wants a summary, and gets one, also where it names no plan.
 """
 
@@ -27,6 +27,7 @@ __all__ = ["Model", "Served"]
 
 _DELEGATES = re.compile("delegate|transfer|ask_|handoff|call_agent|^task$", re.IGNORECASE)
 _NAMES_AGENT = re.compile("coworker|member|agent|recipient|subagent", re.IGNORECASE)
+_ANSWERS = {"final_answer", "submit"}
 _RENDER = {"/chat/completions": chat, "/responses": responses, "/messages": messages, "enerateContent": gemini}
 
 
@@ -96,8 +97,9 @@ class Model(Provider):
             return Served(name, self._answered[name], turn.status, self._answer(request, "", ()), at_ns)
         text = f"The result of {name} is {name[::-1]}." if turn == "answer" else ""
         asks = [self._asked(ask, offered, self._answered[name]) for ask in turn if isinstance(ask, Ask)]
-        if text and "final_answer" in offered:
-            asks, text = [Asked(f"call_{next(self._numbers)}", "final_answer", {"answer": text})], ""
+        if text and (final := offered.keys() & _ANSWERS):
+            last = final.pop()
+            asks, text = [Asked(f"call_{next(self._numbers)}", last, _arguments(offered[last], text, ""))], ""
         served = Served(name, self._answered[name], 200, self._answer(request, text, tuple(asks)), at_ns)
         self._answered[name] += 1
         return served
@@ -157,7 +159,7 @@ def _value(name: str, schema: dict[str, Any], text: str, agent: str) -> Any:
     if kind == "boolean":
         return False
     if kind == "array":
-        return [text]
+        return [_value(name, schema.get("items") or {}, text, agent)]
     if kind == "object":
-        return {}
+        return _arguments(schema, text, agent)
     return agent if _NAMES_AGENT.search(name) else text

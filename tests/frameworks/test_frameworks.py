@@ -14,8 +14,6 @@ from tests.frameworks.run import agents, play
 from tests.frameworks.server import Model, Served
 
 _NOT_TOLD_YET = {
-    "fan": "all runs are put inside the first of the open tool calls",
-    "team": "a run that begins while another waits is put inside that one",
     "compact": "a history that was replaced by its summary is a task of its own",
     "both": "a task that begins while another waits is taken for its sub-agent",
 }
@@ -57,7 +55,14 @@ def _true_rows(served: list[Served]) -> dict[str, Rows]:
         place = {"task_id": run.task, "agent_run_id": one.plan, "depth": run.depth, "step": one.turn}
         inside = asks.get((run.parent, run.turn, run.ask))
         count = len(one.answer.asked)
-        row = {"call_id": id_, "response_id": id_, "inside_tool_call_id": inside, "tool_calls": count, **place}
+        row = {
+            "call_id": id_,
+            "response_id": id_,
+            "inside_tool_call_id": inside,
+            "tool_calls": count,
+            "status": "ok",
+            **place,
+        }
         tables["calls"].append(row)
         tables["attempts"].append({"call_id": id_})
     return tables
