@@ -109,6 +109,25 @@ def test_a_call_over_a_socket_is_stored_with_the_providers_own_counts(address: s
     assert rows[1][-1] == "error"
 
 
+def test_no_response_is_asked_for_beyond_a_limit_and_the_socket_goes_on(address: str, tmp_path: Path) -> None:
+    with (
+        tf.instrument(tmp_path / "runs.db") as handle,
+        openai.OpenAI(base_url=address, api_key="k") as client,
+        client.responses.connect() as connection,
+    ):
+
+        def ask_once() -> str:
+            connection.response.create(model="gpt-x", input="hi")
+            return next(event.response.id for event in connection if event.type == "response.completed")
+
+        with pytest.raises(tf.LimitReached), tf.task("capped", max_calls=1):
+            ids = [ask_once() for _ in range(2)]
+        ids = [ask_once(), ask_once()]
+        assert ids == ["resp_2", "resp_3"]
+        assert handle.flush()
+        assert (handle.recorded, handle.drops) == (3, {})
+
+
 def test_lanes_of_one_connection_are_told_apart(collected: Collected) -> None:
     session = session_for(collected.tap, "h", "/v1/responses", "")
     assert session is not None

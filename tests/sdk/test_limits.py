@@ -5,26 +5,19 @@ import contextlib
 import logging
 import os
 import pickle
-import sqlite3
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import anthropic
-import google.genai
 import openai
 import pytest
-import requests
 from tests.providers import Provider
+from tests.sdk.limited import Ask, asking, censored, refused
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import Instrumentation, scopes
 from tokenflation.sdk.errors import LimitReached, MissingExtra, TaskLimitReached, TokenflationError
 from tokenflation.sdk.limits import Budget, Limits
-from tokenflation.sdk.scopes import Scope
 
 TOKENS = 350
 """Input and output tokens of an answer of the provider."""
@@ -41,28 +34,10 @@ def handle(store: Path) -> Iterator[Instrumentation]:
         yield running
 
 
-Ask = Callable[[str], Any]
-
-
 @pytest.fixture
 def ask(provider: Provider) -> Iterator[Ask]:
-    with openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=2) as client:
-        yield lambda text: client.chat.completions.create(
-            model="gpt-4o-mini", messages=[{"role": "user", "content": text}]
-        )
-
-
-@contextlib.contextmanager
-def refused(task: str = "capped", **limits: Any) -> Iterator[tuple[Scope, pytest.ExceptionInfo[LimitReached]]]:
-    """Run what follows in a task with limits; it must end by one of them."""
-    with pytest.raises(LimitReached) as reached, tf.task(task, **limits) as scope:
-        yield scope, reached
-
-
-def censored(store: Path, handle: Instrumentation) -> dict[str, str | None]:
-    assert handle.flush()
-    with contextlib.closing(sqlite3.connect(store)) as connection:
-        return dict(connection.execute("SELECT name, censored_by FROM spans WHERE kind = 'task'"))
+    with asking(provider) as ask_it:
+        yield ask_it
 
 
 def test_no_request_leaves_beyond_the_calls_allowed(
@@ -74,14 +49,6 @@ def test_no_request_leaves_beyond_the_calls_allowed(
     assert len(provider.requests) == 2
     assert (reached.value.limit, reached.value.maximum, reached.value.used) == ("max_calls", 2, 2)
     assert censored(store, handle) == {"capped": "max_calls"}
-
-
-def test_the_same_client_goes_on_after_the_task(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
-    for _ in range(20):
-        with refused("capped", max_calls=0):
-            ask("refused")
-    ask("allowed")
-    assert len(provider.requests) == 1
 
 
 def test_the_clients_own_retries_are_one_call(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
@@ -98,30 +65,12 @@ def test_asking_the_same_again_is_another_call(provider: Provider, handle: Instr
     assert len(provider.requests) == 1
 
 
-def test_retries_of_clients_that_do_not_count_them_are_one_call(provider: Provider, handle: Instrumentation) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "hi [[status:503x2]]"}]}
-    with refused("capped", max_calls=1), requests.Session() as session:
-        for _ in range(4):
-            session.post(f"{provider.openai_url}/chat/completions", json=body)
-    assert len(provider.requests) == 3
-
-
 def test_the_tokens_of_every_answer_so_far_count(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
     with refused("capped", max_tokens=2 * TOKENS + 1) as (_, reached):
         for number in range(5):
             ask(f"hello {number}")
     assert len(provider.requests) == 3
     assert reached.value.used == 3 * TOKENS
-
-
-def test_the_tokens_of_a_stream_count(provider: Provider, handle: Instrumentation) -> None:
-    client = anthropic.Anthropic(base_url=provider.url, api_key="k")
-    with client, refused("capped", max_tokens=1):
-        for number in range(3):
-            messages: Any = [{"role": "user", "content": f"hello {number}"}]
-            with client.messages.stream(model="m", max_tokens=9, messages=messages) as stream:
-                stream.get_final_message()
-    assert len(provider.requests) == 1
 
 
 def test_a_call_that_is_tried_again_costs_its_tokens_once(
@@ -205,19 +154,6 @@ def test_warn_only_logs_and_only_once(
     assert len(provider.requests) == 4
     assert sum("max_calls=1" in record.message for record in caplog.records) == 1
     assert censored(store, handle) == {"warned": None}
-
-
-def test_the_exception_passes_agent_loops_that_catch_every_exception(
-    provider: Provider, handle: Instrumentation, ask: Ask
-) -> None:
-    def loop() -> None:
-        for number in range(5):
-            with contextlib.suppress(Exception):  # as agent frameworks do, to tell the model of a failed tool
-                ask(f"hello {number}")
-
-    with refused("capped", max_calls=1):
-        loop()
-    assert len(provider.requests) == 1
 
 
 def test_outside_the_task_it_is_an_ordinary_error() -> None:
@@ -316,111 +252,10 @@ def test_a_decorated_async_generator_is_limited(provider: Provider, handle: Inst
     assert len(provider.requests) == 1
 
 
-def test_of_gathered_calls_no_more_leave_than_allowed(provider: Provider, handle: Instrumentation) -> None:
-    async def work() -> list[Any]:
-        with tf.task("gathered", max_calls=3):
-            return await asyncio.gather(*(_asked_async(provider, n) for n in range(8)), return_exceptions=True)
-
-    ends = asyncio.run(work())
-    assert sum(isinstance(end, LimitReached) for end in ends) == 5
-    assert len(provider.requests) == 3
-
-
-def test_gathered_calls_raise_it_at_the_task(provider: Provider, handle: Instrumentation) -> None:
-    async def work() -> None:
-        with tf.task("gathered", max_calls=1):
-            await asyncio.gather(*(_asked_async(provider, n) for n in range(4)))
-
-    with pytest.raises(TaskLimitReached):
-        asyncio.run(work())
-    assert len(provider.requests) <= 1
-
-
-def test_a_task_group_that_it_ends_raises_one_plain_error(
-    provider: Provider, store: Path, handle: Instrumentation
-) -> None:
-    async def work() -> None:
-        with tf.task("grouped", max_calls=1):
-            async with asyncio.TaskGroup() as group:
-                for number in range(4):
-                    group.create_task(_asked_async(provider, number))
-
-    with pytest.raises(TaskLimitReached):
-        asyncio.run(work())
-    assert censored(store, handle) == {"grouped": "max_calls"}
-
-
 def test_a_group_with_failures_of_its_own_stays_a_group() -> None:
     with pytest.raises(BaseExceptionGroup) as group, tf.task("grouped", max_calls=1) as scope:
         raise BaseExceptionGroup("two", [LimitReached("said", budget=scope.budget), ValueError("own")])
     assert {type(error) for error in group.value.exceptions} == {LimitReached, ValueError}
-
-
-def test_threads_of_a_pool_share_the_limits_of_the_task(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
-    with refused("pooled", max_calls=3), ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(ask, f"hello {number}") for number in range(16)]
-        for one in asked:
-            one.result()
-    assert len(provider.requests) == 3
-
-
-def test_a_plain_thread_is_stopped_and_the_run_is_censored(
-    provider: Provider, store: Path, handle: Instrumentation, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
-    with tf.task("threaded", max_calls=1):
-        thread = threading.Thread(target=lambda: [ask(f"hello {number}") for number in range(3)])
-        thread.start()
-        thread.join()
-    assert seen == [LimitReached]
-    assert len(provider.requests) == 1
-    assert censored(store, handle) == {"threaded": "max_calls"}
-
-
-@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # google-genai's own
-def test_every_client_lets_it_pass(provider: Provider, handle: Instrumentation) -> None:
-    messages: Any = [{"role": "user", "content": "hello"}]
-    body = {"model": "m", "messages": messages}
-    url = f"{provider.openai_url}/chat/completions"
-    google_client = google.genai.Client(api_key="k", http_options={"base_url": provider.url})
-
-    async def by_aiohttp() -> None:
-        async with aiohttp.ClientSession() as session, session.post(url, json=body):
-            pass
-
-    ways: dict[str, Callable[[], Any]] = {
-        "openai": lambda: openai.OpenAI(base_url=provider.openai_url, api_key="k").responses.create(
-            model="m", input="hello", stream=True
-        ),
-        "anthropic": lambda: anthropic.Anthropic(base_url=provider.url, api_key="k").messages.create(
-            model="m", max_tokens=9, messages=messages
-        ),
-        "google": lambda: google_client.models.generate_content(model="m", contents="hello"),
-        "google async": lambda: asyncio.run(google_client.aio.models.generate_content(model="m", contents="hello")),
-        "requests": lambda: requests.post(url, json=body, timeout=9),
-        "aiohttp": lambda: asyncio.run(by_aiohttp()),
-    }
-    ended = {}
-    for name, way in ways.items():
-        with refused(name, max_calls=0) as (_, reached):
-            way()
-        ended[name] = type(reached.value)
-    assert ended == dict.fromkeys(ways, TaskLimitReached)
-    assert provider.requests == []
-    google_client.close()
-
-
-def test_a_pool_of_connections_is_whole_after_it(provider: Provider, handle: Instrumentation) -> None:
-    url = f"{provider.openai_url}/chat/completions"
-    with requests.Session() as session:
-        session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True))
-        for number in range(5):
-            body = {"model": "m", "messages": [{"role": "user", "content": f"hello {number}"}]}
-            assert session.post(url, json=body, timeout=9).status_code == 200
-            with refused("capped", max_calls=0):
-                session.post(url, json=body, timeout=9)
-    assert len(provider.requests) == 5
 
 
 @pytest.mark.parametrize(

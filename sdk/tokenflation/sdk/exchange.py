@@ -176,12 +176,14 @@ class Tap:
         grown: Callable[[Exchange], object] | None = None,
         run_tool: Callable[[str, int | None], ToolRunning | None] = lambda *_: None,
         traces: Callable[[], bool] = lambda: False,
+        hold: Callable[[Exchange], None] = lambda _: None,
     ) -> None:
         self._submit = submit
         self.context = context
         """Return what an exchange that began now would have as its `context`."""
         self._begun = begun
         self._grown = grown
+        self._hold = hold
         self.run_tool = run_tool
         """Return a run of the tool of this name, with arguments of so many bytes, that begins now."""
         self.traces = traces
@@ -217,21 +219,8 @@ class Tap:
             if api is None:
                 return None
             self.hosts.add(host)
-            exchange = Exchange(
-                api=api,
-                method=method,
-                host=host,
-                path=path,
-                request_body=body,
-                request_headers=headers,
-                context=self.context() if context is None else context,
-                submit=self._submit,
-                started_at_ns=now_ns(),
-                process_id=os.getpid(),
-                failed=self.failed,
-                grown=self._grown,
-                left=left,
-            )
+            exchange = self._made(api, method, host, path, body, headers, context)
+            exchange.left = left
             if self._begun is not None:
                 self._begun(exchange)
             return exchange
@@ -239,3 +228,32 @@ class Tap:
             with contextlib.suppress(Exception):
                 self.failed("hook_error")
             return None
+
+    def hold(self, api: str, method: str, host: str, path: str) -> None:
+        """Hold a request that is about to leave to the host's limits, where only its leaving can be recorded.
+
+        Raises:
+            LimitReached: as `begin` does.
+        """
+        try:
+            self._hold(self._made(api, method, host, path, None, {}, None))
+        except Exception:  # as above
+            with contextlib.suppress(Exception):
+                self.failed("hook_error")
+
+    def _made(self, api: str, method: str, host: str, path: str, body: bytes | None, headers: Mapping[str, str],
+              context: object) -> Exchange:  # fmt: skip
+        return Exchange(
+            api=api,
+            method=method,
+            host=host,
+            path=path,
+            request_body=body,
+            request_headers=headers,
+            context=self.context() if context is None else context,
+            submit=self._submit,
+            started_at_ns=now_ns(),
+            process_id=os.getpid(),
+            failed=self.failed,
+            grown=self._grown,
+        )

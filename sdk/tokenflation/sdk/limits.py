@@ -108,10 +108,11 @@ def limits_of(
     )
 
 
-def admit(budgets: "Sequence[tuple[Budget, int]]", exchange: Exchange, hurry: Callable[[], None]) -> None:
+def admit(budgets: "Sequence[tuple[Budget, int]]", exchange: Exchange, hurry: Callable[[], None], begins: bool) -> None:
     """Count a request that is about to leave against the tasks around it, innermost first; each with its depth there.
 
-    `hurry` asks the worker not to idle. All or nothing: a request that one task refuses counts for none.
+    `hurry` asks the worker not to idle. All or nothing: a request that one task refuses counts for none. Unless it
+    `begins` it is only checked; one that has left is only counted.
 
     Raises:
         LimitReached: a limit that raises is used up; the request must not leave.
@@ -121,12 +122,12 @@ def admit(budgets: "Sequence[tuple[Budget, int]]", exchange: Exchange, hurry: Ca
         root.leave_to_parent()
     fetches = exchange.api.endswith(".retrieve")  # it brings an answer that was asked for before
     with root.news:
-        if not fetches and any(budget.limits.asks_worker for budget, _ in budgets):
+        if not fetches and not exchange.left and any(budget.limits.asks_worker for budget, _ in budgets):
             _catch_up(root, [budget for budget, _ in budgets], hurry)
         if not fetches and not exchange.left:
             for budget, depth in budgets:
                 budget.check(exchange, depth)
-        for budget, _ in budgets:
+        for budget, _ in budgets if begins else ():
             budget.begin(exchange, counts=not fetches)
 
 

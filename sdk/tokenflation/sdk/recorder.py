@@ -82,6 +82,7 @@ class Recorder:
             begun=self._begin_exchange,
             grown=lambda exchange: self._put(Grown(exchange), 0, force=True),
             run_tool=self._run_tool,
+            hold=lambda exchange: self._admit(exchange, begins=False),
             traces=lambda: self.hands_trace_on and self.emitter is not None,
         )
         if hasattr(os, "register_at_fork"):
@@ -202,10 +203,10 @@ class Recorder:
             self._asleep = False
             self._put(Wake(), 0, force=True)
 
-    def _admit(self, exchange: Exchange) -> None:
+    def _admit(self, exchange: Exchange, *, begins: bool = True) -> None:
         """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
         try:
-            admit(exchange, self._hurry.set)
+            admit(exchange, self._hurry.set, begins=begins)
         except Exception:  # a limit that cannot be checked must not stop the host
             self.count_loss("hook_error")
             _log.debug("tokenflation: a limit could not be checked", exc_info=True)

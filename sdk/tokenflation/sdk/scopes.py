@@ -273,8 +273,8 @@ def outcome(*, success: bool | None = None, score: float | None = None) -> None:
         scope.score = float(score) if score is not None else scope.score
 
 
-def admit(scope: Scope, exchange: Exchange, hurry: Callable[[], None]) -> None:
-    """Count a request against the limits of the tasks around it; the scope has a `budget`.
+def admit(scope: Scope, exchange: Exchange, hurry: Callable[[], None], begins: bool) -> None:
+    """Check a request against the limits of the tasks around it and count it if it `begins`; the scope has a `budget`.
 
     Raises:
         LimitReached: a limit is used up: the request must not leave. The tasks that it ends are marked as censored.
@@ -289,7 +289,7 @@ def admit(scope: Scope, exchange: Exchange, hurry: Callable[[], None]) -> None:
             budgets.append((one.budget, max(agents - 1, 0)))
         one = one.parent
     try:
-        admit_to(budgets, exchange, hurry)
+        admit_to(budgets, exchange, hurry, begins)
     except LimitReached as reached:
         for cut in around:
             cut.censored_by = reached.limit

@@ -18,17 +18,22 @@ class SentFrom:
     scope: Scope | None = None
     foreign: tuple[str, str] | None = None
     """Trace id and span id of a span of the user's own tracing that is nearer to the call than our scope."""
+    after: str | None = None
+    """The call that left before in the same context or in the one it was copied from; empty where there was none, None
+    where nobody looked."""
 
 
-def admit(exchange: Exchange, hurry: Callable[[], None]) -> None:
+def admit(exchange: Exchange, hurry: Callable[[], None], *, begins: bool = True) -> None:
     """Hold a request to the limits of the tasks around it; `hurry` asks the worker not to idle.
+
+    Unless it `begins` it is only checked, and will be counted later.
 
     Raises:
         LimitReached: the request must not leave.
     """
     sent = exchange.context
     if isinstance(sent, SentFrom) and sent.scope is not None and sent.scope.budget is not None:
-        scopes.admit(sent.scope, exchange, hurry)
+        scopes.admit(sent.scope, exchange, hurry, begins)
 
 
 def budgets_of(exchange: Exchange) -> Iterable[Budget]:

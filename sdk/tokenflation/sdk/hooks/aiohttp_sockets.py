@@ -69,7 +69,7 @@ class _Installation:
                 self._tap.failed("hook_missing")
             return
         steps: tuple[tuple[str, Any, Any], ...] = (
-            ("send_str", None, _sent),
+            ("send_str", _asking, _sent),
             ("receive", None, _received),
             ("close", _closing, None),
         )
@@ -81,7 +81,7 @@ class _Installation:
         async def shell(this: Any, *args: Any, **kwargs: Any) -> Any:
             session = self._known(this)
             if session is not None and before is not None:
-                safely(session.tap.failed, before, session, this)
+                safely(session.tap.failed, before, session, this, *args)
             result = await original(this, *args, **kwargs)
             if session is not None and after is not None:
                 safely(session.tap.failed, after, session, result, *args)
@@ -107,6 +107,10 @@ class _Installation:
         return session
 
 
+def _asking(session: Session, _socket: Any, data: Any = b"", *_: object) -> None:
+    session.asking(data.encode() if isinstance(data, str) else bytes(data))
+
+
 def _sent(session: Session, _result: Any, data: Any = b"", *_: object) -> None:
     session.sent(data.encode() if isinstance(data, str) else bytes(data))
 
@@ -118,7 +122,7 @@ def _received(session: Session, message: Any, *_: object) -> None:
         session.end("failed", message.data if isinstance(message.data, Exception) else ConnectionError())
 
 
-def _closing(session: Session, socket: Any) -> None:
+def _closing(session: Session, socket: Any, *_: object) -> None:
     """Note that the host closes; with a close code it is aiohttp that answers a close or a failure."""
     handled = sys.exception()
     if socket.close_code is not None and (handled is None or isinstance(handled, Exception)):

@@ -88,6 +88,15 @@ class Session:
         except BaseException:  # noqa: S110  # the collector has nobody to tell
             pass
 
+    def asking(self, data: bytes) -> None:
+        """Hold one text message of the host, which is about to leave, to the host's limits if it asks for an answer.
+
+        Raises:
+            LimitReached: it must not be sent.
+        """
+        if b'"response.create"' in data:
+            self.tap.hold(self.api, self.method, self._host, self._path)
+
     def sent(self, data: bytes) -> None:
         """Note one text message of the host."""
         raise NotImplementedError
@@ -122,7 +131,9 @@ class Session:
         raise NotImplementedError
 
     def _begin(self, body: bytes | None = None) -> Exchange | None:
-        return self.tap.begin(self.method, self._host, self._path, body, {}, api=self.api, context=self._context)
+        return self.tap.begin(
+            self.method, self._host, self._path, body, {}, api=self.api, context=self._context, left=True
+        )
 
 
 class ResponsesSession(Session):

@@ -99,6 +99,8 @@ class _Installation:
             session = self._known(this)
             if session is None:
                 return original(this, *args, **kwargs)
+            if after is _sent:
+                safely(session.tap.failed, _asking, session, *args)
             result = original(this, *args, **kwargs)
             safely(session.tap.failed, after, session, this, *args)
             return result
@@ -116,6 +118,11 @@ class _Installation:
             return events
 
         return events_received
+
+
+def _asking(session: Session, data: Any = b"", fin: bool = True) -> None:
+    if fin:
+        session.asking(bytes(data))
 
 
 def _sent(session: Session, _protocol: Any, data: Any = b"", fin: bool = True) -> None:
