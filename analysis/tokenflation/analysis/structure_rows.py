@@ -1,4 +1,4 @@
-"""Reads the rows that a task's tree needs beside its calls: tool calls and scopes. Knows nothing of trees."""
+"""Reads what stands beside the calls of a store: tool calls and scopes, and which tasks a limit cut. Knows no trees."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.tables import TABLES, Column
 
-__all__ = ["load_structure"]
+__all__ = ["censored_remarks", "load_censored", "load_structure"]
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -42,6 +42,45 @@ def load_structure(
         raise StoreError(f"{source} cannot be read as a store: {error}. Check that it is complete.") from error
     finally:
         engine.dispose()
+
+
+def load_censored(source: str | Path) -> pd.DataFrame:
+    """Return the tasks that a limit cut short, whose use is a lower bound: columns `task_id`, `censored_by`.
+
+    One row per task, with the limit's name; empty where none was cut, or the source does not say, as Parquet does not.
+
+    Raises:
+        StoreError: the source is no store, or cannot be read.
+    """
+    engine = _engine(source)
+    if engine is None:
+        return pd.DataFrame({"task_id": [], "censored_by": []}, dtype="str")
+    try:
+        with engine.connect() as connection:
+            inspector = sa.inspect(connection)
+            have = inspector.has_table("spans") and any(
+                one["name"] == "censored_by" for one in inspector.get_columns("spans")
+            )
+            spans = sa.table("spans", sa.column("task_id"), sa.column("censored_by"))
+            query = sa.select(spans.c.task_id, spans.c.censored_by).where(spans.c.censored_by.is_not(None)).distinct()
+            rows = connection.execute(query.order_by(spans.c.task_id)).fetchall() if have else []
+    except sa.exc.SQLAlchemyError as error:
+        raise StoreError(f"{source} cannot be read as a store: {error}. Check that it is complete.") from error
+    finally:
+        engine.dispose()
+    frame = pd.DataFrame({"task_id": [row[0] for row in rows], "censored_by": [row[1] for row in rows]}, dtype="str")
+    return frame.drop_duplicates("task_id", ignore_index=True)
+
+
+def censored_remarks(calls: pd.DataFrame, censored: pd.DataFrame) -> list[str]:
+    """Return one sentence for each task kind of which a limit cut runs; frames as of `load` and `load_censored`."""
+    tasks = calls[["task", "task_id"]].drop_duplicates()
+    cut = tasks[tasks["task_id"].isin(censored["task_id"])].groupby("task").size()
+    return [
+        f"{task}: a limit cut {count:,} of {int((tasks['task'] == task).sum()):,} runs, so what they used is a lower "
+        "bound of what their task needs."
+        for task, count in cut.items()
+    ]
 
 
 def _engine(source: str | Path) -> sa.Engine | None:

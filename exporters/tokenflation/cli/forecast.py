@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
 from tokenflation import analysis as an
 from tokenflation.analysis.inflation import direct_kinds
 from tokenflation.analysis.plan import SHAPES
+from tokenflation.analysis.structure_rows import censored_remarks, load_censored
 from tokenflation.cli._output import emit, human, json_rows, output_options
 
 __all__ = ["command"]
@@ -63,9 +64,11 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], sha
         level=level,
     )
     calls, remarks = _fleet(an.load(store), everything=tasks_per_day is None)
+    lower_bounds = censored_remarks(calls, load_censored(store))
     demand = an.forecast(calls, plan, rng=np.random.default_rng(seed))
     manifest = {**demand.attrs["manifest"], "seed": seed}
     manifest["assumptions"] = [*remarks, *manifest["assumptions"]]
+    manifest["warnings"] = [*lower_bounds, *manifest["warnings"]]
     if as_json and not as_csv:
         totals, buckets = demand[demand["bucket_start"] < 0], demand[demand["bucket_start"] >= 0]
         answer = {"manifest": manifest, "totals": json_rows(totals.drop(columns="bucket_start")),

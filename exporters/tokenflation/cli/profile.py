@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tokenflation import analysis
 from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
+from tokenflation.analysis.structure_rows import censored_remarks, load_censored
 from tokenflation.cli._output import emit, human, human_share, human_time, output_options
 
 __all__ = ["command"]
@@ -27,16 +28,19 @@ def command(store: str, as_json: bool, as_csv: bool) -> None:
     DB is a store, a Parquet file or a SQLAlchemy URL. JSON and CSV have one row per task kind, with columns
     <measure>_<statistic> such as input_tokens_p50; units are tokens, seconds and fractions.
     """
-    frame = analysis.profile(analysis.load(store))
-    emit(frame, as_json, as_csv, lambda: _blocks(frame))
+    calls = analysis.load(store)
+    frame = analysis.profile(calls)
+    remarks = censored_remarks(calls, load_censored(store))
+    emit(frame, as_json, as_csv, lambda: _blocks(frame, remarks))
 
 
-def _blocks(frame: pd.DataFrame) -> RenderableType:
+def _blocks(frame: pd.DataFrame, remarks: list[str]) -> RenderableType:
     note = (
         "Mean and quantiles are over tasks; of ISL and OSL, over calls. Input includes cached tokens, output includes "
         "reasoning. The mean of a ratio is the ratio of sums."
     )
-    return Group(*(_block(row) for row in frame.to_dict("records")), Text(note, style="dim"))
+    rows = (_block(row) for row in frame.to_dict("records"))
+    return Group(*rows, *(Text(one, style="bold") for one in remarks), Text(note, style="dim"))
 
 
 def _block(row: _Row) -> RenderableType:
