@@ -6,6 +6,7 @@ Linear in the bytes.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, TypedDict
 
@@ -46,10 +47,15 @@ def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatom
     """
     messages = _messages(request, shape)
     kinds = [_kind(message, shape) for message in messages]
-    leading = next((i for i, kind in enumerate(kinds) if shape.kinds.get(kind or "") != "system"), len(kinds))
+    leading = 0
+    for kind in kinds:
+        if shape.kinds.get(kind or "") != "system":
+            break
+        leading += 1
     system = b"".join(_system(request, shape, messages[:leading]))
     tools = b"".join([dumps(clean(value)) for value in _definitions(request, shape)])
-    messages, kinds = messages[leading:], kinds[leading:]
+    if leading:
+        messages, kinds = messages[leading:], kinds[leading:]
     pieces = [canonical(message, shape.content) for message in messages]
     roles = tuple([_role(message, kind, shape) for message, kind in zip(messages, kinds, strict=True)])
     return Anatomy(
@@ -98,7 +104,7 @@ def block_hashes(prompt: bytes, boundaries: Sequence[int], key: bytes) -> bytes:
 
 def block_state(key: bytes) -> Any:
     """Return the state of a rolling hash before the first block."""
-    return blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.block")
+    return _keyed(key, b"tf.block").copy()
 
 
 def roll_blocks(state: Any, prompt: bytes, boundaries: Sequence[int], start: int = 0) -> bytes:
@@ -111,6 +117,12 @@ def roll_blocks(state: Any, prompt: bytes, boundaries: Sequence[int], start: int
             start = end
         hashes.append(copy().digest())
     return b"".join(hashes)
+
+
+@lru_cache(maxsize=64)
+def _keyed(key: bytes, person: bytes) -> Any:
+    """Return the state of a hash that has its key already, to be copied: that costs a third of making one."""
+    return blake2b(digest_size=_HASH_BYTES, key=key, person=person)
 
 
 def _messages(request: Mapping[str, Any], shape: Request) -> list[Any]:
@@ -169,18 +181,21 @@ def _system(request: Mapping[str, Any], shape: Request, leading: list[Any]) -> l
 def _definitions(request: Mapping[str, Any], shape: Request) -> list[Any]:
     """Return the tool definitions and the schema that the answer must have."""
     found = [request[name] for name in shape.tools if request.get(name)]
-    return found + [schema for path in shape.schemas if (schema := at(request, path))]
+    for path in shape.schemas:
+        if path[0] in request and (schema := at(request, path)):
+            found.append(schema)
+    return found
 
 
 def _digest(key: bytes, *parts: bytes) -> bytes:
-    state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.instructions")
+    state = _keyed(key, b"tf.instructions").copy()
     for part in parts:
         state.update(len(part).to_bytes(8, "big") + part)
     return state.digest()
 
 
 def _rolling(pieces: Sequence[bytes], key: bytes) -> tuple[bytes, ...]:
-    state = blake2b(digest_size=_HASH_BYTES, key=key, person=b"tf.message")
+    state = _keyed(key, b"tf.message").copy()
     hashes = []
     for piece in pieces:
         state.update(len(piece).to_bytes(8, "big"))
@@ -230,6 +245,8 @@ def _trailing(
     messages: Sequence[Any], kinds: Sequence[str | None], roles: Sequence[str], shape: Request
 ) -> tuple[ToolResult, ...]:
     """Return the results after the last assistant message; one without an id gets its position, as its call did."""
+    if "tool" not in roles:
+        return ()
     start = next((i + 1 for i in range(len(roles) - 1, -1, -1) if roles[i] == "assistant"), 0)
     found = [
         result

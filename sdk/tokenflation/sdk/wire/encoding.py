@@ -24,6 +24,8 @@ def decode_chunks(chunks: Chunks, content_encoding: str) -> Chunks | None:
 
     None means that nobody here can read the encoding: br or zstd without a package for it, or an unknown one.
     """
+    if not content_encoding:
+        return chunks
     names = [name.strip().lower() for name in content_encoding.split(",")]
     for name in reversed([name for name in names if name and name != "identity"]):
         decoder = _decoder(name)

@@ -5,6 +5,8 @@ gateway, a local server) is named after the family of its api: `openai_compatibl
 `gemini_compatible`.
 """
 
+from functools import lru_cache
+
 __all__ = ["provider_of"]
 
 _HOSTS = {
@@ -53,6 +55,7 @@ _HOSTS = {
 }
 
 
+@lru_cache(maxsize=1024)
 def provider_of(host: str, compatible: str) -> str:
     """Return who serves `host` (a port is ignored), or `compatible` for a host that is not listed."""
     name = host.lower()

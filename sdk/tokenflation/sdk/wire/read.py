@@ -78,11 +78,16 @@ def _may_be(view: ExchangeBytes, dialect: Dialect, asked: Any) -> bool:
 
 
 def _is_request(body: Any, shape: Request) -> bool:
-    return type(body) is dict and all(not keys.isdisjoint(body) for keys in shape.proof) and _has_messages(body, shape)
-
-
-def _has_messages(body: dict[str, Any], shape: Request) -> bool:
-    return all(type(body[key]) in (list, str) for key in shape.messages if body.get(key) is not None)
+    if type(body) is not dict:
+        return False
+    for keys in shape.proof:
+        if keys.isdisjoint(body):
+            return False
+    for key in shape.messages:
+        messages = body.get(key)
+        if messages is not None and type(messages) is not list and type(messages) is not str:
+            return False
+    return True
 
 
 def _says_something(facts: Facts, rules: Answer) -> bool:
@@ -136,7 +141,7 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
         _add_sse(facts, rules, chunks)
         return facts, True
     if opening == b"{":
-        document = loads(b"".join(chunk for _, chunk in chunks))
+        document = loads(chunks[0][1] if len(chunks) == 1 else b"".join([chunk for _, chunk in chunks]))
         if type(document) is dict:
             add_document(facts, rules, document, 0)
             facts.ended = True
@@ -290,6 +295,8 @@ def _usage(facts: Facts, rules: Answer, provider: str, model: str, *, final: boo
 
 def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:
     """Return why each choice ended; `error` where its generation was cut, empty where the provider did not say."""
+    if status == "ok" and len(facts.finish) == 1 and (reason := next(iter(facts.finish.values()))):
+        return (reason,)
     missing = "" if status == "ok" else "error"
     reasons = tuple(facts.finish[index] or missing for index in sorted(facts.finish))
     if status == "ok":

@@ -55,9 +55,15 @@ class Repeats:
     def event(self, time_ns: int, event: bytes) -> None:
         """Take in one event: skipped if it says nothing new, else read."""
         for template in self._templates:
-            if _fits(event, template):
+            if not _fits(event, template):
+                continue
+            # Nearly all events of a stream: pieces of the answer, or of what is no longer kept.
+            if self._pending is None and not template.counts:
+                if self._facts.answer_chars < MAX_ANSWER:
+                    _note_hole(self._facts, event, template)
+            else:
                 self._skip(template, time_ns, event)
-                return
+            return
         if self._pending is not None:
             self.finish()
         if self._tries >= _MAX_TRIES and not self._templates:
@@ -126,6 +132,8 @@ def _fits(event: bytes, template: _Template) -> bool:
 
 def _template(before: bytes, event: bytes, keys: frozenset[bytes], counts: bool) -> _Template | None:
     """Return what two events share, or None if they differ in more than the values of keys that nobody reads."""
+    if before.count(b'":') != event.count(b'":'):  # other keys, or JSON in a text: not worth the comparison
+        return None
     old, new = _SCALAR.split(before), _SCALAR.split(event)
     if len(old) != len(new):
         return None
@@ -179,7 +187,11 @@ def _with_answer(template: _Template, event: bytes, facts: Facts, pieces: int) -
 def _note_hole(facts: Facts, event: bytes, template: _Template) -> None:
     if template.answer < 0:
         return
-    said = loads(b'"%b"' % _holes(event, template)[template.answer])
+    if len(template.numbers) == 1:
+        hole = event[len(template.fixed[0]) : len(event) - len(template.fixed[1])]
+    else:
+        hole = _holes(event, template)[template.answer]
+    said = hole.decode() if hole.isascii() and b"\\" not in hole else loads(b'"%b"' % hole)
     if type(said) is str and said:
         note_answer(facts, said)
 

@@ -88,7 +88,10 @@ def sse_blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes
 
     None for a body with CR in it, which `sse_events` reads.
     """
-    return None if any(b"\r" in chunk for _, chunk in chunks) else _blocks(chunks)
+    for _, chunk in chunks:
+        if b"\r" in chunk:
+            return None
+    return _blocks(chunks)
 
 
 def _blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

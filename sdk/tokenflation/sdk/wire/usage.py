@@ -38,15 +38,14 @@ def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
 
     A provider that says so contradicts itself. The total is what it bills, so the part is cut to it.
     """
-    said = {
-        f"raw_{name}": part
-        for name, part, total in (
-            ("cache_read_tokens", usage.cache_read_tokens, usage.input_tokens),
-            ("cache_write_tokens", usage.cache_write_tokens, usage.input_tokens),
-            ("reasoning_tokens", usage.reasoning_tokens, usage.output_tokens),
-        )
-        if part is not None and total is not None and part > total
-    }
+    said: dict[str, int] = {}
+    for name, part, total in (
+        ("raw_cache_read_tokens", usage.cache_read_tokens, usage.input_tokens),
+        ("raw_cache_write_tokens", usage.cache_write_tokens, usage.input_tokens),
+        ("raw_reasoning_tokens", usage.reasoning_tokens, usage.output_tokens),
+    ):
+        if part is not None and total is not None and part > total:
+            said[name] = part
     if not said:
         return usage, said
     totals = {"raw_reasoning_tokens": usage.output_tokens}
@@ -95,8 +94,8 @@ def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
     """Return what the usage object says beyond our counts: cost, tiers, modalities, sums over hidden iterations."""
     extra: dict[str, Any] = {}
     for name, path in rules.usage_extra.items():
-        value = scalars(at(raw, path)) if path[0] in raw else None
-        if value is not None:
+        found = at(raw, path) if path[0] in raw else None
+        if found is not None and (value := scalars(found)) is not None:
             extra[name] = value
     for key, ending in rules.modalities.items():
         for modality, tokens in _modalities(raw.get(key)):
