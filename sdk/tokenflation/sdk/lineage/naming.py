@@ -16,7 +16,8 @@ _INTRODUCED = re.compile(
 )
 _QUOTED = re.compile(r"(?:agent|assistant) (?:named|called) [\"'`]?([A-Za-z][A-Za-z0-9_\-]{1,40})[\"'`]?")
 _HEADER = re.compile(
-    r"(?:^|\n|\\n|\")#* ?(?:agent[ _]?name|name|role)\W{1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\")",
+    # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` says nothing of a name.
+    r"(?:^|\n|\\n|\")#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")",
     re.IGNORECASE,
 )
 _NO_NAMES = frozenset({"An", "The", "ChatGPT", "Claude", "Gemini", "GPT-4", "AI", "Assistant"})
