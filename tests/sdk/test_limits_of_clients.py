@@ -221,3 +221,27 @@ def test_a_client_with_one_connection_has_it_free_after_many_refusals(
 
     asyncio.run(work())
     assert len(provider.requests) == 3
+
+
+def test_a_redirected_request_is_one_call(provider: Provider, handle: Instrumentation) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello [[redirect:307]]"}]}
+    url = f"{provider.openai_url}/chat/completions"
+
+    async def by_aiohttp() -> int:
+        async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
+            return response.status
+
+    with httpx2.Client(follow_redirects=True) as client:
+        ways: tuple[Callable[[], int], ...] = (
+            lambda: client.post(url, json=body).status_code,
+            lambda: requests.post(url, json=body, timeout=9).status_code,
+            lambda: asyncio.run(by_aiohttp()),
+        )
+        for way in ways:
+            with tf.task("capped", max_calls=2) as task:
+                assert [way(), way()] == [200, 200]
+                assert task.budget is not None
+                assert task.budget.calls == 2
+            with refused(max_calls=0):
+                way()
+    assert len(provider.requests) == 12

@@ -80,6 +80,8 @@ class Exchange:
     saved_bytes: int = 0
     left: bool = False
     """The request had left before anybody told us, so no limit can stop it."""
+    void: bool = False
+    """A redirect came back, so no model has answered: the request that follows it is the one to record."""
     slot: int = -1
     """Where the recorder noted that it is under way; -1 for nowhere."""
     _finished: threading.Lock = field(default_factory=threading.Lock)

@@ -151,6 +151,10 @@ class _Sent:
     followed: bool = False
     """It failed, and the next attempt has left."""
 
+    def is_void(self) -> bool:
+        """Return whether it was redirected, so that another request stands for it."""
+        return self.exchange is not None and self.exchange.void
+
 
 class Budget:
     """What one task with limits has used; host threads check and begin, the recorder's worker notes what was read.
@@ -178,7 +182,7 @@ class Budget:
     @property
     def calls(self) -> int:
         """Logical calls that left so far, as far as is known of those under way."""
-        return self._settled_calls + sum(one.counts for one in tuple(self._sent.values()))
+        return self._settled_calls + sum(one.counts for one in tuple(self._sent.values()) if not one.is_void())
 
     def around(self) -> "Iterator[Budget]":
         """Yield this budget and those of the tasks around."""
@@ -211,6 +215,8 @@ class Budget:
 
     def begin(self, exchange: Exchange, *, counts: bool) -> None:
         """Note a request that leaves now."""
+        for call_id in [call_id for call_id, one in self._sent.items() if one.is_void()]:
+            del self._sent[call_id]
         earlier = self._failure_before(exchange) if counts else None
         if earlier is not None and self._failed.pop(earlier.call_id, None) is None:
             self._sent[earlier.call_id].followed = True

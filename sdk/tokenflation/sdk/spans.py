@@ -98,6 +98,7 @@ def attributes_of_scope(scope: SpanRecord) -> dict[str, "AttributeValue"]:
         "tokenflation.agent.run_id": scope.agent_run_id,
         "tokenflation.task.outcome": scope.outcome,
         "tokenflation.task.score": scope.score,
+        "tokenflation.task.censored_by": scope.censored_by,
         "error.type": scope.error_type,
     }
     found.update({name: value for name, value in optional.items() if value is not None})

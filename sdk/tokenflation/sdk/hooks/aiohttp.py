@@ -82,7 +82,8 @@ def _answered(exchange: Exchange, response: Any, raw: bool) -> None:
     """Note the head of the response, and see to it that its body is noted as it arrives."""
     headers = response.headers
     if 300 <= response.status < 400 and "location" in headers:
-        return  # No model has answered: the request that follows the redirect is the one to record.
+        exchange.void = True
+        return
     encoding = headers.get("content-encoding", "") if raw else ""
     wanted = {name: str(headers[name]) for name in RESPONSE_HEADERS if name in headers}
     exchange.answer(response.status, headers.get("content-type", ""), encoding, wanted)

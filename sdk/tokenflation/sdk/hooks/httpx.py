@@ -82,7 +82,8 @@ def _answered(exchange: Exchange, request: Any, response: Any) -> None:
         exchange.request_body = _loaded_body(request)
     headers = _picked(response.headers, _RESPONSE_HEADERS)
     if 300 <= response.status_code < 400 and "location" in headers:
-        return  # No model has answered: the request that follows the redirect is the one to record.
+        exchange.void = True
+        return
     encoding = headers.get("content-encoding", "")
     if not response.is_closed:
         exchange.answer(response.status_code, headers.get("content-type", ""), encoding, headers)

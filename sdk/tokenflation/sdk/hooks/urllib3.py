@@ -187,7 +187,8 @@ def _answered(sending: _Sending, response: Any) -> _Body | None:
     sending.answered = True
     headers = _picked(response.headers, _RESPONSE_HEADERS)
     if 300 <= response.status < 400 and "location" in headers:
-        return None  # No model has answered: the request that follows the redirect is the one to record.
+        exchange.void = True
+        return None
     content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
     # urllib3 1.26 hands http.client's response itself over, 2.x its own around it.
     source = response if hasattr(response, "fp") else getattr(response, "_fp", None)
