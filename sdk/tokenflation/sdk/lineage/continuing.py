@@ -6,6 +6,7 @@ Pure: readings in, an edge out. Knows nothing of agent runs inside of others, no
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run
 from tokenflation.sdk.records import Reading
@@ -163,14 +164,18 @@ def head_of(answer: str) -> str:
 
 def contains(text: bytes, needle: str) -> bool:
     """Return whether canonical bytes hold a text, as JSON writes it, or as JSON inside of JSON does."""
+    return any(map(text.__contains__, _as_written(needle)))
+
+
+@lru_cache(maxsize=256)
+def _as_written(needle: str) -> tuple[bytes, ...]:
+    """Return the canonical bytes of a text, and those of it inside of JSON; each new history is held against the same ones."""
     needle = needle.strip()
     if not needle:
-        return False
+        return ()
     once = dumps(needle)[1:-1]
-    if once in text:
-        return True
     twice = dumps(once.decode("utf-8", "replace"))[1:-1]
-    return twice != once and twice in text
+    return (once,) if twice == once else (once, twice)
 
 
 def first_messages(reading: Reading) -> bytes:

@@ -27,6 +27,8 @@ _VARYING = re.compile(rb"\d+")
 
 def agent_name(system: bytes) -> str:
     """Return the name that a system prompt gives its agent, or an empty text."""
+    if not system:
+        return ""
     head = system[:_HEAD_BYTES].decode("utf-8", "replace")
     for pattern in (_INTRODUCED, _QUOTED, _HEADER):
         found = pattern.search(head)

@@ -191,7 +191,8 @@ def _digest(key: bytes, *parts: bytes) -> bytes:
     state = _keyed(key, b"tf.instructions").copy()
     for part in parts:
         state.update(len(part).to_bytes(8, "big") + part)
-    return state.digest()
+    digest: bytes = state.digest()
+    return digest
 
 
 def _rolling(pieces: Sequence[bytes], key: bytes) -> tuple[bytes, ...]:
