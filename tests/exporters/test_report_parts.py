@@ -40,6 +40,14 @@ def test_a_call_whose_input_is_not_split_stays_a_part_of_its_own() -> None:
     assert shares.to_dict() == {"system prompt": 40, "new": 60, "input, not split": 30}
 
 
+def test_each_part_of_a_chart_has_a_colour_of_its_own() -> None:
+    whole = [_call(0, 100, reasoning_tokens=10, **{**_split(20, 20, 20), "tool_result_tokens": 20}), _call(1, 10)]
+    shares = by_kind(calls_frame([*whole, _call(2, 30, output_tokens=9)]))
+    for _, side in shares.groupby("side"):
+        assert side["colour"].is_unique
+    assert {"input, not split", "output, reasoning not reported"} <= set(shares["part"])
+
+
 def test_without_parts_the_input_is_split_by_what_the_cache_held() -> None:
     calls = calls_frame([_call(0, 100, cache_read_tokens=0), _call(1, 300, cache_read_tokens=100)])
     shares = by_kind(calls).set_index("part")["tokens"]

@@ -35,12 +35,12 @@ INPUT_PARTS = (
     Part("new_tokens", "new", "orange"),
 )
 _CACHE_PARTS = (Part("cached_tokens", "seen before (cacheable)", "blue"), Part("fresh_tokens", "fresh", "orange"))
-_WHOLE_INPUT = (Part("input_tokens", "input, not split", "grey"),)
+_WHOLE_INPUT = (Part("input_tokens", "input, not split", "purple"),)
 OUTPUT_PARTS = (
     Part("reasoning_tokens", "reasoning", "purple"),
     Part("answer_tokens", "answer and tool calls", "vermillion"),
 )
-_WHOLE_OUTPUT = (Part("output_tokens", "output, reasoning not reported", "vermillion"),)
+_WHOLE_OUTPUT = (Part("output_tokens", "output, reasoning not reported", "grey"),)
 
 
 def _numbers(calls: pd.DataFrame) -> pd.DataFrame:
