@@ -16,6 +16,7 @@ LAYERS = (
     ("sdk.limits", "sdk.decorating"),
     (
         "sdk.hooks",
+        "sdk.lastcall",
         "sdk.scopes",
         "sdk.bridge",
         "sdk.prefix",
@@ -37,6 +38,7 @@ LAYERS = (
         "sdk.exits",
         "sdk.exporting",
     ),
+    ("sdk.structure", "sdk.toolruns"),
     ("sdk.assemble",),
     ("sdk.store",),
     ("sdk.recorder",),

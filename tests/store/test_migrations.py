@@ -12,7 +12,15 @@ from tokenflation.sdk.store.migrations import STEPS, migrate, read_version
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
 from tokenflation.sdk.store.write import Batch, open_writer
 
-ADDED = {"tool_calls": ("run_span_id",), "spans": ("arguments_bytes", "result_bytes", "censored_by")}
+ADDED = {
+    "calls": (
+        "inside_call_id", "branch", "continues_evidence", "inside_evidence", "structure_strength", "after_call_id",
+        "previous_response_id", "conversation_id", "instructions_hash", "kept_messages", "history", "answers",
+        "prompted_by", "reasoning_blocks",
+    ),
+    "tool_calls": ("run_span_id", "arguments_hash", "failed"),
+    "spans": ("arguments_bytes", "result_bytes", "censored_by"),
+}  # fmt: skip
 """Columns that version 1 did not have."""
 
 
@@ -55,6 +63,7 @@ def test_a_store_of_version_1_gets_the_columns_that_came_later(older: sqlite3.Co
     for table, names in ADDED.items():
         for name in names:
             older.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+    older.execute("DROP TABLE task_names")
     migrate(older)
     found = {table.name: {row[1] for row in older.execute(f"PRAGMA table_info({table.name})")} for table in TABLES}
     assert found == {table.name: set(column_names(table)) for table in TABLES}

@@ -3,7 +3,6 @@
 Runs on the worker thread. Knows nothing of threads, queues or databases.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,15 +12,17 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
+from tokenflation.sdk.lineage import Lineage, Placement
 from tokenflation.sdk.parts import Parts, Splitter
 from tokenflation.sdk.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import BlockHasher, extend_anchors
-from tokenflation.sdk.records import Attempt, Call, Reading, ToolResult, ToolRun
+from tokenflation.sdk.records import Attempt, Call, Reading, ToolRun
 from tokenflation.sdk.scopes import new_span_id, new_trace_id
 from tokenflation.sdk.sentfrom import SentFrom
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
+from tokenflation.sdk.structure import PlacedCalls, structure_of
 from tokenflation.sdk.timing import chunk_gaps_s
+from tokenflation.sdk.toolruns import ToolRuns
 from tokenflation.sdk.toolspans import ToolSpans
 from tokenflation.sdk.wire import ExchangeBytes, read
 
@@ -38,6 +39,8 @@ class Rows:
     call: Call | None = None
     attempts: list[Attempt] = field(default_factory=list)
     tool_runs: list[ToolRun] = field(default_factory=list)
+    moved: list[Call] = field(default_factory=list)
+    """Earlier calls that turn out to stand elsewhere than their rows said."""
     final: list[Call] = field(default_factory=list)
     """Calls that are over for good, and so may be exported as spans."""
 
@@ -71,36 +74,43 @@ class _Kept:
 class Assembler:
     """Holds what must be remembered between exchanges; used by one thread at a time."""
 
-    def __init__(self, *, key: bytes, default_task: str = "task", exact_tokens: bool = False) -> None:
+    def __init__(self, *, key: bytes, default_task: str = "", exact_tokens: bool = False) -> None:
         self._key = key
-        self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id)
+        self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id, key=key)
         self._attempts = Attempts()
         self._splitter = Splitter(exact=exact_tokens)
         self._hasher = BlockHasher(key, BLOCK_TOKENS)
         self._polls: Polls[_Kept] = Polls()
-        self._tool_runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
+        self._placed = PlacedCalls()
+        self._tool_runs = ToolRuns()
         self.tool_spans = ToolSpans()
         """The runs of tools that were seen as they ran."""
 
     def exchange(self, exchange: Exchange) -> Rows:
         """Return the rows of one finished exchange; no rows if its body shows that it is no model call."""
         reading = read(_bytes_of(exchange), key=self._key)
+        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
+        if reading is None or reading.fetched:
+            self._lineage.link(exchange.call_id, sent.after)
         if reading is None:
             return Rows()
         if reading.fetched:
             return self._polled(exchange, reading)
         if may_be_polled(exchange, reading):
             reading = self._polls.find_early(reading, exchange.started_at_ns)
-        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
         scope_id = sent.scope.span_id if sent.scope else ""
         before = self._attempts.find(exchange, scope_id)
         kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
         asked = self._asked(exchange, reading, sent, kept)
+        self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
         call = self._call(reading, asked, _end_of(exchange))
         rows = Rows(call=call, attempts=[_attempt(exchange, reading, call.call_id, asked.attempts - 1)])
         again = kept is not None or asked.placement.follows_failed_call_id is not None
         rows.tool_runs = self._tools(reading, asked.placement, call, first_attempt=not again)
-        rows.tool_runs = self.tool_spans.seen(call, rows.tool_runs)
+        moves = self._lineage.take_moves()
+        if moves:
+            rows.moved = self._placed.moved(moves)
+            rows.tool_runs += self._tool_runs.moved(rows.moved)
         rows.final = self._remember(exchange, reading, scope_id, call, asked)
         return rows
 
@@ -167,8 +177,7 @@ class Assembler:
         asked = replace(one.kept.asked, extra={**extra, "polls": one.polls})
         whole = merged(one.reading, reading)
         call = self._call(whole, asked, _end_of(exchange))
-        tool_runs = self._tools(whole, asked.placement, call, first_attempt=False)
-        rows = Rows(call=call, tool_runs=self.tool_spans.seen(call, tool_runs))
+        rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
         if self._attempts.drop(one.kept) or one.kept.awaits_poll:
             rows.final = [call]  # otherwise it was final when its stream was cut
         return rows
@@ -182,7 +191,7 @@ class Assembler:
         return [*_calls_of(self._attempts.give_up()), *_final(self._polls.give_up(), awaiting_poll=True)]
 
     def _place(self, reading: Reading, call_id: str, sent: SentFrom, started_at_ns: int) -> Placement:
-        placement = self._lineage.place(reading, call_id, sent.scope, started_at_ns)
+        placement = self._lineage.place(reading, call_id, sent.scope, started_at_ns, sent.after)
         if sent.foreign is not None:
             placement = replace(placement, trace_id=sent.foreign[0], parent_id=sent.foreign[1])
         return placement
@@ -197,19 +206,12 @@ class Assembler:
             hashes = self._hasher.hashes(reading, anchors, call_id, before)
         if reading.status != "error":
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
-        return Call(
+        extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
+        if placement.changed:
+            extra = {**extra, "gen_ai.conversation.compacted": True}
+        call = Call(
+            **structure_of(placement, reading, asked.sent.after),
             call_id=call_id,
-            trace_id=placement.trace_id,
-            parent_id=placement.parent_id,
-            task=placement.task,
-            task_id=placement.task_id,
-            agent=placement.agent,
-            agent_run_id=placement.agent_run_id,
-            depth=placement.depth,
-            step=placement.step,
-            continues_call_id=placement.continues.call_id if placement.continues else None,
-            inside_tool_call_id=placement.inside_tool_call_id,
-            structure_source=placement.structure_source,
             provider=reading.provider,
             api=reading.api,
             model=reading.model,
@@ -244,8 +246,13 @@ class Assembler:
             block_tokens=BLOCK_TOKENS,
             block_hashes=hashes,
             shared_blocks=self._lineage.shared(placement.task_id, hashes) if hashes is not None else None,
-            extra={**reading.extra, **asked.extra} if asked.extra else reading.extra,
+            extra=extra,
         )
+        self._placed.keep(call)
+        return call
+
+    def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
+        return self.tool_spans.seen(call, self._tool_runs.take(reading, placement, call, first_attempt=first_attempt))
 
     def _parts(self, reading: Reading, placement: Placement, call_id: str) -> Parts | None:
         before = placement.continues.call_id if placement.continues else None
@@ -256,55 +263,13 @@ class Assembler:
         if not total or total > _MAX_BLOCKED_TOKENS or not reading.prompt or reading.previous_response_id:
             return ()
         size = len(reading.prompt)
-        if placement.continues is not None and placement.continues.anchors:
+        if placement.continues is not None and placement.continues.anchors and not placement.changed:
             known = placement.continues.anchors
         else:
             fixed = min(reading.system_bytes + reading.tool_definition_bytes, size)
             tokens = parts.system + parts.tool_definition if parts else total * fixed // size
             known = ((fixed, self._lineage.first_tokens(reading.instructions_hash, tokens)),)
         return extend_anchors(known, size, total)
-
-    def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
-        changed: dict[tuple[str, str], ToolRun] = {}
-        if first_attempt:
-            for run, result in self._answered_runs(reading, placement):
-                changed[run.call_id, run.tool_call_id] = _answered(run, result.result_bytes, reading, call)
-            inside = self._tool_runs.get((placement.inside_call_id or "", placement.inside_tool_call_id or ""))
-            if inside is not None and inside.agent_run_id is None:
-                changed[inside.call_id, inside.tool_call_id] = replace(inside, agent_run_id=placement.agent_run_id)
-        for asked in reading.tool_calls:
-            changed[call.call_id, asked.tool_call_id] = ToolRun(
-                call_id=call.call_id,
-                tool_call_id=asked.tool_call_id,
-                name=asked.name,
-                kind=asked.kind,
-                arguments_bytes=asked.arguments_bytes,
-                started_at_ns=call.ended_at_ns,
-            )
-        for key, run in changed.items():
-            self._tool_runs[key] = run
-            self._tool_runs.move_to_end(key)
-        while len(self._tool_runs) > MAX_HISTORIES:
-            self._tool_runs.popitem(last=False)
-        return list(changed.values())
-
-    def _answered_runs(self, reading: Reading, placement: Placement) -> list[tuple[ToolRun, ToolResult]]:
-        """Return the tool calls that this request brings results for: of the call that it continues, by their ids.
-
-        Where an api gives no ids, clients make up their own, so the ids of question and answer differ: then the order
-        tells, if there are as many results as calls.
-        """
-        if placement.continues is None:
-            return []
-        asked = {
-            id_: run
-            for id_ in placement.continues.open_tool_calls
-            if (run := self._tool_runs.get((placement.continues.call_id, id_))) is not None
-        }
-        named = [(asked[one.tool_call_id], one) for one in reading.tool_results if one.tool_call_id in asked]
-        if named or len(asked) != len(reading.tool_results):
-            return named
-        return list(zip(asked.values(), reading.tool_results, strict=True))
 
 
 def _bytes_of(exchange: Exchange) -> ExchangeBytes:
@@ -335,19 +300,6 @@ def _attempt(exchange: Exchange, reading: Reading, call_id: str, number: int) ->
         error_type=reading.error_type,
         started_at_ns=exchange.started_at_ns,
         ended_at_ns=_end_of(exchange),
-    )
-
-
-def _answered(run: ToolRun, result_bytes: int, reading: Reading, call: Call) -> ToolRun:
-    """Return the run with its result: its share of the tokens of all results that the request brings."""
-    whole = sum(result.result_bytes for result in reading.tool_results)
-    tokens = call.tool_result_tokens * result_bytes // whole if call.tool_result_tokens is not None and whole else None
-    return replace(
-        run,
-        result_bytes=result_bytes,
-        result_tokens=tokens,
-        executed=(run.executed or 0) + 1,
-        ended_at_ns=call.started_at_ns,
     )
 
 

@@ -21,6 +21,7 @@ from tokenflation.sdk import scopes
 from tokenflation.sdk.assemble import Assembler
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange, Tap
+from tokenflation.sdk.lastcall import last_call, note_call
 from tokenflation.sdk.marks import Flush, Grown, Wake
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
@@ -170,7 +171,7 @@ class Recorder:
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
         self._assembler = Assembler(key=self._key, default_task=self._default_task, exact_tokens=self._exact_tokens)
-        self._underway = Underway(self.store, default_task=self._default_task)
+        self._underway = Underway(self.store, default_task=self._default_task or "task")
         self._outbox = Outbox(
             self.store,
             open_writer=self._open_writer,
@@ -179,7 +180,7 @@ class Recorder:
         )
 
     def _context(self) -> SentFrom:
-        return SentFrom(scopes.current(), self._foreign() if self._foreign else None)
+        return SentFrom(scopes.current(), self._foreign() if self._foreign else None, last_call())
 
     def _run_tool(self, name: str, arguments_bytes: int | None) -> OpenRun | None:
         if self._closed:
@@ -194,6 +195,7 @@ class Recorder:
             return
         exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
         self._admit(exchange)
+        note_call(exchange.call_id)
         try:
             self._underway.begin(exchange)
         except Exception:  # a call that cannot be noted is recorded all the same
@@ -341,6 +343,8 @@ class Recorder:
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
         self._outbox.add(rows.call, rows.attempts, rows.tool_runs)
+        for call in rows.moved:
+            self._outbox.add(call, (), ())
         self._export(rows.final)
 
     def _sweep(self) -> None:

@@ -154,6 +154,8 @@ class ToolRun(Struct, frozen=True, kw_only=True, gc=False):
     ended_at_ns: int | None = None
     agent_run_id: str | None = None
     run_span_id: str | None = None
+    arguments_hash: bytes | None = None
+    failed: bool | None = None
 
 
 class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
@@ -193,6 +195,20 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     continues_call_id: str | None = None
     inside_tool_call_id: str | None = None
     structure_source: StructureSource = "wire"
+    branch: int | None = None
+    continues_evidence: str | None = None
+    inside_call_id: str | None = None
+    inside_evidence: str | None = None
+    structure_strength: str | None = None
+    after_call_id: str | None = None
+    previous_response_id: str | None = None
+    conversation_id: str | None = None
+    instructions_hash: bytes | None = None
+    kept_messages: int | None = None
+    history: bytes | None = None
+    answers: tuple[str, ...] = ()
+    prompted_by: str | None = None
+    reasoning_blocks: int | None = None
     provider: str
     api: str
     model: str | None = None

@@ -1,17 +1,19 @@
-"""Carries the open scope into threads: what a scope starts in a thread or a pool runs inside that scope.
+"""Carries the open scope, and which call left last, into threads: what a scope starts in one runs inside that scope.
 
 Asyncio tasks and `asyncio.to_thread` copy the context by themselves; plain threads and pools begin with an empty one.
-Only our own context variable is carried: the host's variables behave as they did. Without an open scope nothing is done.
+Only our own context variables are carried: the host's behave as they did. Without a scope or a call nothing is done.
 """
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 from tokenflation.sdk import scopes
 from tokenflation.sdk.hooks.patching import cover, uncover, when_imported
+from tokenflation.sdk.lastcall import carried, last_call
 
 __all__ = ["carry_scopes"]
 
@@ -35,20 +37,32 @@ def carry_scopes() -> Callable[[], None]:
     return undo
 
 
-def _scope() -> scopes.Scope | None:
+_Origin = tuple[scopes.Scope | None, str]
+"""The open scope, and the id of the call that left last."""
+
+
+def _origin() -> _Origin | None:
     try:
-        return scopes.current()
+        found = scopes.current(), last_call()
+        return found if found[0] is not None or found[1] else None
     except Exception:  # the host's thread must start, whatever is wrong with us
         return None
+
+
+@contextlib.contextmanager
+def _begun_at(origin: _Origin) -> Iterator[None]:
+    scope, call_id = origin
+    with scopes.inside(scope) if scope is not None else contextlib.nullcontext(), carried(call_id):
+        yield
 
 
 def _start_shell(original: Any) -> Any:
     @functools.wraps(original)
     def start(this: threading.Thread) -> Any:
-        scope = _scope()
+        origin = _origin()
         # A pool's worker serves many scopes: each piece of work brings its own, the thread has none.
-        if scope is not None and not _is_pool_worker(this):
-            _run_inside(this, scope)
+        if origin is not None and not _is_pool_worker(this):
+            _run_inside(this, origin)
         return original(this)
 
     return start
@@ -58,12 +72,12 @@ def _is_pool_worker(thread: threading.Thread) -> bool:
     return getattr(getattr(thread, "_target", None), "__module__", "") == "concurrent.futures.thread"
 
 
-def _run_inside(thread: threading.Thread, scope: scopes.Scope) -> None:
+def _run_inside(thread: threading.Thread, origin: _Origin) -> None:
     run = thread.run
 
     def within() -> None:
         thread.__dict__.pop("run", None)  # else the thread would keep itself alive by a cycle
-        with scopes.inside(scope):
+        with _begun_at(origin):
             run()
 
     thread.__dict__["run"] = within
@@ -72,10 +86,10 @@ def _run_inside(thread: threading.Thread, scope: scopes.Scope) -> None:
 def _submit_shell(original: Any) -> Any:
     @functools.wraps(original)
     def submit(this: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        scope = _scope()
-        if scope is None:
+        origin = _origin()
+        if origin is None:
             return original(this, function, *args, **kwargs)
-        return original(this, _Within(scope, function), *args, **kwargs)
+        return original(this, _Within(origin, function), *args, **kwargs)
 
     return submit
 
@@ -83,12 +97,12 @@ def _submit_shell(original: Any) -> Any:
 class _Within:
     """A function that runs inside a scope; whatever else is asked of it is the function's own."""
 
-    def __init__(self, scope: scopes.Scope, function: Callable[..., Any]) -> None:
-        self._tf_scope = scope
+    def __init__(self, origin: _Origin, function: Callable[..., Any]) -> None:
+        self._tf_origin = origin
         self.__wrapped__ = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with scopes.inside(self._tf_scope):
+        with _begun_at(self._tf_origin):
             return self.__wrapped__(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

@@ -20,7 +20,7 @@ Evidence = Literal[
 Strength = Literal["exact", "strong", "weak"]
 """`exact`: ids or equal hashes say so; `strong`: the same text on both sides; `weak`: nothing speaks against it."""
 
-_ORDER: dict[Strength, int] = {"weak": 0, "strong": 1, "exact": 2}
+_FROM_WEAKEST: tuple[Strength, ...] = ("weak", "strong", "exact")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,8 +28,10 @@ V = TypeVar("V")
 
 def weakest(*strengths: Strength | None) -> Strength | None:
     """Return the weakest of the strengths that there are."""
-    found: list[Strength] = [one for one in strengths if one is not None]
-    return min(found, key=lambda one: _ORDER[one]) if found else None
+    for one in _FROM_WEAKEST:
+        if one in strengths:
+            return one
+    return None
 
 
 class Recent(OrderedDict[K, V], Generic[K, V]):

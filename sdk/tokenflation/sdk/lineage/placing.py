@@ -20,6 +20,7 @@ __all__ = ["Lineage", "Move", "Placement"]
 _FALLBACK_WINDOW_NS = 60_000_000_000
 _HANDOFF = ("transfer_to_", "handoff_to_")
 _MAX_RUN_CALLS = 256
+_MAX_LINKS = 64
 _TOLD_MIN_BYTES = 64
 
 _Question = tuple[str, bytes, bytes]
@@ -89,6 +90,7 @@ class Lineage:
         self._runs: Recent[str, Run] = Recent()
         self._failed: Recent[_Question, _Failed] = Recent()
         self._moves: dict[str, Move] = {}
+        self._links: Recent[str, str] = Recent()
         self.first_tokens = self._blocks.first_tokens
         self.shared = self._blocks.shared
 
@@ -102,6 +104,7 @@ class Lineage:
         again = self._asked_again(reading, call_id, scope, started_at_ns) if self._failed else None
         if again is not None:
             return again
+        after = self._known(after)
         scope_run = _run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None and scope is None:
@@ -129,6 +132,11 @@ class Lineage:
             self._failed.put(question, _Failed(call_id, placement, ended_at_ns))
             self._remember(reading, placement, call_id, ended_at_ns, (), failed=True)
 
+    def link(self, exchange_id: str, to: str | None) -> None:
+        """Note where to look on for an exchange that is no call of its own: the call it belongs to, or the one before."""
+        if exchange_id and to:
+            self._links.put(exchange_id, to)
+
     def take_moves(self) -> list[Move]:
         """Return, and forget, the calls that stand elsewhere now than they were placed."""
         moves, self._moves = list(self._moves.values()), {}
@@ -155,6 +163,14 @@ class Lineage:
             self._hosts.remember(history)
         self._histories.remember(history, reading)
         return history
+
+    def _known(self, after: str | None) -> str | None:
+        """Return the nearest call before that is remembered: not one that failed, nor an exchange that was no call."""
+        for _ in range(_MAX_LINKS):
+            if not after or self._hosts.call(after) is not None:
+                break
+            after = self._links.get(after, "")
+        return after
 
     def _summary(self, reading: Reading, started_at_ns: int) -> Continued | None:
         """Return the call that summed up what this new history goes on from, made a step of the run it summed up."""

@@ -13,11 +13,34 @@ __all__ = ["STEPS", "Step", "migrate", "read_version"]
 Step = Callable[[sqlite3.Connection], None]
 
 
+_CALLS_2 = (
+    ("inside_call_id", "TEXT"),
+    ("branch", "BIGINT"),
+    ("continues_evidence", "TEXT"),
+    ("inside_evidence", "TEXT"),
+    ("structure_strength", "TEXT"),
+    ("after_call_id", "TEXT"),
+    ("previous_response_id", "TEXT"),
+    ("conversation_id", "TEXT"),
+    ("instructions_hash", "BLOB"),
+    ("kept_messages", "BIGINT"),
+    ("history", "BLOB"),
+    ("answers", "TEXT"),
+    ("prompted_by", "TEXT"),
+    ("reasoning_blocks", "BIGINT"),
+)
+
+
 def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE tool_calls ADD COLUMN run_span_id TEXT")
     connection.execute("ALTER TABLE spans ADD COLUMN arguments_bytes BIGINT")
     connection.execute("ALTER TABLE spans ADD COLUMN result_bytes BIGINT")
     connection.execute("ALTER TABLE spans ADD COLUMN censored_by TEXT")
+    for name, type_ in _CALLS_2:
+        connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {type_}")
+    connection.execute("ALTER TABLE tool_calls ADD COLUMN arguments_hash BLOB")
+    connection.execute("ALTER TABLE tool_calls ADD COLUMN failed BIGINT")
+    connection.execute("CREATE TABLE task_names (task TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (task))")
 
 
 STEPS: tuple[Step, ...] = (_to_2,)

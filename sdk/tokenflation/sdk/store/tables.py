@@ -95,6 +95,36 @@ _CALLS = Table(
         ),
         Column("prefix_blocks", "int", "blocks the source counted in the prompt, where it gives no hashes"),
         Column("shared_blocks", "int", "leading blocks that an earlier call of the task had too"),
+        Column(
+            "inside_call_id",
+            "text",
+            "the call that asked for that tool call; ids of tool calls alone need not be unique",
+        ),
+        Column("branch", "int", "how many other calls continue the same call before this one; more than 0 is a branch"),
+        Column(
+            "continues_evidence",
+            "text",
+            "response_id, conversation_id, history, tool_call_id, answer or compaction: what continues_call_id rests on",
+        ),
+        Column(
+            "inside_evidence",
+            "text",
+            "flow_arguments, flow_result, context, open_tool_call or scope: what inside_tool_call_id rests on",
+        ),
+        Column("structure_strength", "text", "exact, strong or weak: the weaker of the two edges; NULL without any"),
+        Column(
+            "after_call_id",
+            "text",
+            "the call that left before in the same thread or task, or where it was begun; empty = none, NULL = not noted",
+        ),
+        Column("previous_response_id", "text", "the answer that the request names as its history"),
+        Column("conversation_id", "text", "the conversation that the provider keeps"),
+        Column("instructions_hash", "bytes", "keyed hash of system prompt and tool definitions, 8 bytes"),
+        Column("kept_messages", "int", "leading messages of the request that are all of those of continues_call_id"),
+        Column("history", "bytes", "the messages after them: role (u, a or t) and keyed rolling hash, 9 bytes each"),
+        Column("answers", "text", "JSON list of the ids of the tool calls that the request brings results for"),
+        Column("prompted_by", "text", "user, tool or both: who has spoken since the last answer"),
+        Column("reasoning_blocks", "int", "separate pieces of reasoning in the answer, hidden ones too"),
         Column("extra", "text", "JSON object: what only some providers or sources report", required=True),
     ),
     indexes=(("task_id",), ("started_at_ns",)),
@@ -128,6 +158,16 @@ _TOOL_CALLS = Table(
         Column("started_at_ns", "int", "unix ns; end of the answer that asked for it"),
         Column("ended_at_ns", "int", "unix ns; start of the call that brought the result"),
         Column("agent_run_id", "text", "agent run of the sub-agent that it started"),
+        Column(
+            "arguments_hash",
+            "bytes",
+            "keyed hash of the canonical arguments, 8 bytes: equal where the same is asked again",
+        ),
+        Column(
+            "failed",
+            "int",
+            "1 if the request that brought the result says that the tool failed, 0 if it does not; NULL = its api cannot say",
+        ),
         Column("run_span_id", "text", "the tool run in spans that it is: then both times are the run's own"),
     ),
 )
@@ -167,6 +207,15 @@ _DROPS = Table(
     ),
 )
 
+_TASK_NAMES = Table(
+    "task_names",
+    ("task",),
+    (
+        Column("task", "text", "kind of task, as recorded", required=True),
+        Column("name", "text", "what the user calls it", required=True),
+    ),
+)
+
 _META = Table(
     "meta",
     ("name",),
@@ -176,4 +225,4 @@ _META = Table(
     ),
 )
 
-TABLES: tuple[Table, ...] = (_CALLS, _ATTEMPTS, _TOOL_CALLS, _SPANS, _DROPS, _META)
+TABLES: tuple[Table, ...] = (_CALLS, _ATTEMPTS, _TOOL_CALLS, _SPANS, _DROPS, _TASK_NAMES, _META)

@@ -1,0 +1,121 @@
+"""The structure columns of a row of `calls`, and the rows of recent calls that may still stand elsewhere. Bounded."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from tokenflation.sdk.lineage import Move, Placement
+from tokenflation.sdk.records import Call, Reading
+
+__all__ = ["PlacedCalls", "structure_of"]
+
+_MAX_CALLS = 2048
+_MAX_HASH_BYTES = 8 * 1024 * 1024
+_ROLES = {"user": b"u", "assistant": b"a", "tool": b"t"}
+
+
+def structure_of(placement: Placement, reading: Reading, after: str | None) -> dict[str, Any]:
+    """Return the columns that say where a call stands, and what offline lineage needs to find that again."""
+    known = placement.continues
+    kept = known.messages if known is not None and not placement.changed else 0
+    if known is not None and reading.message_hashes[max(kept - 1, 0) : kept] != (known.end_hash,):
+        kept = 0
+    fresh = zip(reading.message_roles[kept:], reading.message_hashes[kept:], strict=True)
+    columns: dict[str, Any] = {
+        "trace_id": placement.trace_id,
+        "parent_id": placement.parent_id,
+        "task": placement.task,
+        "task_id": placement.task_id,
+        "agent": placement.agent,
+        "agent_run_id": placement.agent_run_id,
+        "depth": placement.depth,
+        "step": placement.step,
+        "continues_call_id": known.call_id if known else None,
+        "branch": placement.branch,
+        "continues_evidence": placement.continues_evidence,
+        "inside_call_id": placement.inside_call_id,
+        "inside_tool_call_id": placement.inside_tool_call_id,
+        "inside_evidence": placement.inside_evidence,
+        "structure_strength": placement.strength,
+        "structure_source": placement.structure_source,
+        "after_call_id": after,
+        "previous_response_id": reading.previous_response_id,
+        "conversation_id": reading.conversation_id,
+        "instructions_hash": reading.instructions_hash or None,
+        "kept_messages": kept,
+        "history": b"".join(_ROLES.get(role, b"u") + hash_ for role, hash_ in fresh) or None,
+        "answers": tuple([one.tool_call_id for one in reading.tool_results]),
+        "prompted_by": _prompted_by(reading, placement.sent_messages),
+        "reasoning_blocks": reading.reasoning_blocks,
+    }
+    run = placement.run
+    if run is not None and placement.structure_source == "wire" and run.run_id == placement.agent_run_id:
+        columns |= _of_run(run, foreign=placement.parent_id is not None)  # it may have moved since it was placed
+    return columns
+
+
+class PlacedCalls:
+    """Rows whose agent run may turn out to stand elsewhere; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[str, Call] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, call: Call) -> None:
+        """Remember a row that the wire placed; the newest of a call counts."""
+        if call.structure_source != "wire":
+            return
+        self._forget(call.call_id)
+        self._calls[call.call_id] = call
+        self._bytes += len(call.block_hashes or b"")
+        while len(self._calls) > _MAX_CALLS or (self._bytes > _MAX_HASH_BYTES and len(self._calls) > 1):
+            self._forget(next(iter(self._calls)))
+
+    def moved(self, moves: Sequence[Move]) -> list[Call]:
+        """Return the rows of the calls that stand elsewhere now, as far as they are remembered."""
+        changed = []
+        for move in moves:
+            call = self._calls.get(move.call_id)
+            if call is None:
+                continue
+            columns = _of_run(move.run, foreign=call.parent_id is not None) | {"agent_run_id": move.run.run_id}
+            if move.step is not None:
+                columns["step"] = move.step
+            if move.continues_call_id is not None:
+                columns |= {"continues_call_id": move.continues_call_id, "continues_evidence": "compaction"}
+                columns["structure_strength"] = "strong"
+            call = replace(call, **columns)
+            self.keep(call)
+            changed.append(call)
+        return changed
+
+    def _forget(self, call_id: str) -> None:
+        gone = self._calls.pop(call_id, None)
+        if gone is not None:
+            self._bytes -= len(gone.block_hashes or b"")
+
+
+def _of_run(run: Any, *, foreign: bool) -> dict[str, Any]:
+    """Return the columns that all calls of a run share; one in a `foreign` span stays in that span's trace."""
+    columns: dict[str, Any] = {} if foreign else {"trace_id": run.trace_id}
+    columns |= {
+        "task": run.task,
+        "task_id": run.task_id,
+        "agent": run.agent,
+        "depth": run.depth,
+    }
+    host = run.host
+    columns["inside_call_id"] = host.call_id if host is not None else None
+    columns["inside_tool_call_id"] = (host.tool_call_id or None) if host is not None else None
+    columns["inside_evidence"] = host.edge.evidence if host is not None else None
+    return columns
+
+
+def _prompted_by(reading: Reading, sent: int) -> str | None:
+    """Return who has spoken since the last answer."""
+    roles = set(reading.message_roles[sent:]) - {"assistant"}
+    if not roles:
+        return None
+    return "both" if len(roles) > 1 else roles.pop()

@@ -1,0 +1,95 @@
+"""The tool calls of recent calls: what was asked for, and what became of it. Rows of the table `tool_calls`.
+
+Bounded: those longest not heard of are forgotten. Knows nothing of runs that were seen as they ran (`toolspans` does).
+"""
+
+from collections import OrderedDict
+
+from msgspec.structs import replace
+
+from tokenflation.sdk.lineage import MAX_HISTORIES, Placement
+from tokenflation.sdk.records import Call, Reading, ToolResult, ToolRun
+
+__all__ = ["ToolRuns"]
+
+
+class ToolRuns:
+    """Tool calls by the call that asked for them and their id; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
+
+    def take(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
+        """Return the rows that a call adds (it asks for tool calls) or changes (it brings results of earlier ones)."""
+        changed: dict[tuple[str, str], ToolRun] = {}
+        if first_attempt:
+            for run, result in self._answered(reading, placement):
+                changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call)
+            self._begin(changed, placement.inside_call_id, placement.inside_tool_call_id, placement.agent_run_id)
+        for asked in reading.tool_calls:
+            changed[call.call_id, asked.tool_call_id] = ToolRun(
+                call_id=call.call_id,
+                tool_call_id=asked.tool_call_id,
+                name=asked.name,
+                kind=asked.kind,
+                arguments_bytes=asked.arguments_bytes,
+                arguments_hash=asked.arguments_hash or None,
+                started_at_ns=call.ended_at_ns,
+            )
+        return self._keep(changed)
+
+    def moved(self, calls: list[Call]) -> list[ToolRun]:
+        """Return the rows of the tool calls that agent runs turn out to have been inside of."""
+        changed: dict[tuple[str, str], ToolRun] = {}
+        for call in calls:
+            self._begin(changed, call.inside_call_id, call.inside_tool_call_id, call.agent_run_id)
+        return self._keep(changed)
+
+    def _begin(self, changed: dict[tuple[str, str], ToolRun], call_id: str | None, tool_call_id: str | None,
+               run_id: str) -> None:  # fmt: skip
+        """Note the first agent run that began inside a tool call."""
+        key = (call_id or "", tool_call_id or "")
+        inside = changed.get(key) or self._runs.get(key)
+        if inside is not None and inside.agent_run_id is None:
+            changed[key] = replace(inside, agent_run_id=run_id)
+
+    def _keep(self, changed: dict[tuple[str, str], ToolRun]) -> list[ToolRun]:
+        for key, run in changed.items():
+            self._runs[key] = run
+            self._runs.move_to_end(key)
+        while len(self._runs) > MAX_HISTORIES:
+            self._runs.popitem(last=False)
+        return list(changed.values())
+
+    def _answered(self, reading: Reading, placement: Placement) -> list[tuple[ToolRun, ToolResult]]:
+        """Return the tool calls that this request brings results for: of the call that it continues, by their ids.
+
+        Where an api gives no ids, clients make up their own, so the ids of question and answer differ: then the order
+        tells, if there are as many results as calls.
+        """
+        if placement.continues is None:
+            return []
+        asked = {
+            id_: run
+            for id_ in placement.continues.open_tool_calls
+            if (run := self._runs.get((placement.continues.call_id, id_))) is not None
+        }
+        named = [(asked[one.tool_call_id], one) for one in reading.tool_results if one.tool_call_id in asked]
+        if named or len(asked) != len(reading.tool_results):
+            return named
+        return list(zip(asked.values(), reading.tool_results, strict=True))
+
+
+def _with_result(run: ToolRun, result: ToolResult, reading: Reading, call: Call) -> ToolRun:
+    """Return the run with its result: its share of the tokens of all results that the request brings."""
+    size = result.result_bytes
+    whole = sum(one.result_bytes for one in reading.tool_results)
+    tokens = call.tool_result_tokens * size // whole if call.tool_result_tokens is not None and whole else None
+    return replace(
+        run,
+        result_bytes=size,
+        result_tokens=tokens,
+        executed=(run.executed or 0) + 1,
+        failed=result.failed,
+        ended_at_ns=call.started_at_ns,
+    )
