@@ -46,7 +46,7 @@ demo: .venv/demo/.installed
 	.venv/demo/bin/tokenflation demo --out $(DEMO_OUT)
 
 frameworks: .venv/test/.installed
-	.venv/test/bin/python -m tests.frameworks.run --page docs/frameworks.md
+	.venv/test/bin/python -m tests.frameworks.run --upgrade --page docs/frameworks.md
 
 .venv/test/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv/test

@@ -66,7 +66,9 @@ def in_turn(scenario: Scenario, served: Sequence[Served]) -> bool:
         run = runs[one.plan]
         spans[run.parent, run.turn][run.plan].append(one.at_ns)
     found = [sorted((min(times), max(times)) for times in group.values()) for group in spans.values()]
-    return any(len(group) > 1 and all(a[1] < b[0] for a, b in pairwise(group)) for group in found)
+    return scenario.tool_s > 0 and any(
+        len(group) > 1 and all(a[1] < b[0] for a, b in pairwise(group)) for group in found
+    )
 
 
 def differences(scenario: Scenario, served: Sequence[Served], tables: dict[str, Rows]) -> list[str]:

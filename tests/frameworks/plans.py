@@ -65,17 +65,21 @@ PLANS: Mapping[str, Plan] = {
     "twins-2": _loop(2),
     "both-1": _loop(2),
     "both-2": _loop(2),
+    "handed-1": Plan(("answer",)),
+    "handed-2": Plan(("answer",)),
 }
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A row of the table: the plans of its tasks, and how long a tool takes."""
+    """A column of the table: the plans of its tasks, and how long a tool takes."""
 
     title: str
     roots: tuple[str, ...]
     tool_s: float = 0.0
     """Long enough, where it is not zero, that what should happen at once does."""
+    one_task: bool = False
+    """The plans are agents of one task, one after another."""
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -88,6 +92,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "compact": Scenario("compaction of the history", ("compact",)),
     "twins": Scenario("2 tasks at once, same agent", ("twins-1", "twins-2"), tool_s=0.4),
     "both": Scenario("2 tasks at once, different agents", ("both-1", "both-2"), tool_s=0.4),
+    "handed": Scenario("2 agents in a row, no tool call", ("handed-1", "handed-2"), one_task=True),
 }
 
 
@@ -108,7 +113,9 @@ class Run:
 
 def runs_of(scenario: Scenario) -> dict[str, Run]:
     """Return the agent runs of a scenario by the name of their plan."""
-    return {run.plan: run for root in scenario.roots for run in _with_inner(Run(root, root, 0))}
+    tasks = [scenario.roots[0] if scenario.one_task else root for root in scenario.roots]
+    starts = [Run(root, task, 0) for root, task in zip(scenario.roots, tasks, strict=True)]
+    return {run.plan: run for start in starts for run in _with_inner(start)}
 
 
 def _with_inner(run: Run) -> Iterator[Run]:

@@ -9,6 +9,7 @@ scripted model. A cell is `ok` where the store tells exactly what is true.
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ __all__ = ["agents", "main", "play"]
 _ROOT = Path(__file__).parents[2]
 _AGENTS = Path(__file__).with_name("agents")
 _VENVS = _ROOT / ".venv" / "frameworks"
+_MARK = ".installed"
 _NOT_HERE = 3  # as agents/shared.py exits
 _TIMEOUT_S = 120
 _QUIET = {
@@ -58,6 +60,8 @@ class Agent:
     name: str
     script: Path
     dependencies: tuple[str, ...]
+    about: str
+    """The script's docstring: how it uses the framework."""
 
     @property
     def distribution(self) -> str:
@@ -72,7 +76,8 @@ def agents() -> dict[str, Agent]:
         name = script.stem.removeprefix("with_")  # a script named as its framework would be imported in its place
         lines = script.read_text(encoding="utf-8").splitlines()
         header = tomllib.loads("\n".join(line[2:] for line in lines[1 : lines.index("# ///")]))
-        found[name] = Agent(name, script, tuple(header["dependencies"]))
+        about = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+        found[name] = Agent(name, script, tuple(header["dependencies"]), about)
     return found
 
 
@@ -104,12 +109,12 @@ def play(python: Path, script: Path, name: str, folder: Path) -> str:
 def _environment(agent: Agent) -> Path:
     """Return the interpreter of an agent's environment; makes it where it is missing or its needs have changed."""
     folder = _VENVS / agent.name
-    python, mark = folder / "bin" / "python", folder / ".installed"
+    python, mark = folder / "bin" / "python", folder / _MARK
     needs = hashlib.sha256(repr(agent.dependencies).encode()).hexdigest()
     if not mark.exists() or mark.read_text() != needs:
         print(f"{agent.name}: installing {', '.join(agent.dependencies)}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        install = ["install", "--quiet", "--no-cache-dir", "--editable", str(_ROOT), *agent.dependencies]
+        install = ["install", "--quiet", "--no-cache-dir", "--upgrade", "--editable", str(_ROOT), *agent.dependencies]
         subprocess.run([str(python), "-m", "pip", *install], check=True)
         mark.write_text(needs)
     return python
@@ -133,7 +138,7 @@ def _results(agent: Agent, names: list[str], keep: Path | None) -> dict[str, obj
             cells[name] = play(python, agent.script, name, folder / agent.name)
             print(f"  {SCENARIOS[name].title:36} {cells[name]}", flush=True)
     version = _version(python, agent.distribution)
-    result = {"distribution": agent.distribution, "version": version, "cells": {**old, **cells}}
+    result = {"distribution": agent.distribution, "version": version, "about": agent.about, "cells": {**old, **cells}}
     file.write_text(json.dumps(result, indent=1))
     return result
 
@@ -142,6 +147,7 @@ def main() -> None:
     """Play what the command line names, print each cell, and write the page anew."""
     parser = argparse.ArgumentParser(description="Play the scenarios of agents in frameworks.")
     parser.add_argument("names", nargs="*", help="frameworks; all where none is named")
+    parser.add_argument("--upgrade", action="store_true", help="install the newest releases, also where some are there")
     parser.add_argument("--only", default="", help="scenarios, with commas between them")
     parser.add_argument("--page", type=Path, help="write the page here, from the newest result of each framework")
     parser.add_argument("--keep", type=Path, help="leave stores and outputs in this folder")
@@ -152,6 +158,8 @@ def main() -> None:
     for name in options.names or there:
         print(name, flush=True)
         keep = options.keep.absolute() if options.keep else None
+        if options.upgrade:
+            (_VENVS / name / _MARK).unlink(missing_ok=True)
         _results(there[name], options.only.split(",") if options.only else list(SCENARIOS), keep)
     if options.page:
         files = [_VENVS / f"{name}.json" for name in there]

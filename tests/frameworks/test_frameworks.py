@@ -15,6 +15,7 @@ from tests.frameworks.server import Model, Served
 
 _NOT_TOLD_YET = {
     "compact": "a history that was replaced by its summary is a task of its own",
+    "handed": "an agent that is told what another said is a task of its own",
     "both": "a task that begins while another waits is taken for its sub-agent",
 }
 

@@ -18,6 +18,7 @@ __all__ = [
     "URL",
     "at_once",
     "at_once_async",
+    "handed",
     "play",
     "prompt",
     "search",
@@ -47,6 +48,11 @@ TEAM = ("researcher", "reader", "checker", "writer")
 def prompt(plan: str) -> str:
     """Return what the user says."""
     return f"Please help me with {plan}. [[plan:{plan}]]"
+
+
+def handed(answer: Any) -> str:
+    """Return what the second of two agents in a row is told: what the first one said."""
+    return f"{prompt('handed-2')} This is what the assistant said: {answer}"
 
 
 def search(query: str) -> str:

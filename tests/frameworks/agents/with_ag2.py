@@ -8,7 +8,7 @@ from typing import Any
 from ag2 import Agent, tool
 from ag2.config import OpenAIConfig
 from ag2.policies import SlidingWindowPolicy
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, handed, play, prompt, search_async
 
 config = OpenAIConfig(model=MODEL, base_url=f"{URL}/v1", api_key="k")
 search = tool(search_async, name="search")
@@ -40,6 +40,11 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(one.ask(prompt(first)), two.ask(prompt(second)))
 
 
+async def in_a_row() -> None:
+    first = await agent("assistant").ask(prompt("handed-1"))
+    await agent("writer").ask(handed(first.body))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -52,5 +57,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

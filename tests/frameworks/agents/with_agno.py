@@ -9,6 +9,7 @@ from agno.agent import Agent
 from agno.compression.manager import CompressionManager
 from agno.models.openai import OpenAIChat
 from agno.team import Team
+from agno.workflow import Workflow
 from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
 
 
@@ -46,6 +47,12 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(one.arun(prompt(first)), two.arun(prompt(second)))
 
 
+async def in_a_row() -> None:
+    first, second = agent("assistant"), agent("writer")
+    second.instructions = INSTRUCTIONS["writer"] + prompt("handed-2")
+    await Workflow(name="in a row", steps=[first, second], telemetry=False).arun(prompt("handed-1"))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -58,5 +65,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

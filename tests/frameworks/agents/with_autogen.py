@@ -6,6 +6,7 @@
 from typing import Any
 
 from autogen_agentchat.agents import AssistantAgent
+from autogen_agentchat.teams import RoundRobinGroupChat
 from autogen_agentchat.tools import AgentTool
 from autogen_core.model_context import BufferedChatCompletionContext
 from autogen_core.tools import FunctionTool
@@ -50,6 +51,11 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(one.run(task=prompt(first)), two.run(task=prompt(second)))
 
 
+async def in_a_row() -> None:
+    both = [agent("assistant", said=prompt("handed-1")), agent("writer", said=prompt("handed-2"))]
+    await RoundRobinGroupChat(both, max_turns=2).run(task="Write about trains.")
+
+
 if __name__ == "__main__":
     play(
         {
@@ -62,5 +68,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

@@ -17,7 +17,13 @@ search = tool("search")(look_up)
 
 class SmallModel(OpenAICompletion):
     def get_context_window_size(self) -> int:
-        return 100
+        return 1200
+
+
+@tool("search")
+def long_search(query: str) -> str:
+    """Search the library."""
+    return look_up(query) + " It is a long text." * 58
 
 
 def agent(name: str, *tools: Any, kind: type[OpenAICompletion] = OpenAICompletion, **more: Any) -> Agent:
@@ -53,8 +59,15 @@ def team() -> None:
     run(prompt("team"), agent("assistant", allow_delegation=True), *(agent(name, search) for name in TEAM))
 
 
-def task(plan: str, name: str = "assistant", **more: Any) -> Any:
-    return functools.partial(run, prompt(plan), agent(name, search, **more))
+def task(plan: str, name: str = "assistant") -> Any:
+    return functools.partial(run, prompt(plan), agent(name, search))
+
+
+def in_a_row() -> None:
+    first, second = agent("assistant"), agent("writer")
+    said = Task(description=prompt("handed-1"), expected_output="an answer", agent=first)
+    written = Task(description=prompt("handed-2"), expected_output="a text", agent=second, context=[said])
+    Crew(agents=[first, second], tasks=[said, written]).kickoff()
 
 
 if __name__ == "__main__":
@@ -66,8 +79,9 @@ if __name__ == "__main__":
             "fan": fan,
             "team": team,
             "retry": task("retry"),
-            "compact": task("compact", kind=SmallModel),
+            "compact": lambda: run(prompt("compact"), agent("assistant", long_search, kind=SmallModel)),
             "twins": lambda: at_once(task("twins-1"), task("twins-2")),
             "both": lambda: at_once(task("both-1"), task("both-2", "adviser")),
+            "handed": in_a_row,
         }
     )

@@ -10,7 +10,7 @@ Nothing in DSPy shortens the history of a module that runs, so there is no compa
 from typing import Any
 
 import dspy
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, handed, play, prompt
 from shared import search_async as search
 
 search.__name__ = "search"
@@ -47,6 +47,11 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(one.acall(question=prompt(first)), two.acall(question=prompt(second)))
 
 
+async def in_a_row() -> None:
+    first = await agent("assistant").acall(question=prompt("handed-1"))
+    await agent("writer").acall(question=handed(first.answer))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -58,5 +63,6 @@ if __name__ == "__main__":
             "retry": lambda: agent("assistant", search).acall(question=prompt("retry")),
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from google.adk.agents import Agent
+from google.adk.agents import Agent, BaseAgent, SequentialAgent
 from google.adk.apps.app import App, EventsCompactionConfig
 from google.adk.models import Gemini
 from google.adk.runners import InMemoryRunner
@@ -25,7 +25,7 @@ def agent(name: str, *tools: Any) -> Agent:
     return Agent(name=name, model=model, description=about, instruction=INSTRUCTIONS[name], tools=list(tools))
 
 
-async def run(one: Agent, text: str, **more: Any) -> None:
+async def run(one: BaseAgent, text: str, **more: Any) -> None:
     runner = InMemoryRunner(app=App(name=one.name, root_agent=one, **more))
     await runner.run_debug(text, quiet=True)
 
@@ -49,6 +49,13 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(run(one, prompt(first)), run(two, prompt(second)))
 
 
+async def in_a_row() -> None:
+    first, second = agent("assistant"), agent("writer")
+    first.instruction += prompt("handed-1")
+    second.instruction += prompt("handed-2")
+    await run(SequentialAgent(name="in_a_row", sub_agents=[first, second]), "Write about trains.")
+
+
 if __name__ == "__main__":
     play(
         {
@@ -61,5 +68,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

@@ -12,7 +12,7 @@ from haystack.dataclasses import ChatMessage
 from haystack.hooks.compaction import CompactionHook, SummarizationCompactor
 from haystack.tools import AgentTool, tool
 from haystack.utils import Secret
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once, play, prompt
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once, handed, play, prompt
 from shared import search as look_up
 
 search = tool(look_up)
@@ -53,6 +53,11 @@ def task(plan: str, name: str = "assistant") -> Any:
     return functools.partial(run, agent(name, search), prompt(plan))
 
 
+def in_a_row() -> None:
+    first = agent("assistant").run(messages=[ChatMessage.from_user(prompt("handed-1"))])
+    run(agent("writer"), handed(first["last_message"].text))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -65,5 +70,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: at_once(task("twins-1"), task("twins-2")),
             "both": lambda: at_once(task("both-1"), task("both-2", "adviser")),
+            "handed": in_a_row,
         }
     )

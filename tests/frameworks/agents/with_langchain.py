@@ -9,7 +9,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.tools import BaseTool, tool
 from langchain_openai import ChatOpenAI
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, handed, play, prompt, search_async
 
 model = ChatOpenAI(model=MODEL, base_url=f"{URL}/v1", api_key="k")
 search = tool("search")(search_async)
@@ -53,6 +53,10 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(run(one, prompt(first)), run(two, prompt(second)))
 
 
+async def in_a_row() -> None:
+    await run(agent("writer"), handed(await run(agent("assistant"), prompt("handed-1"))))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -65,5 +69,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

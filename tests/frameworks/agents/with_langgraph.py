@@ -80,6 +80,19 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(asyncio.to_thread(run, one, prompt(first)), asyncio.to_thread(run, two, prompt(second)))
 
 
+def in_a_row() -> None:
+    def node(name: str, said: str) -> Any:
+        system = SystemMessage(f"{INSTRUCTIONS[name]} {said}")
+        return lambda state: {"messages": [model.invoke([system, *state["messages"]])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("assistant", node("assistant", prompt("handed-1")))
+    builder.add_node("writer", node("writer", prompt("handed-2")))
+    builder.add_edge(START, "assistant")
+    builder.add_edge("assistant", "writer")
+    run(builder.compile(), "Write about trains.")
+
+
 if __name__ == "__main__":
     play(
         {
@@ -92,5 +105,6 @@ if __name__ == "__main__":
             "compact": lambda: run(graph("assistant", search, keep=6), prompt("compact")),
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai import OpenAI
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, handed, play, prompt, search_async
 
 model = OpenAI(model=MODEL, api_base=f"{URL}/v1", api_key="k")
 search = FunctionTool.from_defaults(async_fn=search_async, name="search")
@@ -52,6 +52,10 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(run(one, prompt(first)), run(two, prompt(second)))
 
 
+async def in_a_row() -> None:
+    await run(agent("writer", search), handed(await run(agent("assistant", search), prompt("handed-1"))))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -64,5 +68,6 @@ if __name__ == "__main__":
             "compact": lambda: run(agent("assistant", search, kind=Forgetful), prompt("compact")),
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from openai import OpenAI
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once, play, prompt, search
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once, handed, play, prompt, search
 
 TITLE, DISTRIBUTION = "no framework", "openai"
 Tools = dict[str, Callable[[str], str]]
@@ -81,5 +81,6 @@ if __name__ == "__main__":
             "compact": lambda: agent("assistant", {"search": search}, prompt("compact"), keep=6),
             "twins": lambda: at_once(task("twins-1"), task("twins-2")),
             "both": lambda: at_once(task("both-1"), task("both-2", "adviser")),
+            "handed": lambda: agent("writer", {}, handed(agent("assistant", {}, prompt("handed-1")))),
         }
     )

@@ -8,7 +8,7 @@ from typing import Any
 from agents import Agent, RunConfig, Runner, function_tool, set_default_openai_client
 from agents.run import CallModelData, ModelInputData
 from openai import AsyncOpenAI
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, handed, play, prompt, search_async
 
 set_default_openai_client(AsyncOpenAI(base_url=f"{URL}/v1", api_key="k"), use_for_tracing=False)
 search = function_tool(search_async, name_override="search")
@@ -47,6 +47,11 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(Runner.run(one, prompt(first)), Runner.run(two, prompt(second)))
 
 
+async def in_a_row() -> None:
+    first = await Runner.run(agent("assistant"), prompt("handed-1"))
+    await Runner.run(agent("writer"), handed(first.final_output))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -59,5 +64,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )

@@ -9,7 +9,7 @@ from pydantic_ai import Agent, ModelMessage, ModelRequest
 from pydantic_ai.capabilities import ProcessHistory
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
-from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
+from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, handed, play, prompt, search_async
 
 model = OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=f"{URL}/v1", api_key="k"))
 
@@ -63,5 +63,6 @@ if __name__ == "__main__":
             ),
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": lambda: agent("writer").run_sync(handed(agent("assistant").run_sync(prompt("handed-1")).output)),
         }
     )

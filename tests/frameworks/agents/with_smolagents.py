@@ -6,7 +6,7 @@
 import functools
 from typing import Any
 
-from shared import MODEL, TEAM, URL, at_once, play, prompt
+from shared import MODEL, TEAM, URL, at_once, handed, play, prompt
 from shared import search as look_up
 from smolagents import ActionStep, OpenAIModel, ToolCallingAgent, tool
 
@@ -63,5 +63,6 @@ if __name__ == "__main__":
             "compact": task("compact", step_callbacks=[forget]),
             "twins": lambda: at_once(task("twins-1"), task("twins-2")),
             "both": lambda: at_once(task("both-1"), task("both-2", "adviser", timetable)),
+            "handed": lambda: agent("writer").run(handed(agent("assistant").run(prompt("handed-1")))),
         }
     )

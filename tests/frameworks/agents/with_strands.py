@@ -9,6 +9,7 @@ import strands
 from shared import INSTRUCTIONS, MODEL, TEAM, URL, at_once_async, play, prompt, search_async
 from strands.agent.conversation_manager import SummarizingConversationManager
 from strands.models.openai import OpenAIModel
+from strands.multiagent import GraphBuilder
 
 search = strands.tool(name="search")(search_async)
 
@@ -59,6 +60,16 @@ async def tasks(first: str, second: str, other: str = "assistant") -> None:
     await at_once_async(one.invoke_async(prompt(first)), two.invoke_async(prompt(second)))
 
 
+async def in_a_row() -> None:
+    first, second = agent("assistant"), agent("writer")
+    second.system_prompt = INSTRUCTIONS["writer"] + prompt("handed-2")
+    builder = GraphBuilder()
+    builder.add_node(first, "assistant")
+    builder.add_node(second, "writer")
+    builder.add_edge("assistant", "writer")
+    await builder.build().invoke_async(prompt("handed-1"))
+
+
 if __name__ == "__main__":
     play(
         {
@@ -71,5 +82,6 @@ if __name__ == "__main__":
             "compact": compact,
             "twins": lambda: tasks("twins-1", "twins-2"),
             "both": lambda: tasks("both-1", "both-2", "adviser"),
+            "handed": in_a_row,
         }
     )
