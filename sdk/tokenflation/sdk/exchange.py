@@ -8,8 +8,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from msgspec import Struct, field
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.wire import recognise
@@ -40,9 +41,11 @@ def _ignore(_reason: str) -> None:
     """Count nothing: for an exchange made without a tap."""
 
 
-@dataclass(slots=True, weakref_slot=True)
-class Exchange:
-    """One request to a model endpoint and what came back; filled by the host's thread, read by the worker."""
+class Exchange(Struct, eq=False, weakref=True):
+    """One request to a model endpoint and what came back; filled by the host's thread, read by the worker.
+
+    A struct of msgspec's, whose fields with defaults cost the host's thread a third of a dataclass's.
+    """
 
     api: str
     method: str

@@ -1,7 +1,8 @@
 """Where in the host's program a request left, and the limits that hold there."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tokenflation.sdk import scopes
 from tokenflation.sdk.exchange import Exchange
@@ -11,8 +12,7 @@ from tokenflation.sdk.scopes import Scope
 __all__ = ["SentFrom", "admit", "budgets_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class SentFrom:
+class SentFrom(Struct, frozen=True):
     """Where in the host's program a request left."""
 
     scope: Scope | None = None

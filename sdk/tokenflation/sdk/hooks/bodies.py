@@ -35,6 +35,11 @@ def safely(failed: Callable[[str], None], step: Callable[..., object], *argument
         return None
 
 
+def _count_failure(exchange: Exchange) -> None:
+    with contextlib.suppress(Exception):
+        exchange.failed("hook_error")
+
+
 def end_by(exchange: Exchange, error: BaseException | None) -> None:
     """Finish an exchange that did not reach its end, by what ended it; the exception itself is not touched."""
     if isinstance(error, GeneratorExit):
@@ -79,7 +84,10 @@ class _SyncBody(_Tapped):
         exchange = self._tf_exchange
         try:
             for chunk in self._tf_stream:
-                safely(exchange.failed, exchange.add, chunk)
+                try:  # as `safely` does, without its call for each chunk
+                    exchange.add(chunk)
+                except Exception:
+                    _count_failure(exchange)
                 yield chunk
         except BaseException as error:
             safely(exchange.failed, end_by, exchange, error)
@@ -97,7 +105,10 @@ class _AsyncBody(_Tapped):
         chunks = self._tf_stream.__aiter__()
         try:
             async for chunk in chunks:
-                safely(exchange.failed, exchange.add, chunk)
+                try:  # as `safely` does, without its call for each chunk
+                    exchange.add(chunk)
+                except Exception:
+                    _count_failure(exchange)
                 yield chunk
         except BaseException as error:
             safely(exchange.failed, end_by, exchange, error)

@@ -66,10 +66,11 @@ def _begin(tap_getter: TapGetter, request: Any) -> Exchange | None:
 def _begin_with(tap: Tap, request: Any) -> Exchange | None:
     url = request.url
     path = url.path
-    if recognise(request.method, path) is None or _UNDERWAY in request.__dict__:
+    api = recognise(request.method, path)
+    if api is None or _UNDERWAY in request.__dict__:
         return None
     headers = _picked(request.headers, _REQUEST_HEADERS)
-    exchange = tap.begin(request.method, url.host, path, _loaded_body(request), headers)
+    exchange = tap.begin(request.method, url.host, path, _loaded_body(request), headers, api=api)
     if exchange is not None:
         setattr(request, _UNDERWAY, True)
     return exchange
@@ -115,13 +116,16 @@ def _loaded_body(message: Any) -> bytes | None:
 
 
 def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
-    """Return the headers of these lower-case names; one pass over the raw ones, as a look-up of httpx costs as much."""
+    """Return the headers of these lower-case names; one pass over all of them, as a look-up of httpx costs as much."""
     picked: dict[str, str] = {}
-    for raw_name, value in headers.raw:
-        name = raw_name.lower()
-        if name in names:
-            key, text = name.decode("ascii"), value.decode("latin-1")
-            picked[key] = f"{picked[key]}, {text}" if key in picked else text
+    try:
+        # What both libraries keep has the lower-case names already; `raw` makes a list to be lowered again.
+        found = [(name, value) for _, name, value in headers._list if name in names]
+    except (AttributeError, TypeError, ValueError):
+        found = [(name, value) for raw_name, value in headers.raw if (name := raw_name.lower()) in names]
+    for name, value in found:
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        picked[key] = f"{picked[key]}, {text}" if key in picked else text
     return picked
 
 
