@@ -115,7 +115,7 @@ class Splitter:
     def _whole(self, reading: Reading, total: int, sent: int, scale: ExactCounter | Factors) -> Parts:
         """Return the parts of a call of which nothing is known but its own count."""
         regions = _messages(reading, 0, sent)
-        last = max(at for at, region in enumerate(regions) if region.messages)
+        last = 2 if regions[2].messages else 1 if regions[1].messages else 0
         regions[last] = _Region(regions[last].texts, regions[last].messages + _OPENING)
         weights, by_kind, method = _weighed(regions, scale)
         if isinstance(scale, ExactCounter):
@@ -194,15 +194,15 @@ def _weighed(regions: Sequence[_Region], scale: ExactCounter | Factors) -> tuple
     if isinstance(scale, ExactCounter):
         return [float(scale.tokens(one.texts, one.messages)) for one in regions], [], "tokenizer"
     weights = []
-    whole = [0.0] * len(KINDS)
+    whole: list[float] = []
     for region in regions:
         if not region.messages:
             weights.append(0.0)
             continue
         by_kind = tokens_by_kind(region.texts, region.messages)
         weights.append(scale.tokens(by_kind))
-        whole = list(map(add, whole, by_kind))
-    return weights, whole, "learnt" if scale.learnt else "bytes"
+        whole = list(map(add, whole, by_kind)) if whole else by_kind
+    return weights, whole or [0.0] * len(KINDS), "learnt" if scale.learnt else "bytes"
 
 
 def _by_size(reading: Reading, total: int, sent: int) -> Parts:
@@ -225,6 +225,9 @@ def _definition_tokens(written: int, rest: float) -> float:
 def _messages(reading: Reading, start: int, sent: int) -> list[_Region]:
     """Return the messages from `start`: those sent or answered before, later tool results, other later ones."""
     sizes, roles, prompt = reading.message_bytes, reading.message_roles, reading.prompt
+    if start == sent == 0 and len(sizes) == 1:  # one question: most calls of simple programs
+        only = _Region(texts([prompt[len(prompt) - sizes[0] :]]), 1)
+        return [_NOTHING, only, _NOTHING] if roles[0] == "tool" else [_NOTHING, _NOTHING, only]
     groups: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
     at = len(prompt) - sum(sizes[start:])
     for position in range(start, len(sizes)):
