@@ -12,14 +12,54 @@ IN_TURN = " (in turn)"
 
 _HEAD = """# Frameworks
 
-Agents of known structure, in the newest release of each framework, run by `tokenflation run` with no code of ours in
-them. Their models are played by a local server that follows a plan, so what is true is known. A cell is `ok` where the
-store tells exactly that: calls, attempts, tasks, agent runs, depth, steps, tool calls asked for, and the tool call that
-each sub-agent is inside of. `-` means that the framework has no such thing, `(in turn)` that it runs one after another
-what others run at once. Made by
+Agents of known structure, in the newest release of each framework that installs on Python 3.11 beside tokenflation, run
+by `tokenflation run` with no code of ours in them. Each speaks through its own provider client to a local server that
+plays the model by a plan, so what is true is known. A cell is `ok` where the store tells exactly that: calls, attempts,
+tasks, agent runs, depth, steps, the tool calls that each answer asks for, and the tool call that each sub-agent is
+inside of. `-` means that the framework has no such thing, `(in turn)` that it runs one after another what others run at
+once. Made by
 
-    make frameworks
+    make frameworks                                                 # all; installs the newest releases
+    python -m tests.frameworks.run agno crewai --only fan,team      # some; prints the cells
 
+"""
+
+_SCENARIOS = """
+## The scenarios
+
+- **single answer**: one call.
+- **tool loop of 5 steps**: five tool calls, one after another, then the answer.
+- **sub-agents to depth 3**: an agent's tool runs an agent, whose tool runs an agent, whose tool runs an agent; two of
+  them use a tool of their own too.
+- **4 sub-agents at once**: one answer asks for four, of one kind (equal instructions) or of four kinds. Each uses a tool
+  that takes 0.3 s, so that some begin while others wait.
+- **429, then 200**: the second call of a tool loop is refused once. A client that asks again says so on the wire: one
+  call with two attempts. A framework that asks again by itself (DSPy) begins a call: a failed one and its successor, in
+  one agent run.
+- **compaction**: after some steps the history is replaced by a summary, or cut, in the framework's own way. A summary is
+  a call of the same task, at the depth of the run it shortens, inside no tool call; the run's steps count on.
+- **2 tasks at once**: two agents in one process, in threads or as asyncio tasks; the second begins while the first waits
+  for its tool. Of one kind, or of two.
+- **2 agents in a row, no tool call**: a second agent is told what the first one answered: one task, two agent runs.
+"""
+
+_LIMITS = """
+## What the wire cannot tell
+
+- **An agent that nothing on the wire starts.** Where a program, a workflow or a graph's edge begins a second agent, no
+  tool call is open. If its prompt repeats what the first one answered, that relates the two; if it does not, they are
+  two tasks, and only a scope (`tf.task`) says that they are one.
+- **Another agent over the same messages.** Where two nodes of a graph share one history and differ in their system
+  prompt only, the second continues the first. That is what an agent does that changes its instructions, too.
+- **Tool calls written as text.** ReAct prompts, and agents that answer with code, ask for tools in the text of their
+  answers. The store then has the calls and the steps, but no tool calls, and a sub-agent has no tool call to be inside
+  of. The agents here use the provider's tool calls, which is each framework's default or its own option.
+- **Results that go another way.** smolagents gives tool results back as text of the user, and answers through a tool
+  (`final_answer`, in DSPy `submit`) that nobody answers: such a tool call stays open.
+- **Tool calls without ids.** Gemini's have none; the store numbers them, and calls of one name in one answer are told
+  apart by their arguments.
+- **HTTP of one's own.** DSPy's default engine speaks HTTP over sockets by itself; with `engine="litellm"`, as here, it
+  is recorded.
 """
 
 
@@ -37,8 +77,13 @@ def page(results: Sequence[dict[str, Any]]) -> str:
                 cell = f"differs ({len(notes)})"
             cells.append(cell)
         lines.append(_row([result["distribution"], result["version"], *cells]))
+    told = sum(cell.removesuffix(IN_TURN) == "ok" for result in results for cell in result["cells"].values())
+    played = sum(cell != "-" for result in results for cell in result["cells"].values())
+    lines += ["", f"{told} of {played} cells are as they should be."]
     differs = ["", "## What differs", "", *notes] if notes else []
-    return _HEAD + "\n".join([*lines, *differs]) + "\n"
+    uses = ["", "## How each framework is used", ""]
+    uses += [f"- `{result['distribution']}`: " + " ".join(result["about"].split()) for result in results]
+    return _HEAD + "\n".join([*lines, *differs, *uses]) + "\n" + _SCENARIOS + _LIMITS
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -16,7 +16,6 @@ from tests.frameworks.server import Model, Served
 _NOT_TOLD_YET = {
     "compact": "a history that was replaced by its summary is a task of its own",
     "handed": "an agent that is told what another said is a task of its own",
-    "both": "a task that begins while another waits is taken for its sub-agent",
 }
 
 
@@ -134,7 +133,9 @@ def test_a_request_that_names_no_plan_is_refused_and_noted() -> None:
 
 
 def test_the_page_says_what_differs_below_the_table() -> None:
-    text = page([{"distribution": "some", "version": "1.2", "cells": {"single": "ok", "tools": "7 calls, not 6"}}])
+    cells = {"single": "ok", "tools": "7 calls, not 6", "compact": "-"}
+    text = page([{"distribution": "some", "version": "1.2", "about": "Some: an agent.", "cells": cells}])
 
     assert "| some | 1.2 | ok | differs (1) |" in text
     assert "1. some, tool loop of 5 steps: 7 calls, not 6" in text
+    assert "1 of 2 cells are as they should be." in text
