@@ -83,14 +83,14 @@ class Histories:
         """Return the call whose answer, a summary of an agent run with these instructions, begins the new history."""
         head = first_messages(reading)
         for run in reversed(self._recent):
+            if run.steps < 2 and run.about is None:
+                continue  # nothing to summarise
             history = run.newest
             if history is None or run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
                 continue
             told = run if run.instructions_hash == reading.instructions_hash else run.about
             if told is None or told.instructions_hash != reading.instructions_hash or history.open_tool_calls:
                 continue
-            if run.about is None and run.steps < 2:
-                continue  # nothing to summarise
             if len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer):
                 return Continued(history, 0, Edge("compaction", "strong"), changed=True)
         return None
@@ -99,9 +99,12 @@ class Histories:
         """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
         head = first_messages(reading)
         for run in reversed(self._recent):
-            if run.scope_run_id != run_id or run.newest is None or run.newest.ended_at_ns > started_at_ns:
+            newest = run.newest
+            if run.scope_run_id != run_id or newest is None or newest.ended_at_ns > started_at_ns:
                 continue
-            if len(run.opening) >= 8 and contains(head, run.opening) and _tells_end(head, run.newest):
+            if not newest.open_tool_calls and len(newest.answer.strip()) > len(head):
+                continue  # no room for it: a short question, as nearly all are
+            if len(run.opening) >= 8 and contains(head, run.opening) and _tells_end(head, newest):
                 return run
         return None
 

@@ -89,6 +89,7 @@ class Lineage:
         self._blocks = TaskBlocks()
         self._runs: Recent[str, Run] = Recent()
         self._failed: Recent[_Question, _Failed] = Recent()
+        self._kinds: Recent[bytes, str] = Recent()
         self._moves: dict[str, Move] = {}
         self._links: Recent[str, str] = Recent()
         self.first_tokens = self._blocks.first_tokens
@@ -108,7 +109,7 @@ class Lineage:
         scope_run = _run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None and scope is None:
-            before = self._summary(reading, started_at_ns)
+            before = self._summary(reading, started_at_ns) or self._hosts.goes_on(reading, started_at_ns, after)
         run = self._run_for(reading, call_id, scope, started_at_ns, before, after)
         if before is not None:
             before.history.continued += 1
@@ -245,8 +246,12 @@ class Lineage:
         return run
 
     def _kind(self, reading: Reading) -> str:
-        end = reading.system_bytes + reading.tool_definition_bytes
-        return task_kind(reading.prompt[: reading.system_bytes], reading.prompt[reading.system_bytes : end], self._key)
+        known = self._kinds.get(reading.instructions_hash)
+        if known is None:
+            at, end = reading.system_bytes, reading.system_bytes + reading.tool_definition_bytes
+            known = task_kind(reading.prompt[:at], reading.prompt[at:end], self._key)
+            self._kinds.put(reading.instructions_hash, known)
+        return known
 
     def _scope_run(self, scope: Scope, run_id: str, reading: Reading, started_at_ns: int) -> Run:
         run = Run(
