@@ -13,6 +13,7 @@ LAYERS = (
     ("sdk.records", "sdk.errors", "sdk.clock"),
     ("sdk.wire",),
     ("sdk.exchange",),
+    ("sdk.stopping",),
     ("sdk.limits", "sdk.decorating"),
     (
         "sdk.hooks",

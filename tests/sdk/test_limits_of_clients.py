@@ -19,7 +19,7 @@ from tests.providers import Provider
 from tests.sdk.limited import Ask, asking, censored, refused
 
 import tokenflation.sdk as tf
-from tokenflation.sdk import Instrumentation
+from tokenflation.sdk import Instrumentation, stopping
 from tokenflation.sdk.errors import LimitReached, TaskLimitReached
 
 
@@ -245,3 +245,75 @@ def test_a_redirected_request_is_one_call(provider: Provider, handle: Instrument
             with refused(max_calls=0):
                 way()
     assert len(provider.requests) == 12
+
+
+async def _wait_for_a_word_that_never_comes(provider: Provider) -> None:
+    """As an agent loop does that hears of its tools' ends by a queue, and of failures only if they are Exceptions."""
+    words: asyncio.Queue[str] = asyncio.Queue()
+
+    async def run_tool() -> None:
+        await _asked_async(provider, 1)
+        await words.put("done")
+
+    await asyncio.create_task(_asked_async(provider, 0))
+    tool = asyncio.create_task(run_tool())
+    try:
+        await words.get()
+    finally:
+        tool.cancel()
+        await asyncio.gather(tool, return_exceptions=True)
+
+
+def test_an_agent_loop_that_would_wait_for_ever_is_cancelled(
+    provider: Provider, store: Path, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.05)
+
+    async def work() -> int:
+        with pytest.raises(TaskLimitReached), tf.task("inside", max_calls=1):
+            await _wait_for_a_word_that_never_comes(provider)
+        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        return task.cancelling() if task is not None else -1
+
+    assert asyncio.run(work()) == 0
+    with pytest.raises(TaskLimitReached), tf.task("outside", max_calls=1):
+        asyncio.run(_wait_for_a_word_that_never_comes(provider))
+    assert len(provider.requests) == 2
+    assert censored(store, handle) == {"inside": "max_calls", "outside": "max_calls"}
+
+
+def test_a_task_that_the_host_cancels_is_cancelled(provider: Provider, handle: Instrumentation) -> None:
+    async def work() -> None:
+        with tf.task("capped", max_calls=0):
+            await asyncio.gather(_asked_async(provider, 0), return_exceptions=True)
+            await asyncio.sleep(30)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert provider.requests == []
+
+
+def test_what_is_under_way_when_the_limit_is_reached_may_end(
+    provider: Provider, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.02)
+
+    async def ask(client: openai.AsyncOpenAI, text: str) -> Any:
+        return await client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
+
+    async def work() -> list[Any]:
+        async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k") as client:
+            with tf.task("capped", max_calls=1):
+                asked = [ask(client, "[[slow:0.01]]"), ask(client, "refused")]
+                return await asyncio.gather(*asked, return_exceptions=True)
+
+    slow, refused_one = asyncio.run(work())
+    assert slow.usage.total_tokens == 350
+    assert isinstance(refused_one, LimitReached)

@@ -18,6 +18,7 @@ from typing import Literal
 from tokenflation.sdk.errors import LimitReached, MissingExtra, TokenflationError
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.records import Call
+from tokenflation.sdk.stopping import Stopping
 
 __all__ = ["WAIT_S", "Budget", "Limits", "admit", "limits_of"]
 
@@ -127,6 +128,8 @@ def admit(budgets: "Sequence[tuple[Budget, int]]", exchange: Exchange, hurry: Ca
         if not fetches and not exchange.left:
             for budget, depth in budgets:
                 budget.check(exchange, depth)
+        for budget, _ in budgets:
+            budget.stopping.note()
         for budget, _ in budgets if begins else ():
             budget.begin(exchange, counts=not fetches)
 
@@ -170,6 +173,9 @@ class Budget:
         self.process_id = os.getpid()
         self.tokens = 0
         self.cost = _NO_COST
+        self.stopping = Stopping()
+        self.reached: LimitReached | None = None
+        """What ended the task, once a limit did."""
         self._task = task
         self._task_id = task_id
         self._settled_calls = 0
@@ -202,7 +208,7 @@ class Budget:
             if self.limits.on_limit == "warn":
                 self.say_once(name, f"{said}; it goes on, as on_limit is 'warn'")
             else:
-                raise LimitReached(
+                self.reached = LimitReached(
                     f"{said}, so the next request to {exchange.host} was not sent. Give tokenflation's task() a larger "
                     f"{name}, or on_limit='warn' to log only.",
                     task=self._task,
@@ -212,6 +218,8 @@ class Budget:
                     used=used,
                     budget=self,
                 )
+                self.stopping.begin(self.is_busy)
+                raise self.reached
 
     def begin(self, exchange: Exchange, *, counts: bool) -> None:
         """Note a request that leaves now."""
@@ -221,6 +229,11 @@ class Budget:
         if earlier is not None and self._failed.pop(earlier.call_id, None) is None:
             self._sent[earlier.call_id].followed = True
         self._sent[exchange.call_id] = _Sent(exchange, counts and earlier is None)
+
+    def is_busy(self) -> bool:
+        """Return whether a request is under way."""
+        sent = (one.exchange for one in tuple(self._sent.values()))
+        return any(one is not None and one.end is None and not one.void for one in sent)
 
     def lags(self) -> bool:
         """Return whether the worker has still to read an answer that has ended."""

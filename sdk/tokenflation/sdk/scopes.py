@@ -145,8 +145,9 @@ class Scope(ContextDecorator):
         if _current.get() is self:
             _current.set(self.parent)
         _tell(self, opened=False)
-        if exc is not None and self.limits is not None and not isinstance(exc, Exception):
-            reached = _limit_of(exc, self)
+        if self.limits is not None and self.budget is not None:
+            self.budget.stopping.end()
+            reached = _limit_of(exc, self.budget) if exc is not None and not isinstance(exc, Exception) else None
             if reached is not None:
                 raise reached from None
 
@@ -298,17 +299,19 @@ def admit(scope: Scope, exchange: Exchange, hurry: Callable[[], None], begins: b
         raise
 
 
-def _limit_of(error: BaseException, scope: Scope) -> TaskLimitReached | None:
+def _limit_of(error: BaseException, budget: Budget) -> TaskLimitReached | None:
     """Return what leaves a task that its own limit has ended: one ordinary error, also where a group of tasks ended."""
+    if type(error).__name__ == "CancelledError" and budget.reached is not None and budget.stopping.is_cause():
+        return budget.reached.outside()
     if isinstance(error, BaseExceptionGroup):
-        mine, others = error.split(lambda one: isinstance(one, LimitReached) and one.budget is scope.budget)
+        mine, others = error.split(lambda one: isinstance(one, LimitReached) and one.budget is budget)
         if mine is None or others is not None:
             return None
         first: BaseException = mine
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         error = first
-    if not isinstance(error, LimitReached) or error.budget is not scope.budget:
+    if not isinstance(error, LimitReached) or error.budget is not budget:
         return None
     return error.outside()
 

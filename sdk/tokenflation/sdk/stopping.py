@@ -1,0 +1,75 @@
+"""Ends the asyncio tasks of a run that a limit has stopped but that does not come to its end.
+
+An exception that is no `Exception` ends the asyncio task that it was raised in. An agent loop that waits for a word from
+that task, and sends the word only after an `Exception`, would wait for ever. So once a run whose limit was reached has
+had nothing under way for `GRACE_S`, its tasks are cancelled, as `asyncio.timeout` would do it: the one that the run
+began in and those that sent its requests, or all of a loop that was started inside the run. Knows nothing of limits. Of
+trio's tasks, and of threads that wait for each other, none can be ended from outside.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+__all__ = ["GRACE_S", "Stopping"]
+
+GRACE_S = 5.0
+
+
+class Stopping:
+    """The asyncio tasks of one run, which begins now."""
+
+    def __init__(self) -> None:
+        self._thread_id = threading.get_ident()
+        self._is_outside_loops = _current_task() is None
+        self._tasks: WeakSet[Any] = WeakSet()
+        self._cancelled: WeakSet[Any] = WeakSet()
+        self._over = False
+        self.note()
+
+    def note(self) -> None:
+        """Remember the asyncio task that runs now as one of the run's, if there is one."""
+        task = _current_task()
+        if task is not None:
+            self._tasks.add(task)
+
+    def begin(self, is_busy: Callable[[], bool]) -> None:
+        """See to it that the run ends; `is_busy` says whether anything of it is still under way."""
+        task = _current_task()
+        if task is not None:
+            loop = task.get_loop()
+            loop.call_later(GRACE_S, self._look, loop, is_busy)
+
+    def end(self) -> None:
+        """Note that the run has ended."""
+        self._over = True
+
+    def is_cause(self) -> bool:
+        """Return whether a cancellation that reaches the end of the run is ours alone, and take it back if so."""
+        if not self._cancelled:
+            return False
+        task = _current_task()
+        return task is None or (task in self._cancelled and task.uncancel() == 0)
+
+    def _look(self, loop: Any, is_busy: Callable[[], bool]) -> None:
+        if self._over:
+            return
+        if is_busy():
+            loop.call_later(GRACE_S, self._look, loop, is_busy)
+            return
+        # The run began in this very thread, outside any loop: it waits for the loop, so all of that is inside.
+        is_inside = self._is_outside_loops and self._thread_id == threading.get_ident()
+        for task in sys.modules["asyncio"].all_tasks(loop) if is_inside else tuple(self._tasks):
+            if task.get_loop() is loop and not task.done():
+                self._cancelled.add(task)
+                task.cancel()
+
+
+def _current_task() -> Any | None:
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio.current_task() if asyncio is not None else None
+    except RuntimeError:  # no loop runs in this thread
+        return None
