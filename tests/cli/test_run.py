@@ -45,6 +45,14 @@ def test_a_program_prints_and_exits_as_under_python(tmp_path: Path, program: str
     assert recorded.returncode == plain.returncode
 
 
+def test_a_program_without_model_calls_is_told_which_clients_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("")
+    said = as_recorded(tmp_path, "program.py", "--store", "runs.db").stderr
+    assert "0 calls recorded to runs.db" in said
+    for library in ("httpx2", "aiohttp", "requests", "boto3", "websockets"):
+        assert library in said.partition("no model call through ")[2]
+
+
 def test_an_interrupted_program_dies_by_the_signal_after_its_exit_handlers(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
         "import atexit\natexit.register(print, 'handler')\nraise KeyboardInterrupt\n", encoding="utf-8"

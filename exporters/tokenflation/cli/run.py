@@ -135,8 +135,8 @@ def _sum_up(handle: tf.Instrumentation) -> None:
         click.echo(f"tokenflation: LOST {lost} records; tokenflation info {_short(handle.store)} says why", err=True)
     elif not handle.recorded:
         click.echo(
-            "tokenflation: this process made no model call that is seen; clients on httpx and httpx2 are, those on "
-            "requests, aiohttp, urllib or botocore are not yet",
+            "tokenflation: this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and "
+            "boto3) or websockets; programs that it starts anew are recorded only if they call instrument()",
             err=True,
         )
     else:
