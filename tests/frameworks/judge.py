@@ -147,17 +147,17 @@ def _tools(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
 
 def _places(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
     """Compare the tool call that each run is inside of, and each summary: that stands beside its run, in no tool."""
-    asks: dict[tuple[str, int, int], str] = {}
+    asks: dict[tuple[str, int, int], tuple[str, str]] = {}
     for pair in pairs:
         ids = [row["tool_call_id"] for row in tool_rows if row["call_id"] == pair.row["call_id"]]
         true = [one.tool_call_id for one in pair.served.answer.asked]
         for index, tool_call_id in enumerate(true if set(ids) == set(true) else ids):
             if pair.served.turn is not None:
-                asks[pair.run.plan, pair.served.turn, index] = tool_call_id
+                asks[pair.run.plan, pair.served.turn, index] = pair.row["call_id"], tool_call_id
     wrong = set()
     for pair in pairs:
-        run = pair.run
-        expected = asks.get((run.parent, run.turn, run.ask)) if run.parent else None
-        if pair.row["inside_tool_call_id"] != expected:
+        run, told = pair.run, (pair.row["inside_call_id"], pair.row["inside_tool_call_id"])
+        true_place = asks.get((run.parent, run.turn, run.ask)) if run.parent else None
+        if told != (true_place or (None, None)):
             wrong.add(run.plan if pair.served.turn is not None else f"the summary of {run.plan}")
     return [f"inside another tool call, or none: {', '.join(sorted(wrong))}"] if wrong else []

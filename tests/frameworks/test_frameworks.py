@@ -50,10 +50,11 @@ def _true_rows(served: list[Served]) -> dict[str, Rows]:
         run = runs[one.plan]
         id_ = one.answer.response_id
         for index, asked in enumerate(one.answer.asked):
-            asks[one.plan, one.turn, index] = asked.tool_call_id
+            asks[one.plan, one.turn, index] = id_, asked.tool_call_id
             tables["tool_calls"].append({"call_id": id_, "tool_call_id": asked.tool_call_id, "name": asked.name})
         place = {"task_id": run.task, "agent_run_id": one.plan, "depth": run.depth, "step": one.turn}
-        inside = asks.get((run.parent, run.turn, run.ask))
+        inside_call, inside = asks.get((run.parent, run.turn, run.ask), (None, None))
+        place |= {"inside_call_id": inside_call, "inside_tool_call_id": inside}
         count = len(one.answer.asked)
         row = {
             "call_id": id_,
@@ -105,6 +106,7 @@ def _change(column: str, value: Any, at: int = 3) -> Callable[[dict[str, Rows]],
         (_change("depth", 1), "depth wrong in 1 of 9 calls (nested-2 turn 0: 1, not 2)"),
         (_change("step", 4), "step wrong in 1 of 9 calls (nested-2 turn 0: 4, not 0)"),
         (_change("inside_tool_call_id", None), "inside another tool call, or none: nested-2"),
+        (_change("inside_call_id", "resp_2"), "inside another tool call, or none: nested-2"),
         (_change("inside_tool_call_id", "call_1", at=0), "inside another tool call, or none: nested"),
         (_change("tool_calls", 2), "nested-2 turn 0: tool calls ['checker'], not ['checker']"),
         (lambda tables: tables["calls"].pop(0), "8 calls, not 9"),
@@ -120,6 +122,33 @@ def test_the_judge_finds_each_lie(
     lie(told)
 
     assert said in differences(SCENARIOS["nested"], served, told)
+
+
+def _refused_once() -> tuple[list[Served], dict[str, Rows]]:
+    """Return what the server did in `retry`, and what is true where the agent asked again by itself."""
+    with Model() as model:
+        client = openai.OpenAI(base_url=model.openai_url, api_key="k", max_retries=0)
+        with pytest.raises(openai.RateLimitError):
+            _converse(client, "retry")
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "[[plan:retry]]"}])
+    calls = [
+        {"call_id": str(at), "response_id": one.answer.response_id if one.status == 200 else None, "task_id": "t",
+         "agent_run_id": "r", "depth": 0, "step": at, "inside_call_id": None, "inside_tool_call_id": None, "attempts": 1, "started_at_ns": at,
+         "tool_calls": len(one.answer.asked), "status": "ok" if one.status == 200 else "error"}
+        for at, one in enumerate(model.served)
+    ]  # fmt: skip
+    tools = [
+        {"call_id": "0", "tool_call_id": one.tool_call_id, "name": one.name} for one in model.served[0].answer.asked
+    ]
+    return model.served, {"calls": calls, "attempts": [{}, {}, {}], "tool_calls": tools}
+
+
+def test_an_agent_that_asks_again_by_itself_makes_a_failed_call_in_the_same_run() -> None:
+    served, rows = _refused_once()
+
+    assert differences(SCENARIOS["retry"], served, rows) == []
+    rows["calls"][1]["agent_run_id"] = "another"
+    assert differences(SCENARIOS["retry"], served, rows) == ["step wrong in 1 of 2 calls (retry turn 1: 2, not 1)"]
 
 
 def test_a_request_that_names_no_plan_is_refused_and_noted() -> None:
