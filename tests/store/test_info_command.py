@@ -51,6 +51,15 @@ def test_info_shows_losses_where_no_store_could_be_made(tmp_path: Path, capsys: 
     assert "LOST 3 records: waiting_for_store 3" in _words(capsys.readouterr().out)
 
 
+def test_info_says_what_each_reason_of_a_loss_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path, Batch(drops={"unseen:openai.chat": 1, "unseen:x_ai": 1, "export_unfinished": 4}))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    lines = _words(capsys.readouterr().out)
+    assert [line.partition(":")[0] for line in lines[-2:]] == ["export_unfinished", "unseen"]
+    assert "the rows are in the store" in lines[-2]
+
+
 def test_info_as_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = _store(tmp_path, Batch(calls=[call(1)]))
     with pytest.raises(SystemExit, match="0"):

@@ -20,6 +20,21 @@ _KEY_STATES = {
     "unreadable": "its file cannot be read",
 }
 
+_LOSSES = {
+    "body_too_large": "of a body above 64 MiB the rest was not kept",
+    "export_failed": "spans that their collector refused; the rows are in the store",
+    "export_unfinished": "spans that were not sent when the program ended; the rows are in the store",
+    "hook_error": "a hook of ours failed inside a client; the program went on",
+    "hook_missing": "this version of a client lacks what we hook: its calls are not recorded",
+    "parser_error": "a body that could not be read",
+    "queue_full": "calls that ended faster than they were written: see instrument(queue_size=)",
+    "recorder_error": "the recorder itself failed at a call",
+    "store_error": "rows that the store refused, with the class of its error",
+    "unseen": "a model that is called by a way we do not see; counted once, however many calls it has",
+    "unreadable_note": "a note of losses beside the store that cannot be read",
+    "waiting_for_store": "rows that wait for a store that cannot be written",
+}
+
 
 # `readable=False` leaves it to us to say what cannot be read and why: bad input is exit code 1, misuse is 2.
 @click.command("info")
@@ -72,6 +87,9 @@ def _losses(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "lost", "nothing"
         return
     yield "LOST", f"{found['lost']:,} records: {_counts(found['drops'], total=False)}"
+    for reason in sorted({name.partition(":")[0] for name in found["drops"]}):
+        if meaning := _LOSSES.get(reason):
+            yield "", f"{reason}: {meaning}"
 
 
 def _counts(counts: Mapping[str, int], *, total: bool = True) -> str:
