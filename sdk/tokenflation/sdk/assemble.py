@@ -110,7 +110,7 @@ class Assembler:
         moves = self._lineage.take_moves()
         if moves:
             rows.moved = self._placed.moved(moves)
-            rows.tool_runs += self._tool_runs.moved(rows.moved)
+            rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.moved(rows.moved))
         rows.final = self._remember(exchange, reading, scope_id, call, asked)
         return rows
 
@@ -207,7 +207,7 @@ class Assembler:
         if reading.status != "error":
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
         extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
-        if placement.changed:
+        if placement.changed and placement.continues_evidence != "flow_result":
             extra = {**extra, "gen_ai.conversation.compacted": True}
         call = Call(
             **structure_of(placement, reading, asked.sent.after),

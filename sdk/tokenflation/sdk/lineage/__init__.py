@@ -9,11 +9,12 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
 | `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |
 | `compaction` | it begins with the other's answer, a summary of an agent run with its instructions | strong |
+| `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before | weak |
 | `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters |
 | `flow_result` | (inside) its last answer stands in the result of the tool call: known only then | as above |
 | `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for |
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
-| `scope` | (inside) the user's scopes say so | exact |
+| `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |
 
 What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
 branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,

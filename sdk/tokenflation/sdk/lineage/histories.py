@@ -1,6 +1,6 @@
 """What lineage remembers: agent runs, their newest calls, and the tool calls that are open. Knows no rule."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -10,9 +10,10 @@ __all__ = ["MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "
 
 MAX_HISTORIES = 4096
 """Histories, agent runs and tasks remembered at once."""
+_MAX_RESULTS = 8
 
 Evidence = Literal[
-    "scope", "response_id", "conversation_id", "history", "tool_call_id", "answer", "compaction",
+    "scope", "span", "response_id", "conversation_id", "history", "tool_call_id", "answer", "compaction",
     "flow_arguments", "flow_result", "context", "open_tool_call",
 ]  # fmt: skip
 """What an edge of the tree rests on; each word is explained in the docstring of the package."""
@@ -97,6 +98,8 @@ class Run:
     calls: list[str] = field(default_factory=list)
     inner: list["Run"] = field(default_factory=list)
     started_at_ns: int = 0
+    results: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_RESULTS))
+    """Beginnings of the results of its tool calls that it was told."""
     opening: str = ""
     """Beginning of its first message."""
     newest: "History | None" = None

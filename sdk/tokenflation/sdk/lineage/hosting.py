@@ -6,13 +6,15 @@ Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 import re
 from collections.abc import Iterable, Sequence
 
-from tokenflation.sdk.lineage.continuing import contains, first_messages
+from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages
 from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength
 from tokenflation.sdk.records import Reading, ToolCall, ToolResult
 
 __all__ = ["Hosts"]
 
 _SURE_CHARS = 16
+_RESULT_CHARS = 256
+_SLACK_NS = 1_000_000_000
 _MIN_CHARS = 8
 _WAIT_NS = 3_600_000_000_000
 _MAX_NEEDLES = 64
@@ -58,6 +60,9 @@ class Hosts:
             known = history.open_tool_calls.get(result.tool_call_id)
             if known is not None:
                 self._asked.put((history.instructions_hash, known.name), True)
+            for text in result.said[:1]:
+                if len(text) >= _SURE_CHARS:
+                    history.run.results.append(text[:_RESULT_CHARS])
 
     def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Host | None:
         """Return the tool call that a new history is inside of, or None.
@@ -65,15 +70,34 @@ class Hosts:
         `after` is the call that left before in the same context or in the one it was copied from: None where nobody
         looked, empty where there was none.
         """
-        waiting = [
-            one for one in self._waiting.values() if one.run.scope_run_id == run_id and one.ended_at_ns <= started_at_ns
-        ]
-        found = self._by_arguments(reading, waiting)
-        if found is None and after:
-            found = self._by_context(reading, run_id, started_at_ns, after)
-        if found is None and after is None:
-            found = _by_waiting(reading, waiting, started_at_ns)
-        return found
+        # A client may close a stream only after what it asked for has begun.
+        until = started_at_ns + _SLACK_NS
+        waiting = [one for one in self._waiting.values() if one.run.scope_run_id == run_id and one.ended_at_ns <= until]
+        told = self._by_arguments(reading, waiting)
+        if told is not None and told.edge.strength == "strong":
+            return told
+        found = self._by_context(reading, run_id, after) if after else None
+        if found is not None or told is not None:
+            return found or told
+        return _by_waiting(reading, waiting, started_at_ns) if after is None else None
+
+    def goes_on(self, reading: Reading, after: str | None) -> Continued | None:
+        """Return the waiting call whose agent run goes on in a new history: it tells results that the run was told.
+
+        What is inside a tool call knows its arguments; what knows the results of the steps before is beside it.
+        """
+        before = self._calls.get(after or "")
+        if before is not None and not before.waits and before.run.host is not None:
+            before = self._calls.get(before.run.host.call_id)
+        if before is None or not before.waits or not before.run.results:
+            return None
+        head = first_messages(reading)
+        asked = self._by_arguments(reading, [before])
+        if asked is not None and asked.edge.strength == "strong":
+            return None
+        if not any(contains(head, text) for text in before.run.results):
+            return None
+        return Continued(before, 0, Edge("flow_result", "weak"), changed=True)
 
     def by_result(self, history: History, results: Sequence[ToolResult], runs: Iterable[Run]) -> list[tuple[Run, Host]]:
         """Return the finished agent runs whose answers are in the results of a call's tool calls, with their hosts."""
@@ -145,9 +169,9 @@ class Hosts:
         edge = Edge("flow_arguments", "strong" if best[0] >= _SURE_CHARS else "weak")
         return Host(chosen[0].call_id, chosen[1], chosen[0].run, edge)
 
-    def _by_context(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str) -> Host | None:
+    def _by_context(self, reading: Reading, run_id: str | None, after: str) -> Host | None:
         before = self._calls.get(after)
-        if before is None or before.run.scope_run_id != run_id or before.ended_at_ns > started_at_ns:
+        if before is None or before.run.scope_run_id != run_id:
             return None
         if not before.open_tool_calls or all(call.answers for call in before.open_tool_calls.values()):
             # That run is over; what it was inside of may go on, and call another.
@@ -158,6 +182,9 @@ class Hosts:
             return Host(host.call_id, host.tool_call_id, around.run, Edge("context", "strong"))
         if _is_among(reading, before.run):
             return None
+        told = self._by_arguments(reading, [before])
+        if told is not None:
+            return Host(told.call_id, told.tool_call_id, before.run, Edge("context", "strong"))
         return _chosen(before, Edge("context", "strong"))
 
 

@@ -109,7 +109,7 @@ class Lineage:
         scope_run = _run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None and scope is None:
-            before = self._summary(reading, started_at_ns) or self._hosts.goes_on(reading, started_at_ns, after)
+            before = self._summary(reading, started_at_ns) or self._hosts.goes_on(reading, after)
         run = self._run_for(reading, call_id, scope, started_at_ns, before, after)
         if before is not None:
             before.history.continued += 1
@@ -307,7 +307,7 @@ class Lineage:
             continues=before.history if before else None,
             inside_tool_call_id=(host.tool_call_id or None) if host else None,
             inside_call_id=(host.call_id or None) if host else None,
-            structure_source="wire" if scope is None else "scope",
+            structure_source="wire" if scope is None else scope.source,
             sent_messages=before.sent if before else 0,
             branch=before.history.continued - 1 if before else 0,
             continues_evidence=before.edge.evidence if before else None,
@@ -375,7 +375,9 @@ class Lineage:
         if waiting is None:
             return None
         named = [id_ for id_, call in waiting.open_tool_calls.items() if call.name == tool.name]
-        return Host(waiting.call_id, named[0], waiting.run, Edge("scope", "exact")) if len(named) == 1 else None
+        if tool.tool_call_id in waiting.open_tool_calls:
+            named = [tool.tool_call_id]
+        return Host(waiting.call_id, named[0], waiting.run, Edge(around.source, "exact")) if len(named) == 1 else None
 
 
 def _next_step(run: Run, call_id: str) -> int:
