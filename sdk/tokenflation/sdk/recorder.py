@@ -25,7 +25,8 @@ from tokenflation.sdk.lastcall import last_call, note_call
 from tokenflation.sdk.marks import Flush, Grown, Wake
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
-from tokenflation.sdk.sentfrom import SentFrom, admit, budgets_of
+from tokenflation.sdk.spanread import SpanReader
+from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.underway import Underway
 from tokenflation.sdk.store.write import SqliteWriter
@@ -66,6 +67,8 @@ class Recorder:
         self.store = store
         self.emitter: Any = None
         """A `spans.SpanEmitter`, or None where no spans are wanted; may be set at any time."""
+        self.spans = SpanReader(lambda record: self._put(record, 0))
+        """What is known of spans of other tracing; nothing, until a provider of them tells."""
         self.hands_trace_on = True
         """Whether servers that run tools for us may be told the trace that they run in."""
         self._open_writer = open_writer
@@ -180,7 +183,8 @@ class Recorder:
         )
 
     def _context(self) -> SentFrom:
-        return SentFrom(scopes.current(), self._foreign() if self._foreign else None, last_call())
+        scope = self.spans.around(scopes.current())
+        return SentFrom(scope, self._foreign() if self._foreign else None, last_call())
 
     def _run_tool(self, name: str, arguments_bytes: int | None) -> OpenRun | None:
         if self._closed:
@@ -224,8 +228,7 @@ class Recorder:
         try:
             if not self._put(exchange, _size(exchange)):
                 self._underway.free([exchange])
-                for budget in budgets_of(exchange):
-                    budget.give_up(exchange)
+                give_up(exchange)
         except Exception:  # the host must not notice us
             self._drops["hook_error"] += 1
 
@@ -335,16 +338,16 @@ class Recorder:
         except Exception:  # one answer that we cannot read must not cost the others
             self.count_loss("parser_error")
             _log.debug("tokenflation: an exchange could not be read", exc_info=True)
-            for budget in budgets_of(exchange):
-                budget.give_up(exchange)
+            give_up(exchange)
             return
-        for budget in budgets_of(exchange):
-            self._guarded(budget.note, exchange, rows.call)
+        self._guarded(settle, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
         self._outbox.add(rows.call, rows.attempts, rows.tool_runs)
         for call in rows.moved:
             self._outbox.add(call, (), ())
+        for span in self._assembler.tool_spans.moved(rows.moved):
+            self._outbox.add_span(span)
         self._export(rows.final)
 
     def _sweep(self) -> None:

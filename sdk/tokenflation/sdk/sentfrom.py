@@ -7,9 +7,10 @@ from msgspec import Struct
 from tokenflation.sdk import scopes
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.limits import Budget
+from tokenflation.sdk.records import Call
 from tokenflation.sdk.scopes import Scope
 
-__all__ = ["SentFrom", "admit", "budgets_of"]
+__all__ = ["SentFrom", "admit", "give_up", "settle"]
 
 
 class SentFrom(Struct, frozen=True):
@@ -36,8 +37,19 @@ def admit(exchange: Exchange, hurry: Callable[[], None], *, begins: bool = True)
         scopes.admit(sent.scope, exchange, hurry, begins)
 
 
-def budgets_of(exchange: Exchange) -> Iterable[Budget]:
-    """Return the budgets of all tasks with limits around the place that a request left from; mostly none."""
+def give_up(exchange: Exchange) -> None:
+    """Tell the budgets around that the worker will never read this exchange; takes no lock."""
+    for budget in _budgets_of(exchange):
+        budget.give_up(exchange)
+
+
+def settle(exchange: Exchange, call: Call | None) -> None:
+    """Tell the budgets around what the worker has read: the call that the exchange is or is an attempt of, or None."""
+    for budget in _budgets_of(exchange):
+        budget.note(exchange, call)
+
+
+def _budgets_of(exchange: Exchange) -> Iterable[Budget]:
     sent = exchange.context
     budget = sent.scope.budget if isinstance(sent, SentFrom) and sent.scope is not None else None
     return () if budget is None else budget.around()

@@ -90,7 +90,7 @@ class _Open(Struct):
     run: ToolRun
     call: Call
     span: SpanRecord | None = None
-    """The run of it that was seen."""
+    """The run of it that was seen, as it came."""
 
 
 class ToolSpans:
@@ -105,21 +105,25 @@ class ToolSpans:
 
     def place(self, span: SpanRecord) -> tuple[SpanRecord, list[ToolRun]]:
         """Return a finished run where it stands, with the tool call that it is a run of, if that is sure."""
-        fits = [one for one in self._open.values() if _fits(one, span)]
+        fits = [one for one in self._open.values() if _is_named(one, span)]
+        fits = fits or [one for one in self._open.values() if _fits(one, span)]
         if len(fits) != 1:
             return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
         (one,) = fits
         one.span = span
         one.run = _timed(one.run, span)
-        if span.task_id is None:
-            span = replace(
-                span,
-                trace_id=span.trace_id or one.call.trace_id,
-                task_id=one.call.task_id,
-                agent_run_id=one.call.agent_run_id,
-                depth=one.call.depth,
-            )
-        return span, [one.run]
+        return _placed(span, one.call), [one.run]
+
+    def moved(self, calls: Sequence[Call]) -> list[SpanRecord]:
+        """Note that calls stand elsewhere than was known; return the runs that therefore do."""
+        again = []
+        for call in calls:
+            for one in self._open.values():
+                if one.call.call_id == call.call_id:
+                    one.call = call
+                    if one.span is not None and one.span.task_id is None:
+                        again.append(_placed(one.span, call))
+        return again
 
     def _noted(self, call: Call, run: ToolRun) -> ToolRun:
         key = (run.call_id, run.tool_call_id)
@@ -137,6 +141,19 @@ class ToolSpans:
 
 def _timed(run: ToolRun, span: SpanRecord) -> ToolRun:
     return replace(run, started_at_ns=span.started_at_ns, ended_at_ns=span.ended_at_ns, run_span_id=span.span_id)
+
+
+def _placed(span: SpanRecord, call: Call) -> SpanRecord:
+    """Return a run where the call stands that asked for it, unless its scope says where it stands."""
+    if span.task_id is not None:
+        return span
+    place = {"task_id": call.task_id, "agent_run_id": call.agent_run_id, "depth": call.depth}
+    return replace(span, trace_id=span.trace_id or call.trace_id, **place)
+
+
+def _is_named(one: _Open, span: SpanRecord) -> bool:
+    """Return whether a run says itself that it is of this tool call."""
+    return one.run.tool_call_id == span.tool_call_id and one.span is None and one.run.name == span.name
 
 
 def _fits(one: _Open, span: SpanRecord) -> bool:

@@ -1,0 +1,64 @@
+"""Runs of tools that were seen, and the tool calls on the wire that they are runs of."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from tokenflation.sdk.records import Call, SpanRecord, ToolRun
+from tokenflation.sdk.toolspans import ToolSpans
+
+
+def call_of(call_id: str = "c1", **more: Any) -> Call:
+    fixed: dict[str, Any] = {"trace_id": "t1", "task": "k", "task_id": "T", "agent": "a", "agent_run_id": "A"}
+    return Call(call_id=call_id, provider="p", api="openai.chat", started_at_ns=0, **{**fixed, **more})
+
+
+def asked_of(call_id: str = "c1", tool_call_id: str = "x1", name: str = "search", **more: Any) -> ToolRun:
+    return ToolRun(call_id=call_id, tool_call_id=tool_call_id, name=name, started_at_ns=10, **more)
+
+
+def span_of(**more: Any) -> SpanRecord:
+    fixed: dict[str, Any] = {"span_id": "s1", "trace_id": "", "parent_id": None, "task_id": None, "agent_run_id": None}
+    times = {"started_at_ns": 20, "ended_at_ns": 30}
+    return SpanRecord(kind="tool", name="search", depth=0, status="ok", **{**fixed, **times, **more})
+
+
+def test_a_run_gives_its_times_to_the_one_open_tool_call_of_its_name_and_keeps_them() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(), asked_of(tool_call_id="x2", name="other")])
+    span, (run,) = spans.place(span_of())
+    assert (span.trace_id, span.task_id, span.agent_run_id) == ("t1", "T", "A")
+    assert (run.tool_call_id, run.started_at_ns, run.ended_at_ns, run.run_span_id) == ("x1", 20, 30, "s1")
+    (answered,) = spans.seen(call_of("c2"), [asked_of(executed=1, ended_at_ns=99)])
+    assert (answered.executed, answered.started_at_ns, answered.ended_at_ns) == (1, 20, 30)
+
+
+def test_a_run_is_not_taken_for_a_tool_call_that_is_answered_or_came_later_or_is_of_another_agent() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(structure_source="scope"), [asked_of()])
+    for other in (span_of(agent_run_id="B", task_id="T"), span_of(task_id="U"), span_of(), span_of(started_at_ns=5)):
+        assert spans.place(other)[1] == []
+    spans.seen(call_of("c2"), [asked_of(executed=1)])
+    assert spans.place(span_of(agent_run_id="A", task_id="T"))[1] == []
+
+
+def test_a_run_beside_two_open_tool_calls_of_its_name_is_left_alone() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(), asked_of(tool_call_id="x2")])
+    span, runs = spans.place(span_of())
+    assert (span.task_id, len(span.trace_id), runs) == (None, 32, [])
+
+
+def test_a_run_without_a_scope_moves_with_the_call_that_asked_for_it() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of()])
+    spans.place(span_of())
+    (moved,) = spans.moved([replace(call_of(), task_id="U", agent_run_id="B", depth=1)])
+    assert (moved.span_id, moved.task_id, moved.agent_run_id, moved.depth) == ("s1", "U", "B", 1)
+
+
+def test_only_so_many_tool_calls_are_remembered() -> None:
+    spans = ToolSpans()
+    for number in range(5000):
+        spans.seen(call_of(f"c{number}"), [asked_of(f"c{number}")])
+    assert len(spans._open) == 4096
