@@ -14,7 +14,7 @@ LAYERS = (
     ("sdk.wire",),
     ("sdk.exchange",),
     ("sdk.stopping",),
-    ("sdk.limits", "sdk.decorating"),
+    ("sdk.limits", "sdk.decorating", "sdk.spanwords"),
     (
         "sdk.hooks",
         "sdk.lastcall",
@@ -36,6 +36,7 @@ LAYERS = (
         "sdk.threads",
         "sdk.toolspans",
         "sdk.sentfrom",
+        "sdk.spanread",
         "sdk.exits",
         "sdk.exporting",
     ),

@@ -4,7 +4,7 @@ Importing this package imports no client, no database layer and no analysis, and
 """
 
 from tokenflation.sdk.errors import LimitReached, TokenflationError
-from tokenflation.sdk.instrument import Instrumentation, active, instrument, transport
+from tokenflation.sdk.instrument import Instrumentation, active, instrument, span_processor, transport
 from tokenflation.sdk.scopes import agent, outcome, task, tool
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "agent",
     "instrument",
     "outcome",
+    "span_processor",
     "task",
     "tool",
     "transport",

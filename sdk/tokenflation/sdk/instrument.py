@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from tokenflation.sdk.bridge import ForeignCalls
     from tokenflation.sdk.recorder import Recorder
+    from tokenflation.sdk.spanread import SpanProcessor
 
-__all__ = ["Instrumentation", "active", "instrument", "transport"]
+__all__ = ["Instrumentation", "active", "instrument", "span_processor", "transport"]
 
 _QUEUE_SIZE = 10_000
 _LOCK_WAIT_S = 0.25
@@ -204,6 +206,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
     if foreign_calls is not None:
         foreign_calls.watch(tracer_provider)
         undo += [foreign_calls.close, scopes.listen(_nest_in_user_spans)]
+    undo.append(_read_spans(tracer_provider))
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
     atexit.register(_active.close)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
@@ -212,6 +215,19 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
 def active() -> Instrumentation | None:
     """Return the running recorder's handle, or None."""
     return _active
+
+
+def span_processor() -> "SpanProcessor":
+    """Return an OpenTelemetry span processor that reads spans as evidence of structure, while a recorder runs.
+
+    For a TracerProvider of your own or of any vendor: `provider.add_span_processor(tf.span_processor())`. Spans of
+    agents, tools and workflows name what a call runs in, in place of what the wire tells; scopes win over them. Token
+    counts on spans are never read, and nothing of ours goes to that provider. A provider that is given to
+    `instrument()`, or is the global one when it is called, is read without this.
+    """
+    from tokenflation.sdk.spanread import SpanProcessor
+
+    return SpanProcessor(lambda: _active._recorder.spans if _active is not None else None)
 
 
 def transport(inner: Any) -> Any:
@@ -244,6 +260,15 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
         foreign=partial(_current_span, foreign_calls) if foreign_calls is not None else None,
         queue_size=queue_size,
     )
+
+
+def _read_spans(given: Any) -> Callable[[], None]:
+    """Learn of the spans of the user's provider: the one given, or the global one; return the function that stops it."""
+    from tokenflation.sdk.spanread import global_provider
+
+    processor = span_processor()
+    processor.watch(given if given is not None else global_provider())
+    return processor.close
 
 
 def _current_span(foreign_calls: "ForeignCalls | None" = None) -> tuple[str, str] | None:

@@ -25,8 +25,8 @@ from tokenflation.sdk.lastcall import last_call, note_call
 from tokenflation.sdk.marks import Flush, Grown, Wake
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
-from tokenflation.sdk.spanread import SpanReader
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
+from tokenflation.sdk.spanread import SpanReader
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.underway import Underway
 from tokenflation.sdk.store.write import SqliteWriter

@@ -178,6 +178,8 @@ class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
     censored_by: str | None = None
     arguments_bytes: int | None = None
     result_bytes: int | None = None
+    tool_call_id: str | None = None
+    """The tool call that a tool ran for, where that is known; lives only until it has been joined."""
 
 
 class Call(Struct, frozen=True, kw_only=True, gc=False):

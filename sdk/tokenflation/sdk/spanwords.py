@@ -1,0 +1,114 @@
+"""What the spans of other tracing say they are: an agent run, a tool run, a task. Pure: names and attributes in, a role out.
+
+Several vocabularies, told apart by attributes alone, never by the library that made the span. No token count is read:
+what a span around calls carries are totals of its children.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+__all__ = ["Role", "is_its_trace", "role_of"]
+
+SpanKind = Literal["task", "agent", "tool", "chain"]
+
+_MAX_NAME = 200
+
+
+class Role(Struct, frozen=True, gc=False):
+    """What a span stands for."""
+
+    kind: SpanKind
+    """`chain` is a step of any kind: a task, where it is the outermost span around an agent."""
+    name: str
+    named: bool = True
+    """Whether the name says more than that it ran."""
+    tool_call_id: str | None = None
+
+
+# opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-agent-spans. `create_agent` makes an agent and runs none.
+_OPERATIONS: Mapping[Any, SpanKind] = {"invoke_agent": "agent", "execute_tool": "tool", "invoke_workflow": "task"}
+# arize-ai.github.io/openinference/spec/semantic_conventions
+_OPENINFERENCE: Mapping[Any, SpanKind] = {"AGENT": "agent", "TOOL": "tool", "CHAIN": "chain"}
+# github.com/traceloop/openllmetry: semantic_conventions_ai, TraceloopSpanKindValues. Its "task" is any function.
+_TRACELOOP: Mapping[Any, SpanKind] = {"workflow": "task", "agent": "agent", "tool": "tool", "task": "chain"}
+# mlflow.org/docs/latest/genai/concepts/span: SpanType; attributes are JSON.
+_MLFLOW: Mapping[Any, SpanKind] = {
+    '"AGENT"': "agent", '"TOOL"': "tool", '"CHAIN"': "chain", '"WORKFLOW"': "task",
+    "AGENT": "agent", "TOOL": "tool", "CHAIN": "chain", "WORKFLOW": "task",
+}  # fmt: skip
+
+_VOCABULARIES: tuple[tuple[str, Mapping[Any, SpanKind]], ...] = (
+    ("gen_ai.operation.name", _OPERATIONS),
+    ("openinference.span.kind", _OPENINFERENCE),
+    ("traceloop.span.kind", _TRACELOOP),
+    ("mlflow.spanType", _MLFLOW),
+)
+_NAMES: Mapping[SpanKind, tuple[str, ...]] = {
+    "agent": ("gen_ai.agent.name", "agent.name", "agent_name", "traceloop.entity.name", "graph.node.id"),
+    "tool": ("gen_ai.tool.name", "tool.name", "traceloop.entity.name", "mcp.tool.name"),
+    "task": ("gen_ai.workflow.name", "traceloop.entity.name", "traceloop.workflow.name"),
+    "chain": ("traceloop.entity.name",),
+}
+_TOOL_CALL_IDS = ("gen_ai.tool.call.id", "tool_call.id", "tool.id")
+# Titles begin with the operation, or end with a word for what the span is.
+_BEFORE = ("invoke_agent ", "execute_tool ", "invoke_workflow ", "running tool: ", "running tool ")
+_AFTER = (".workflow", ".agent", ".tool", ".task", " run")
+
+# It gives the trace of a whole run the kind AGENT too, as its outermost span (on_trace_start of its processor).
+_AGENTS_ARE_TRACES = {"openinference.instrumentation.openai_agents"}
+# Titles that libraries give to every run.
+_SAYS_NOTHING = {"Agent workflow", "LangGraph", "RunnableSequence", "AgentExecutor"}
+
+
+def is_its_trace(library: str) -> bool:
+    """Return whether this library's outermost span of an agent is of the trace, and its agents are inside."""
+    return library in _AGENTS_ARE_TRACES
+
+
+def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:
+    """Return what a span of this title stands for, or None where it is none of these (a model call, HTTP, a database)."""
+    kind: SpanKind | None = None
+    for attribute, kinds in _VOCABULARIES:
+        value = attributes.get(attribute)
+        if value is not None:
+            kind = kinds.get(value)
+            break
+    else:
+        kind = _kind_without(title, attributes)
+    if kind is None:
+        return None
+    name, named = _first(attributes, _NAMES[kind]), True
+    if name is None:
+        name, named = _bare(title), title not in _SAYS_NOTHING
+    return Role(kind, name[:_MAX_NAME] or kind, named, _first(attributes, _TOOL_CALL_IDS) if kind == "tool" else None)
+
+
+def _kind_without(title: str, attributes: Mapping[str, Any]) -> SpanKind | None:
+    """Return what pydantic-ai's spans are that have no operation yet: it names the agent, or the tool that runs.
+
+    Source: pydantic_ai.models.instrumented, InstrumentationSettings versions 1 and 2.
+    """
+    if "agent_name" in attributes and (title == "agent run" or title.endswith(" run")):
+        return "agent"
+    if "gen_ai.tool.name" in attributes and title.startswith("running tool"):
+        return "tool"
+    return None
+
+
+def _first(attributes: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _bare(title: str) -> str:
+    """Return a span's title without the words that say what it is."""
+    for word in _BEFORE:
+        title = title.removeprefix(word)
+    for word in _AFTER:
+        title = title.removesuffix(word)
+    return title.strip()
