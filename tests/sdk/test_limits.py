@@ -335,3 +335,20 @@ def test_a_limit_that_cannot_be_checked_does_not_stop_the_host(
 def test_limits_are_a_plain_record() -> None:
     assert not Limits(max_calls=3).asks_worker
     assert Limits(max_tokens=3).asks_worker
+
+
+def test_a_failure_that_a_refused_request_leads_to_is_the_limits(
+    provider: Provider, handle: Instrumentation, ask: Ask
+) -> None:
+    with refused(max_calls=0) as (_, reached):
+        try:
+            ask("hello")
+        except LimitReached as error:  # a library that gathers results with their exceptions takes it for a result
+            error.generations  # type: ignore[attr-defined]  # noqa: B018
+    assert isinstance(reached.value, TaskLimitReached)
+    assert isinstance(reached.value.__cause__, AttributeError)
+
+
+def test_a_failure_without_a_refused_request_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), tf.task("capped", max_calls=1, max_tokens=5):
+        1 / 0  # noqa: B018

@@ -24,7 +24,7 @@ from tokenflation.sdk.errors import LimitReached, TaskLimitReached, Tokenflation
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.limits import Budget, Limits, limits_of
 from tokenflation.sdk.limits import admit as admit_to
-from tokenflation.sdk.records import SpanRecord, StructureSource
+from tokenflation.sdk.records import SpanRecord
 
 __all__ = [
     "Scope",
@@ -118,17 +118,13 @@ class Scope(ContextDecorator):
         self.score: float | None = None
         self.foreign: object = None
         """Room for the recorder: what it attached to this scope when it opened."""
-        self.source: StructureSource = "scope"
-        """`span` where a span of other tracing stands in for a scope of the user's."""
-        self.tool_call_id: str | None = None
-        """The tool call that this tool run is for, where a span says it."""
 
     def __enter__(self) -> Self:
         if self.started_at_ns and self.ended_at_ns is None:
             raise TokenflationError(
                 f"the scope {self.kind}({self.name!r}) is already open; make a new one for each `with`."
             )
-        self.place(current())
+        self._place(current())
         self.started_at_ns, self.ended_at_ns = now_ns(), None
         self.error_type = self.outcome = self.score = self.censored_by = None
         if self.limits is not None and not _listeners:
@@ -151,9 +147,9 @@ class Scope(ContextDecorator):
         _tell(self, opened=False)
         if self.limits is not None and self.budget is not None:
             self.budget.stopping.end()
-            reached = _limit_of(exc, self.budget) if exc is not None and not isinstance(exc, Exception) else None
+            reached = _limit_of(exc, self.budget) if exc is not None else None
             if reached is not None:
-                raise reached from None
+                raise reached from (exc if isinstance(exc, Exception) else None)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -189,11 +185,10 @@ class Scope(ContextDecorator):
             result_bytes=self.sizes[1],
         )
 
-    def place(self, parent: "Scope | None", span_id: str = "", trace_id: str = "") -> None:
-        """Stand inside another scope, or alone; ids are made where none are given."""
+    def _place(self, parent: "Scope | None") -> None:
         self.parent = parent
-        self.span_id = span_id or new_span_id()
-        self.trace_id = trace_id or (parent.trace_id if parent else new_trace_id())
+        self.span_id = new_span_id()
+        self.trace_id = parent.trace_id if parent else new_trace_id()
         self.parent_id = parent.span_id if parent else None
         if parent is None or self.kind == "task":
             # An agent or tool outside any task is a task of its own: the outermost scope is the unit of demand.
@@ -305,20 +300,24 @@ def admit(scope: Scope, exchange: Exchange, hurry: Callable[[], None], begins: b
 
 
 def _limit_of(error: BaseException, budget: Budget) -> TaskLimitReached | None:
-    """Return what leaves a task that its own limit has ended: one ordinary error, also where a group of tasks ended."""
+    """Return what leaves a task that its own limit has ended: one ordinary error, also where a group of tasks ended.
+
+    So it is where the program failed at something else after a request was refused: a library may take what is no
+    Exception for a result, and stumble over that.
+    """
     if type(error).__name__ == "CancelledError" and budget.reached is not None and budget.stopping.is_cause():
         return budget.reached.outside()
     if isinstance(error, BaseExceptionGroup):
         mine, others = error.split(lambda one: isinstance(one, LimitReached) and one.budget is budget)
         if mine is None or others is not None:
-            return None
+            return None  # what else failed is for the host to see
         first: BaseException = mine
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         error = first
-    if not isinstance(error, LimitReached) or error.budget is not budget:
-        return None
-    return error.outside()
+    if isinstance(error, LimitReached):
+        return error.outside() if error.budget is budget else None
+    return budget.reached.outside() if isinstance(error, Exception) and budget.reached is not None else None
 
 
 def _tell(scope: Scope, *, opened: bool) -> None:
