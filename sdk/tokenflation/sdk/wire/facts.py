@@ -1,5 +1,6 @@
 """What the documents of one answer have said so far, and what that makes: tool calls and the beginning of its text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -8,7 +9,17 @@ from tokenflation.sdk.records import ToolCall
 from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import dumps, loads
 
-__all__ = ["MAX_ANSWER", "CallKey", "Facts", "SeenCall", "note_answer", "said", "signature", "tool_calls"]
+__all__ = [
+    "MAX_ANSWER",
+    "CallKey",
+    "Facts",
+    "SeenCall",
+    "note_answer",
+    "note_pieces",
+    "said",
+    "signature",
+    "tool_calls",
+]
 
 MAX_ANSWER = 512
 """Characters kept of an answer: enough to know it again."""
@@ -94,6 +105,20 @@ def note_answer(facts: Facts, content: str) -> None:
         facts.answer_chars = 0
     facts.answer.append(content)
     facts.answer_chars += len(content)
+
+
+def note_pieces(facts: Facts, pieces: Sequence[str]) -> None:
+    """Add pieces that follow one another, as `note_answer` does each of them."""
+    if max(map(len, pieces), default=0) >= _SHORTEST_REPEAT:
+        for piece in pieces:
+            if piece and facts.answer_chars < MAX_ANSWER:
+                note_answer(facts, piece)
+        return
+    whole = "".join(pieces)  # none is so long that it might repeat what came before
+    if whole and facts.answer_chars < MAX_ANSWER:
+        facts.noted_answers += 1
+        facts.answer.append(whole)
+        facts.answer_chars += len(whole)
 
 
 def said(facts: Facts) -> str:

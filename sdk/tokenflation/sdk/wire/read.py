@@ -7,6 +7,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,6 +31,8 @@ __all__ = ["read"]
 _SWITCHED = 101
 """Status of an answer that opened a web socket."""
 _MEDIA = ("audio/", "image/", "video/")
+_BATCH = 1024
+"""Events of a stream that are held at once."""
 _SPACE = b" \t\r\n\xef\xbb\xbf"
 
 
@@ -168,8 +171,9 @@ def _add_sse(facts: Facts, rules: Answer, chunks: Sequence[tuple[int, bytes]]) -
         _add_events(facts, rules, sse_events(chunks))
         return
     repeats = Repeats(facts, rules, partial(_add_block, facts, rules))
-    for time_ns, block in blocks:
-        repeats.event(time_ns, block)
+    some = iter(blocks)
+    while batch := list(islice(some, _BATCH)):
+        repeats.events(batch)
     repeats.finish()
 
 

@@ -7,10 +7,10 @@ being there, and has been), or a count: of those the last one counts, so of a ru
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from tokenflation.sdk.wire.facts import MAX_ANSWER, Facts, note_answer, signature
+from tokenflation.sdk.wire.facts import MAX_ANSWER, Facts, note_answer, note_pieces, signature
 from tokenflation.sdk.wire.shapes import Answer, Tool
 from tokenflation.sdk.wire.values import Path, loads
 
@@ -24,6 +24,7 @@ _MAX_BYTES: Final = 4096
 _SCALAR = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+\-]*)', re.DOTALL)
 # What stands in a hole must be JSON: an event that cannot be decoded does not replace the counts of the one before it.
 _TEXT = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
+_PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(rb"-?(?:0|[1-9]\d{0,18})(?:\.\d{1,20})?(?:[eE][+\-]?\d{1,3})?")
 _read_keys: dict[int, frozenset[bytes]] = {}
 
@@ -51,6 +52,43 @@ class Repeats:
         self._tries = 0
         self._before: bytes | None = None
         self._pending: tuple[_Template, int, bytes] | None = None
+        self._fresh = False
+        """A template was made since the last look for a run of events that fit it."""
+
+    def events(self, events: Sequence[tuple[int, bytes]]) -> None:
+        """Take in some events; a run of those that fit the newest template is taken at once."""
+        at = 0
+        self._fresh = bool(self._templates)
+        while at < len(events):
+            if self._fresh:
+                self._fresh = False
+                at += self._run(events, at)
+            self.event(*events[at])
+            at += 1
+
+    def _run(self, events: Sequence[tuple[int, bytes]], at: int) -> int:
+        """Skip the events from here on that fit the newest template, all but the last of them; return how many.
+
+        Neither an event nor what its hole may hold here has a blank line in it, so what stands between two holes tells
+        for certain where an event ends.
+        """
+        template = self._templates[0]
+        if self._pending is not None or template.counts or template.numbers != (False,):
+            return 0
+        head, tail = template.fixed
+        rest = b"\n\n".join([event for _, event in events[at:]])
+        if not rest.startswith(head) or head.startswith(b"\n") or tail.endswith(b"\n"):
+            return 0
+        holes = rest[len(head) :].split(b"%b\n\n%b" % (tail, head))
+        holes.pop()
+        if _PLAIN.fullmatch(b"".join(holes)) is None:
+            return 0
+        if template.answer >= 0 and self._facts.answer_chars < MAX_ANSWER:
+            try:
+                note_pieces(self._facts, [hole.decode() for hole in holes])
+            except UnicodeDecodeError:
+                return 0
+        return len(holes)
 
     def event(self, time_ns: int, event: bytes) -> None:
         """Take in one event: skipped if it says nothing new, else read."""
@@ -108,6 +146,7 @@ class Repeats:
             template = _with_answer(template, event, facts, facts.noted_answers - said)
         if template is not None:
             self._templates = [template, *self._templates[: _MAX_TEMPLATES - 1]]
+            self._fresh = True
 
 
 def _fits(event: bytes, template: _Template) -> bool:
