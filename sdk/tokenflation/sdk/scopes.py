@@ -24,7 +24,7 @@ from tokenflation.sdk.errors import LimitReached, TaskLimitReached, Tokenflation
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.limits import Budget, Limits, limits_of
 from tokenflation.sdk.limits import admit as admit_to
-from tokenflation.sdk.records import SpanRecord
+from tokenflation.sdk.records import SpanRecord, StructureSource
 
 __all__ = [
     "Scope",
@@ -118,13 +118,17 @@ class Scope(ContextDecorator):
         self.score: float | None = None
         self.foreign: object = None
         """Room for the recorder: what it attached to this scope when it opened."""
+        self.source: StructureSource = "scope"
+        """`span` where a span of other tracing stands in for a scope of the user's."""
+        self.tool_call_id: str | None = None
+        """The tool call that this tool run is for, where a span says it."""
 
     def __enter__(self) -> Self:
         if self.started_at_ns and self.ended_at_ns is None:
             raise TokenflationError(
                 f"the scope {self.kind}({self.name!r}) is already open; make a new one for each `with`."
             )
-        self._place(current())
+        self.place(current())
         self.started_at_ns, self.ended_at_ns = now_ns(), None
         self.error_type = self.outcome = self.score = self.censored_by = None
         if self.limits is not None and not _listeners:
@@ -185,10 +189,11 @@ class Scope(ContextDecorator):
             result_bytes=self.sizes[1],
         )
 
-    def _place(self, parent: "Scope | None") -> None:
+    def place(self, parent: "Scope | None", span_id: str = "", trace_id: str = "") -> None:
+        """Stand inside another scope, or alone; ids are made where none are given."""
         self.parent = parent
-        self.span_id = new_span_id()
-        self.trace_id = parent.trace_id if parent else new_trace_id()
+        self.span_id = span_id or new_span_id()
+        self.trace_id = trace_id or (parent.trace_id if parent else new_trace_id())
         self.parent_id = parent.span_id if parent else None
         if parent is None or self.kind == "task":
             # An agent or tool outside any task is a task of its own: the outermost scope is the unit of demand.
