@@ -24,6 +24,7 @@ from tests.providers import DEFAULT_TEXT, Provider
 import tokenflation.sdk as tf
 from tokenflation.sdk import assemble, recorder, scopes
 from tokenflation.sdk.store.losses import read_losses
+from tokenflation.sdk.store.write import open_writer
 
 
 def ask(provider: Provider) -> str:
@@ -218,6 +219,20 @@ def test_a_store_that_is_deleted_while_recording_is_made_anew(provider: Provider
         handle.flush()
         for path in tmp_path.glob("runs.db*"):
             path.unlink()
+        ask(provider)
+    assert info(store)["rows"]["calls"] == 1
+
+
+def test_a_store_that_somebody_replaces_while_recording_gets_what_comes_after(
+    provider: Provider, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store) as handle:
+        ask(provider)
+        handle.flush()
+        for path in tmp_path.glob("runs.db*"):
+            path.unlink()
+        open_writer(store).close()
         ask(provider)
     assert info(store)["rows"]["calls"] == 1
 

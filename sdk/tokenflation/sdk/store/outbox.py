@@ -47,6 +47,8 @@ class Outbox:
         self._drops = drops
         self._writer_id = writer_id
         self._writer: SqliteWriter | None = None
+        self._file: tuple[int, int] | None = None
+        """Which file the connection is open on; the path may lead to another by now."""
         self._writing = threading.Lock()
         """Held while a transaction is under way, and across a fork."""
         self._holds_for_fork = False
@@ -149,10 +151,11 @@ class Outbox:
 
     def _try(self) -> Exception | None:
         try:
-            if self._writer is not None and not os.path.exists(self.store):
-                self.drop_writer()  # somebody removed the file: what comes now goes into a new one, not into nowhere
+            if self._writer is not None and _file_at(self.store) != self._file:
+                self.drop_writer()  # somebody removed or replaced the file: rows go into the one that is there now
             if self._writer is None:
                 self._writer = self._open_writer()
+                self._file = _file_at(self.store)
             if not self._recovered:
                 recover(self.store, self._writer)
                 self._recovered = True
@@ -192,6 +195,15 @@ class Outbox:
         note_losses(self.store, self._writer_id, note)
         self._noted_beside = True
         self._noted = dict(note)
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at a path from any other that is put there; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_lock(error: Exception) -> bool:
