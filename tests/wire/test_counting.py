@@ -221,6 +221,15 @@ def test_a_rejected_part_of_the_input_makes_the_input_unknown(exchange: Any) -> 
     assert reading.usage == Usage(output_tokens=7)
 
 
+def test_a_sum_that_no_count_may_be_is_rejected_and_its_terms_kept(exchange: Any) -> None:
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 2**53, "output_tokens": 7}
+
+    reading = exchange("anthropic.messages", {"id": "msg", "model": "m", "content": [], "usage": usage})
+
+    assert reading.usage == Usage(input_tokens=None, cache_read_tokens=2**53, output_tokens=7)
+    assert (reading.usage_source, reading.extra["raw_input_tokens"]) == ("partial", 10)
+
+
 def test_what_only_some_providers_report_goes_to_extra(exchange: Any) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 3, "cost": 0.00042, "prompt_tokens_details": {"audio_tokens": 2}}
     timings = {"prompt_n": 5, "prompt_ms": 12.5, "predicted_n": 3, "predicted_ms": 90.25}

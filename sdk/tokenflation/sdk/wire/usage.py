@@ -56,7 +56,8 @@ def _sum(raw: Mapping[str, Any], count: Count, final: bool) -> int | None:
     if count.each is not None:
         entries = at(raw, count.each)
         counts = [count_of(first(entry, count.terms[0])) for entry in entries] if type(entries) is list else []
-        return sum(known) if len(known := [one for one in counts if one is not None]) == len(counts) > 0 else None
+        known = [one for one in counts if one is not None]
+        return count_of(sum(known)) if len(known) == len(counts) > 0 else None
     total: int | None = None
     for position, term in enumerate(count.terms):
         found = first(raw, term)
@@ -70,7 +71,7 @@ def _sum(raw: Mapping[str, Any], count: Count, final: bool) -> int | None:
         if tokens is None:
             return None
         total = tokens if total is None else total + tokens
-    return total
+    return count_of(total)  # what no single field may be, no sum is either
 
 
 def _with_reasoning_from_total(usage: Usage, raw: Mapping[str, Any], rules: Answer) -> Usage:
