@@ -109,7 +109,7 @@ def _of_run(run: Any, *, foreign: bool) -> dict[str, Any]:
     host = run.host
     columns["inside_call_id"] = host.call_id if host is not None else None
     columns["inside_tool_call_id"] = (host.tool_call_id or None) if host is not None else None
-    columns["inside_evidence"] = host.edge.evidence if host is not None else None
+    columns["inside_evidence"] = host.edge.evidence if host is not None else "quoted" if run.quotes else None
     return columns
 
 

@@ -18,10 +18,13 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 
 What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
 branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,
-perhaps another model or host. A history that goes on with other instructions is the same agent run, whose prompt holds a
-date or whose tools came and went, unless a tool call named `transfer_to_...` handed it over: then it is another agent's
-run of the same task and depth. A tool call that nobody answers, as the agent run begins anew in the same context, was
-its answer; `final_result` and its like, and a tool that the request forced, are known to be.
+perhaps another model or host.
+
+A history that goes on with other instructions is the same agent run's, whose prompt holds a date or whose tools came and
+went. It is another agent's, of the same task and depth, if a tool call named `transfer_to_...` handed it over or if the
+system prompt begins with other words. So is a new history that quotes the last answer of a run that is over (`quoted`,
+weak). A tool call that nobody answers, as the agent run begins anew in the same context, was its answer; `final_result`
+and its like, and a tool that the request forced, are known to be.
 
 Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
 that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of

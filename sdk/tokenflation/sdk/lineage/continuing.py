@@ -3,6 +3,7 @@
 Pure: readings in, an edge out. Knows nothing of agent runs inside of others, nor of scopes but an id.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ __all__ = ["Continued", "Histories", "contains", "first_text", "head_of"]
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
 _MIN_SUMMARY = 32
+_MIN_QUOTE = 24
+_HEAD_OF_SYSTEM = 48
+_NUMBERS = re.compile(rb"\d+")
 _KEY_CHARS = 64
 _HEAD_BYTES = 32 * 1024
 _RECENT_RUNS = 16
@@ -95,6 +99,18 @@ class Histories:
                 return Continued(history, 0, Edge("compaction", "strong"), changed=True)
         return None
 
+    def quoted(self, reading: Reading, started_at_ns: int) -> History | None:
+        """Return the newest finished call, of an agent run that is over, whose answer the first messages quote."""
+        head = first_messages(reading)
+        for run in reversed(self._recent):
+            history = run.newest
+            if history is None or run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
+                continue
+            over = all(call.answers for call in history.open_tool_calls.values())
+            if over and len(history.answer.strip()) >= _MIN_QUOTE and contains(head, history.answer):
+                return history
+        return None
+
     def told(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Run | None:
         """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
         head = first_messages(reading)
@@ -160,9 +176,9 @@ class Histories:
         return None
 
 
-def head_of(answer: str) -> str:
-    """Return what of an answer must come back where all of it does: its beginning, without the space around it."""
-    return answer.strip()
+def head_of(reading: Reading) -> bytes:
+    """Return the first words of the system prompt, numbers left out: they stay as they are while it is one agent's."""
+    return _NUMBERS.sub(b"0", reading.prompt[: min(_HEAD_OF_SYSTEM, reading.system_bytes)])
 
 
 def contains(text: bytes, needle: str) -> bool:

@@ -14,7 +14,7 @@ _MAX_RESULTS = 8
 
 Evidence = Literal[
     "scope", "span", "response_id", "conversation_id", "history", "tool_call_id", "answer", "compaction",
-    "flow_arguments", "flow_result", "context", "open_tool_call",
+    "flow_arguments", "flow_result", "context", "open_tool_call", "quoted",
 ]  # fmt: skip
 """What an edge of the tree rests on; each word is explained in the docstring of the package."""
 
@@ -103,6 +103,8 @@ class Run:
     opening: str = ""
     """Beginning of its first message."""
     newest: "History | None" = None
+    quotes: bool = False
+    """It is in this task because it began with the answer of another run of it."""
     about: "Run | None" = None
     """The agent run whose messages its own first message repeats: it may summarise them."""
 
@@ -120,8 +122,10 @@ class History:
     open_tool_calls: dict[str, OpenCall]
     """Client tool calls asked for, by id."""
     anchors: tuple[Anchor, ...] = ()
+    head: bytes = b""
+    """First words of the system prompt."""
     answer: str = ""
-    """Beginning of the answer's text."""
+    """Beginning of the answer's text, or of what a tool call that was the answer says."""
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False

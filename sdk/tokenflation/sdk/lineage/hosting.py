@@ -20,7 +20,7 @@ _WAIT_NS = 3_600_000_000_000
 _MAX_NEEDLES = 64
 # ai.pydantic.dev/output: final_result; huggingface.co/docs/smolagents: final_answer; and the like elsewhere.
 _ANSWER_TOOL = re.compile(
-    r"(?i)final_?(?:result|answer|output|response)\w*|structured_?(?:output|response)|submit_(?:final_)?answer|return_\w*result"
+    r"(?i)final_?(?:result|answer|output|response)\w*|structured_?(?:output|response)|submit(?:_\w+)?|finish|return_\w*result"
 )
 
 

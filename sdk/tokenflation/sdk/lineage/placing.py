@@ -7,13 +7,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.blocks import TaskBlocks
-from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text
+from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text, head_of
 from tokenflation.sdk.lineage.histories import Edge, Evidence, History, Host, Recent, Run, Strength, weakest
 from tokenflation.sdk.lineage.hosting import Hosts
 from tokenflation.sdk.lineage.naming import agent_name, task_kind
 from tokenflation.sdk.prefix import Anchor
 from tokenflation.sdk.records import Reading, StructureSource
 from tokenflation.sdk.scopes import Scope
+from tokenflation.sdk.wire.facts import MAX_ANSWER
 
 __all__ = ["Lineage", "Move", "Placement"]
 
@@ -147,6 +148,7 @@ class Lineage:
                   anchors: tuple[Anchor, ...], *, failed: bool) -> History:  # fmt: skip
         run = placement.run
         assert run is not None  # every placement of ours has one
+        asked = {} if failed else self._hosts.open_calls(reading)
         history = History(
             call_id=call_id,
             run=run,
@@ -154,11 +156,15 @@ class Lineage:
             messages=len(reading.message_hashes),
             end_hash=reading.message_hashes[-1] if reading.message_hashes else b"",
             ended_at_ns=ended_at_ns,
-            open_tool_calls={} if failed else self._hosts.open_calls(reading),
+            open_tool_calls=asked,
             anchors=anchors,
+            head=head_of(reading),
             answer=reading.answer,
             failed=failed,
         )
+        answers = [text for call in asked.values() if call.answers for text in call.said]
+        if answers:
+            history.answer = max(answers, key=len)[:MAX_ANSWER]
         if not failed:
             run.newest = history
             self._hosts.remember(history)
@@ -180,9 +186,12 @@ class Lineage:
             return None
         run = found.history.run
         told = run.about
-        if told is not None and run.host is None and run.steps == 1 and told.newest is not None:
+        beside = told is not None and (run.host is None or run.host.run is told)
+        if told is not None and beside and run.steps == 1 and told.newest is not None:
             before = told.newest
             run.about = None
+            if run in told.inner:
+                told.inner.remove(run)
             self._moves[found.history.call_id] = Move(found.history.call_id, told, told.steps, before.call_id)
             told.steps += 1
             told.calls += run.calls
@@ -201,11 +210,16 @@ class Lineage:
                 known = self._scope_run(scope, scope.agent_run_id, reading, started_at_ns)
             known.host = known.host or self._host_of(scope) or (before.history.run.host if before else None)
             return known
-        if before is not None and not _is_handoff(reading, before.history):
+        if before is not None and not _is_handoff(reading, before):
             return before.history.run
         if before is not None:
             return self._handed_over(reading, call_id, before.history.run, started_at_ns)
         host = self._hosts.find(reading, _run_of(scope), started_at_ns, after)
+        quoted = self._histories.quoted(reading, started_at_ns) if host is None and scope is None else None
+        if quoted is not None:
+            run = self._handed_over(reading, call_id, quoted.run, started_at_ns)
+            run.about, run.quotes = self._histories.told(reading, None, started_at_ns), True
+            return run
         if host is None and after and scope is None:
             self._leave(reading, after)
         return self._new_run(reading, call_id, scope, started_at_ns, host)
@@ -237,8 +251,8 @@ class Lineage:
         else:
             run.task = self._default_task or agent or self._kind(reading)
             run.trace_id = self._new_trace_id()
-            if len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
-                run.about = self._histories.told(reading, None, started_at_ns)
+        if scope is None and len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
+            run.about = self._histories.told(reading, None, started_at_ns)
         if host is not None and around is not None:
             around.inner.append(run)
             _count_run(self._hosts.call(host.call_id), host)
@@ -311,8 +325,10 @@ class Lineage:
             sent_messages=before.sent if before else 0,
             branch=before.history.continued - 1 if before else 0,
             continues_evidence=before.edge.evidence if before else None,
-            inside_evidence=host.edge.evidence if host else None,
-            strength=weakest(before.edge.strength if before else None, host.edge.strength if host else None),
+            inside_evidence=host.edge.evidence if host else "quoted" if run.quotes else None,
+            strength=weakest(
+                before.edge.strength if before else None, host.edge.strength if host else "weak" if run.quotes else None
+            ),
             changed=before.changed if before else False,
             run=run,
         )
@@ -394,11 +410,17 @@ def _count_run(history: History | None, host: Host) -> None:
         call.runs += 1
 
 
-def _is_handoff(reading: Reading, before: History) -> bool:
-    """Return whether another agent goes on with a history: a tool call handed it over, and the instructions changed."""
-    return before.instructions_hash != reading.instructions_hash and any(
-        call.name.lower().startswith(_HANDOFF) for call in before.open_tool_calls.values()
-    )
+def _is_handoff(reading: Reading, before: Continued) -> bool:
+    """Return whether another agent goes on with a history, under other instructions.
+
+    Other instructions alone are no other agent: a date in them changes, tools come and go.
+    """
+    history = before.history
+    if history.instructions_hash == reading.instructions_hash or before.edge.evidence == "flow_result":
+        return False
+    if any(call.name.lower().startswith(_HANDOFF) for call in history.open_tool_calls.values()):
+        return True
+    return bool(history.head) and head_of(reading) not in (b"", history.head) and before.edge.evidence != "compaction"
 
 
 def _question(reading: Reading, scope: Scope | None) -> _Question | None:
