@@ -207,7 +207,7 @@ class Assembler:
         if reading.status != "error":
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
         extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
-        if placement.changed:
+        if placement.changed and placement.continues_evidence != "flow_result":
             extra = {**extra, "gen_ai.conversation.compacted": True}
         call = Call(
             **structure_of(placement, reading, asked.sent.after),
