@@ -224,9 +224,11 @@ def test_curl_cffi_is_reported(recorded: Collected) -> None:
     [
         (["curl", "--version", "https://api.anthropic.com/v1/messages?key=1"], ["unseen:api.anthropic.com"]),
         (["curl", "--version", "https://example.test/v1/messages"], []),
+        (["curl", "--version", "--url=https://api.anthropic.com/v1/messages"], ["unseen:api.anthropic.com"]),
+        (["curl", "--version", "-d", "as in https://api.anthropic.com/v1/messages", "https://example.test/x"], []),
         ([sys.executable, "-c", "", "https://api.anthropic.com/v1/messages"], []),
     ],
-    ids=["curl to a model", "curl elsewhere", "another program"],
+    ids=["curl to a model", "curl elsewhere", "by its option", "cited in what is sent", "another program"],
 )
 def test_the_curl_command_is_reported_by_its_address(
     command: list[str], reported: list[str], recorded: Collected

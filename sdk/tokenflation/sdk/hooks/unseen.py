@@ -36,6 +36,7 @@ _MAX_JUDGED_BYTES = 4 * 1024 * 1024
 _CURL_URL = 10002
 """CURLOPT_URL: <https://curl.se/libcurl/c/CURLOPT_URL.html>."""
 _URL = re.compile(r"https?://([^/\s'\"?#]+)(/[^\s'\"?#]*)?")
+_ADDRESS = re.compile(r"(--url=)?https?://")
 _log = logging.getLogger(__name__)
 
 
@@ -220,7 +221,9 @@ class _Watch:
         if not words or os.path.basename(os.fsdecode(words[0])) not in ("curl", "curl.exe"):
             return
         for word in words[1:]:
-            self._look_at_url(word, "the curl command")
+            # Of separate words only one that begins as an address is one: others are what is sent, and may cite any.
+            if isinstance(args, str) or _ADDRESS.match(os.fsdecode(word)):
+                self._look_at_url(word, "the curl command")
 
     def _look_at_url(self, value: Any, way: str) -> None:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
