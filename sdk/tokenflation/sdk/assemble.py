@@ -236,7 +236,7 @@ class Assembler:
             reasoning_tokens=usage.reasoning_tokens,
             usage_source=reading.usage_source,
             usage_complete=reading.usage_complete,
-            tool_calls=sum(one.kind == "client" for one in reading.tool_calls),
+            tool_calls=sum([one.kind == "client" for one in reading.tool_calls]),
             system_tokens=parts.system if parts else None,
             tool_definition_tokens=parts.tool_definition if parts else None,
             resent_tokens=parts.resent if parts else None,

@@ -106,8 +106,10 @@ class Histories:
             history = run.newest
             if history is None or run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
                 continue
+            if not _MIN_QUOTE <= len(history.answer.strip()) <= len(head):
+                continue  # no room for it: a short question, as nearly all are
             over = all(call.answers for call in history.open_tool_calls.values())
-            if over and len(history.answer.strip()) >= _MIN_QUOTE and contains(head, history.answer):
+            if over and contains(head, history.answer):
                 return history
         return None
 
@@ -119,7 +121,7 @@ class Histories:
             if run.scope_run_id != run_id or newest is None or newest.ended_at_ns > started_at_ns:
                 continue
             if not newest.open_tool_calls and len(newest.answer.strip()) > len(head):
-                continue  # no room for it: a short question, as nearly all are
+                continue  # no room for it
             if len(run.opening) >= 8 and contains(head, run.opening) and _tells_end(head, newest):
                 return run
         return None

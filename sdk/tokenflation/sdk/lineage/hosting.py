@@ -36,7 +36,7 @@ class Hosts:
     def remember(self, history: History) -> None:
         """Note a call: its agent run waits if it asked for tool calls that somebody runs."""
         self._calls.put(history.call_id, history)
-        if any(not one.answers for one in history.open_tool_calls.values()):
+        if history.open_tool_calls and any(not one.answers for one in history.open_tool_calls.values()):
             self._waiting.put(history.run.run_id, history)
         else:
             self._waiting.pop(history.run.run_id, None)
