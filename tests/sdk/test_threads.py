@@ -103,3 +103,20 @@ def test_calls_of_a_pool_belong_to_the_task_around_it(tmp_path: Path, provider: 
         )
     rows = sqlite3.connect(store).execute("SELECT task, task_id, parent_id FROM calls").fetchall()
     assert rows == [("fan", scope.span_id, scope.span_id)] * 8
+
+
+def test_a_class_that_stands_in_for_threads_and_inherits_their_start_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Green(threading.Thread):  # as gevent's monkey patches do
+        pass
+
+    monkeypatch.setattr(threading, "Thread", Green)
+    before = Green.start
+    names: list[str | None] = []
+    undo = carry_scopes()
+    with tf.task("one"):
+        thread = threading.Thread(target=lambda: names.append(_name()))
+        thread.start()
+    thread.join()
+    undo()
+    assert names == ["one"]
+    assert Green.start is before

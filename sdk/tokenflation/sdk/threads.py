@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tokenflation.sdk import scopes
-from tokenflation.sdk.hooks.patching import cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.lastcall import carried, last_call
 
 __all__ = ["carry_scopes"]
@@ -20,12 +20,18 @@ __all__ = ["carry_scopes"]
 
 def carry_scopes() -> Callable[[], None]:
     """Make threads and thread pools start their work inside the scope that started it; return what undoes it."""
-    layers = [cover(threading.Thread, "start", _start_shell)]
+    layers: list[Layer] = []
     live = True
+
+    def cover_method(owner: Any, name: str, make_shell: Callable[[Any], Any]) -> None:
+        # gevent puts classes that inherit the method in place of the standard library's.
+        owner = next((cls for cls in getattr(owner, "__mro__", ()) if callable(cls.__dict__.get(name))), None)
+        if owner is not None:
+            layers.append(cover(owner, name, make_shell))
 
     def cover_pool(module: ModuleType) -> None:
         if live:  # wrapt cannot forget a post-import hook
-            layers.append(cover(module.ThreadPoolExecutor, "submit", _submit_shell))
+            cover_method(module.ThreadPoolExecutor, "submit", _submit_shell)
 
     def undo() -> None:
         nonlocal live
@@ -33,6 +39,7 @@ def carry_scopes() -> Callable[[], None]:
         while layers:
             uncover(layers.pop())
 
+    cover_method(threading.Thread, "start", _start_shell)
     when_imported("concurrent.futures.thread", cover_pool)
     return undo
 
