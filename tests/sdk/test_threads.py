@@ -105,7 +105,9 @@ def test_calls_of_a_pool_belong_to_the_task_around_it(tmp_path: Path, provider: 
     assert rows == [("fan", scope.span_id, scope.span_id)] * 8
 
 
-def test_a_class_that_stands_in_for_threads_and_inherits_their_start_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_that_stands_in_for_threads_and_inherits_their_start_is_covered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Green(threading.Thread):  # as gevent's monkey patches do
         pass
 
