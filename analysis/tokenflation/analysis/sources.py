@@ -16,6 +16,7 @@ from adbc_driver_sqlite import dbapi as adbc_sqlite
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_arrays, from_rows
 from tokenflation.sdk.errors import FrameError, StoreError
+from tokenflation.sdk.store.names import RENAMED_TASK
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
 
@@ -80,10 +81,15 @@ def _read_sqlite(uri: str, columns: Sequence[Column]) -> pd.DataFrame:
     names = ", ".join(column.name for column in columns)
     with adbc_sqlite.connect(uri) as connection, connection.cursor() as cursor, duckdb.connect() as engine:
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": "65536"})
-        cursor.execute(f"select {first} union all select {names} from calls")
+        cursor.execute(f"select {first} union all select {_renamed(columns)} from calls")
         engine.register("source", cursor.fetch_arrow())
         found = engine.execute(f"select {names} from source where call_id <> '' order by {_ORDER}").fetchnumpy()
     return from_arrays(found, columns)
+
+
+def _renamed(columns: Sequence[Column]) -> str:
+    """Return the columns to select, kinds of tasks by the names that the user gave them."""
+    return ", ".join(f"{RENAMED_TASK} as task" if column.name == "task" else column.name for column in columns)
 
 
 def _load_parquet(path: Path, blocks: bool) -> pd.DataFrame:
@@ -124,7 +130,7 @@ def _load_url(url: str, blocks: bool) -> pd.DataFrame:
             _check_store(shown, connection.scalar(version) if "meta" in tables else None)
             have = [str(column["name"]) for column in inspector.get_columns("calls")] if "calls" in tables else []
             columns = _wanted(shown, have, blocks)
-            names = ", ".join(column.name for column in columns)
+            names = _renamed(columns) if "task_names" in tables else ", ".join(column.name for column in columns)
             rows = connection.execute(sa.text(f"select {names} from calls order by {_ORDER}"))
             return from_rows((tuple(row) for row in rows), columns)
     except sa.exc.SQLAlchemyError as error:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "run": ("tokenflation.cli.run", "Run a Python program and record its model calls.", ""),
     "import": ("tokenflation.cli.import_", "Read traces of other tools into a store.", ""),
     "profile": ("tokenflation.cli.profile", "Show where the tokens of each task kind go.", "analysis"),
+    "tasks": ("tokenflation.cli.tasks", "Show the kinds of tasks; rename them.", ""),
     "tree": ("tokenflation.cli.tree", "Show what one task did: agents, steps, tools, tokens, time.", "analysis"),
     "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer.", "analysis"),
     "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),

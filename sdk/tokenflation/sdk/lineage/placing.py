@@ -393,7 +393,7 @@ class Lineage:
         named = [id_ for id_, call in waiting.open_tool_calls.items() if call.name == tool.name]
         if tool.tool_call_id in waiting.open_tool_calls:
             named = [tool.tool_call_id]
-        return Host(waiting.call_id, named[0], waiting.run, Edge(around.source, "exact")) if len(named) == 1 else None
+        return Host(waiting.call_id, named[0], waiting.run, Edge("scope" if around.source == "wire" else around.source, "exact")) if len(named) == 1 else None
 
 
 def _next_step(run: Run, call_id: str) -> int:

@@ -1,0 +1,65 @@
+"""What a user calls the kinds of tasks in a store: kept beside the rows, which stay as they were recorded.
+
+Reading applies them (`renamed_task`), to rows that came before and after. Knows nothing of how kinds are found.
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.read import open_store
+
+__all__ = ["RENAMED_TASK", "rename_task", "task_kinds"]
+
+RENAMED_TASK = "coalesce((select name from task_names where task_names.task = calls.task), calls.task)"
+"""SQL in place of the column `calls.task`: what the user calls it."""
+
+
+def task_kinds(path: str | os.PathLike[str]) -> list[dict[str, object]]:
+    """Return the kinds of tasks, most tasks first: `task` as recorded, `name`, `tasks`, `calls`, `agents`, `depth`.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    engine = open_store(path)
+    query = (
+        f"select task, {RENAMED_TASK} as name, count(distinct task_id) as tasks, count(*) as calls,"
+        " count(distinct agent_run_id) as agent_runs, max(depth) as depth from calls group by task order by tasks desc, task"
+    )
+    try:
+        with engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(sa.text(query))]
+    except sa.exc.DatabaseError as error:
+        raise StoreError(f"{path} cannot be read: {error.orig}. Restore it from a copy.") from error
+    finally:
+        engine.dispose()
+
+
+def rename_task(path: str | os.PathLike[str], old: str, new: str) -> None:
+    """Call a kind of task otherwise from now on; `old` is its recorded kind or its present name.
+
+    A name that other kinds have too makes them one kind. The recorded kind as `new` takes the name back.
+
+    Raises:
+        StoreError: no such kind is in the store, the new name is empty, or the store cannot be written.
+    """
+    if not new.strip():
+        raise StoreError("A kind of task needs a name that is not empty: give --rename OLD NEW.")
+    found = [row["task"] for row in task_kinds(path) if old in (row["task"], row["name"])]
+    if not found:
+        known = ", ".join(repr(row["name"]) for row in task_kinds(path)) or "none"
+        raise StoreError(f"{path} holds no task of the kind {old!r}; it has {known}.")
+    try:
+        with closing(sqlite3.connect(Path(path), timeout=30)) as connection, connection:
+            for task in found:
+                connection.execute("DELETE FROM task_names WHERE task = ?", (task,))
+                if task != new:
+                    connection.execute("INSERT INTO task_names (task, name) VALUES (?, ?)", (task, new))
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path} cannot be written: {error}. Check that it may be, and that it is not locked."
+        ) from error

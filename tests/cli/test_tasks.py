@@ -1,0 +1,50 @@
+"""`tokenflation tasks`: kinds of tasks and their names."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.store.builders import call
+
+import tokenflation.analysis as an
+from tokenflation.cli.main import _tokenflation
+from tokenflation.sdk.store.write import Batch, open_writer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.db"
+    writer = open_writer(path)
+    writer.write(Batch(calls=[call(1), call(2)]))
+    writer.close()
+    return path
+
+
+def _kinds(*arguments: str) -> list[dict[str, object]]:
+    done = CliRunner().invoke(_tokenflation, ["tasks", *arguments, "--json"], catch_exceptions=False)
+    return [json.loads(line) for line in done.output.splitlines()]
+
+
+def test_a_new_name_holds_for_rows_that_came_before_and_after(store: Path) -> None:
+    (kind,) = _kinds(str(store))
+    (renamed,) = _kinds(str(store), "--rename", str(kind["task"]), "triage")
+    assert (renamed["task"], renamed["name"]) == (kind["task"], "triage")
+    writer = open_writer(store)
+    writer.write(Batch(calls=[call(3)]))
+    writer.close()
+    assert list(an.load(store)["task"]) == ["triage"] * 3
+
+
+def test_a_name_can_be_changed_again_and_taken_back(store: Path) -> None:
+    (kind,) = _kinds(str(store))
+    recorded = str(kind["task"])
+    (again,) = _kinds(str(store), "--rename", recorded, "triage", "--rename", "triage", "sorting")
+    assert again["name"] == "sorting"
+    (back,) = _kinds(str(store), "--rename", "sorting", recorded)
+    assert back["name"] == recorded
+
+
+def test_a_kind_that_is_not_there_is_refused_with_those_that_are(store: Path) -> None:
+    with pytest.raises(Exception, match="holds no task of the kind 'nothing'; it has"):
+        _kinds(str(store), "--rename", "nothing", "x")
