@@ -17,6 +17,7 @@ PUBLIC = {
         "agent",
         "instrument",
         "outcome",
+        "span_processor",
         "task",
         "tool",
         "transport",

@@ -88,7 +88,11 @@ _CALLS = Table(
         Column("resent_tokens", "int", "tokens; part of input_tokens: history that an earlier call sent or produced"),
         Column("tool_result_tokens", "int", "tokens; part of input_tokens: tool results seen for the first time"),
         Column("new_tokens", "int", "tokens; part of input_tokens: everything else"),
-        Column("split_method", "text", "how the five parts were found; bytes = in proportion to canonical bytes"),
+        Column(
+            "split_method",
+            "text",
+            "how the five parts were found: bytes = estimated by content kind, learnt = with factors learnt from reported counts, tokenizer = counted with the vocabulary",
+        ),
         Column("block_tokens", "int", "tokens per prefix block", required=True),
         Column(
             "block_hashes", "bytes", "keyed rolling hashes, 8 bytes each, ceil(input_tokens / block_tokens) of them"
