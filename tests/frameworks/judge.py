@@ -89,10 +89,11 @@ def differences(scenario: Scenario, served: Sequence[Served], tables: dict[str, 
     if len(tables["attempts"]) != len(served):
         found.append(f"{len(tables['attempts'])} attempts, not {len(served)}")
     steps = [pair for pair in pairs if pair.served.turn is not None]
+    others = failed + [pair.row for pair in pairs if pair.served.turn is None]
     found += _grouping("tasks", pairs, "task_id", lambda pair: pair.run.task)
     found += _grouping("agent runs", steps, "agent_run_id", lambda pair: pair.run.plan)
     found += _column("depth", pairs, lambda pair: pair.run.depth)
-    found += _column("step", steps, lambda pair: _step(pair, failed))
+    found += _column("step", steps, lambda pair: _step(pair, others))
     return found + _tools(pairs, tables["tool_calls"]) + _places(pairs, tables["tool_calls"])
 
 
@@ -106,9 +107,10 @@ def _failed(rows: Rows, served: Sequence[Served]) -> Rows:
     return [row for row in rows if row["status"] == "error" and row["attempts"] == 1][:refused]
 
 
-def _step(pair: _Pair, failed: Rows) -> int:
-    before = [row for row in failed if row["agent_run_id"] == pair.row["agent_run_id"]]
-    return (pair.served.turn or 0) + sum(row["started_at_ns"] < pair.row["started_at_ns"] for row in before)
+def _step(pair: _Pair, others: Rows) -> int:
+    """Return the order of the call in its run: its turn, and what the run has before it that is no turn of the plan."""
+    mine = [row for row in others if row["agent_run_id"] == pair.row["agent_run_id"]]
+    return (pair.served.turn or 0) + sum(row["started_at_ns"] < pair.row["started_at_ns"] for row in mine)
 
 
 def _grouping(what: str, pairs: list[_Pair], column: str, truth: Callable[[_Pair], Hashable]) -> list[str]:

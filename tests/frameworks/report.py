@@ -37,7 +37,8 @@ _SCENARIOS = """
   call with two attempts. A framework that asks again by itself (DSPy) begins a call: a failed one and its successor, in
   one agent run.
 - **compaction**: after some steps the history is replaced by a summary, or cut, in the framework's own way. A summary is
-  a call of the same task, at the depth of the run it shortens, inside no tool call; the run's steps count on.
+  a call of the same task, at the depth of the run it shortens, inside no tool call; the run goes on, and its steps count
+  on (a summary that is told as a call of the run is one of them).
 - **2 tasks at once**: two agents in one process, in threads or as asyncio tasks; the second begins while the first waits
   for its tool. Of one kind, or of two.
 - **2 agents in a row, no tool call**: a second agent is told what the first one answered: one task, two agent runs.
