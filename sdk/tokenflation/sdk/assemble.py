@@ -4,10 +4,10 @@ Runs on the worker thread. Knows nothing of threads, queues or databases.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
@@ -32,8 +32,7 @@ _MAX_BLOCKED_TOKENS = 2**25
 """No prompt has more; a provider that counts wrong must not cost the host a list of so many blocks."""
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(Struct):
     """What one exchange adds to the store; `final` says that no attempt of the call can follow."""
 
     call: Call | None = None

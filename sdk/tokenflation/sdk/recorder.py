@@ -37,7 +37,7 @@ __all__ = ["Recorder"]
 _MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _MAX_BATCH = 256
 _RETRY_S = 1.0
-_WINDOW_S = 0.02
+_WINDOW_S = 0.03
 """After a commit we wait so long before the next: one commit then serves all calls that end meanwhile."""
 _SWEEP_S = 0.05
 """So often we look at the calls under way, while there are any."""

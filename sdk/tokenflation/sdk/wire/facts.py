@@ -1,9 +1,10 @@
 """What the documents of one answer have said so far, and what that makes: tool calls and the beginning of its text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
+
+from msgspec import Struct, field
 
 from tokenflation.sdk.records import ToolCall
 from tokenflation.sdk.wire.strings import strings
@@ -30,8 +31,7 @@ CallKey = tuple[int, str]
 """(choice, id); with `n` choices, several of them may use one id."""
 
 
-@dataclass(slots=True)
-class SeenCall:
+class SeenCall(Struct):
     """A tool call as far as it has been seen."""
 
     tool_call_id: str
@@ -48,8 +48,7 @@ class SeenCall:
     """Where it was last seen: in which document, at which place."""
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(Struct):
     """What the documents of one answer have said so far."""
 
     model: str | None = None
