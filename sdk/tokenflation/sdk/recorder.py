@@ -325,7 +325,7 @@ class Recorder:
             span, tool_runs = self._assembler.tool_spans.place(span)
             self._outbox.add(None, (), tool_runs)
         self._outbox.add_span(span)
-        if self.emitter is not None:
+        if self.emitter is not None and not span.foreign:
             self._guarded(self.emitter.scope, span)
 
     def _take_exchange(self, exchange: Exchange) -> None:

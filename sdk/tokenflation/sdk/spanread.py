@@ -267,6 +267,7 @@ def _record(scope: Scope, span: Any) -> SpanRecord:
         status="ok" if error_type is None else "error",
         error_type=error_type,
         tool_call_id=scope.tool_call_id,
+        foreign=True,
     )
 
 
@@ -287,4 +288,5 @@ def _lone_tool(role: Role, seen: _Seen, span: Any) -> SpanRecord:
         status="ok" if error_type is None else "error",
         error_type=error_type,
         tool_call_id=role.tool_call_id,
+        foreign=True,
     )

@@ -40,9 +40,9 @@ _MLFLOW: Mapping[Any, SpanKind] = {
 }  # fmt: skip
 
 _VOCABULARIES: tuple[tuple[str, Mapping[Any, SpanKind]], ...] = (
+    ("traceloop.span.kind", _TRACELOOP),  # first: its workflows inside an agent's span say `invoke_agent` too
     ("gen_ai.operation.name", _OPERATIONS),
     ("openinference.span.kind", _OPENINFERENCE),
-    ("traceloop.span.kind", _TRACELOOP),
     ("mlflow.spanType", _MLFLOW),
 )
 _NAMES: Mapping[SpanKind, tuple[str, ...]] = {
