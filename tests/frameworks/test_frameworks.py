@@ -13,11 +13,6 @@ from tests.frameworks.report import page
 from tests.frameworks.run import agents, play
 from tests.frameworks.server import Model, Served
 
-_NOT_TOLD_YET = {
-    "compact": "a history that was replaced by its summary is a task of its own",
-    "handed": "an agent that is told what another said is a task of its own",
-}
-
 
 @pytest.fixture(scope="module")
 def nested() -> tuple[list[Served], dict[str, Rows]]:
@@ -70,10 +65,7 @@ def _true_rows(served: list[Served]) -> dict[str, Rows]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_an_agent_without_a_framework_is_told_as_it_is(name: str, tmp_path: Path, request: Any) -> None:
-    if name in _NOT_TOLD_YET:
-        request.applymarker(pytest.mark.xfail(reason=_NOT_TOLD_YET[name], strict=True))
-
+def test_an_agent_without_a_framework_is_told_as_it_is(name: str, tmp_path: Path) -> None:
     assert play(Path(sys.executable), agents()["no_framework"].script, name, tmp_path) == "ok"
 
 
