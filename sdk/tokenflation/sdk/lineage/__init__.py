@@ -32,6 +32,7 @@ are forgotten.
 """
 
 from tokenflation.sdk.lineage.histories import MAX_HISTORIES, History
-from tokenflation.sdk.lineage.placing import Lineage, Move, Placement
+from tokenflation.sdk.lineage.places import Move, Placement
+from tokenflation.sdk.lineage.placing import Lineage
 
 __all__ = ["MAX_HISTORIES", "History", "Lineage", "Move", "Placement"]

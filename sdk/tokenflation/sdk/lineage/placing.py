@@ -3,70 +3,34 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text, head_of
-from tokenflation.sdk.lineage.histories import Edge, Evidence, History, Host, Recent, Run, Strength, weakest
+from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
 from tokenflation.sdk.lineage.hosting import Hosts
 from tokenflation.sdk.lineage.naming import agent_name, task_kind
+from tokenflation.sdk.lineage.places import (
+    MAX_RUN_CALLS,
+    Move,
+    Placement,
+    Question,
+    count_run,
+    is_handoff,
+    next_step,
+    question_of,
+    run_of,
+)
 from tokenflation.sdk.prefix import Anchor
-from tokenflation.sdk.records import Reading, StructureSource
+from tokenflation.sdk.records import Reading
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.wire.facts import MAX_ANSWER
 
-__all__ = ["Lineage", "Move", "Placement"]
+__all__ = ["Lineage"]
 
 _FALLBACK_WINDOW_NS = 60_000_000_000
-_HANDOFF = ("transfer_to_", "handoff_to_")
-_MAX_RUN_CALLS = 256
 _MAX_LINKS = 64
 _TOLD_MIN_BYTES = 64
-
-_Question = tuple[str, bytes, bytes]
-"""Scope, instructions and messages: what two calls that ask the same in the same place have in common."""
-
-
-class Placement(Struct, frozen=True, kw_only=True):
-    """Where one call stands; the structure columns of `calls`."""
-
-    trace_id: str
-    parent_id: str | None
-    task: str
-    task_id: str
-    agent: str
-    agent_run_id: str
-    depth: int
-    step: int
-    continues: History | None
-    inside_tool_call_id: str | None
-    inside_call_id: str | None
-    """The call that asked for that tool call; ids of tool calls alone need not be unique."""
-    structure_source: StructureSource
-    sent_messages: int
-    """Leading messages of the request that an earlier call sent or answered."""
-    follows_failed_call_id: str | None = None
-    """The call that failed with the same messages before this one."""
-    branch: int = 0
-    """How many other calls continue the same call before this one."""
-    continues_evidence: Evidence | None = None
-    inside_evidence: Evidence | None = None
-    strength: Strength | None = None
-    """Of the weaker of the two edges."""
-    changed: bool = False
-    """The history came back edited, cut or summarised."""
-    run: Run | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A call that stands elsewhere than it was placed: its agent run, and where that changes, its step and edge."""
-
-    call_id: str
-    run: Run
-    step: int | None = None
-    continues_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +53,7 @@ class Lineage:
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
         self._runs: Recent[str, Run] = Recent()
-        self._failed: Recent[_Question, _Failed] = Recent()
+        self._failed: Recent[Question, _Failed] = Recent()
         self._kinds: Recent[bytes, str] = Recent()
         self._moves: dict[str, Move] = {}
         self._links: Recent[str, str] = Recent()
@@ -107,7 +71,7 @@ class Lineage:
         if again is not None:
             return again
         after = self._known(after)
-        scope_run = _run_of(scope)
+        scope_run = run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None and scope is None:
             before = self._summary(reading, started_at_ns) or self._hosts.goes_on(reading, after)
@@ -122,14 +86,14 @@ class Lineage:
     def remember(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None, ended_at_ns: int,
                  anchors: tuple[Anchor, ...]) -> History:  # fmt: skip
         """Note a finished call as the newest of its history."""
-        if self._failed and (question := _question(reading, scope)) is not None:
+        if self._failed and (question := question_of(reading, scope)) is not None:
             self._failed.pop(question, None)
         return self._remember(reading, placement, call_id, ended_at_ns, anchors, failed=False)
 
     def note_failure(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None,
                      ended_at_ns: int) -> None:  # fmt: skip
         """Remember that a call failed: the next with the same messages in the same scope stands beside it."""
-        question = _question(reading, scope)
+        question = question_of(reading, scope)
         if question is not None:
             self._failed.put(question, _Failed(call_id, placement, ended_at_ns))
             self._remember(reading, placement, call_id, ended_at_ns, (), failed=True)
@@ -210,11 +174,11 @@ class Lineage:
                 known = self._scope_run(scope, scope.agent_run_id, reading, started_at_ns)
             known.host = known.host or self._host_of(scope) or (before.history.run.host if before else None)
             return known
-        if before is not None and not _is_handoff(reading, before):
+        if before is not None and not is_handoff(reading, before):
             return before.history.run
         if before is not None:
             return self._handed_over(reading, call_id, before.history.run, started_at_ns)
-        host = self._hosts.find(reading, _run_of(scope), started_at_ns, after)
+        host = self._hosts.find(reading, run_of(scope), started_at_ns, after)
         quoted = self._histories.quoted(reading, started_at_ns) if host is None and scope is None else None
         if quoted is not None:
             run = self._handed_over(reading, call_id, quoted.run, started_at_ns)
@@ -239,7 +203,7 @@ class Lineage:
             trace_id="",
             depth=depth,
             host=host,
-            scope_run_id=_run_of(scope),
+            scope_run_id=run_of(scope),
             instructions_hash=reading.instructions_hash,
             started_at_ns=started_at_ns,
             opening=first_text(reading),
@@ -255,7 +219,7 @@ class Lineage:
             run.about = self._histories.told(reading, None, started_at_ns)
         if host is not None and around is not None:
             around.inner.append(run)
-            _count_run(self._hosts.call(host.call_id), host)
+            count_run(self._hosts.call(host.call_id), host)
         self._runs.put(run_id, run)
         return run
 
@@ -275,7 +239,7 @@ class Lineage:
             task_id=scope.task_id,
             trace_id=scope.trace_id,
             depth=scope.depth,
-            scope_run_id=_run_of(scope),
+            scope_run_id=run_of(scope),
             placed_by_scope=True,
             instructions_hash=reading.instructions_hash,
             started_at_ns=started_at_ns,
@@ -303,7 +267,7 @@ class Lineage:
         return run
 
     def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None) -> Placement:
-        step = _next_step(run, call_id)
+        step = next_step(run, call_id)
         place = (run.task, run.task_id, run.trace_id, None)
         if scope is not None:
             place = (scope.task, scope.task_id, scope.trace_id, scope.span_id)  # type: ignore[assignment]
@@ -335,7 +299,7 @@ class Lineage:
 
     def _asked_again(self, reading: Reading, call_id: str, scope: Scope | None,
                      started_at_ns: int) -> Placement | None:  # fmt: skip
-        question = _question(reading, scope)
+        question = question_of(reading, scope)
         failed = self._failed.get(question) if question is not None else None
         # What left before the failure came back is an equal call made beside it.
         if question is None or failed is None or not 0 <= started_at_ns - failed.ended_at_ns < _FALLBACK_WINDOW_NS:
@@ -343,7 +307,7 @@ class Lineage:
         del self._failed[question]
         run = failed.placement.run
         assert run is not None  # every placement of ours has one
-        step = _next_step(run, call_id)
+        step = next_step(run, call_id)
         return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
 
     def _leave(self, reading: Reading, after: str) -> None:
@@ -361,7 +325,7 @@ class Lineage:
         run.host = host
         if around is not None and host is not None:
             around.inner.append(run)
-            _count_run(self._hosts.call(host.call_id), host)
+            count_run(self._hosts.call(host.call_id), host)
             task, depth = (around.task, around.task_id, around.trace_id), around.depth + 1
         else:
             task, depth = (self._default_task or run.agent, run.run_id, self._new_trace_id()), 0
@@ -372,7 +336,7 @@ class Lineage:
     def _shift(self, run: Run, task: tuple[str, str, str], depth: int) -> None:
         run.task, run.task_id, run.trace_id = task
         run.depth = depth
-        for call_id in run.calls[-_MAX_RUN_CALLS:]:
+        for call_id in run.calls[-MAX_RUN_CALLS:]:
             known = self._moves.get(call_id)
             self._moves[call_id] = known or Move(call_id, run)
         for inner in run.inner:
@@ -393,41 +357,13 @@ class Lineage:
         named = [id_ for id_, call in waiting.open_tool_calls.items() if call.name == tool.name]
         if tool.tool_call_id in waiting.open_tool_calls:
             named = [tool.tool_call_id]
-        return Host(waiting.call_id, named[0], waiting.run, Edge("scope" if around.source == "wire" else around.source, "exact")) if len(named) == 1 else None
-
-
-def _next_step(run: Run, call_id: str) -> int:
-    step, run.steps = run.steps, run.steps + 1
-    run.calls.append(call_id)
-    if len(run.calls) > 2 * _MAX_RUN_CALLS:
-        del run.calls[:_MAX_RUN_CALLS]
-    return step
-
-
-def _count_run(history: History | None, host: Host) -> None:
-    call = history.open_tool_calls.get(host.tool_call_id) if history is not None else None
-    if call is not None:
-        call.runs += 1
-
-
-def _is_handoff(reading: Reading, before: Continued) -> bool:
-    """Return whether another agent goes on with a history, under other instructions.
-
-    Other instructions alone are no other agent: a date in them changes, tools come and go.
-    """
-    history = before.history
-    if history.instructions_hash == reading.instructions_hash or before.edge.evidence == "flow_result":
-        return False
-    if any(call.name.lower().startswith(_HANDOFF) for call in history.open_tool_calls.values()):
-        return True
-    return bool(history.head) and head_of(reading) not in (b"", history.head) and before.edge.evidence != "compaction"
-
-
-def _question(reading: Reading, scope: Scope | None) -> _Question | None:
-    if not reading.message_hashes:
-        return None
-    return scope.span_id if scope else "", reading.instructions_hash, reading.message_hashes[-1]
-
-
-def _run_of(scope: Scope | None) -> str | None:
-    return None if scope is None else scope.agent_run_id or scope.task_id
+        return (
+            Host(
+                waiting.call_id,
+                named[0],
+                waiting.run,
+                Edge("scope" if around.source == "wire" else around.source, "exact"),
+            )
+            if len(named) == 1
+            else None
+        )

@@ -1,0 +1,110 @@
+"""What a placement says, and the small rules of placing that need no memory."""
+
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from tokenflation.sdk.lineage.continuing import Continued, head_of
+from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run, Strength
+from tokenflation.sdk.records import Reading, StructureSource
+from tokenflation.sdk.scopes import Scope
+
+__all__ = [
+    "MAX_RUN_CALLS",
+    "Move",
+    "Placement",
+    "Question",
+    "count_run",
+    "is_handoff",
+    "next_step",
+    "question_of",
+    "run_of",
+]
+
+_HANDOFF = ("transfer_to_", "handoff_to_")
+MAX_RUN_CALLS = 256
+
+Question = tuple[str, bytes, bytes]
+"""Scope, instructions and messages: what two calls that ask the same in the same place have in common."""
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """Where one call stands; the structure columns of `calls`."""
+
+    trace_id: str
+    parent_id: str | None
+    task: str
+    task_id: str
+    agent: str
+    agent_run_id: str
+    depth: int
+    step: int
+    continues: History | None
+    inside_tool_call_id: str | None
+    inside_call_id: str | None
+    """The call that asked for that tool call; ids of tool calls alone need not be unique."""
+    structure_source: StructureSource
+    sent_messages: int
+    """Leading messages of the request that an earlier call sent or answered."""
+    follows_failed_call_id: str | None = None
+    """The call that failed with the same messages before this one."""
+    branch: int = 0
+    """How many other calls continue the same call before this one."""
+    continues_evidence: Evidence | None = None
+    inside_evidence: Evidence | None = None
+    strength: Strength | None = None
+    """Of the weaker of the two edges."""
+    changed: bool = False
+    """The history came back edited, cut or summarised."""
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A call that stands elsewhere than it was placed: its agent run, and where that changes, its step and edge."""
+
+    call_id: str
+    run: Run
+    step: int | None = None
+    continues_call_id: str | None = None
+
+
+def next_step(run: Run, call_id: str) -> int:
+    """Return the step that a call is of its run, and count it."""
+    step, run.steps = run.steps, run.steps + 1
+    run.calls.append(call_id)
+    if len(run.calls) > 2 * MAX_RUN_CALLS:
+        del run.calls[:MAX_RUN_CALLS]
+    return step
+
+
+def count_run(history: History | None, host: Host) -> None:
+    """Note that an agent run is inside a tool call."""
+    call = history.open_tool_calls.get(host.tool_call_id) if history is not None else None
+    if call is not None:
+        call.runs += 1
+
+
+def is_handoff(reading: Reading, before: Continued) -> bool:
+    """Return whether another agent goes on with a history, under other instructions.
+
+    Other instructions alone are no other agent: a date in them changes, tools come and go.
+    """
+    history = before.history
+    if history.instructions_hash == reading.instructions_hash or before.edge.evidence == "flow_result":
+        return False
+    if any(call.name.lower().startswith(_HANDOFF) for call in history.open_tool_calls.values()):
+        return True
+    return bool(history.head) and head_of(reading) not in (b"", history.head) and before.edge.evidence != "compaction"
+
+
+def question_of(reading: Reading, scope: Scope | None) -> Question | None:
+    """Return what a call asks, or None where it sends no messages."""
+    if not reading.message_hashes:
+        return None
+    return scope.span_id if scope else "", reading.instructions_hash, reading.message_hashes[-1]
+
+
+def run_of(scope: Scope | None) -> str | None:
+    """Return the agent run, or else the task, that a scope gives."""
+    return None if scope is None else scope.agent_run_id or scope.task_id
