@@ -87,17 +87,20 @@ class Instrumentation:
         if self._closed:
             return
         self._closed = True
-        for undo in reversed(self._undo):
-            undo()
-        # A client may hold a stream that it has read for as long as it likes; what came of it by now is recorded.
+        try:
+            for step in (*reversed(self._undo), self._drop_streams, self._recorder.close):
+                _quietly(step)
+        finally:
+            if _active is self:
+                _active = None
+            atexit.unregister(self.close)
+        if self._owns_provider and self._provider is not None:
+            _quietly(self._shut_provider_down)
+
+    def _drop_streams(self) -> None:
+        """Record what came by now of streams that a client holds: it may have read them for as long as it likes."""
         for exchange in self._recorder._underway.exchanges():
             exchange.finish("dropped")
-        self._recorder.close()
-        if _active is self:
-            _active = None
-        atexit.unregister(self.close)
-        if self._owns_provider and self._provider is not None:
-            self._shut_provider_down()
 
     def _shut_provider_down(self) -> None:
         from tokenflation.sdk.exporting import shut_down
@@ -123,7 +126,7 @@ class Instrumentation:
 def instrument(
     store: str | os.PathLike[str] = "tokenflation.db",
     *,
-    task: str = "task",
+    task: str = "",
     tracer_provider: Any = None,
     span_exporter: Any = None,
     queue_size: int = _QUEUE_SIZE,
@@ -197,19 +200,37 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
             provider = private_provider([exporter])
             provider.add_span_processor(exporter)
         recorder.emitter = SpanEmitter(provider, foreign_calls)
-    undo = [
-        scopes.listen(recorder.scope_changed),
-        carry_scopes(),
-        before_os_exit(recorder.leave),
-        hooks.install(recorder.tap),
+    steps: list[Callable[[], Callable[[], object]]] = [
+        partial(scopes.listen, recorder.scope_changed),
+        carry_scopes,
+        partial(before_os_exit, recorder.leave),
+        partial(hooks.install, recorder.tap),
     ]
     if foreign_calls is not None:
-        foreign_calls.watch(tracer_provider)
-        undo += [foreign_calls.close, scopes.listen(_nest_in_user_spans)]
-    undo.append(_read_spans(tracer_provider))
+        steps += [partial(_watch_calls, foreign_calls, tracer_provider), partial(scopes.listen, _nest_in_user_spans)]
+    steps.append(partial(_read_spans, tracer_provider))
+    undo = [undo_one for step in steps if (undo_one := _installed(step)) is not None]
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
     atexit.register(_active.close)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
+
+
+def _installed(step: Callable[[], Callable[[], object]]) -> Callable[[], object] | None:
+    """Return what undoes a step of switching on, None if it failed: the rest is recorded all the same."""
+    try:
+        return step()
+    except Exception as error:
+        what = getattr(step, "func", step)
+        _log.warning("%s.%s failed, and is left out: %r", what.__module__, what.__name__, error)
+        return None
+
+
+def _quietly(step: Callable[[], object]) -> None:
+    """Do one step of switching off; should it fail, the host does not notice and the others are done all the same."""
+    try:
+        step()
+    except Exception:
+        _log.debug("tokenflation: a step of close() failed", exc_info=True)
 
 
 def active() -> Instrumentation | None:
@@ -260,6 +281,11 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
         foreign=partial(_current_span, foreign_calls) if foreign_calls is not None else None,
         queue_size=queue_size,
     )
+
+
+def _watch_calls(foreign_calls: "ForeignCalls", provider: Any) -> Callable[[], None]:
+    foreign_calls.watch(provider)
+    return foreign_calls.close
 
 
 def _read_spans(given: Any) -> Callable[[], None]:

@@ -3,10 +3,12 @@
 Importing this package imports no HTTP library; a library that the host never imports costs nothing.
 """
 
+import logging
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, mcp, unseen, urllib3, websockets
+from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.httpx import transport
 
 __all__ = ["install", "transport"]
@@ -20,6 +22,7 @@ _HOOKS = (
     mcp.install,
     unseen.install,
 )
+_log = logging.getLogger(__name__)
 
 
 def install(tap: Tap) -> Callable[[], None]:
@@ -28,10 +31,21 @@ def install(tap: Tap) -> Callable[[], None]:
     Clients made before are recorded too. Undoing restores the identical class attributes; where another wrapper was
     put on top meanwhile, ours stays below it and passes everything through.
     """
-    undos = [install_one(tap) for install_one in _HOOKS]
+    undos = [undo_one for install_one in _HOOKS if (undo_one := _installed(install_one, tap)) is not None]
 
     def undo() -> None:
         for undo_one in reversed(undos):
-            undo_one()
+            safely(tap.failed, undo_one)
 
     return undo
+
+
+def _installed(install_one: Callable[[Tap], Callable[[], None]], tap: Tap) -> Callable[[], None] | None:
+    """Return what undoes one hook, None where it could not be installed: that is said and counted, the others go on."""
+    try:
+        return install_one(tap)
+    except Exception as error:
+        name = install_one.__module__
+        _log.warning("%s could not be installed, what it would see is not recorded: %r", name, error)
+        safely(tap.failed, tap.failed, "hook_missing")
+        return None

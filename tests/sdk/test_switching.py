@@ -1,0 +1,87 @@
+"""Switching the recorder on and off, again and again and where a step of it fails, leaves the host as it was."""
+
+import importlib
+import logging
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.providers import Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import hooks
+
+instrument = importlib.import_module("tokenflation.sdk.instrument")  # the package has a function of this name
+
+
+def ask(provider: Provider) -> None:
+    with httpx.Client() as client:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        client.post(f"{provider.openai_url}/chat/completions", json=body).raise_for_status()
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError("broken")
+
+
+@pytest.fixture
+def before() -> tuple[object, ...]:
+    return attributes()
+
+
+def attributes() -> tuple[object, ...]:
+    return httpx.Client.__dict__["_send_single_request"], threading.Thread.__dict__["start"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 3, -1])
+def test_an_undo_that_raises_leaves_no_later_patch_on(
+    place: int, before: tuple[object, ...], tmp_path: Path, provider: Provider
+) -> None:
+    handle = tf.instrument(tmp_path / "runs.db")
+    handle._undo.insert(place, broken)
+    ask(provider)
+    handle.close()
+    assert attributes() == before
+    assert instrument.active() is None
+    assert handle.recorded == 1
+
+
+def test_a_stream_that_cannot_be_finished_does_not_keep_the_recorder_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = tf.instrument(tmp_path / "runs.db")
+    monkeypatch.setattr(handle._recorder._underway, "exchanges", broken)
+    handle.close()
+    assert instrument.active() is None
+    assert handle._recorder._closed
+
+
+def test_a_hook_that_cannot_be_installed_is_named_and_the_others_record(
+    before: tuple[object, ...],
+    provider: Provider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(hooks, "_HOOKS", (broken, *hooks._HOOKS))
+    with caplog.at_level(logging.WARNING), tf.instrument(tmp_path / "runs.db") as handle:
+        ask(provider)
+    assert "could not be installed" in caplog.text
+    assert (handle.recorded, handle.drops) == (1, {"hook_missing": 1})
+    assert attributes() == before
+
+
+def test_a_step_of_switching_on_that_fails_is_named_and_the_rest_records(
+    before: tuple[object, ...],
+    provider: Provider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(instrument, "_read_spans", broken)
+    with caplog.at_level(logging.WARNING), tf.instrument(tmp_path / "runs.db") as handle:
+        ask(provider)
+    assert "broken failed, and is left out" in caplog.text
+    assert handle.recorded == 1
+    assert attributes() == before
