@@ -9,6 +9,8 @@ from typing import Any
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Tracer
 from tests.providers import Provider
 
@@ -276,3 +278,41 @@ def test_after_close_no_span_is_kept(tracer: Tracer, ask: Ask, store: Path, rows
         ask()
     assert rows() == []
     assert rows("spans") == []
+
+
+def test_inside_a_tools_span_without_an_agents_the_wire_tells_who_asks(
+    tracer: Tracer, ask: Ask, store: Path, rows: Rows
+) -> None:
+    def within(name: str) -> Any:
+        return tracer.start_as_current_span(f"execute_tool {name}", attributes=TOOL["gen_ai"](name))
+
+    with tf.instrument(store), tracer.start_as_current_span("invoke_agent a", attributes=AGENT["gen_ai"]("a")) as span:
+        ask("go [[tool:reader]]", system="You lead.")
+        with within("reader"):
+            ask("read [[tool:search]]", system="You read.")
+            with within("search") as search:
+                pass
+    outer, inner = rows()
+    assert (outer["agent_run_id"], outer["depth"]) == (ids(span), 0)
+    assert (inner["task_id"], inner["depth"], inner["inside_call_id"]) == (ids(span), 1, outer["call_id"])
+    assert inner["agent_run_id"] == inner["call_id"]
+    assert [row["run_span_id"] for row in rows("tool_calls") if row["name"] == "search"] == [ids(search)]
+    (tool,) = [row for row in rows("spans") if row["name"] == "search"]
+    assert (tool["agent_run_id"], tool["depth"]) == (inner["agent_run_id"], 1)
+
+
+def test_with_a_given_provider_other_tracings_spans_are_not_sent_again(ask: Ask, store: Path) -> None:
+    mine, exporter = TracerProvider(), InMemorySpanExporter()
+    mine.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = mine.get_tracer("framework")
+    with (
+        tf.instrument(store, tracer_provider=mine),
+        tracer.start_as_current_span("invoke_agent a", attributes=AGENT["gen_ai"]("a")),
+        tracer.start_as_current_span("execute_tool t", attributes=TOOL["gen_ai"]("t")),
+    ):
+        ask()
+    assert sorted(span.name for span in exporter.get_finished_spans()) == [
+        "chat m-1",
+        "execute_tool t",
+        "invoke_agent a",
+    ]

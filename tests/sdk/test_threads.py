@@ -6,9 +6,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
+import wrapt
 from tests.providers import Provider
 
 import tokenflation.sdk as tf
@@ -122,3 +124,19 @@ def test_a_class_that_stands_in_for_threads_and_inherits_their_start_is_covered(
     undo()
     assert names == ["one"]
     assert Green.start is before
+
+
+def test_a_wrapper_by_wrapt_beneath_ours_still_gets_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+
+    def noting(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        started.append(instance)
+        return wrapped(*args, **kwargs)
+
+    monkeypatch.setattr(threading.Thread, "start", wrapt.FunctionWrapper(threading.Thread.start, noting))
+    undo = carry_scopes()
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    undo()
+    assert started == [thread]

@@ -252,7 +252,7 @@ class Recorder:
                 self._worker = threading.Thread(target=self._run, name="tokenflation", daemon=True)
                 try:
                     self._worker.start()
-                except RuntimeError:  # the process has too many, or the interpreter is ending
+                except Exception:  # the process has too many, or the interpreter is ending, or a wrapper fails
                     self._worker = None
             return self._worker
 

@@ -163,6 +163,8 @@ class SpanReader:
             made = Scope(kind, name)
             made.place(around, format(seen.span_id, "016x"), format(seen.trace_id, "032x"))
             made.started_at_ns = seen.started_at_ns
+            if kind == "agent" and not role.named:
+                made.agent = None  # the prompt may name it
             made.source = "span" if kind != "tool" or around is None else around.source
             made.tool_call_id = role.tool_call_id
             seen.scope = made

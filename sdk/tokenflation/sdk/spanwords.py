@@ -59,7 +59,9 @@ _AFTER = (".workflow", ".agent", ".tool", ".task", " run")
 # It gives the trace of a whole run the kind AGENT too, as its outermost span (on_trace_start of its processor).
 _AGENTS_ARE_TRACES = {"openinference.instrumentation.openai_agents"}
 # Titles that libraries give to every run.
-_SAYS_NOTHING = {"Agent workflow", "LangGraph", "RunnableSequence", "AgentExecutor"}
+_SAYS_NOTHING = {
+    "Agent workflow", "AgentExecutor", "LangGraph", "RunnableSequence", "anthropic.messages.tool_runner",
+}  # fmt: skip
 
 
 def is_its_trace(library: str) -> bool:
@@ -79,10 +81,9 @@ def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:
         kind = _kind_without(title, attributes)
     if kind is None:
         return None
-    name, named = _first(attributes, _NAMES[kind]), True
-    if name is None:
-        name, named = _bare(title), title not in _SAYS_NOTHING
-    return Role(kind, name[:_MAX_NAME] or kind, named, _first(attributes, _TOOL_CALL_IDS) if kind == "tool" else None)
+    name = _first(attributes, _NAMES[kind]) or _bare(title) or kind
+    named = name not in _SAYS_NOTHING
+    return Role(kind, name[:_MAX_NAME], named, _first(attributes, _TOOL_CALL_IDS) if kind == "tool" else None)
 
 
 def _kind_without(title: str, attributes: Mapping[str, Any]) -> SpanKind | None:

@@ -107,6 +107,10 @@ class ToolSpans:
         """Return a finished run where it stands, with the tool call that it is a run of, if that is sure."""
         fits = [one for one in self._open.values() if _is_named(one, span)]
         fits = fits or [one for one in self._open.values() if _fits(one, span)]
+        if not fits and span.foreign and span.task_id is not None:
+            # Spans of other tracing may show fewer agents than there are.
+            in_task = replace(span, agent_run_id=None)
+            fits = [one for one in self._open.values() if _fits(one, in_task)]
         if len(fits) != 1:
             return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
         (one,) = fits
@@ -144,8 +148,8 @@ def _timed(run: ToolRun, span: SpanRecord) -> ToolRun:
 
 
 def _placed(span: SpanRecord, call: Call) -> SpanRecord:
-    """Return a run where the call stands that asked for it, unless its scope says where it stands."""
-    if span.task_id is not None:
+    """Return a run where the call stands that asked for it, unless a scope of the user's says where it stands."""
+    if span.task_id is not None and not span.foreign:
         return span
     place = {"task_id": call.task_id, "agent_run_id": call.agent_run_id, "depth": call.depth}
     return replace(span, trace_id=span.trace_id or call.trace_id, **place)

@@ -41,7 +41,9 @@ def when_imported(name: str, action: Callable[[ModuleType], None]) -> None:
 def cover(owner: type, name: str, make_shell: Callable[[Any], Any]) -> Layer:
     """Replace `owner.name` by `make_shell(original)` and return the layer, to be taken off by `uncover`."""
     original = _beneath_dead_layers(owner.__dict__[name])
-    shell = make_shell(original)
+    # A wrapper by wrapt learns the instance only if it is taken from the class, as a call would take it.
+    bind = getattr(original, "__get__", None)
+    shell = make_shell(bind(None, owner) if bind is not None else original)
     layer = Layer(owner, name, shell, original)
     setattr(shell, _LAYER, layer)
     setattr(owner, name, shell)

@@ -16,6 +16,7 @@ __all__ = [
     "Question",
     "count_run",
     "is_handoff",
+    "leaves_open",
     "next_step",
     "question_of",
     "run_of",
@@ -103,6 +104,11 @@ def question_of(reading: Reading, scope: Scope | None) -> Question | None:
     if not reading.message_hashes:
         return None
     return scope.span_id if scope else "", reading.instructions_hash, reading.message_hashes[-1]
+
+
+def leaves_open(scope: Scope) -> bool:
+    """Return whether spans tell of a tool run and of no agent in it: some libraries have none around the requests."""
+    return scope.source == "span" and scope.kind == "tool" and scope.agent_run_id is not None
 
 
 def run_of(scope: Scope | None) -> str | None:

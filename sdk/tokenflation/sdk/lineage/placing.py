@@ -17,6 +17,7 @@ from tokenflation.sdk.lineage.places import (
     Question,
     count_run,
     is_handoff,
+    leaves_open,
     next_step,
     question_of,
     run_of,
@@ -168,7 +169,7 @@ class Lineage:
     def _run_for(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
                  before: Continued | None, after: str | None) -> Run:  # fmt: skip
         """Return the agent run that a call is a step of: that of the scope, of the call it continues, or a new one."""
-        if scope is not None and scope.agent_run_id is not None:
+        if scope is not None and scope.agent_run_id is not None and not leaves_open(scope):
             known = self._runs.get(scope.agent_run_id)
             if known is None:
                 known = self._scope_run(scope, scope.agent_run_id, reading, started_at_ns)
@@ -193,6 +194,8 @@ class Lineage:
     ) -> Run:
         around = host.run if host is not None else None
         depth = around.depth + 1 if around is not None else 0
+        if host is None and scope is not None and leaves_open(scope):
+            depth = scope.depth + 1
         system = reading.prompt[: reading.system_bytes]
         agent = agent_name(system)
         run = Run(
@@ -234,7 +237,7 @@ class Lineage:
     def _scope_run(self, scope: Scope, run_id: str, reading: Reading, started_at_ns: int) -> Run:
         run = Run(
             run_id=run_id,
-            agent=scope.agent or "",
+            agent=scope.agent or agent_name(reading.prompt[: reading.system_bytes]) or "agent",
             task=scope.task,
             task_id=scope.task_id,
             trace_id=scope.trace_id,
