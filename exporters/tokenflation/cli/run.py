@@ -27,13 +27,19 @@ _OUR_FILES = (__file__, runpy.__file__, "<frozen runpy>")
     metavar="DB",
     help="Store to write to; made if absent.  [default: $TOKENFLATION_STORE, else tokenflation.db]",
 )
-@click.option("--task", "kind", metavar="KIND", help="Kind of the tasks that no scope names.  [default: the program]")
+@click.option(
+    "--task",
+    "kind",
+    metavar="KIND",
+    default="",
+    help="Kind of the tasks that no scope names.  [default: the agent's name, or task- and a fingerprint]",
+)
 @click.option("-m", "as_module", is_flag=True, help="Run a module instead of a script.")
 @click.option("--otlp", metavar="URL", help="Also send spans to this OTLP/HTTP traces endpoint.")
 @click.option("--quiet", is_flag=True, help="Say nothing at the end.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(store: str | None, kind: str | None, as_module: bool, otlp: str | None, quiet: bool,
+def command(store: str | None, kind: str, as_module: bool, otlp: str | None, quiet: bool,
             program: str, arguments: tuple[str, ...]) -> None:  # fmt: skip
     """Run PROGRAM with its ARGUMENTS and record its model calls.
 
@@ -47,7 +53,7 @@ def command(store: str | None, kind: str | None, as_module: bool, otlp: str | No
             f"there is no file {program!r} to run; use -m for a module: tokenflation run -m {program}"
         )
     _check_folder(store)
-    handle = tf.instrument(store, task=kind or _kind_of(program, as_module), span_exporter=_exporter(otlp))
+    handle = tf.instrument(store, task=kind, span_exporter=_exporter(otlp))
     # Not in a `finally` here: the program's threads go on after its main module ends, and Python waits for them first.
     interrupted = threading.Event()
     atexit.register(_end, handle, quiet, os.getpid(), interrupted)
@@ -70,10 +76,6 @@ def _check_folder(store: str) -> None:
     folder = Path(store).absolute().parent
     if not folder.is_dir():
         raise TokenflationError(f"cannot write the store {store}: the folder {folder} does not exist; make it first.")
-
-
-def _kind_of(program: str, as_module: bool) -> str:
-    return program.rpartition(".")[2] if as_module else Path(program).stem
 
 
 def _exporter(url: str | None) -> object:
