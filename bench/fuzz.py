@@ -17,8 +17,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.fuzz.mutate import Mutator, check, from_bytes, seeds
-
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "wire" / "exchanges.jsonl.xz"
 
 
@@ -54,6 +52,8 @@ def main() -> None:
 
 
 def _random(exchanges: Path, seed: int, inputs: int) -> tuple[Counter[str], list[str]]:
+    from tests.fuzz.mutate import Mutator, check, seeds
+
     mutator = Mutator(seeds(exchanges), seed)
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
@@ -70,9 +70,9 @@ def _random(exchanges: Path, seed: int, inputs: int) -> tuple[Counter[str], list
 def _guided(exchanges: Path, seconds: int) -> None:
     import atheris  # type: ignore[import-not-found]
 
+    with atheris.instrument_imports(include=["tokenflation"]):  # before anything else imports it
+        from tests.fuzz.mutate import check, from_bytes, seeds
     found = seeds(exchanges)
-    with atheris.instrument_imports(include=["tokenflation"]):
-        import tokenflation.sdk.assemble  # noqa: F401  (instrumented by being imported here)
 
     def one(data: bytes) -> None:
         check(from_bytes(data, found))
