@@ -17,6 +17,7 @@ LAYERS = (
     ("sdk.limits", "sdk.decorating", "sdk.spanwords"),
     (
         "sdk.hooks",
+        "sdk.forks",
         "sdk.lastcall",
         "sdk.scopes",
         "sdk.bridge",

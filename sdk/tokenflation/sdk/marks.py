@@ -1,10 +1,14 @@
-"""Marks that stand in the recorder's queue between what is to be recorded, and tell its worker what to do."""
+"""What stands in the recorder's queue: exchanges, spans, and marks between them that tell its worker what to do."""
 
+import queue
 import threading
+from typing import Any
 
-from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange
 
-__all__ = ["Flush", "Grown", "Wake"]
+__all__ = ["Flush", "Grown", "Wake", "next_items", "size_of"]
+
+_MAX_BATCH = 256
 
 
 class Flush:
@@ -23,3 +27,20 @@ class Grown:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+
+
+def next_items(waiting: "queue.SimpleQueue[Any]", patience_s: float) -> list[Any]:
+    """Return what is in the queue, at most 256 items; waits so long for the first, and returns none if none came."""
+    items: list[Any] = []
+    try:
+        items.append(waiting.get(timeout=patience_s))
+        while len(items) < _MAX_BATCH:
+            items.append(waiting.get_nowait())
+    except queue.Empty:
+        pass
+    return items
+
+
+def size_of(exchange: Exchange) -> int:
+    """Return how many bytes an exchange keeps in memory."""
+    return min(exchange.kept_bytes, MAX_KEPT_BYTES) + len(exchange.request_body or b"")

@@ -12,7 +12,7 @@ import os
 import queue
 import secrets
 import threading
-import weakref
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,10 @@ from typing import Any
 from tokenflation.sdk import scopes
 from tokenflation.sdk.assemble import Assembler
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange, Tap
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.forks import watch_forks
 from tokenflation.sdk.lastcall import last_call, note_call
-from tokenflation.sdk.marks import Flush, Grown, Wake
+from tokenflation.sdk.marks import Flush, Grown, Wake, next_items, size_of
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
@@ -35,7 +36,6 @@ from tokenflation.sdk.toolspans import OpenRun
 __all__ = ["Recorder"]
 
 _MAX_QUEUED_BYTES = 512 * 1024 * 1024
-_MAX_BATCH = 256
 _RETRY_S = 1.0
 _WINDOW_S = 0.03
 """After a commit we wait so long before the next: one commit then serves all calls that end meanwhile."""
@@ -89,13 +89,7 @@ class Recorder:
             hold=lambda exchange: self._admit(exchange, begins=False),
             traces=lambda: self.hands_trace_on and self.emitter is not None,
         )
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self)
-            os.register_at_fork(
-                before=lambda: _before_fork(reference),
-                after_in_parent=lambda: _after_fork(reference),
-                after_in_child=lambda: _reset_child(reference),
-            )
+        watch_forks(self)
         atexit.register(self.close)
 
     @property
@@ -130,7 +124,11 @@ class Recorder:
         mark = Flush()
         self._put(mark, 0, force=True)
         self._hurry.set()
-        return mark.done.wait(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while not mark.done.wait(max(0.0, min(_SWEEP_S, deadline - time.monotonic()))):
+            if self._worker is None or time.monotonic() >= deadline:  # nobody is there to do it, or too slow
+                return mark.done.is_set()
+        return True
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what is left and stop the worker; safe to call twice."""
@@ -146,9 +144,9 @@ class Recorder:
                 self._run()
             else:
                 worker.join(timeout_s)
-                if worker.is_alive():
-                    self._guarded(self._outbox.note_unwritten, self._queue.qsize() - 1)
-                    return
+            if not self._ended:
+                self._guarded(self._outbox.note_unwritten, self._queue.qsize() - 1)
+                return
         self._guarded(self._underway.close)
 
     def leave(self, timeout_s: float = 1.0) -> None:
@@ -162,6 +160,8 @@ class Recorder:
     def _reset(self) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
+        self._ended = False
+        """Whether the worker came to its end, with nothing left."""
         self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
         self._hurry = threading.Event()
         self._asleep = True
@@ -175,12 +175,8 @@ class Recorder:
         self._ids = itertools.count(secrets.randbits(64))
         self._assembler = Assembler(key=self._key, default_task=self._default_task, exact_tokens=self._exact_tokens)
         self._underway = Underway(self.store, default_task=self._default_task or "task")
-        self._outbox = Outbox(
-            self.store,
-            open_writer=self._open_writer,
-            drops=self._drops,
-            writer_id=secrets.token_hex(8),
-        )
+        writer_id = secrets.token_hex(8)
+        self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
     def _context(self) -> SentFrom:
         scope = self.spans.around(scopes.current())
@@ -191,6 +187,25 @@ class Recorder:
             return None
         foreign = self._foreign() if self._foreign else None
         return OpenRun(name, arguments_bytes, foreign=foreign, submit=lambda record: self._put(record, 0))
+
+    # A fork, in whichever thread of the host.
+
+    def before_fork(self) -> None:
+        """Let the child inherit no open connection."""
+        if not self._closed:
+            self._outbox.hold_for_fork()
+
+    def after_fork(self) -> None:
+        """Go on in the parent."""
+        self._outbox.release_after_fork()
+
+    def begin_in_child(self) -> None:
+        """Take a queue, a worker, a journal and a connection of its own; the parent's are left alone."""
+        closed, self._closed = self._closed, True
+        self._guarded(self._outbox.leave_to_parent)
+        self._guarded(self._underway.leave_to_parent)
+        self._reset()
+        self._closed = closed  # a child that cannot begin anew records nothing, and waits for no lock of the parent's
 
     # The host's side.
 
@@ -226,7 +241,7 @@ class Recorder:
             self._drops["hook_error"] += 1
             _log.debug("tokenflation: the end of a call could not be noted", exc_info=True)
         try:
-            if not self._put(exchange, _size(exchange)):
+            if not self._put(exchange, size_of(exchange)):
                 self._underway.free([exchange])
                 give_up(exchange)
         except Exception:  # the host must not notice us
@@ -259,6 +274,14 @@ class Recorder:
     # The worker's side.
 
     def _run(self) -> None:
+        """Work until told to end; should that fail beyond all guards, the next record starts another worker."""
+        try:
+            self._ended = bool(self._guarded(self._work))
+        finally:
+            if self._worker is threading.current_thread():
+                self._worker = None
+
+    def _work(self) -> bool:
         last = False
         while not last:
             items = self._next_items()
@@ -280,17 +303,13 @@ class Recorder:
                 self._hurry.wait(_WINDOW_S)
                 self._hurry.clear()
         self._guarded(self._stop)
+        return True
 
     def _next_items(self) -> list[Any]:
         """Return what is in the queue; waits for it, but no longer than until the next look at what is under way."""
-        items: list[Any] = []
-        try:
-            items.append(self._queue.get(timeout=self._patience_s()))
+        items = next_items(self._queue, self._patience_s())
+        if items:
             self._awake_until_ns = now_ns() + _AWAKE_NS
-            while len(items) < _MAX_BATCH:
-                items.append(self._queue.get_nowait())
-        except queue.Empty:
-            pass
         return items
 
     def _patience_s(self) -> float:
@@ -305,13 +324,13 @@ class Recorder:
             return function(*args)
         except Exception:
             self.count_loss("recorder_error")
-            _log.debug("tokenflation: %s failed", function.__name__, exc_info=True)
+            _log.debug("tokenflation: %r failed", function, exc_info=True)
             return None
 
     def _take(self, items: list[Any]) -> None:
         for item in items:
             if isinstance(item, Exchange):
-                self._queued_bytes -= _size(item)
+                self._queued_bytes -= size_of(item)
                 self._take_exchange(item)
             elif isinstance(item, Grown):
                 self._guarded(item.exchange.pack)
@@ -377,28 +396,3 @@ class Recorder:
     def _stop(self) -> None:
         self._outbox.give_up()
         self._outbox.drop_writer()
-
-
-def _size(exchange: Exchange) -> int:
-    return min(exchange.kept_bytes, MAX_KEPT_BYTES) + len(exchange.request_body or b"")
-
-
-def _before_fork(reference: "weakref.ref[Recorder]") -> None:
-    recorder = reference()
-    if recorder is not None and not recorder._closed:
-        recorder._outbox.hold_for_fork()
-
-
-def _after_fork(reference: "weakref.ref[Recorder]") -> None:
-    recorder = reference()
-    if recorder is not None:
-        recorder._outbox.release_after_fork()
-
-
-def _reset_child(reference: "weakref.ref[Recorder]") -> None:
-    """In a forked child: a queue, a worker, a journal and a connection of its own; the parent's are left alone."""
-    recorder = reference()
-    if recorder is not None:
-        recorder._outbox.leave_to_parent()
-        recorder._underway.leave_to_parent()
-        recorder._reset()

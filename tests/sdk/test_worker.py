@@ -1,0 +1,121 @@
+"""The recorder's thread: what fails in it costs no later call, and keeps no one waiting."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.providers import Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import forks, marks, recorder
+from tokenflation.sdk.instrument import active
+from tokenflation.sdk.store.read import info
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+def ask(provider: Provider) -> None:
+    with httpx.Client() as client:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        client.post(f"{provider.openai_url}/chat/completions", json=body).raise_for_status()
+
+
+def rows(store: Path) -> int:
+    return int(info(store)["rows"]["calls"])
+
+
+class Broken:
+    """Stands for a part of the recorder; fails whatever is done with it, until it is mended."""
+
+    def __init__(self, whole: object) -> None:
+        self.whole = whole
+        self.is_broken = True
+
+    def __call__(self, *args: object) -> object:
+        if self.is_broken:
+            raise RuntimeError("broken")
+        assert callable(self.whole)
+        return self.whole(*args)
+
+
+def test_a_worker_that_fails_beyond_its_guards_is_followed_by_another_that_loses_nothing(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Broken(marks.next_items)
+    monkeypatch.setattr(recorder, "next_items", broken)
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        ask(provider)
+        began = time.monotonic()
+        assert not handle.flush(30.0)
+        assert time.monotonic() - began < 5.0  # nobody is there to wait for
+        broken.is_broken = False
+        ask(provider)
+        assert handle.flush()
+        assert handle.recorded == 2
+        assert set(handle.drops) == {"recorder_error"}
+
+
+def test_a_worker_that_fails_to_the_end_delays_no_close_and_is_shown(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "next_items", Broken(marks.next_items))
+    handle = tf.instrument(tmp_path / "runs.db")
+    ask(provider)
+    began = time.monotonic()
+    handle.close()
+    assert time.monotonic() - began < 5.0
+    assert info(tmp_path / "runs.db")["drops"]["waiting_for_store"] >= 1
+
+
+class Unlucky:
+    """Fails in every step of a fork."""
+
+    def before_fork(self) -> None:
+        raise RuntimeError("before")
+
+    def after_fork(self) -> None:
+        raise RuntimeError("after")
+
+    def begin_in_child(self) -> None:
+        raise RuntimeError("child")
+
+
+def asks_in_child(provider: Provider) -> int | None:
+    def work() -> None:
+        ask(provider)
+        handle = active()
+        assert handle is not None
+        assert handle.flush()
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(20)
+    return child.exitcode
+
+
+def test_a_fork_at_which_something_fails_leaves_parent_and_child_recording(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        unlucky = Unlucky()
+        forks.watch_forks(unlucky)
+        monkeypatch.setattr(handle._recorder._outbox, "leave_to_parent", unlucky.begin_in_child)
+        ask(provider)
+        assert handle.flush()
+        assert asks_in_child(provider) == 0
+        ask(provider)
+        assert handle.flush()
+        assert not handle._recorder._outbox._holds_for_fork
+    assert rows(tmp_path / "runs.db") == 3
+
+
+def test_a_child_that_cannot_begin_anew_records_nothing_and_waits_for_no_lock(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        ask(provider)
+        monkeypatch.setattr(handle._recorder, "_reset", Broken(None))
+        assert asks_in_child(provider) == 0
+    assert rows(tmp_path / "runs.db") == 1
