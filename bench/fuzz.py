@@ -40,9 +40,7 @@ def main() -> None:
         results = pool.starmap(_random, jobs)
     outcomes: Counter[str] = sum((counts for counts, _ in results), Counter())
     failures = [text for _, texts in results for text in texts]
-    print(
-        f"{sum(outcomes.values()):,} inputs in {time.monotonic() - start:.0f} s; seeds: {len(seeds(arguments.exchanges))}"
-    )
+    print(f"{sum(outcomes.values()):,} inputs in {time.monotonic() - start:.0f} s")
     for outcome, count in outcomes.most_common():
         print(f"  {outcome:<40}{count:>12,}")
     print(f"{len(failures)} failures")
