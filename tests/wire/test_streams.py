@@ -1,10 +1,11 @@
 """Streams: when what arrived, whether they came to their end, and what a failure is called."""
 
+import json
 from typing import Any
 
 import pytest
 
-from tokenflation.sdk.records import Usage
+from tokenflation.sdk.records import Reading, Usage
 from tokenflation.sdk.wire import ExchangeBytes, read
 
 
@@ -56,6 +57,29 @@ def test_a_stream_that_never_says_done_is_cut_though_its_usage_stands(exchange: 
     reading = exchange("openai.chat", chat_stream([{"content": "a"}], usage, done=False))
 
     assert (reading.status, reading.usage_source, reading.usage_complete) == ("cut", "partial", False)
+
+
+def read_chat(pieces: list[bytes]) -> Reading:
+    path = "/v1/chat/completions"
+    found = read(ExchangeBytes(api="openai.chat", path=path, status_code=200, chunks=list(enumerate(pieces))), key=b"k")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("words", [2, 40])
+def test_nothing_that_follows_the_terminator_counts(chat_stream: Any, newline: bytes, words: int) -> None:
+    events = chat_stream([{"content": "a"}] * words, {"choices": [], "usage": {"prompt_tokens": 7}})
+    usage = {"prompt_tokens": 99, "completion_tokens": 5}
+    late = [{"choices": [{"index": 0, "delta": {"content": "b"}}], "usage": usage}] * words
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in (*events, *late)]
+    pieces = [b"data: " + text.encode() + newline * 2 for text in texts]
+
+    expected = read_chat(pieces[: len(events)])
+
+    assert (expected.status, expected.usage) == ("ok", Usage(input_tokens=7))
+    assert read_chat(pieces) == expected
+    assert read_chat([b"".join(pieces)]).usage == expected.usage
 
 
 def test_a_gemini_stream_without_a_finish_reason_is_cut(exchange: Any) -> None:

@@ -62,7 +62,9 @@ class Facts(Struct):
     error: str | None = None
     failed: str | None = None
     ended: bool = False
-    """The terminator came."""
+    """The answer said that it is whole."""
+    terminated: bool = False
+    """The terminator came: what follows it is no part of the answer."""
     first_token_ns: int | None = None
     first_answer_ns: int | None = None
     documents: int = 0
@@ -89,6 +91,7 @@ def signature(facts: Facts) -> tuple[Any, ...]:
         facts.error,
         facts.failed,
         facts.ended,
+        facts.terminated,
         facts.first_token_ns,
         facts.first_answer_ns,
         tuple(facts.extra.items()),

@@ -189,9 +189,12 @@ def _add_events(facts: Facts, rules: Answer, events: Iterator[Event]) -> None:
 
 
 def _add_event(facts: Facts, rules: Answer, name: bytes, time_ns: int, data: bytes) -> None:
-    if rules.terminator is not None and data.strip() == rules.terminator:
-        facts.ended = True
-        return
+    if rules.terminator is not None:
+        if facts.terminated:
+            return
+        if data.strip() == rules.terminator:
+            facts.ended = facts.terminated = True
+            return
     document = loads(data)
     if type(document) is dict:
         if rules.blob is not None:
