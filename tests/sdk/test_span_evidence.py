@@ -1,6 +1,8 @@
 """Spans of other tracing as evidence: made by hand here, with the attributes that the libraries document."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -316,3 +318,46 @@ def test_with_a_given_provider_other_tracings_spans_are_not_sent_again(ask: Ask,
         "execute_tool t",
         "invoke_agent a",
     ]
+
+
+GLOBAL = """
+import sys
+import openai
+import tokenflation.sdk as tf
+
+def set_it():
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    class Foreign(trace.TracerProvider):  # takes no processor
+        def get_tracer(self, *args, **kwargs):
+            return TracerProvider().get_tracer("framework")
+
+    made = Foreign() if "foreign" in sys.argv else TracerProvider()
+    trace.set_tracer_provider(made)
+    return trace
+
+if "before" in sys.argv:
+    set_it()
+with tf.instrument(sys.argv[1]):
+    if "before" not in sys.argv:
+        set_it()
+    from opentelemetry import trace
+    with trace.get_tracer("framework").start_as_current_span(
+        "invoke_agent a", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}
+    ):
+        openai.OpenAI(base_url=sys.argv[2], api_key="k").chat.completions.create(
+            model="m-1", messages=[{"role": "user", "content": "hi"}])
+assert not hasattr(trace.set_tracer_provider, "__tokenflation_layer__"), "left behind"
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("whose", ["sdk", "foreign"])
+def test_the_global_provider_is_read_if_it_lets_one(
+    when: str, whose: str, provider: Provider, store: Path, rows: Rows
+) -> None:
+    command = [sys.executable, "-c", GLOBAL, str(store), provider.openai_url, when, whose]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [row["structure_source"] for row in rows()] == ["span" if whose == "sdk" else "wire"]

@@ -244,7 +244,7 @@ def span_processor() -> "SpanProcessor":
     For a TracerProvider of your own or of any vendor: `provider.add_span_processor(tf.span_processor())`. Spans of
     agents, tools and workflows name what a call runs in, in place of what the wire tells; scopes win over them. Token
     counts on spans are never read, and nothing of ours goes to that provider. A provider that is given to
-    `instrument()`, or is the global one when it is called, is read without this.
+    `instrument()`, or is or becomes the global one, is read without this.
     """
     from tokenflation.sdk.spanread import SpanProcessor
 
@@ -289,11 +289,13 @@ def _watch_calls(foreign_calls: "ForeignCalls", provider: Any) -> Callable[[], N
 
 
 def _read_spans(given: Any) -> Callable[[], None]:
-    """Learn of the spans of the user's provider: the one given, or the global one; return the function that stops it."""
-    from tokenflation.sdk.spanread import global_provider
+    """Learn of the spans of the user's provider: the one given, or the global one, also if it is set later."""
+    from tokenflation.sdk.spanread import follow_global_provider
 
     processor = span_processor()
-    processor.watch(given if given is not None else global_provider())
+    if given is None:
+        return follow_global_provider(processor)
+    processor.watch(given)
     return processor.close
 
 

@@ -5,6 +5,7 @@ that they stand for, as if the user had opened those; the user's own scopes win,
 and tools' spans say of tokens is never read. Knows nothing of exchanges, rows or threads.
 """
 
+import functools
 import logging
 import sys
 from collections import OrderedDict
@@ -13,11 +14,12 @@ from typing import Any
 
 from tokenflation.sdk import scopes
 from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.records import SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.spanwords import Role, is_its_trace, role_of
 
-__all__ = ["SpanProcessor", "SpanReader", "global_provider"]
+__all__ = ["SpanProcessor", "SpanReader", "follow_global_provider"]
 
 _OURS = "tokenflation"
 """Instrumentation scope of our own spans: what those say stands in the store already."""
@@ -48,7 +50,7 @@ class _Seen:
         """Return what the span stands for; read again where it has more attributes than before."""
         span = self.span
         if span is not None:
-            attributes: Mapping[str, Any] = span.attributes or {}
+            attributes = _attributes_of(span)
             if len(attributes) != self._known:
                 self._known = len(attributes)
                 self._role = role_of(span.name, attributes)
@@ -56,7 +58,9 @@ class _Seen:
 
     def settle(self, span: Any) -> None:
         """Read the span for the last time, as it ended, and let go of it."""
-        self._role = role_of(span.name, span.attributes or {})
+        attributes = _attributes_of(span)
+        if len(attributes) != self._known or self._role is not None:
+            self._role = role_of(span.name, attributes)
         self.span = None
 
 
@@ -177,11 +181,14 @@ class SpanProcessor:
     def __init__(self, reader: Callable[[], SpanReader | None]) -> None:
         self._reader = reader
         self._closed = False
+        self.watched: Any = None
+        """The provider that it was added to here."""
 
     def watch(self, provider: Any) -> None:
         """Learn of this provider's spans from here on, if it lets one."""
         add = getattr(provider, "add_span_processor", None)
         if callable(add):
+            self.watched = provider
             add(self)
 
     def close(self) -> None:
@@ -217,11 +224,46 @@ class SpanProcessor:
             _log.debug("tokenflation: a span could not be read", exc_info=True)
 
 
-def global_provider() -> Any:
-    """Return the process's TracerProvider, or None where nobody has set one; makes none."""
-    trace = sys.modules.get("opentelemetry.trace")
-    # get_tracer_provider() would make one where an environment variable names it.
-    return getattr(trace, "_TRACER_PROVIDER", None)
+def follow_global_provider(processor: SpanProcessor) -> Callable[[], None]:
+    """Read the spans of the process's TracerProvider, once it has one; return the function that stops it."""
+    layers: list[Layer] = []
+    live = True
+
+    def set_shell(original: Any) -> Any:
+        @functools.wraps(original)
+        def set_tracer_provider(provider: Any, *args: Any, **kwargs: Any) -> Any:
+            done = original(provider, *args, **kwargs)
+            look(sys.modules["opentelemetry.trace"])
+            return done
+
+        return set_tracer_provider
+
+    def look(trace: Any) -> None:
+        # get_tracer_provider() would make one where an environment variable names it.
+        provider = getattr(trace, "_TRACER_PROVIDER", None)
+        if live and provider is not None and processor.watched is not provider:
+            processor.watch(provider)
+
+    def cover_api(trace: Any) -> None:
+        if live:  # wrapt cannot forget a post-import hook
+            layers.append(cover(trace, "set_tracer_provider", set_shell))
+            look(trace)
+
+    def undo() -> None:
+        nonlocal live
+        live = False
+        processor.close()
+        while layers:
+            uncover(layers.pop())
+
+    when_imported("opentelemetry.trace", cover_api)
+    return undo
+
+
+def _attributes_of(span: Any) -> Mapping[str, Any]:
+    """Return a span's attributes, as the plain dict beneath where there is one: it is asked some ten times a request."""
+    plain = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return plain if isinstance(plain, dict) else span.attributes or {}
 
 
 def _library_of(span: Any) -> str:
