@@ -1,6 +1,7 @@
 """The writer of the hot path."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -215,3 +216,10 @@ def test_unwritable_is_an_os_error_so_that_a_recorder_can_go_on() -> None:
 def test_extra_is_valid_json_whatever_it_holds(writer: SqliteWriter, store: Path) -> None:
     writer.write(Batch(calls=[call(1, extra={"at": Path("x"), "ü": "\ud800"})]))
     assert json.loads(_rows(store, "SELECT extra FROM calls")[0][0]) == {"at": "x", "ü": "\ud800"}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(StoreError, match="not a store"):
+        open_writer(tmp_path / "pipe")

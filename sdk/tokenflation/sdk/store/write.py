@@ -221,6 +221,8 @@ def _check_file(path: Path) -> None:
         raise StoreError(f"{path} is a folder, not a store. Give the path of a file, for example {path / 'runs.db'}.")
     if not path.exists():
         return
+    if not path.is_file():  # to open a pipe would wait for whoever writes to it
+        raise StoreError(f"{path} is a device, a pipe or a socket, not a store. Give the path of a file.")
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
