@@ -86,7 +86,8 @@ class Model(Provider):
         if name not in PLANS:
             raise LookupError(f"{request.path} names no plan: {json.dumps(request.body)[:300]}")
         if name == "compact" and not any("search" in tool for tool in offered):
-            text = f"Summary: the parts so far are done, the others are not. [[plan:{name}]]"
+            done = f"{self._answered[name]} parts are done, the others are not"
+            text = f"Summary {next(self._numbers)}: {done}. [[plan:{name}]]"  # no two alike, as from a real model
             return Served(name, None, 200, self._answer(request, text, ()), at_ns)
         number = self._turns[name]
         if number >= len(PLANS[name].turns):
