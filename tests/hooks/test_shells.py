@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -289,3 +291,33 @@ def test_a_wrapped_transport_is_what_the_inner_one_is(lib: Any, collected: Colle
     with lib.Client(transport=wrapped):
         pass
     assert closed == ["closed"]
+
+
+def test_one_request_that_four_threads_send_at_once_is_four(lib: Any, recorded: Collected) -> None:
+    together = threading.Barrier(4)
+
+    def answer(request: Any) -> Any:
+        together.wait(10)
+        return lib.Response(200, json={})
+
+    with lib.Client(transport=lib.MockTransport(answer)) as client, ThreadPoolExecutor(4) as pool:
+        request = client.build_request("POST", URL, json={"q": 1})
+        list(pool.map(client.send, [request] * 4))
+    assert len(recorded.exchanges) == 4
+
+
+def test_one_request_that_four_tasks_send_at_once_is_four(lib: Any, recorded: Collected) -> None:
+    async def send() -> None:
+        together = asyncio.Barrier(4)
+
+        async def answer(request: Any) -> Any:
+            await together.wait()
+            return lib.Response(200, json={})
+
+        inner = transport(lib.MockTransport(answer), lambda: recorded.tap)
+        async with lib.AsyncClient(transport=inner) as client:
+            request = client.build_request("POST", URL, json={"q": 1})
+            await asyncio.gather(*(client.send(request) for _ in range(4)))
+
+    asyncio.run(send())
+    assert len(recorded.exchanges) == 4

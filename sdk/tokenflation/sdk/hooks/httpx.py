@@ -14,7 +14,7 @@ from typing import Any
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, kinds, safely, tapped
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
-from tokenflation.sdk.hooks.underway import enter, leave
+from tokenflation.sdk.hooks.underway import enter, leave, sending
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install", "transport"]
@@ -24,7 +24,7 @@ TapGetter = Callable[[], Tap | None]
 _LIBRARIES = ("httpx", "httpx2")
 _SEND = "_send_single_request"
 _UNDERWAY = "__tokenflation_underway__"
-"""Set on a request while a shell sends it: another shell further down must not record it again."""
+"""On a request, ids of its exchanges under way: a shell further down must not record it again, another thread or task must."""
 _REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _RESPONSE_HEADERS = frozenset(
@@ -67,18 +67,18 @@ def _begin_with(tap: Tap, request: Any) -> Exchange | None:
     url = request.url
     path = url.path
     api = recognise(request.method, path)
-    if api is None or _UNDERWAY in request.__dict__:
+    if api is None or id(sending()) in request.__dict__.get(_UNDERWAY, ()):
         return None
     headers = _picked(request.headers, _REQUEST_HEADERS)
     exchange = tap.begin(request.method, url.host, path, _loaded_body(request), headers, api=api)
     if exchange is not None:
-        setattr(request, _UNDERWAY, True)
+        request.__dict__.setdefault(_UNDERWAY, set()).add(id(exchange))
     return exchange
 
 
 def _answered(exchange: Exchange, request: Any, response: Any) -> None:
     """Note the head of the response, and see to it that its body is noted as the host reads it."""
-    request.__dict__.pop(_UNDERWAY, None)
+    _let_go(exchange, request)
     if exchange.request_body is None:
         exchange.request_body = _loaded_body(request)
     headers = _picked(response.headers, _RESPONSE_HEADERS)
@@ -100,9 +100,16 @@ def _answered(exchange: Exchange, request: Any, response: Any) -> None:
     exchange.finish("read")
 
 
+def _let_go(exchange: Exchange, request: Any) -> None:
+    marks = request.__dict__.get(_UNDERWAY, set())
+    marks.discard(id(exchange))
+    if not marks:
+        request.__dict__.pop(_UNDERWAY, None)
+
+
 def _broke(exchange: Exchange, request: Any, error: BaseException) -> None:
     """Note that no response came."""
-    request.__dict__.pop(_UNDERWAY, None)
+    _let_go(exchange, request)
     end_by(exchange, error)
 
 
