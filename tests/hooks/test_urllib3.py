@@ -373,6 +373,14 @@ def test_a_version_that_lacks_a_method_is_named_once_and_left_alone(
     assert collected.failures == ["hook_missing"]
 
 
+def test_a_recorded_answer_that_lies_in_memory_is_read_at_once(collected: Collected) -> None:
+    exchange = collected.tap.begin("POST", "models.test", "/v1/chat/completions", b"{}", {})
+    headers = {"content-type": "application/json"}
+    answer = SimpleNamespace(status=200, headers=headers, fp=None, _content=io.BytesIO(b'{"id": "c"}'))
+    hook._answered(hook._Sending(object(), None, exchange), answer)
+    assert (collected.only.end, body(collected.only)) == ("read", b'{"id": "c"}')
+
+
 def test_an_httpx_client_that_sends_through_urllib3_is_recorded_once(provider: Provider, recorded: Collected) -> None:
     class Urllib3Transport(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
