@@ -8,13 +8,14 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, kinds, safely, tapped
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
-from tokenflation.sdk.hooks.underway import enter, leave, sending
+from tokenflation.sdk.hooks.underway import enter, leave, underway
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install", "transport"]
@@ -23,8 +24,8 @@ TapGetter = Callable[[], Tap | None]
 
 _LIBRARIES = ("httpx", "httpx2")
 _SEND = "_send_single_request"
-_UNDERWAY = "__tokenflation_underway__"
-"""On a request, ids of its exchanges under way: a shell further down must not record it again, another thread or task must."""
+_SENT: ContextVar[Any] = ContextVar("tokenflation_httpx", default=None)
+"""The request that a shell sends now: a shell further down must not record it again, another thread or task must."""
 _REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _RESPONSE_HEADERS = frozenset(
@@ -67,18 +68,14 @@ def _begin_with(tap: Tap, request: Any) -> Exchange | None:
     url = request.url
     path = url.path
     api = recognise(request.method, path)
-    if api is None or id(sending()) in request.__dict__.get(_UNDERWAY, ()):
+    if api is None or (_SENT.get() is request and underway()):
         return None
     headers = _picked(request.headers, _REQUEST_HEADERS)
-    exchange = tap.begin(request.method, url.host, path, _loaded_body(request), headers, api=api)
-    if exchange is not None:
-        request.__dict__.setdefault(_UNDERWAY, set()).add(id(exchange))
-    return exchange
+    return tap.begin(request.method, url.host, path, _loaded_body(request), headers, api=api)
 
 
 def _answered(exchange: Exchange, request: Any, response: Any) -> None:
     """Note the head of the response, and see to it that its body is noted as the host reads it."""
-    _let_go(exchange, request)
     if exchange.request_body is None:
         exchange.request_body = _loaded_body(request)
     headers = _picked(response.headers, _RESPONSE_HEADERS)
@@ -98,19 +95,6 @@ def _answered(exchange: Exchange, request: Any, response: Any) -> None:
         return
     exchange.add(body)
     exchange.finish("read")
-
-
-def _let_go(exchange: Exchange, request: Any) -> None:
-    marks = request.__dict__.get(_UNDERWAY, set())
-    marks.discard(id(exchange))
-    if not marks:
-        request.__dict__.pop(_UNDERWAY, None)
-
-
-def _broke(exchange: Exchange, request: Any, error: BaseException) -> None:
-    """Note that no response came."""
-    _let_go(exchange, request)
-    end_by(exchange, error)
 
 
 def _loaded_body(message: Any) -> bytes | None:
@@ -143,14 +127,16 @@ def _send(tap_getter: TapGetter, request: Any, send: Callable[..., Any], *args: 
     exchange = _begin(tap_getter, request)
     if exchange is None:
         return send(request, *args, **kwargs)
-    before = enter(exchange)
+    before, sent = enter(exchange), _SENT.get()
+    _SENT.set(request)
     try:
         response = send(request, *args, **kwargs)
     except BaseException as error:
-        safely(exchange.failed, _broke, exchange, request, error)
+        safely(exchange.failed, end_by, exchange, error)
         raise
     finally:
         leave(before)
+        _SENT.set(sent)
     safely(exchange.failed, _answered, exchange, request, response)
     return response
 
@@ -161,14 +147,16 @@ async def _send_async(
     exchange = _begin(tap_getter, request)
     if exchange is None:
         return await send(request, *args, **kwargs)
-    before = enter(exchange)
+    before, sent = enter(exchange), _SENT.get()
+    _SENT.set(request)
     try:
         response = await send(request, *args, **kwargs)
     except BaseException as error:
-        safely(exchange.failed, _broke, exchange, request, error)
+        safely(exchange.failed, end_by, exchange, error)
         raise
     finally:
         leave(before)
+        _SENT.set(sent)
     safely(exchange.failed, _answered, exchange, request, response)
     return response
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from tokenflation.sdk.exchange import Exchange
 
-__all__ = ["enter", "leave", "sending", "underway"]
+__all__ = ["enter", "leave", "underway"]
 
 _EXCHANGE: ContextVar[Exchange | None] = ContextVar("tokenflation_underway", default=None)
 
@@ -23,11 +23,6 @@ def enter(exchange: Exchange) -> Exchange | None:
 def leave(before: Exchange | None) -> None:
     """Say that it has been sent. No token is reset: a coroutine may be closed in another context than it ran in."""
     _EXCHANGE.set(before)
-
-
-def sending() -> Exchange | None:
-    """Return the exchange that a hook further up sends now, or sent last before it came here."""
-    return _EXCHANGE.get()
 
 
 def underway() -> bool:
