@@ -187,7 +187,7 @@ def _answered(sending: _Sending, response: Any) -> _Body | None:
         exchange.void = True
         return None
     content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
-    held = getattr(response, "_content", None)
+    held: Any = getattr(response, "_content", None)
     in_memory = isinstance(held, io.BytesIO)  # vcrpy's recorded answers, which are read past our shells
     # urllib3 1.26 hands over http.client's response, 2.x its own around it.
     source = response if hasattr(response, "fp") else getattr(response, "_fp", None)
