@@ -188,14 +188,12 @@ def _answered(sending: _Sending, response: Any) -> _Body | None:
         return None
     content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
     held: Any = getattr(response, "_content", None)
-    in_memory = isinstance(held, io.BytesIO)  # vcrpy's recorded answers, which are read past our shells
+    kept = held.getvalue() if isinstance(held, io.BytesIO) else None  # vcrpy's, which are read past our shells
     # urllib3 1.26 hands over http.client's response, 2.x its own around it.
     source = response if hasattr(response, "fp") else getattr(response, "_fp", None)
-    if (
-        source is None or in_memory
-    ):  # HTTP/2 and recorded answers of test tools: in memory, decoded, or not for us to read
-        exchange.answer(response.status, content_type, encoding if in_memory else "", headers)
-        whole = held.getvalue() if in_memory else getattr(response, "_data", None)
+    if source is None or kept is not None:  # HTTP/2, recorded answers of test tools: in memory, or not for us to read
+        exchange.answer(response.status, content_type, encoding if kept is not None else "", headers)
+        whole = kept if kept is not None else getattr(response, "_data", None)
         if isinstance(whole, bytes):
             exchange.add(whole)
         exchange.finish("read" if isinstance(whole, bytes) else "closed")
