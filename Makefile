@@ -39,7 +39,7 @@ beside: .venv/nox/.installed
 
 .venv/nox/.installed:
 	$(PYTHON) -m venv .venv/nox
-	.venv/nox/$(PIP) 'nox[uv]>=2025'
+	.venv/nox/$(PIP) 'nox>=2025'
 	touch $@
 
 demo: .venv/demo/.installed

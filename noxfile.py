@@ -9,7 +9,7 @@
 
 import nox
 
-nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.default_venv_backend = "venv"  # pip reads the configuration that everything else here is installed by
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["matrix_newest", "beside"]
 
