@@ -96,7 +96,7 @@ def matrix_newest(session: nox.Session, environment: str) -> None:
     _play(session, environment, f"{RESULTS}-newest")
 
 
-@nox.session
+@nox.session(venv_backend="uv|venv")  # so many packages are resolved by pip in minutes, by uv in seconds
 def beside(session: nox.Session) -> None:
     """Run the tests of the recorder beside other instrumentation."""
     session.install("--editable", ".", *BESIDE)
