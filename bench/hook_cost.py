@@ -8,6 +8,7 @@ and hooked taking turns. The exchanges go nowhere: the worker's share is not the
 
 import argparse
 import asyncio
+import json
 import platform
 import time
 from collections import deque
@@ -23,7 +24,8 @@ from tokenflation.sdk.hooks import install
 
 OTHER_URL = "http://models.test/v1/files"
 URL = "http://models.test/v1/chat/completions"
-REQUEST = {"model": "m", "messages": [{"role": "user", "content": "What is the answer? " * 40}]}
+SIZES = (1_000, 100_000, 2_000_000)
+"""Bytes of the requests' text: what is added must not grow with it."""
 EVENT = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
 
 
@@ -40,19 +42,26 @@ def transport(lib: Any, chunks: int) -> Any:
     return lib.MockTransport(lambda _: lib.Response(200, stream=Body()))
 
 
-def run_sync(lib: Any, url: str, calls: int, chunks: int) -> None:
+def request_of(size: int) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": "What is it? " * (size // 12)}]}
+
+
+def run_sync(lib: Any, url: str, calls: int, chunks: int, size: int) -> None:
+    content = json.dumps(request_of(size)).encode()
     with lib.Client(transport=transport(lib, chunks)) as client:
         for _ in range(calls):
-            with client.stream("POST", url, json=REQUEST) as response:
+            with client.stream("POST", url, content=content) as response:
                 for _ in response.iter_raw():
                     pass
 
 
-def run_async(lib: Any, url: str, calls: int, chunks: int) -> None:
+def run_async(lib: Any, url: str, calls: int, chunks: int, size: int) -> None:
+    content = json.dumps(request_of(size)).encode()
+
     async def main() -> None:
         async with lib.AsyncClient(transport=transport(lib, chunks)) as client:
             for _ in range(calls):
-                async with client.stream("POST", url, json=REQUEST) as response:
+                async with client.stream("POST", url, content=content) as response:
                     async for _ in response.aiter_raw():
                         pass
 
@@ -84,18 +93,18 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=7)
     args = options.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, CPU time of the thread, best of {args.rounds}")
-    print(f"{'':34}{'bare us':>10}{'hooked us':>11}{'added us':>10}{'ratio':>8}")
+    print(f"{'':42}{'bare us':>10}{'hooked us':>11}{'added us':>10}{'ratio':>8}")
     cases = (
-        ("model call", URL, args.calls, 1),
-        ("chunk", URL, 1, args.chunks),
-        ("other call", OTHER_URL, args.calls, 1),
+        *((f"model call {size // 1000} KB", URL, args.calls, 1, size) for size in SIZES),
+        ("chunk", URL, 1, args.chunks, SIZES[0]),
+        ("other call", OTHER_URL, args.calls, 1, SIZES[0]),
     )
     for lib in (httpx, httpx2):
         for shell, run in (("sync", run_sync), ("async", run_async)):
-            for what, url, calls, chunks in cases:
-                bare, hooked = compare(partial(run, lib, url, calls, chunks), calls * chunks, args.rounds)
+            for what, url, calls, chunks, size in cases:
+                bare, hooked = compare(partial(run, lib, url, calls, chunks, size), calls * chunks, args.rounds)
                 label = f"{lib.__name__} {lib.__version__} {shell}, {what}"
-                print(f"{label:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
+                print(f"{label:42}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
 
 
 if __name__ == "__main__":
