@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-from weakref import WeakSet
 
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks.bodies import safely
-from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import cover, when_imported
 from tokenflation.sdk.hooks.sessions import Session, session_for
+from tokenflation.sdk.hooks.sockets import SocketPatches
 
 __all__ = ["install"]
 
@@ -35,30 +35,11 @@ def install(tap: Tap) -> Callable[[], None]:
 # The patches.
 
 
-class _Installation:
-    """The patches made for one tap; holds them until `undo`."""
+class _Installation(SocketPatches):
+    """The patches of this library."""
 
-    def __init__(self, tap: Tap) -> None:
-        self._tap: Tap | None = tap
-        self._layers: list[Layer] = []
-        self._sessions: WeakSet[Session] = WeakSet()
-
-    def patch(self, module: ModuleType) -> None:
-        """Patch the protocol; never raises, as it runs inside the host's import statement."""
-        if self._tap is not None:  # wrapt cannot forget a post-import hook: after undo it must do nothing
-            safely(self._tap.failed, self._patch, module)
-
-    def undo(self) -> None:
-        """Take every patch off, close what is under way, and let go of the tap; calling it again does nothing."""
-        tap, self._tap = self._tap, None
-        while self._layers:
-            uncover(self._layers.pop())
-        for session in list(self._sessions):
-            if tap is not None:
-                safely(tap.failed, session.end, "closed")
-
-    def _patch(self, module: ModuleType) -> None:
-        protocol = getattr(module, "Protocol", None)
+    def _patch(self, library: ModuleType) -> None:
+        protocol = getattr(library, "Protocol", None)
         missing = [name for name in _HOOKED if not callable(getattr(protocol, "__dict__", {}).get(name))]
         if protocol is None or missing:
             remedy = "Realtime connections are not recorded; use a version of websockets that tokenflation knows"
