@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import os
 from collections.abc import Iterator
 
 import aiohttp
@@ -7,7 +8,13 @@ import httpx
 import httpx2
 import pytest
 import websockets.protocol
+from hypothesis import settings
 from tests.providers import Provider
+
+# The same inputs on every machine, so that a run says something about a change and not about its luck; new ones by
+# `HYPOTHESIS_PROFILE=default pytest`.
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 _HOOKED = [
     (library, owner, name)

@@ -24,6 +24,10 @@ def test_there_is_one_block_per_started_block_of_tokens(size: int, tokens: int, 
     assert ends == sorted(ends)
 
 
+def test_bytes_that_bring_no_token_change_no_full_block() -> None:
+    assert block_ends(extend_anchors(((10, 64),), 12, 64), 64) == [10]
+
+
 @given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 2000)), min_size=1, max_size=8))
 def test_a_longer_prompt_keeps_the_full_blocks_of_the_shorter(steps: list[tuple[int, int]]) -> None:
     anchors: tuple[tuple[int, int], ...] = ()

@@ -38,7 +38,10 @@ def extend_anchors(anchors: Sequence[Anchor], prompt_bytes: int, input_tokens: i
 
 
 def block_ends(anchors: Sequence[Anchor], block_tokens: int) -> list[int]:
-    """Return the byte at which each block ends: `ceil(tokens / block_tokens)` of them, the last at the prompt's end."""
+    """Return the byte at which each block ends: `ceil(tokens / block_tokens)` of them, the last at the prompt's end.
+
+    Bytes behind a full block that brought no token are in no block: a full block never changes once it is full.
+    """
     if not anchors:
         return []
     ends: list[int] = []
@@ -50,8 +53,6 @@ def block_ends(anchors: Sequence[Anchor], block_tokens: int) -> list[int]:
         place, tokens = next_place, next_tokens
     if tokens % block_tokens:
         ends.append(place)
-    elif ends:
-        ends[-1] = place  # bytes after the last anchor that brought no token
     return ends
 
 
