@@ -33,14 +33,26 @@ def test_the_command_says_what_it_added_and_what_it_skipped(tmp_path: Path, caps
 
 
 def test_bad_input_is_one_line_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = write_lines(tmp_path / "a.jsonl", TRACE)
-    file.write_text(file.read_text() + "not json\n")
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"id": "s1", "block_size": 64, "requests": [}\n')
     assert _run("import", file, "--store", tmp_path / "runs.db") == 1
     found = capsys.readouterr()
     assert found.out == ""
-    assert found.err.startswith(f"tokenflation: {file}: line 2 is not JSON")
+    assert found.err.startswith(f"tokenflation: {file}:1: record is not JSON")
     assert found.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_a_broken_record_is_named_beside_what_was_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_lines(tmp_path / "a.jsonl", TRACE)
+    file.write_text(file.read_text() + "not json\n")
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert _run("import", tmp_path, "--store", tmp_path / "runs.db") == 0
+    found = capsys.readouterr().out
+    assert "1 task and 3 calls added" in found
+    assert "skipped 1 record: not JSON" in found
+    assert f"{file}:2" in found
+    assert "skipped 1 file: of no known format" in found
 
 
 def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from tokenflation.sdk.importers import ImportSummary, import_paths
 
 __all__ = ["command"]
 
+_SHOWN = 5
+"""Places shown of each reason."""
+
 
 # `readable=False` leaves it to us to say what cannot be read and why: bad input is exit code 1, misuse is 2.
 @click.command("import")
@@ -39,8 +42,11 @@ def _show(summary: ImportSummary, store: Path, spent_s: float) -> None:
         added += f", {summary.sub_agent_calls:,} of them in {_many(summary.sub_agent_runs, 'sub-agent run')}"
     click.echo(f"{store}: {added}")
     click.echo(f"input {summary.input_tokens:,} tokens, output {summary.output_tokens:,} tokens")
-    for reason, count in sorted(summary.skipped.items()):
-        click.echo(f"skipped {_many(count, 'session')}: {reason}")
+    for what, counts in (("session", summary.skipped), ("record", summary.broken), ("file", summary.foreign)):
+        for reason, count in sorted(counts.items()):
+            click.echo(f"skipped {_many(count, what)}: {reason}")
+            for problem in [one for one in summary.problems if (one.what, one.reason) == (what, reason)][:_SHOWN]:
+                click.echo(f"  {problem.where}" + (f": {problem.detail}" if problem.detail else ""))
     size_mb = store.stat().st_size / 1e6
     click.echo(f"{_many(summary.files, 'file')} in {spent_s:.1f} s; the store has {size_mb:.1f} MB")
 

@@ -1,43 +1,52 @@
-"""Reads what other tools recorded into a store: all of it or nothing, and each session once."""
+"""Reads what other tools recorded into a store: every good record of every known format, and each record once.
+
+An importer is one module here with a constant `FORMAT` (`formats.Format`), named in `registry.FORMATS`:
+
+* `name`, `title`: what we and what users call the format.
+* `sniff(head) -> float`: how sure it is (0 to 1) that a file is of this format, from its beginning alone (`formats.Head`:
+  first bytes, the objects among its first lines, the first object's keys, a zip's members). 0.9 and more: it cannot be
+  anything else; 0.5: likely; below that no one takes it. Never raises for bytes of any kind.
+* `group(head) -> str`: files that belong together (the files of one session, of one trace) have equal groups; by default
+  each file is its own.
+* `read(entries, context)`: yields `formats.Taken` (the rows of one task, a `store.write.Batch`) and `formats.Skipped`
+  (file and line, a reason to count by, a detail) in any order. `reading.lines`, `reading.values` and `reading.document`
+  give the JSON of a file and yield `Skipped` for what is broken; hand that on. A record that cannot be understood is
+  `Skipped` by the reader itself; `fields` reads counts, texts and times out of JSON without raising. As a last line of
+  defence, what a reader raises costs the rest of its group, which is then named as one `Skipped` file.
+
+Ids (`call_id`, `span_id` 16 hex digits, `trace_id` 32) must follow from the content: a session's own id with a call's
+own id or place, hashed (`fields.made_id`), never paths, times of the import or random numbers. That is what makes a
+second import add nothing. The kind of a task is `context.kind(default)`: the user's word, else the default that the
+format finds in the source, `Entry.task` (the file's or folder's name) if there is nothing better. What a source does not
+say stays None.
+
+Archives (tar, zip) whose file no format claims are unpacked and their members taken as files; .xz, .gz, .zst and a byte
+order mark are gone before any importer looks.
+"""
 
 import os
-import secrets
-import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from tokenflation.sdk.errors import StoreError
-from tokenflation.sdk.importers.sources import documents, find_sources
-from tokenflation.sdk.importers.weka import rows
-from tokenflation.sdk.importers.weka_format import Trace, decode, digest
-from tokenflation.sdk.store.keys import keep_key, load_key, read_key
-from tokenflation.sdk.store.write import Batch, SqliteWriter, StoreUnwritableError, open_writer
+from tokenflation.sdk.errors import ImportSourceError
+from tokenflation.sdk.importers.formats import Context, Format, Skipped, Taken
+from tokenflation.sdk.importers.reading import UNREADABLE, unreadable
+from tokenflation.sdk.importers.registry import recognise
+from tokenflation.sdk.importers.sources import Entry, find_entries, head_of, members_of
+from tokenflation.sdk.importers.tally import ImportSummary, Tally
+from tokenflation.sdk.importers.target import target
 
 __all__ = ["ImportSummary", "import_paths"]
-
-_CREATED_BY = "tokenflation import"
 
 Progress = Callable[[int, int], None]
 """Told the bytes read so far and the bytes of all files."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportSummary:
-    """What an import added to a store."""
-
-    files: int
-    tasks: int
-    """Sessions added; each is one task."""
-    calls: int
-    sub_agent_runs: int
-    sub_agent_calls: int
-    input_tokens: int
-    output_tokens: int
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    """Sessions left out, by reason."""
+_Group = tuple[Format, list[Entry]]
+_BROKEN = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
+"""What a reader raises over content that nobody thought of: it must not cost the other files."""
 
 
 def import_paths(
@@ -47,123 +56,80 @@ def import_paths(
     task: str | None = None,
     progress: Progress | None = None,
 ) -> ImportSummary:
-    """Add the Weka session traces in files and folders to a store, in one transaction.
+    """Add the logs in files, folders and archives to a store, in one transaction; the format is found by content.
 
-    `task` is the kind of the tasks; by default the file's name without its endings, or the name of the folder. Memory
-    holds one session. A session that the store has is skipped, so a second import adds nothing; another session under
-    an id that is taken gets part of its digest appended to its id.
+    `task` is the kind of the tasks; by default each format finds one. Memory holds one session. What the store has is
+    left as it is, so a second import adds nothing; a session that has grown adds its new calls. A broken record is left
+    out and named in the summary.
 
     Raises:
-        ImportSourceError: a file is not what it should be; the store is as it was, and is not made if it was not there.
+        ImportSourceError: a path does not exist, or nothing in any file could be taken; the store is as it was, and is
+            not made if it was not there.
         StoreError: the store cannot be written, or is none.
     """
-    sources = find_sources([Path(path) for path in paths])
-    counts: Counter[str] = Counter()
-    skipped: Counter[str] = Counter()
-    total, done = sum(source.bytes for source in sources), 0
-    with _target(Path(store).absolute()) as (writer, key):
-        for source in sources:
-            for document in documents(source):
-                trace = decode(document.text, str(source.path), first_line=document.line)
-                _add(writer, trace, task or source.task, key, counts, skipped)
-                if progress is not None:
-                    progress(done + document.read_bytes, total)
-            done += source.bytes
-    return ImportSummary(
-        files=len(sources),
-        tasks=counts["tasks"],
-        calls=counts["calls"],
-        sub_agent_runs=counts["sub_agent_runs"],
-        sub_agent_calls=counts["sub_agent_calls"],
-        input_tokens=counts["input_tokens"],
-        output_tokens=counts["output_tokens"],
-        skipped=dict(skipped),
-    )
+    tally = Tally()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenflation-import-")))
+        groups = _grouped(find_entries([Path(path) for path in paths]), folder, tally)
+        total = sum(entry.bytes for _, entries in groups for entry in entries)
+        if not groups:
+            raise ImportSourceError(tally.nothing())
+        writer, key = stack.enter_context(target(Path(store).absolute()))
+        done = 0
+        context = Context(task=task, key=key, has_task=writer.has_task)
+        for format_, entries in groups:
+            if progress is not None:
+                context.progress = _after(progress, done, total)
+            for found in _read(format_, entries, context):
+                if isinstance(found, Taken):
+                    tally.add(found, writer)
+                else:
+                    tally.skip(found)
+            done += sum(entry.bytes for entry in entries)
+            tally.files[format_.title] += len(entries)
+            if progress is not None:
+                progress(done, total)
+        if tally.empty:
+            raise ImportSourceError(tally.nothing())
+    return tally.summary()
 
 
-def _add(
-    writer: SqliteWriter, trace: Trace, task: str, key: bytes, counts: Counter[str], skipped: Counter[str]
-) -> None:
-    trace_id = digest(trace)
-    task_id = trace.id or trace_id[:16]
-    if writer.has_task(task, task_id):
-        task_id = f"{task_id}#{trace_id[:8]}"
-    batch = rows(trace, trace_id, task=task, task_id=task_id, key=key)
-    if not batch.calls:
-        skipped["a session without calls"] += 1
-    elif writer.has_call(batch.calls[0].call_id):
-        skipped["already in the store"] += 1
-    else:
-        counts["calls"] += writer.write(batch, replace=False)
-        counts["tasks"] += 1
-        _count(batch, counts)
+def _after(progress: Progress, done: int, total: int) -> Callable[[int], None]:
+    return lambda read: progress(min(done + read, total), total)
 
 
-def _count(batch: Batch, counts: Counter[str]) -> None:
-    inner = [call for call in batch.calls if call.depth > 0]
-    counts["sub_agent_calls"] += len(inner)
-    counts["sub_agent_runs"] += len({call.agent_run_id for call in inner})
-    counts["input_tokens"] += sum(call.input_tokens or 0 for call in batch.calls)
-    counts["output_tokens"] += sum(call.output_tokens or 0 for call in batch.calls)
+def _grouped(entries: Sequence[Entry], folder: Path, tally: Tally) -> list[_Group]:
+    """Recognise the files, unpack archives into the folder, and put together what belongs together."""
+    groups: dict[tuple[str, str], _Group] = {}
+    waiting = deque(entries)
+    while waiting:
+        entry = waiting.popleft()
+        try:
+            head = head_of(entry)
+            format_ = recognise(head)
+            if format_ is not None:
+                groups.setdefault((format_.name, format_.group(head)), (format_, []))[1].append(entry)
+                continue
+            inside = False
+            for member in members_of(entry, head, folder):
+                inside = True
+                if isinstance(member, Skipped):
+                    tally.skip(member)
+                else:
+                    waiting.append(member)
+            if not inside:
+                tally.skip(Skipped(entry.shown, "of no known format" if head.start.strip() else "empty", what="file"))
+        except (*UNREADABLE, ImportSourceError) as error:
+            tally.skip(unreadable(entry.shown, error))
+    return list(groups.values())
 
 
-@contextmanager
-def _target(store: Path) -> Iterator[tuple[SqliteWriter, bytes]]:
-    """Open the store in one transaction, or a draft of it that takes its place when all went well."""
-    if store.exists() and not store.is_file() and not store.is_dir():
-        # A device or a pipe looks like an empty file, whose place a draft would take.
-        raise StoreError(f"{store} is no regular file, so it cannot be a store. Give the name of a file, new or old.")
+def _read(format_: Format, entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
+    """Yield what a format finds; what it raises ends its files and nothing else."""
     try:
-        if store.exists() and (store.is_dir() or store.stat().st_size):
-            with _writing(store, None) as opened:
-                yield opened
-        else:
-            with _draft(store) as opened:
-                yield opened
-    except sqlite3.Error as error:
-        raise StoreError(
-            f"{store} cannot be written: {error}. Nothing was imported; check that the disk has room and that no other "
-            "program keeps the store locked."
-        ) from error
-
-
-@contextmanager
-def _writing(path: Path, key: bytes | None) -> Iterator[tuple[SqliteWriter, bytes]]:
-    writer = open_writer(path, created_by=_CREATED_BY, key=key)
-    try:
-        with writer.transaction():
-            yield writer, key if key is not None else load_key(path)
-    finally:
-        writer.close()
-
-
-@contextmanager
-def _draft(store: Path) -> Iterator[tuple[SqliteWriter, bytes]]:
-    draft = store.with_name(f".{store.name}.{secrets.token_hex(4)}")
-    if not store.parent.is_dir():
-        raise StoreError(f"{store}: the folder {store.parent} does not exist. Make it, or give another path.")
-    try:
-        with _writing(draft, read_key(store) or secrets.token_bytes(16)) as opened:
-            yield opened
-        _publish(draft, store, opened[1])
-    except StoreUnwritableError as error:
-        raise StoreError(str(error).replace(str(draft), str(store))) from error
-    except OSError as error:
-        raise StoreError(f"{store} cannot be made: {error}. Nothing was imported.") from error
-    finally:
-        for ending in ("", "-wal", "-shm"):
-            draft.with_name(draft.name + ending).unlink(missing_ok=True)
-
-
-def _publish(draft: Path, store: Path, key: bytes) -> None:
-    """Give the draft the store's name, unless another process has made the store meanwhile."""
-    if store.exists() and not store.stat().st_size:
-        store.unlink()
-    try:
-        kept = keep_key(store, key)
-        if kept:
-            os.link(draft, store)
-    except FileExistsError:
-        kept = False
-    if not kept:
-        raise StoreError(f"{store} was made by another program during the import. Nothing was imported; try it again.")
+        yield from format_.read(entries, context)
+    except (*UNREADABLE, ImportSourceError) as error:
+        yield unreadable(entries[0].shown, error)
+    except _BROKEN as error:
+        detail = f"{type(error).__name__} while reading it as a {format_.title}"
+        yield Skipped(entries[0].shown, "not understood to its end", detail, "file")

@@ -1,113 +1,185 @@
-"""Finds the files to import and reads them line by line, compressed or not. Knows nothing of what a line means."""
+"""Finds the files to import, in folders and archives too, and opens them unpacked. Knows nothing of what they mean."""
 
 import gzip
+import importlib
 import io
 import lzma
-import zlib
+import tarfile
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from tokenflation.sdk.errors import ImportSourceError
+from tokenflation.sdk.importers.formats import Head, Skipped
+from tokenflation.sdk.importers.reading import first_keys, line_objects
 
-__all__ = ["SUFFIXES", "Document", "Source", "documents", "find_sources"]
+__all__ = ["HEAD_BYTES", "Entry", "find_entries", "head_of", "members_of"]
 
-_PACKED = (".xz", ".gz")
-_PLAIN = (".json", ".jsonl")
-SUFFIXES = (*_PLAIN, *(plain + packed for plain in _PLAIN for packed in _PACKED), *_PACKED)
-"""Endings of the files that can be read; without .json or .jsonl before it, .xz and .gz hold lines."""
+HEAD_BYTES = 1 << 17
+_BOM = b"\xef\xbb\xbf"
+_PACKED = (".xz", ".gz", ".zst")
+_ENDINGS = (*_PACKED, ".jsonl", ".json", ".ndjson", ".tar", ".tgz", ".txz", ".zip")
+_XZ, _GZIP, _ZSTD, _ZIP = b"\xfd7zXZ\x00", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+_MAGIC = {".xz": _XZ, ".gz": _GZIP, ".zst": _ZSTD}
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One file to import."""
+class Entry:
+    """One file to import, on the disk or out of an archive."""
 
     path: Path
+    """Where its bytes lie."""
+    shown: str
+    """Its path for messages; that of a member stands behind its archive's."""
     task: str
-    """Kind of its tasks unless the user says another: its name, or that of the folder it was found in."""
+    """Kind of its tasks unless the source or the user says another: its name, or that of the folder it was found in."""
     bytes: int
+    """Size on the disk."""
+    alone: bool = False
+    """The user named this very file: then it is worth a message that it cannot be read."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, without .xz, .gz and .zst."""
+        return _unpacked_name(Path(self.shown).name)
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Yield the unpacked bytes, without a byte order mark.
+
+        Raises:
+            ImportSourceError: it is packed in a way that cannot be unpacked here.
+            OSError, EOFError, lzma.LZMAError, zlib.error: it cannot be read, or its packing is damaged.
+        """
+        with self.path.open("rb") as raw, _unpacked(raw, self.shown) as file:
+            yield file
+
+    def place(self, line: int) -> str:
+        """Return path and line for a message."""
+        return f"{self.shown}:{line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One JSON text of a file."""
-
-    text: bytes
-    line: int
-    """Line of the file, unpacked, that it starts on."""
-    read_bytes: int
-    """Bytes of the file, as it lies on the disk, that were read to get here."""
-
-
-def find_sources(paths: Iterable[Path]) -> list[Source]:
-    """Return the files that the paths name, those of a folder in order of name.
+def find_entries(paths: Iterable[Path]) -> list[Entry]:
+    """Return the files that the paths name, those of a folder in order of name; hidden folders inside one are walked.
 
     Raises:
-        ImportSourceError: a path does not exist, has another ending, or is a folder without such files.
+        ImportSourceError: a path does not exist, or is a folder without files.
     """
-    return [source for path in paths for source in _sources(path)]
+    return [entry for path in paths for entry in _entries(path)]
 
 
-def _sources(path: Path) -> list[Source]:
+def _entries(path: Path) -> list[Entry]:
     if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
         if not inside:
-            raise ImportSourceError(f"{path}: the folder holds no file that ends in {', '.join(SUFFIXES)}.")
-        return [Source(file, path.resolve().name or "task", file.stat().st_size) for file in inside]
+            raise ImportSourceError(f"{path}: the folder holds no file. Give the folder that holds the logs.")
+        task = path.resolve().name or "task"
+        return [Entry(file, str(file), task, file.stat().st_size) for file in inside]
     if not path.exists():
         raise ImportSourceError(f"{path}: there is no such file. Check the path.")
-    if not path.name.endswith(SUFFIXES):
-        raise ImportSourceError(
-            f"{path}: files with this ending cannot be imported; known are {', '.join(SUFFIXES)} (Weka session traces)."
-        )
-    return [Source(path, _stem(path.name) or "task", path.stat().st_size)]
+    if not path.is_file():
+        raise ImportSourceError(f"{path} is no regular file. Give a file or a folder.")
+    return [Entry(path, str(path), _stem(path.name) or "task", path.stat().st_size, alone=True)]
 
 
 def _stem(name: str) -> str:
-    for endings in (_PACKED, _PLAIN):
-        for ending in endings:
-            name = name.removesuffix(ending)
+    while name.endswith(_ENDINGS):
+        name = name[: name.rfind(".")]
     return name
 
 
-def documents(source: Source) -> Iterator[Document]:
-    """Yield the JSON documents of a file: its lines, or all of a .json file.
+def _unpacked_name(name: str) -> str:
+    return name[: name.rfind(".")] if name.endswith(_PACKED) else name
 
-    Raises:
-        ImportSourceError: the file cannot be read, cannot be unpacked, or is empty.
+
+def head_of(entry: Entry) -> Head:
+    """Return the beginning of a file; raises what `Entry.open` does."""
+    with entry.open() as file:
+        start = file.read(HEAD_BYTES)
+    members: tuple[str, ...] = ()
+    if start.startswith(_ZIP):
+        with entry.open() as file, zipfile.ZipFile(cast("Any", file)) as archive:
+            members = tuple(archive.namelist())
+    return Head(
+        name=entry.name,
+        path=entry.shown,
+        start=start,
+        objects=line_objects(start, whole=len(start) < HEAD_BYTES),
+        keys=first_keys(start),
+        members=members,
+    )
+
+
+def members_of(entry: Entry, head: Head, folder: Path) -> Iterator[Entry | Skipped]:
+    """Unpack an archive (tar or zip) into a folder and yield its files; nothing if it is no archive.
+
+    Members get names of our own, so that no path in the archive can lead outside; links are not followed. Raises what
+    `Entry.open` does; what was yielded before is whole.
     """
-    whole = _unpacked_name(source.path).endswith(".json")
-    empty = True
-    try:
-        with source.path.open("rb") as raw, _unpacked(source.path, raw) as file:
-            for number, text in [(1, file.read())] if whole else enumerate(file, start=1):
-                if not text.strip():
+    task = entry.task
+    if head.start[257:262] == b"ustar":
+        with entry.open() as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            for member in tar:
+                if member.isfile() and (source := tar.extractfile(member)) is not None:
+                    yield _unpack(cast("BinaryIO", source), f"{entry.shown}/{member.name}", folder, task)
+    elif head.members:
+        with entry.open() as file, zipfile.ZipFile(cast("Any", file)) as archive:
+            for info in archive.infolist():
+                if info.is_dir():
                     continue
-                empty = False
-                yield Document(text, number, raw.tell())
-    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ImportSourceError(
-            f"{source.path} cannot be unpacked: {error}. Nothing was imported; get the file again."
-        ) from error
-    except OSError as error:
-        raise ImportSourceError(f"{source.path} cannot be read: {error.strerror}. Nothing was imported.") from error
-    if empty:
-        raise ImportSourceError(f"{source.path} is empty: it holds no session. Nothing was imported.")
+                shown = f"{entry.shown}/{info.filename}"
+                try:
+                    with archive.open(info) as packed:
+                        yield _unpack(cast("BinaryIO", packed), shown, folder, task)
+                except (NotImplementedError, RuntimeError) as error:  # a packing or a password that zipfile lacks
+                    yield Skipped(shown, "not unpackable", str(error), "file")
 
 
-def _unpacked_name(path: Path) -> str:
-    return path.name.removesuffix(".xz").removesuffix(".gz")
+def _unpack(source: BinaryIO, shown: str, folder: Path, task: str) -> Entry:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{sum(1 for _ in folder.iterdir())}"
+    with path.open("wb") as target:
+        while piece := source.read(1 << 20):
+            target.write(piece)
+    return Entry(path, shown, task, path.stat().st_size)
 
 
 @contextmanager
-def _unpacked(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
-    if path.name.endswith(".xz"):
+def _unpacked(raw: BinaryIO, shown: str) -> Iterator[BinaryIO]:
+    """Yield the bytes unpacked, by what they begin with rather than by the file's name."""
+    start = raw.read(6)
+    raw.seek(0)
+    packing = Path(shown).suffix
+    if packing in _MAGIC and not start.startswith(_MAGIC[packing]) and start:
+        raise ImportSourceError(f"{shown} cannot be unpacked: it does not begin as a {packing} file does.")
+    if start == _XZ:
         with lzma.open(raw) as unpacked:
-            yield io.BufferedReader(unpacked, 1 << 16)
-    elif path.name.endswith(".gz"):
+            yield _without_mark(io.BufferedReader(cast("Any", unpacked), 1 << 16))
+    elif start.startswith(_GZIP):
         with gzip.open(raw) as packed:
-            yield cast("BinaryIO", packed)
+            yield _without_mark(io.BufferedReader(cast("Any", packed), 1 << 16))
+    elif start.startswith(_ZSTD):
+        with _zstd(raw, shown) as packed:
+            yield _without_mark(io.BufferedReader(packed, 1 << 16))
     else:
-        yield raw
+        yield _without_mark(raw)
+
+
+def _zstd(raw: BinaryIO, shown: str) -> Any:
+    for name in ("compression.zstd", "backports.zstd"):  # the first is there from Python 3.14 on
+        try:
+            return importlib.import_module(name).open(raw)
+        except ModuleNotFoundError:
+            continue
+    raise ImportSourceError(
+        f"{shown} is packed with Zstandard, which this Python cannot unpack: pip install backports.zstd, or unpack it."
+    )
+
+
+def _without_mark(file: BinaryIO) -> BinaryIO:
+    if file.read(len(_BOM)) != _BOM:
+        file.seek(0)
+    return file

@@ -17,7 +17,7 @@ What is taken how:
 * The trace does not say who served a model: `provider` is `unknown`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
@@ -25,11 +25,14 @@ from typing import Any, Literal
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from tokenflation.sdk.importers.weka_format import Plain, Request, Streamed, SubAgent, Trace
+from tokenflation.sdk.importers.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.reading import values
+from tokenflation.sdk.importers.sources import Entry
+from tokenflation.sdk.importers.weka_format import Plain, Request, Streamed, SubAgent, Trace, convert, digest
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.store.write import Batch
 
-__all__ = ["rows"]
+__all__ = ["FORMAT", "rows"]
 
 
 @dataclass(slots=True)
@@ -302,3 +305,31 @@ def _own_times(run: _Run) -> tuple[float, float]:
     ends = [placed.started_s + (placed.request.api_time or 0.0) for placed in run.calls]
     begun = run.started_s if run.marker is not None else min(starts, default=0.0)
     return min([begun, *starts]), max([begun, *ends])
+
+
+def _sniff(head: Head) -> float:
+    known = {"id", "block_size", "requests"}
+    if known <= head.keys or any(known <= one.keys() for one in head.objects):
+        return 0.95
+    return 0.6 if {"requests", "block_size"} & head.keys and "id" in head.keys else 0.0
+
+
+def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
+    for entry in entries:
+        for found in values(entry, context):
+            if isinstance(found, Skipped):
+                yield found
+                continue
+            line, given = found
+            trace = convert(given)
+            if isinstance(trace, str):
+                yield Skipped(entry.place(line), "no Weka session", trace)
+                continue
+            trace_id, task = digest(trace), context.kind(entry.task)
+            task_id = trace.id or trace_id[:16]
+            if context.has_task(task, task_id):
+                task_id = f"{task_id}#{trace_id[:8]}"
+            yield Taken(rows(trace, trace_id, task=task, task_id=task_id, key=context.key))
+
+
+FORMAT = Format(name="weka", title="Weka session trace", sniff=_sniff, read=_read)

@@ -4,21 +4,17 @@ Fields as in AIPerf 0.13 (`weka_trace_models.py`), plus `n_blocks` and `hit_bloc
 Names a recorder may have added are ignored.
 """
 
-import re
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tokenflation.sdk.errors import ImportSourceError
-
-__all__ = ["Entry", "Request", "SubAgent", "Trace", "decode", "digest"]
+__all__ = ["Entry", "Request", "SubAgent", "Trace", "convert", "digest"]
 
 # The store keeps nanoseconds in 64 bits: 4e9 s is 127 years.
 _Seconds = Annotated[float, Meta(ge=0, le=4e9)]
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
-_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 class Request(Struct, kw_only=True, tag_field="type", rename={"input_tokens": "in", "output_tokens": "out"}):
@@ -81,30 +77,18 @@ class Trace(Struct, kw_only=True):
     totals: Any | UnsetType = UNSET
 
 
-_DECODER = msgspec.json.Decoder(Trace)
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
-def decode(text: bytes, where: str, *, first_line: int = 1) -> Trace:
-    """Return the session that a JSON text holds; `where` names the file, `first_line` the line it starts on.
-
-    Raises:
-        ImportSourceError: it is no JSON, or not a session of this format; the message says the line and the field.
-    """
+def convert(given: Any) -> Trace | str:
+    """Return the session that an object holds, or why it is none: the message names the field."""
     try:
-        trace = _DECODER.decode(text)
+        trace = msgspec.convert(given, Trace)
         _check(trace.requests, trace.block_size, "$.requests")
-    except (msgspec.DecodeError, ValueError) as error:
-        found = _BYTE.search(str(error))
-        line = first_line + (text.count(b"\n", 0, int(found[1])) if found else 0)
-        wrong = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
-        what = "is not JSON" if wrong else "is no Weka session"
-        raise ImportSourceError(
-            f"{where}: line {line} {what}: {error}. Nothing was imported. Expected an object with `id`, `block_size` and "
-            "`requests`: one in a .json file, one per line in a .jsonl file."
-        ) from error
-    except RecursionError as error:
-        raise ImportSourceError(f"{where}: line {first_line} nests too deeply. Nothing was imported.") from error
+    except RecursionError:
+        return "it nests too deeply"
+    except (msgspec.ValidationError, ValueError) as error:
+        return str(error)
     return trace
 
 

@@ -108,6 +108,15 @@ class SqliteWriter:
         query = "SELECT 1 FROM calls WHERE task_id = ? AND task = ? LIMIT 1"
         return self._connection.execute(query, (task_id, task)).fetchone() is not None
 
+    def tasks_of(self, call_ids: Sequence[str]) -> dict[str, str]:
+        """Return the id of the task of each of these calls that the store holds."""
+        found: dict[str, str] = {}
+        for at in range(0, len(call_ids), 500):  # SQLite binds a bounded number of values
+            some = tuple(call_ids[at : at + 500])
+            query = f"SELECT call_id, task_id FROM calls WHERE call_id IN ({','.join('?' * len(some))})"
+            found.update(self._connection.execute(query, some))
+        return found
+
     def attempts_started_at(self, times_ns: Sequence[int]) -> set[int]:
         """Return those of these times (unix ns) at which an attempt that the store holds was started."""
         found: set[int] = set()

@@ -1,0 +1,20 @@
+"""The importers there are: one module each, with its `FORMAT`. Of two that are equally sure of a file the first wins."""
+
+from tokenflation.sdk.importers import weka
+from tokenflation.sdk.importers.formats import Format, Head
+
+__all__ = ["FORMATS", "recognise"]
+
+FORMATS: tuple[Format, ...] = (weka.FORMAT,)
+
+_SURE = 0.5
+
+
+def recognise(head: Head) -> Format | None:
+    """Return the format that is surest of a file, or None if none is sure enough."""
+    sureness, found = 0.0, None
+    for one in FORMATS:
+        sure = one.sniff(head)
+        if sure > sureness:
+            sureness, found = sure, one
+    return found if sureness >= _SURE else None

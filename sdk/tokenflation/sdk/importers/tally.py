@@ -1,0 +1,139 @@
+"""Counts what an import takes and leaves out, and writes what it takes. Knows no format."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tokenflation.sdk.importers.formats import Skipped, Taken
+from tokenflation.sdk.store.write import Batch, SqliteWriter
+
+__all__ = ["ImportSummary", "Tally"]
+
+_KEPT = 100
+"""Places of broken records kept for the summary; all are counted."""
+_IN_STORE = "already in the store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSummary:
+    """What an import added to a store."""
+
+    files: int
+    """Files of a known format."""
+    tasks: int
+    """Sessions added; each is one task."""
+    calls: int
+    sub_agent_runs: int
+    sub_agent_calls: int
+    input_tokens: int
+    output_tokens: int
+    """Sum of what is reported; see `calls_without_output`."""
+    tool_calls: int = 0
+    compactions: int = 0
+    calls_without_input: int = 0
+    """Calls added whose input tokens the source does not report."""
+    calls_without_output: int = 0
+    """Calls added whose output tokens the source does not report."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Sessions left out, by reason."""
+    broken: Mapping[str, int] = field(default_factory=dict)
+    """Records left out, by reason."""
+    foreign: Mapping[str, int] = field(default_factory=dict)
+    """Files left out, by reason."""
+    formats: Mapping[str, int] = field(default_factory=dict)
+    """Files by format."""
+    problems: tuple[Skipped, ...] = ()
+    """The first of all that was left out, with file, line and what is wrong."""
+
+
+class Tally:
+    """Holds the counts of one import while it runs."""
+
+    def __init__(self) -> None:
+        self.files: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._left_out: Counter[tuple[str, str]] = Counter()
+        self._problems: list[Skipped] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found that is a session, and something was found that is not right."""
+        return not self._counts["tasks"] and not any(what == "session" for what, _ in self._left_out)
+
+    def skip(self, skipped: Skipped) -> None:
+        """Count what was left out, and keep the first of them."""
+        self._left_out[skipped.what, skipped.reason] += 1
+        if len(self._problems) < _KEPT:
+            self._problems.append(skipped)
+
+    def add(self, taken: Taken, writer: SqliteWriter) -> None:
+        """Write the rows of a task as far as the store lacks them, and count them."""
+        batch = taken.batch
+        if not batch.calls:
+            self._left_out["session", "a session without calls"] += 1
+            return
+        batch, known = _own(batch, writer)
+        if known == len(batch.calls):
+            self._left_out["session", _IN_STORE] += 1
+            return
+        self._counts["calls"] += writer.write(batch, replace=known > 0)
+        self._counts["tasks"] += 1
+        self._counts["compactions"] += taken.compactions
+        self._counts["tool_calls"] += len(batch.tool_runs)
+        self._count_calls(batch)
+
+    def _count_calls(self, batch: Batch) -> None:
+        inner = [call for call in batch.calls if call.depth > 0]
+        self._counts["sub_agent_calls"] += len(inner)
+        self._counts["sub_agent_runs"] += len({call.agent_run_id for call in inner})
+        for name in ("input", "output"):
+            reported = [tokens for call in batch.calls if (tokens := getattr(call, f"{name}_tokens")) is not None]
+            self._counts[f"{name}_tokens"] += sum(reported)
+            self._counts[f"calls_without_{name}"] += len(batch.calls) - len(reported)
+
+    def nothing(self) -> str:
+        """Return why nothing was imported, in one line."""
+        if not self._problems:
+            return "The files hold nothing to import. Nothing was imported."
+        first = self._problems[0]
+        others = sum(self._left_out.values()) - 1
+        more = f"; {others:,} more {'was' if others == 1 else 'were'} left out too" if others else ""
+        detail = f": {first.detail}" if first.detail else ""
+        return (
+            f"{first.where}: {first.what} is {first.reason}{detail}{more}. Nothing was imported; see `tokenflation import "
+            "--help` for the formats that are known."
+        )
+
+    def summary(self) -> ImportSummary:
+        """Return the counts."""
+        return ImportSummary(
+            files=sum(self.files.values()),
+            formats=dict(self.files),
+            skipped=self._by_reason("session"),
+            broken=self._by_reason("record"),
+            foreign=self._by_reason("file"),
+            problems=tuple(self._problems),
+            **{name: self._counts[name] for name in _COUNTED},
+        )
+
+    def _by_reason(self, what: str) -> dict[str, int]:
+        return {reason: count for (kind, reason), count in self._left_out.items() if kind == what}
+
+
+_COUNTED = (
+    "tasks", "calls", "sub_agent_runs", "sub_agent_calls", "input_tokens", "output_tokens", "tool_calls", "compactions",
+    "calls_without_input", "calls_without_output",
+)  # fmt: skip
+
+
+def _own(batch: Batch, writer: SqliteWriter) -> tuple[Batch, int]:
+    """Return the batch without calls that the store has in another task, and how many it has in this one."""
+    tasks = writer.tasks_of([call.call_id for call in batch.calls])
+    elsewhere = {call.call_id for call in batch.calls if tasks.get(call.call_id, call.task_id) != call.task_id}
+    if not elsewhere:
+        return batch, len(tasks)
+    calls = [call for call in batch.calls if call.call_id not in elsewhere]
+    runs = [run for run in batch.tool_runs if run.call_id not in elsewhere]
+    attempts = [attempt for attempt in batch.attempts if attempt.call_id not in elsewhere]
+    own = Batch(calls=calls, tool_runs=runs, attempts=attempts, spans=batch.spans)
+    return own, len(tasks) - len(elsewhere)
