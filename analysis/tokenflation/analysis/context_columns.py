@@ -1,0 +1,106 @@
+"""The columns of what the analysis says of contexts and caches: each once, with its unit and meaning. Computes nothing."""
+
+from tokenflation.sdk.store.tables import Column
+
+__all__ = ["BYTES_COLUMNS", "CACHE_COLUMNS", "NEEDED_COLUMNS", "REUSE_COLUMNS", "SEGMENT_COLUMNS", "TTL_COLUMNS"]
+
+
+def _by_name(*columns: Column) -> dict[str, Column]:
+    return {column.name: column for column in columns}
+
+
+SEGMENT_COLUMNS: dict[str, Column] = _by_name(
+    Column("call", "int", "position of the call among those with hashes, in order of start", required=True),
+    Column("call_id", "text", "the call", required=True),
+    Column("source_call_id", "text", "the call that used these blocks last before it", required=True),
+    Column("first_block", "int", "position of the piece in the prompt, in blocks from 0", required=True),
+    Column("blocks", "int", "blocks in the piece", required=True),
+    Column("block_tokens", "int", "tokens per block", required=True),
+    Column("tokens", "int", "tokens in the piece", required=True),
+    Column("gap_s", "float", "s; start of the source to start of the call", required=True),
+    Column("newer_blocks", "int", "distinct blocks used since the piece's first one was", required=True),
+)
+"""One row per reused piece of a prompt: leading blocks that the same earlier call used last."""
+
+REUSE_COLUMNS: dict[str, Column] = _by_name(
+    Column("call_id", "text", "the call", required=True),
+    Column("task", "text", "kind of the task", required=True),
+    Column("task_id", "text", "id of the task", required=True),
+    Column("agent", "text", "name of the agent", required=True),
+    Column("agent_run_id", "text", "id of the agent run", required=True),
+    Column("step", "int", "order of the call in its agent run, from 0", required=True),
+    Column("provider", "text", "who served the call", required=True),
+    Column("model", "text", "model that answered, else the one asked for"),
+    Column("prompted_by", "text", "user, tool or both; NULL = not recorded"),
+    Column("started_at_ns", "int", "unix ns", required=True),
+    Column("input_tokens", "int", "tokens; cached ones included", required=True),
+    Column("block_tokens", "int", "tokens per block", required=True),
+    Column("ideal_tokens", "int", "tokens; whole leading blocks that an earlier call of the model had", required=True),
+    Column("own_task_tokens", "int", "tokens; of them, those that a call of the same task had", required=True),
+    Column("other_task_tokens", "int", "tokens; the rest of them: only other tasks had those", required=True),
+    Column("cache_read_tokens", "int", "tokens; realised: read from the cache, as the provider reports"),
+    Column("lost_tokens", "int", "tokens; what ideal_tokens is above cache_read_tokens, at least 0"),
+    Column(
+        "unseen_tokens",
+        "int",
+        "tokens; what cache_read_tokens is above ideal_tokens: calls we did not see, or ends of blocks",
+    ),
+)
+"""One row per call that has prefix hashes."""
+
+CACHE_COLUMNS: dict[str, Column] = _by_name(
+    Column("calls", "int", "calls of the group", required=True),
+    Column(
+        "calls_with_cache_reads", "int", "of them, those whose provider reports input and cache reads", required=True
+    ),
+    Column("calls_with_blocks", "int", "of them, those with prefix hashes and input", required=True),
+    Column("calls_with_both", "int", "of them, those with both", required=True),
+    Column("cache_reported_input_tokens", "int", "tokens; input of the calls with cache reads"),
+    Column("cache_read_tokens", "int", "tokens; read from the cache by them"),
+    Column("realised_hit_rate", "float", "fraction by tokens; cache_read_tokens / cache_reported_input_tokens"),
+    Column("block_input_tokens", "int", "tokens; input of the calls with blocks"),
+    Column("ideal_tokens", "int", "tokens; of it, what an infinite cache of the model would have had"),
+    Column("own_task_tokens", "int", "tokens; of them, what the same task had sent"),
+    Column("other_task_tokens", "int", "tokens; the rest of them, which only other tasks had sent"),
+    Column("ideal_hit_rate", "float", "fraction by tokens; ideal_tokens / block_input_tokens"),
+    Column("own_task_hit_rate", "float", "fraction by tokens; own_task_tokens / block_input_tokens"),
+    Column("both_input_tokens", "int", "tokens; input of the calls with both"),
+    Column("lost_tokens", "int", "tokens; over the calls with both, what ideal is above realised"),
+    Column("unseen_tokens", "int", "tokens; over the calls with both, what realised is above ideal"),
+    Column("lost_share", "float", "fraction by tokens; lost_tokens / both_input_tokens"),
+)
+"""One row per group of calls: what the prefix cache gave, and what it could have given."""
+
+TTL_COLUMNS: dict[str, Column] = _by_name(
+    Column("ttl_s", "float", "s; time to live since the last use; NULL = for ever", required=False),
+    Column("calls", "int", "calls with prefix hashes and input", required=True),
+    Column("input_tokens", "int", "tokens; their input", required=True),
+    Column("hit_tokens", "int", "tokens; what a cache of this time to live and any size would have had", required=True),
+    Column("hit_rate", "float", "fraction by tokens; hit_tokens / input_tokens"),
+)
+"""One row per group of calls and time to live."""
+
+BYTES_COLUMNS: dict[str, Column] = _by_name(
+    Column("provider", "text", "who served the calls", required=True),
+    Column("model", "text", "the model, whose cache it is"),
+    Column("block_tokens", "int", "tokens per block; the cache holds whole ones", required=True),
+    Column("cache_tokens", "int", "tokens that fit into the cache", required=True),
+    Column("cache_bytes", "float", "bytes; cache_tokens x KV bytes per token; NULL where those are not given"),
+    Column("calls", "int", "calls with prefix hashes and input", required=True),
+    Column("input_tokens", "int", "tokens; their input", required=True),
+    Column("hit_tokens", "int", "tokens; what a least-recently-used cache of this size would have had", required=True),
+    Column("hit_rate", "float", "fraction by tokens; hit_tokens / input_tokens"),
+    Column("share_of_ideal", "float", "fraction; hit_tokens / those of an infinite cache"),
+)
+"""One row per provider, model and size of cache."""
+
+NEEDED_COLUMNS: dict[str, Column] = _by_name(
+    Column("provider", "text", "who served the calls", required=True),
+    Column("model", "text", "the model, whose cache it is"),
+    Column("block_tokens", "int", "tokens per block; the cache holds whole ones", required=True),
+    Column("share_of_ideal", "float", "fraction of an infinite cache's hits to reach", required=True),
+    Column("cache_tokens", "int", "tokens; the smallest cache that reaches it", required=True),
+    Column("cache_bytes", "float", "bytes; cache_tokens x KV bytes per token; NULL where those are not given"),
+    Column("hit_rate", "float", "fraction by tokens; of the calls with prefix hashes"),
+)
+"""One row per provider, model and share of the ideal."""
