@@ -14,6 +14,7 @@ import pandas as pd
 
 from tokenflation.analysis.columns import TREE_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.plain import plain_rows
 
 __all__ = ["NOTHING", "Node", "Totals", "added", "times_of", "tree_rows", "trees", "walk"]
 
@@ -29,7 +30,6 @@ _TOOLS = (
     "call_id", "tool_call_id", "name", "kind", "executed", "result_tokens", "started_at_ns", "ended_at_ns",
     "agent_run_id",
 )  # fmt: skip
-_WHOLE = {"executed", "result_tokens", "started_at_ns", "ended_at_ns"}
 _SPANS = ("span_id", "parent_id", "kind", "agent_run_id")
 
 
@@ -152,12 +152,12 @@ def trees(
         FrameError: `calls` is empty or lacks columns.
     """
     by_task: dict[tuple[str, str], list[_Call]] = defaultdict(list)
-    for call in map(_Call._make, _cells(prepared(calls, _CALLS, "trees"), _CALLS)):
+    for call in map(_Call._make, plain_rows(prepared(calls, _CALLS, "trees"), _CALLS)):
         by_task[call.task, call.task_id].append(call)
     tools: dict[str, list[_Tool]] = defaultdict(list)
-    for tool in map(_Tool._make, _cells(tool_calls, _TOOLS)):
+    for tool in map(_Tool._make, plain_rows(tool_calls, _TOOLS)):
         tools[tool.call_id].append(tool)
-    scopes = {row[0]: row for row in _cells(spans, _SPANS)}
+    scopes = {row[0]: row for row in plain_rows(spans, _SPANS)}
     for group in sorted(by_task.values(), key=lambda group: min(call.started_at_ns for call in group)):
         yield _tree(group, tools, scopes)
 
@@ -189,21 +189,6 @@ def tree_rows(node: Node) -> pd.DataFrame:
         values |= {"level": level, "parent_id": around.id if around else None, "task_id": node.id}
         rows.append([values[name] if name in values else getattr(one, name) for name in TREE_COLUMNS])
     return from_rows(rows, tuple(TREE_COLUMNS.values()))
-
-
-def _cells(frame: pd.DataFrame | None, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of plain values, None where one is missing; a column that the frame lacks is missing in all rows."""
-    if frame is None:
-        return
-    columns = []
-    for name in names:
-        if name in frame.columns:
-            # A frame made by hand may hold whole numbers as floats, where some are missing.
-            column = frame[name].astype("Int64" if name in _WHOLE else object).astype(object)
-            columns.append(column.where(column.notna(), None).tolist())
-        else:
-            columns.append([None] * len(frame))
-    yield from zip(*columns, strict=True)
 
 
 def _tree(calls: list[_Call], tools: dict[str, list[_Tool]], scopes: dict[str, tuple[Any, ...]]) -> Node:
