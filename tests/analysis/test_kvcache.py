@@ -39,7 +39,7 @@ def test_without_hashes_the_realised_rate_is_known_and_the_ideal_is_not() -> Non
     assert row["realised_hit_rate"] == 2 / 16
     assert row["calls_with_blocks"] == 0
     assert pd.isna(row["ideal_tokens"])
-    assert math.isnan(row["ideal_hit_rate"])
+    assert pd.isna(row["ideal_hit_rate"])
 
 
 def test_triggers_and_providers_are_told_apart_and_what_is_not_recorded_is_a_group_of_its_own() -> None:
