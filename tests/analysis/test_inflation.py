@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from tokenflation.analysis import inflation
-from tokenflation.analysis.columns import INFLATION_COLUMNS
+from tokenflation.analysis.inflation_columns import INFLATION_COLUMNS
 from tokenflation.analysis.inflation import direct_kinds
 from tokenflation.analysis.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import FrameError
@@ -93,7 +93,9 @@ def test_the_baseline_against_itself_is_one(make_calls: Calls) -> None:
 
     row = _row(inflation(calls, baseline="once", rng=np.random.default_rng(0)), "once")
 
-    assert all(row[name] == 1 for name in row.index if name.startswith(("inflation_", "driver_")))
+    costs = {"inflation_cost", "inflation_cost_low", "inflation_cost_high"}
+    assert all(row[name] == 1 for name in row.index if name.startswith(("inflation_", "driver_")) and name not in costs)
+    assert row[sorted(costs)].isna().all()
 
 
 def test_the_columns_are_those_of_the_contract(make_calls: Calls) -> None:
@@ -178,7 +180,7 @@ def test_resampling_and_its_normal_limit_agree_where_they_meet(
     make_calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = make_calls(_population(np.random.default_rng(4), 4000, 1000))
-    module = sys.modules["tokenflation.analysis.inflation"]
+    module = sys.modules["tokenflation.analysis.intervals"]
     ends = []
     for limit in (10_000, 999):
         monkeypatch.setattr(module, "_NORMAL_TASKS", limit)

@@ -1,111 +1,236 @@
-"""Compares the tokens of each task kind with those of a baseline kind: a direct answer. Does no I/O.
+"""Compares the tokens of each task kind with baselines: kinds that answer directly, or parts of the same tasks. Does no I/O.
 
 Billed and computed tokens stay apart, since a prefix cache makes them differ by an order of magnitude
-(FORECAST model, section 2.1): billed = input + output, computed = input - cached + output.
+(FORECAST model, section 2.1): billed = input + output, computed = input - cached + output. Cost needs prices.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokenflation.analysis.columns import INFLATION_COLUMNS
-from tokenflation.analysis.prototypes import LEAST_RUNS, kappa
-from tokenflation.analysis.reduce import tasks
+from tokenflation.analysis.baselines import INTRINSIC, choose_baselines, direct_kinds
+from tokenflation.analysis.costs import PriceTable, with_cost
+from tokenflation.analysis.inflation_columns import FACTORS, INFLATION_COLUMNS
+from tokenflation.analysis.intervals import paired_interval, ratio_interval
+from tokenflation.analysis.ledger import RESENT_SOURCES, SOURCES, ledger, source_of
+from tokenflation.analysis.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["direct_kinds", "inflation"]
+__all__ = ["direct_kinds", "inflation", "stages", "task_factors"]
 
-_RESAMPLES = 2000
-# Above so many tasks the mean is normal to within the noise of the resamples, and resampling would take minutes.
-_NORMAL_TASKS = 5000
-_FACTORS = ("input", "output", "billed", "computed")
-# Resampled indexes held at once: 4 million of them are 32 MB.
-_CELLS = 4_000_000
+_MEASURES = ("input", "output", "billed", "computed", "calls")
+_BOTH, _INPUT = "input+output", "input"
 
 
 def inflation(
-    calls: pd.DataFrame, *, baseline: str, rng: np.random.Generator | None = None, level: float = 0.9
+    calls: pd.DataFrame,
+    *,
+    baseline: str | Sequence[str] | None = None,
+    prices: PriceTable | None = None,
+    rng: np.random.Generator | None = None,
+    level: float = 0.9,
 ) -> pd.DataFrame:
-    """Return one row per task kind, the baseline included: columns as in `columns.INFLATION_COLUMNS`.
+    """Return one row per task kind and baseline, baselines included: columns as in `columns.INFLATION_COLUMNS`.
 
-    Every factor is a ratio of means over tasks, never a mean of ratios. Tasks without usage are left out and counted.
-    `inflation_input` is exactly `driver_calls * driver_input_reported * driver_input_per_call`, and `inflation_output`
-    likewise. Computed tokens take what the provider reports as read from its cache, else the shared prefix, else
-    nothing; `cached_source` says which.
+    `baseline` is a kind, several, or `baselines.INTRINSIC`, input of the first request + visible output of the final
+    answer of the same task; None takes what `baselines.choose_baselines` finds. Every inflation is a ratio of means over
+    tasks, never a mean of ratios. Tasks without usage are left out and counted; where no task of a side reports output,
+    input alone is counted, `counted` says so, and what needs output is missing.
 
-    With `rng`, `<factor>_low` and `<factor>_high` bound the factor at `level` by a studentised bootstrap of its
-    logarithm over whole tasks; without it, or with fewer than `prototypes.LEAST_RUNS` tasks on a side, they are missing.
+    The `factor_` columns of `inflation_columns.FACTORS` multiply exactly to `inflation_billed` (to `inflation_input`
+    where input alone is counted); times `factor_cache` to `inflation_computed`, times `factor_price` to
+    `inflation_cost`. `inflation_input` is also `driver_calls * driver_input_reported * driver_input_per_call`, and
+    `inflation_output` likewise. Cached tokens are what the provider reports, else the shared prefix, else nothing;
+    `cached_source` says which, and `resent_source` the same of what was sent before.
+
+    With `rng`, `<inflation>_low` and `<inflation>_high` bound it at `level` by a studentised bootstrap of its logarithm
+    over whole tasks; without it, or with fewer than `prototypes.LEAST_RUNS` tasks on a side, they are missing.
 
     Raises:
-        FrameError: columns are missing, or no task of the baseline kind reports usage.
+        FrameError: columns are missing, a baseline is no kind, or no task of it reports usage.
 
-    Source: FORECAST model, section 2.1 (ratio of means; two numbers) and 1.5 (resample whole runs, studentised logarithm).
+    Source: FORECAST model, section 2.1 (ratio of means; two numbers), 2.2 (factors) and 1.5 (resample whole runs).
     """
     if not 0 < level < 1:
         raise FrameError(f"inflation() needs a level between 0 and 1, got {level}; 0.9 is usual.")
-    grouped = tasks(calls)
-    kinds = sorted(grouped["task"].unique())
-    if baseline not in kinds:
-        raise FrameError(
-            f"inflation() finds no task of the baseline kind {baseline!r}; the kinds here are {kinds}. "
-            "Record the same work answered once, in a task of a kind of its own, and name that kind."
-        )
-    base = _measured(grouped, baseline)
-    if base.empty:
-        raise FrameError(f"No task of the baseline kind {baseline!r} reports usage. Record one whose calls report it.")
+    booked = with_cost(ledger(calls, None if prices is None else prices.of_calls(calls)))
+    named = (baseline,) if isinstance(baseline, str) else tuple(baseline or ())
+    chosen = choose_baselines(calls, named)
+    names = tuple(dict.fromkeys(named)) or chosen.names
+    groups = {str(kind): group.reset_index(drop=True) for kind, group in booked.groupby("task", sort=True)}
     rows = []
-    for kind in kinds:
-        mine = _measured(grouped, kind)
-        row = _counts(grouped, kind, baseline, mine, base) | _factors(mine, base) | _drivers(mine, base)
-        rows.append(row | _intervals(mine, base, kind == baseline, rng, level))
-    return pd.DataFrame(rows)[list(INFLATION_COLUMNS)]
+    for name in names:
+        if name != INTRINSIC and _counted(groups[name], (_INPUT,)).empty:
+            raise FrameError(f"No task of the baseline kind {name!r} reports usage. Record one whose calls report it.")
+        rows += [_row(kind, group, name, groups.get(name), rng, level) for kind, group in groups.items()]
+    found = pd.DataFrame(rows)[list(INFLATION_COLUMNS)].astype({"tasks_without_cost": "Int64"})
+    if prices is None:
+        found["tasks_without_cost"] = pd.array([pd.NA] * len(found), dtype="Int64")
+    return found
 
 
-def direct_kinds(calls: pd.DataFrame) -> list[str]:
-    """Return the task kinds whose every task is one call: those that can serve as a baseline, in order."""
-    most = tasks(calls).groupby("task")["calls"].max()
-    return sorted(str(kind) for kind in most.index[most == 1])
+def task_factors(calls: pd.DataFrame, *, baseline_tokens: float | None = None) -> pd.DataFrame:
+    """Return the product identity of each task: `task`, `task_id`, `baseline_tokens`, `tokens` and the factors.
+
+    `tokens = baseline_tokens * factor_calls * ... * factor_retry`, exactly, for every task that reports input and output;
+    others are left out. `baseline_tokens` is what one direct answer takes; None: of each task its own first request and
+    final answer. An amount of 0 has no ratio to it: its factor is 1, and the next takes both steps.
+
+    Source: FORECAST model, section 2.2.
+    """
+    tasks = _counted(ledger(calls), (_INPUT, "output")).reset_index(drop=True)
+    own = _intrinsic(tasks, _BOTH)
+    base = own if baseline_tokens is None else np.full(len(tasks), float(baseline_tokens))
+    known = np.isfinite(base) & (base > 0)
+    tasks, base = tasks[known].reset_index(drop=True), base[known]
+    found = pd.DataFrame({"task": tasks["task"], "task_id": tasks["task_id"], "baseline_tokens": base})
+    amounts = stages(tasks, _BOTH)
+    found["tokens"] = amounts[:, -1]
+    for name, values in zip(FACTORS, _factors_of(amounts, base).T, strict=True):
+        found[f"factor_{name}"] = values
+    return found
 
 
-def _measured(grouped: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Return the tasks of a kind that report input and output, with their billed and computed tokens."""
-    mine = grouped[grouped["task"] == kind].dropna(subset=["input_tokens", "output_tokens"])
-    billed = mine["input_tokens"] + mine["output_tokens"]
-    cached = mine["cached_tokens"].fillna(0)
-    return mine.assign(
-        input=mine["input_tokens"], output=mine["output_tokens"], billed=billed, computed=billed - cached
+def stages(tasks: pd.DataFrame, counted: str) -> NDArray[np.float64]:
+    """Return the amounts from which the factors are made, one row per task: root calls, then tokens of growing scope.
+
+    Work of root calls, work of all calls, with re-sent context, with reasoning, with calls that failed. The last column
+    is all tokens of the task. `counted` is `input+output` or `input`.
+    """
+    wanted = ("root_calls", "root_new_tokens", "root_visible_tokens", "new_tokens", "visible_tokens", "resent_tokens",
+              "reasoning_tokens", "input_tokens", "output_tokens")  # fmt: skip
+    part = {name: tasks[name].astype("float64").fillna(0).to_numpy() for name in wanted}
+    output = 1.0 if counted == _BOTH else 0.0
+    work = part["new_tokens"] + output * part["visible_tokens"]
+    sent = work + part["resent_tokens"]
+    return np.stack(
+        [
+            part["root_calls"],
+            part["root_new_tokens"] + output * part["root_visible_tokens"],
+            work,
+            sent,
+            sent + output * part["reasoning_tokens"],
+            part["input_tokens"] + output * part["output_tokens"],
+        ],
+        axis=1,
     )
 
 
-def _counts(grouped: pd.DataFrame, kind: str, baseline: str, mine: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
-    all_tasks = int((grouped["task"] == kind).sum())
-    return {
+def _factors_of(amounts: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the factors of amounts over a baseline, row by row; an amount of 0 before the last is passed over."""
+    calls = np.where(amounts[:, 0] > 0, amounts[:, 0], 1.0)
+    factors = np.ones(amounts.shape)
+    factors[:, 0] = calls
+    last = base * calls
+    for place in range(1, amounts.shape[1]):
+        here = amounts[:, place]
+        passed = (here == 0) & (place < amounts.shape[1] - 1)
+        factors[:, place] = np.where(passed, 1.0, here / last)
+        last = np.where(passed, last, here)
+    return factors
+
+
+def _row(
+    kind: str,
+    group: pd.DataFrame,
+    name: str,
+    measured: pd.DataFrame | None,
+    rng: np.random.Generator | None,
+    level: float,
+) -> dict[str, Any]:
+    """Return one row: a kind against a measured baseline, or against parts of its own tasks."""
+    intrinsic = name == INTRINSIC
+    sides = [group] if intrinsic or measured is None else [group, measured]
+    counted = _BOTH if all(len(_counted(side, (_INPUT, "output"))) for side in sides) else _INPUT
+    needed = (_INPUT, "output") if counted == _BOTH else (_INPUT,)
+    mine = _measured(_counted(group, needed), counted)
+    if intrinsic or measured is None:
+        mine = mine[np.isfinite(_intrinsic(mine, counted))]
+        base = _own_baseline(mine, counted)
+    else:
+        base = _measured(_counted(measured, needed), counted)
+    row: dict[str, Any] = {
         "task": kind,
-        "baseline": baseline,
-        "tasks": all_tasks,
-        "tasks_without_usage": all_tasks - len(mine),
+        "baseline": name,
+        "baseline_source": "intrinsic" if intrinsic else "measured",
+        "tasks": len(group),
+        "tasks_without_usage": len(group) - len(mine),
+        "tasks_without_cost": int(mine["cost"].isna().sum()),
         "baseline_tasks": len(base),
-        "cached_source": _cached_source(mine),
-        "baseline_cached_source": _cached_source(base),
-        "billed_tokens_mean": _average(mine, "billed"),
-        "computed_tokens_mean": _average(mine, "computed"),
+        "counted": counted,
+        "cached_source": source_of(mine, "cached", SOURCES),
+        "baseline_cached_source": "none" if intrinsic else source_of(base, "cached", SOURCES),
+        "resent_source": source_of(mine, "resent", RESENT_SOURCES),
     }
+    row |= {f"{one}_tokens_mean": _average(mine, one) for one in ("billed", "computed")}
+    row |= {"cost_mean": _average(mine, "cost"), "calls_mean": _average(mine, "calls")}
+    row |= {"baseline_tokens_mean": _average(base, "tokens"), "baseline_cost_mean": _average(base, "cost")}
+    row |= {f"inflation_{one}": _over(_average(mine, one), _average(base, one)) for one in (*_MEASURES, "cost")}
+    row |= _factors(mine, base, counted) | _drivers(mine, base)
+    row |= _intervals(mine, base, not intrinsic and kind == name, intrinsic, rng, level)
+    return row | _coverage(group)
 
 
-def _cached_source(group: pd.DataFrame) -> str:
-    """Return where the cached tokens come from: provider, blocks or none; with a plus between them where it is mixed."""
-    sources = ("provider", "blocks", "none")
-    return "+".join(name for name in sources if group[f"cached_by_{name}_calls"].sum() > 0) or "none"
+def _coverage(group: pd.DataFrame) -> dict[str, int]:
+    calls, full, silent = (int(group[name].sum()) for name in ("calls", "calls_reported", "calls_unreported"))
+    return {"calls": calls, "calls_reported": full, "calls_partial": calls - full - silent, "calls_unreported": silent}
+
+
+def _counted(tasks: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+    """Return the tasks that report what is counted."""
+    return tasks.dropna(subset=[f"{name}_tokens" for name in needed])
+
+
+def _measured(tasks: pd.DataFrame, counted: str) -> pd.DataFrame:
+    """Return the tasks with their measures as floats; what needs output is missing where only input is counted."""
+    sent, made, cached = (tasks[f"{name}_tokens"].astype("float64") for name in ("input", "output", "cached"))
+    made = made if counted == _BOTH else made * np.nan
+    return tasks.assign(
+        calls=tasks["calls"].astype("float64"),
+        input=sent,
+        output=made,
+        billed=sent + made,
+        computed=sent - cached.fillna(0) + made,
+        tokens=sent + made if counted == _BOTH else sent,
+        held=cached.fillna(0),
+    )
+
+
+def _intrinsic(tasks: pd.DataFrame, counted: str) -> NDArray[np.float64]:
+    """Return the tokens of each task's first request and final answer; NaN where a task has no such request."""
+    first, final = (tasks[name].astype("float64") for name in ("first_input_tokens", "final_output_tokens"))
+    return np.asarray(first + final if counted == _BOTH else first, dtype=np.float64)
+
+
+def _own_baseline(mine: pd.DataFrame, counted: str) -> pd.DataFrame:
+    """Return, task by task, the direct answer that is inside of it: one call, nothing of it cached."""
+    first, final = (mine[name].astype("float64") for name in ("first_input_tokens", "final_output_tokens"))
+    made = final if counted == _BOTH else final * np.nan
+    costs = mine["first_cost"] + (mine["final_cost"] if counted == _BOTH else 0.0)
+    whole = {"calls": 1.0, "calls_with_input": 1.0, "calls_with_output": 1.0, "held": 0.0}
+    parts = {"input": first, "output": made, "billed": first + made, "computed": first + made}
+    tokens = first + made if counted == _BOTH else first
+    return mine.assign(**whole, **parts, tokens=tokens, cost=costs.where(mine["cost"].notna()))
 
 
 def _average(group: pd.DataFrame, name: str) -> float:
     return float(group[name].mean()) if len(group) else np.nan
 
 
-def _factors(mine: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
-    return {f"inflation_{name}": _over(_average(mine, name), _average(base, name)) for name in _FACTORS}
+def _factors(mine: pd.DataFrame, base: pd.DataFrame, counted: str) -> dict[str, float]:
+    """Return the factors of the means: they multiply to the inflation of what is counted (the product telescopes)."""
+    tokens = _average(base, "tokens")
+    if not len(mine) or not tokens > 0:
+        return {f"factor_{name}": np.nan for name in (*FACTORS, "cache", "price")}
+    found = _factors_of(stages(mine, counted).mean(axis=0)[None], np.array([tokens]))[0]
+    factors = {f"factor_{name}": float(value) for name, value in zip(FACTORS, found, strict=True)}
+    fresh = [_over(float((side["tokens"] - side["held"]).sum()), float(side["tokens"].sum())) for side in (mine, base)]
+    billed = _over(_average(mine, "billed"), _average(base, "billed"))
+    cost = _over(_average(mine, "cost"), _average(base, "cost"))
+    return factors | {"factor_cache": _over(*fresh), "factor_price": _over(cost, billed)}
 
 
 def _drivers(mine: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
@@ -119,7 +244,7 @@ def _drivers(mine: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
 
 
 def _per(group: pd.DataFrame, numerator: str, denominator: str) -> float:
-    return _over(float(group[numerator].sum()), float(group[denominator].sum()))
+    return _over(float(group[numerator].sum(min_count=1)), float(group[denominator].sum()))
 
 
 def _over(numerator: float, denominator: float) -> float:
@@ -127,74 +252,26 @@ def _over(numerator: float, denominator: float) -> float:
 
 
 def _intervals(
-    mine: pd.DataFrame, base: pd.DataFrame, is_baseline: bool, rng: np.random.Generator | None, level: float
+    mine: pd.DataFrame,
+    base: pd.DataFrame,
+    is_baseline: bool,
+    paired: bool,
+    rng: np.random.Generator | None,
+    level: float,
 ) -> dict[str, float]:
-    ends = {f"inflation_{name}_{end}": np.nan for name in _FACTORS for end in ("low", "high")}
+    ends = {f"inflation_{name}_{end}": np.nan for name in (*_MEASURES, "cost") for end in ("low", "high")}
     if is_baseline:
         # A kind against itself is 1 whatever its spread.
-        return dict.fromkeys(ends, 1.0)
-    if rng is None or min(len(mine), len(base)) < LEAST_RUNS:
+        return {name: 1.0 if base[name.split("_")[1]].notna().any() else np.nan for name in ends}
+    if rng is None:
         return ends
-    low, high = _ratio_interval(_matrix(mine), _matrix(base), rng, level)
-    for position, name in enumerate(_FACTORS):
-        ends[f"inflation_{name}_low"] = float(low[position])
-        ends[f"inflation_{name}_high"] = float(high[position])
+    for names in (_MEASURES, ("cost",)):
+        kept = [one[one[names[0]].notna()] for one in (mine, base)]
+        present = [name for name in names if all(len(one) and one[name].notna().all() for one in kept)]
+        if not present or min(len(one) for one in kept) < LEAST_RUNS:
+            continue
+        sides = [one[present].to_numpy(dtype=np.float64) for one in kept]
+        low, high = (paired_interval if paired else ratio_interval)(sides[0], sides[1], rng, level)
+        for place, name in enumerate(present):
+            ends[f"inflation_{name}_low"], ends[f"inflation_{name}_high"] = float(low[place]), float(high[place])
     return ends
-
-
-def _matrix(group: pd.DataFrame) -> NDArray[np.float64]:
-    return group[list(_FACTORS)].to_numpy(dtype=np.float64)
-
-
-def _ratio_interval(
-    mine: NDArray[np.float64], base: NDArray[np.float64], rng: np.random.Generator, level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ends of the interval of mean(mine) / mean(base) per column, by the bootstrap-t of its logarithm.
-
-    t* = (log r* - log r) / se*, se^2 = (sd/mean)^2/n added over both sides; the interval is r * exp(-kappa * t*_q * se),
-    kappa that of the smaller side.
-    """
-    log_ratio, error = _log_ratio(*_moments(mine[None]), *_moments(base[None]))
-    drawn, spread = _log_ratio(*_resampled_moments(mine, rng), *_resampled_moments(base, rng))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pulls = (drawn - log_ratio) / spread
-    tail = (1 - level) / 2
-    upper, lower = np.transpose([_finite_quantiles(pull, [1 - tail, tail]) for pull in pulls.T])
-    width = kappa(min(len(mine), len(base))) * error
-    return np.exp(log_ratio - upper * width)[0], np.exp(log_ratio - lower * width)[0]
-
-
-def _resampled_moments(
-    side: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return `_moments` of `_RESAMPLES` resamples of whole tasks; of very many tasks, draws from their normal limit."""
-    if len(side) > _NORMAL_TASKS:
-        mean, error = _moments(side[None])
-        return mean * (1 + error * rng.standard_normal((_RESAMPLES, 1))), np.repeat(error, _RESAMPLES, axis=0)
-    step = max(1, _CELLS // side.size)
-    sizes = [min(step, _RESAMPLES - start) for start in range(0, _RESAMPLES, step)]
-    parts = [_moments(side[rng.integers(len(side), size=(size, len(side)))]) for size in sizes]
-    return np.concatenate([mean for mean, _ in parts]), np.concatenate([error for _, error in parts])
-
-
-def _finite_quantiles(pulls: NDArray[np.float64], levels: list[float]) -> NDArray[np.float64]:
-    """Return the quantiles of the pulls that are numbers: a resample of equal tasks has no spread to measure one by."""
-    finite = pulls[np.isfinite(pulls)]
-    return np.quantile(finite, levels) if len(finite) else np.zeros(len(levels))
-
-
-def _moments(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean and the relative standard error of it, over axis 1."""
-    mean = samples.mean(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return mean, samples.std(axis=1, ddof=1) / mean / np.sqrt(samples.shape[1])
-
-
-def _log_ratio(
-    mean: NDArray[np.float64],
-    error: NDArray[np.float64],
-    base_mean: NDArray[np.float64],
-    base_error: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(mean / base_mean), np.sqrt(error**2 + base_error**2)
