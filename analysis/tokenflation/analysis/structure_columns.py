@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from tokenflation.sdk.store.tables import Column
 
 __all__ = [
+    "FLAG_COLUMNS",
+    "RUN_COLUMNS",
     "SHAPE_COLUMNS",
     "TIME_COLUMNS",
+    "TOOL_COLUMNS",
 ]
 
 
@@ -64,3 +67,85 @@ SHAPE_COLUMNS = _named(
     )
 )
 """The columns of one row per task on its agent runs and its critical path, by name, in order."""
+
+TOOL_COLUMNS = _named(
+    (
+        _TASK[0],
+        Column("tool", "text", "name of the tool", required=True),
+        Column("tasks", "int", "tasks that asked for it", required=True),
+        Column(
+            "requested", "int", "times the model asked for it; the provider's own runs of it included", required=True
+        ),
+        Column("server_side", "int", "of them, run by the provider itself", required=True),
+        Column("executed", "int", "of those that are not, a result was sent back at least once", required=True),
+        Column("unanswered", "int", "of those that are not, no result was seen", required=True),
+        Column("repeated", "int", "asked for before in the same agent run with the same arguments", required=True),
+        Column(
+            "arguments_known", "int", "of which the arguments' hash is known, so that a repetition shows", required=True
+        ),
+        Column("failed", "int", "the request that brought the result says that the tool failed", required=True),
+        Column("failure_known", "int", "of which that request could say so", required=True),
+        Column("error_rate", "float", "fraction; failed / failure_known"),
+        Column("sub_agent_runs", "int", "agent runs that it started", required=True),
+        Column("arguments_bytes", "int", "bytes of the arguments, where known"),
+        Column("result_bytes", "int", "bytes of the results, where known"),
+        Column("result_tokens", "int", "tokens of the results, in proportion to bytes"),
+        Column("results_known", "int", "results whose tokens are known", required=True),
+        Column("tool_s", "float", "s; from request to result, added up; runs at once each"),
+        Column("timed", "int", "of which both times are known", required=True),
+        Column(
+            "timed_by_run", "int", "of them, times of the tool run itself; else from answer to next call", required=True
+        ),
+        Column("tool_s_p50", "float", "s; median"),
+        Column("tool_s_p90", "float", "s; 90 % of them take no longer"),
+    )
+)
+"""The columns of one row per task kind and tool, by name, in order."""
+
+RUN_COLUMNS = _named(
+    (
+        *_TASK,
+        Column("agent", "text", "name of the agent", required=True),
+        Column("agent_run_id", "text", "id of the agent run", required=True),
+        Column("depth", "int", "levels; agent runs around it", required=True),
+        Column("steps", "int", "calls of the run, failed ones too", required=True),
+        Column("failed_steps", "int", "of them, whose status is not ok", required=True),
+        Column("retries", "int", "HTTP attempts beyond the first of each call", required=True),
+        Column("reasoning_steps", "int", "answers that hold reasoning, by blocks or by tokens", required=True),
+        Column("reasoning_known", "int", "answers of which that is known", required=True),
+        Column("reasoning_blocks", "int", "separate pieces of reasoning; NULL if no answer says"),
+        Column("reasoning_tokens", "int", "tokens; NULL if no answer says"),
+        Column("tool_steps", "int", "answers that ask for a tool", required=True),
+        Column("tool_calls", "int", "client tool calls that they ask for", required=True),
+        Column("arguments_known", "int", "of them, whose arguments' hash is known", required=True),
+        Column(
+            "repeated_tool_calls", "int", "of them, asked for before in this run with the same arguments", required=True
+        ),
+        Column("reflections", "int", "steps that repeat a tool call of an earlier step", required=True),
+        Column(
+            "loops",
+            "int",
+            "stretches in which the same step, or few steps in turn, stand three times or more",
+            required=True,
+        ),
+        Column("loop_steps", "int", "steps in loops beyond the first round of each", required=True),
+        Column("loop_times", "int", "rounds of the longest loop; 0 without any", required=True),
+    )
+)
+"""The columns of one row per agent run on its reasoning, reflections and loops, by name, in order."""
+
+FLAG_COLUMNS = _named(
+    (
+        *_TASK,
+        Column("agent_run_id", "text", "id of the agent run", required=True),
+        Column("call_id", "text", "the step; of a loop its first one", required=True),
+        Column("step", "int", "its place in the agent run, from 0", required=True),
+        Column("flag", "text", "reflection or loop", required=True),
+        Column("tools", "text", "names of the tools that are asked for again, joined by commas", required=True),
+        Column("repeats_step", "int", "of a reflection: the last step before that asked for one of them"),
+        Column("period", "int", "of a loop: steps of one round"),
+        Column("times", "int", "of a loop: rounds"),
+        Column("last_step", "int", "of a loop: its last step"),
+    )
+)
+"""The columns of one row per flagged step, by name, in order."""

@@ -1,0 +1,77 @@
+"""What tools are asked for and take: counts by hand, and sums that agree on random trees."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from tests.analysis.conftest import Row, frame_of
+from tests.analysis.trees import at, call, random_tasks, tool, tools_of
+
+from tokenflation.analysis.structure_columns import TOOL_COLUMNS
+from tokenflation.analysis.tools import tools
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows)
+
+
+def test_each_tool_is_counted_with_its_failures_sizes_and_times() -> None:
+    calls = [call("a", "r", 0, 0), call("b", "r", 1, 10), call("z", "s", 0, 20, task="other", task_id="o")]
+    same = {"arguments_hash": b"1", "arguments_bytes": 4}
+    rows = [
+        tool(
+            "a",
+            "1",
+            "read",
+            started_at_ns=at(1),
+            ended_at_ns=at(3),
+            failed=0,
+            result_tokens=50,
+            result_bytes=200,
+            **same,
+        ),
+        tool("b", "2", "read", started_at_ns=at(11), ended_at_ns=at(15), failed=1, run_span_id="s", **same),
+        tool("b", "3", "read", executed=None, arguments_hash=b"2"),
+        tool("b", "4", "web", kind="server", executed=None),
+        tool("z", "5", "read", agent_run_id="sub", **same),
+        tool("gone", "6", "read"),
+    ]
+    frame = tools(frame_of(calls), _frame(rows))
+    assert list(frame.columns) == list(TOOL_COLUMNS)
+    assert list(zip(frame["task"], frame["tool"], frame["requested"], strict=True)) == [
+        ("kind", "read", 3), ("kind", "web", 1), ("other", "read", 1),
+    ]  # fmt: skip
+    read, web, other = frame.to_dict("records")
+    assert (read["executed"], read["unanswered"], read["repeated"], read["arguments_known"]) == (2, 1, 1, 3)
+    assert (read["failed"], read["failure_known"], read["error_rate"]) == (1, 2, 0.5)
+    assert (read["arguments_bytes"], read["result_bytes"], read["result_tokens"], read["results_known"]) == (
+        8,
+        200,
+        50,
+        1,
+    )
+    # 2 s and 4 s: the median lies at 3, nine tenths of the way from the first to the second at 3.8.
+    assert [read[name] for name in ("tool_s", "tool_s_p50", "tool_s_p90")] == pytest.approx([6, 3, 3.8])
+    assert (read["timed"], read["timed_by_run"]) == (2, 1)
+    assert (web["server_side"], web["executed"], web["unanswered"]) == (1, 0, 0)
+    assert (other["sub_agent_runs"], other["repeated"]) == (1, 0)
+
+
+def test_what_no_tool_call_says_is_missing() -> None:
+    row = tools(frame_of([call("a", "r", 0, 0)]), _frame([tool("a", "1")])).iloc[0]
+    assert row[["error_rate", "result_bytes", "result_tokens", "tool_s", "tool_s_p90"]].isna().all()
+
+
+def test_a_source_that_names_no_tool_calls_gives_no_row() -> None:
+    for rows in (None, tools_of([])):
+        frame = tools(frame_of([call("a", "r", 0, 0, tool_calls=1)]), rows)
+        assert (len(frame), list(frame.columns)) == (0, list(TOOL_COLUMNS))
+
+
+@given(random_tasks())
+@settings(deadline=None, max_examples=50)
+def test_every_tool_call_is_counted_once(task: tuple[list[Row], list[dict[str, Any]]]) -> None:
+    frame = tools(frame_of(task[0]), tools_of(task[1]))
+    assert frame["requested"].sum() == len(task[1])
+    assert (frame["executed"] + frame["unanswered"] + frame["server_side"] == frame["requested"]).all()
