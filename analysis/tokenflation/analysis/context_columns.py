@@ -2,7 +2,15 @@
 
 from tokenflation.sdk.store.tables import Column
 
-__all__ = ["BYTES_COLUMNS", "CACHE_COLUMNS", "NEEDED_COLUMNS", "REUSE_COLUMNS", "SEGMENT_COLUMNS", "TTL_COLUMNS"]
+__all__ = [
+    "BYTES_COLUMNS",
+    "CACHE_COLUMNS",
+    "NEEDED_COLUMNS",
+    "REUSE_COLUMNS",
+    "SEGMENT_COLUMNS",
+    "TTL_COLUMNS",
+    "VOLATILE_COLUMNS",
+]
 
 
 def _by_name(*columns: Column) -> dict[str, Column]:
@@ -104,3 +112,24 @@ NEEDED_COLUMNS: dict[str, Column] = _by_name(
     Column("hit_rate", "float", "fraction by tokens; of the calls with prefix hashes"),
 )
 """One row per provider, model and share of the ideal."""
+
+VOLATILE_COLUMNS: dict[str, Column] = _by_name(
+    Column("task", "text", "kind of the task", required=True),
+    Column("agent", "text", "name of the agent", required=True),
+    Column("provider", "text", "who served the calls", required=True),
+    Column("model", "text", "the model, whose cache it is"),
+    Column("part", "text", "system_prompt, tool_definitions, instructions (one of the two) or history", required=True),
+    Column("calls", "int", "calls that should have begun as an earlier one did", required=True),
+    Column("parted_calls", "int", "of them, those that part from all earlier calls in this part", required=True),
+    Column("block", "int", "block at which most of them part, from 0", required=True),
+    Column("block_calls", "int", "of the parted calls, those that part there", required=True),
+    Column("first_block", "int", "earliest block at which one parts", required=True),
+    Column("last_block", "int", "latest block at which one parts", required=True),
+    Column("block_tokens", "int", "tokens per block", required=True),
+    Column(
+        "cacheable_tokens", "int", "tokens; what the calls should have had in common with earlier ones", required=True
+    ),
+    Column("lost_tokens", "int", "tokens; of them, those behind the place where a call parts", required=True),
+    Column("lost_share", "float", "fraction by tokens; lost_tokens / cacheable_tokens", required=True),
+)
+"""One row per part of an agent's prompts that changes although what is around it stays."""

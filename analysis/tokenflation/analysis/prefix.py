@@ -76,8 +76,10 @@ def _text(column: "pd.Series[str]") -> "np.ma.MaskedArray[tuple[int], np.dtype[n
     return np.ma.masked_array(column.to_numpy(object), column.isna())
 
 
-def hashed_calls(calls: pd.DataFrame, caller: str) -> pd.DataFrame:
+def hashed_calls(calls: pd.DataFrame, caller: str, more: Sequence[str] = ()) -> pd.DataFrame:
     """Return the calls that have hashes and input, in order of start, with `model` the one that answered.
+
+    `more` names columns besides those that the reuse of prefixes needs.
 
     Raises:
         FrameError: `calls` is empty, lacks columns, or no call has both block hashes and input tokens.
@@ -87,7 +89,7 @@ def hashed_calls(calls: pd.DataFrame, caller: str) -> pd.DataFrame:
             f"{caller}() needs the prefix hashes, and the frame was loaded without them. "
             "Load it with tokenflation.analysis.load(path, blocks=True)."
         )
-    rows = prepared(calls, _NEEDED, caller)
+    rows = prepared(calls, (*_NEEDED, *more), caller)
     rows = rows[rows["block_hashes"].notna() & rows["input_tokens"].notna()]
     if rows.empty:
         raise FrameError(
