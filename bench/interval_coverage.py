@@ -1,0 +1,170 @@
+"""How often intervals for a mean hold the truth: ours, log bootstrap-t as it was, Student's t, and the plug-in.
+
+A population is recorded runs of one agent. `n` of its runs are drawn without replacement; the truth is the mean of those
+that remain. Intervals claim 90 %. Populations: what 500 tasks cost with each of 13 models, their calls (the same runs,
+so no further evidence), and input tokens, output tokens and calls of 362 coding-agent sessions.
+
+Methods: `ours` is `an.mean_interval(runs, future=remaining)`; `log-t` is log bootstrap-t with the factors kappa(n) of
+section 1.5 of the FORECAST model, `log-t k=1` the same without them; `t` is Student's; `plug-in` takes the mean of the
+runs for the truth, and leaves only the scatter of the remaining runs. `log-t` and `t` are given what ours is given: the
+mean of so many remaining runs varies more than the population's.
+
+    python bench/interval_coverage.py [--data ../shared/data] [--draws 200] [--seed 1] [--each] [--calls]
+
+Columns: coverage pooled over populations; the population with the least coverage; misses above (truth above the
+interval: demand was underestimated) and below; the largest miss above of one population; median and mean width over the
+runs' mean, all populations' draws in one pot.
+"""
+
+import argparse
+import json
+import lzma
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import tokenflation.analysis as an
+
+Floats = NDArray[np.float64]
+Ends = tuple[Floats, Floats]
+
+SIZES = (10, 20, 30, 50, 100)
+LEVEL = 0.9
+_NORMAL_95 = 1.6449
+_STUDENT_95 = {10: 1.8331, 20: 1.7291, 30: 1.6991, 50: 1.6766, 100: 1.6604}
+_KAPPA = {10: 1.26, 20: 1.12, 30: 1.05, 50: 1.02, 100: 1.03}
+_RESAMPLES = 1000
+
+
+def populations(data: Path, *, calls: bool) -> dict[str, dict[str, Floats]]:
+    """Return values of whole runs by population, by group."""
+    runs = pd.read_csv(data / "populations" / "swebench_bash_only_runs.csv.xz")
+    groups = {"cost": {str(model): of["cost_usd"].to_numpy(dtype=np.float64) for model, of in runs.groupby("model")}}
+    groups["sessions"] = _sessions(data / "agent_sessions" / "sessions.jsonl.xz")
+    if calls:
+        groups["calls"] = {str(m): of["api_calls"].to_numpy(dtype=np.float64) for m, of in runs.groupby("model")}
+    return groups
+
+
+def _sessions(path: Path) -> dict[str, Floats]:
+    with lzma.open(path, "rt") as lines:
+        sessions = [list(_flat(json.loads(line)["requests"])) for line in lines]
+    return {
+        "input tokens": np.array([sum(one["in"] for one in calls) for calls in sessions], dtype=np.float64),
+        "output tokens": np.array([sum(one["out"] for one in calls) for calls in sessions], dtype=np.float64),
+        "calls": np.array([len(calls) for calls in sessions], dtype=np.float64),
+    }
+
+
+def _flat(requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for one in requests:
+        if one["type"] == "subagent":
+            yield from _flat(one["requests"])
+        else:
+            yield one
+
+
+def ours(runs: Floats, future: int, rng: np.random.Generator) -> Ends:
+    ends = [an.mean_interval(row, future=future, level=LEVEL, rng=rng) for row in runs]
+    low, high = np.array(ends).T
+    return low, high
+
+
+def log_t(kappa: dict[int, float]) -> Callable[[Floats, int, np.random.Generator], Ends]:
+    def interval(runs: Floats, future: int, rng: np.random.Generator) -> Ends:
+        count = runs.shape[1]
+        mean, error = runs.mean(axis=1), _error(runs, future)
+        weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(np.float64)
+        again = runs @ weights.T / count
+        variance = np.maximum(runs**2 @ weights.T / count - again**2, 0.0) * count / (count - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.log(again / mean[:, None]) / (np.sqrt(variance / count) / again)
+        least, most = np.nanquantile(t, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+        with np.errstate(over="ignore"):
+            return mean * np.exp(-kappa[count] * most * error), mean * np.exp(-kappa[count] * least * error)
+
+    return interval
+
+
+def student(runs: Floats, future: int, _rng: np.random.Generator) -> Ends:
+    half = _STUDENT_95[runs.shape[1]] * _error(runs, future)
+    return runs.mean(axis=1) * (1 - half), runs.mean(axis=1) * (1 + half)
+
+
+def plug_in(runs: Floats, future: int, _rng: np.random.Generator) -> Ends:
+    half = _NORMAL_95 * runs.std(axis=1, ddof=1) / np.sqrt(future)
+    return runs.mean(axis=1) - half, runs.mean(axis=1) + half
+
+
+def _error(runs: Floats, future: int) -> Floats:
+    """Return the standard error of the mean of `future` further runs about that of `runs`, as a share of the latter."""
+    share: Floats = runs.std(axis=1, ddof=1) / runs.mean(axis=1) * np.sqrt(1 / runs.shape[1] + 1 / future)
+    return share
+
+
+METHODS: dict[str, Callable[[Floats, int, np.random.Generator], Ends]] = {
+    "ours": ours,
+    "log-t": log_t(_KAPPA),
+    "log-t k=1": log_t(dict.fromkeys(_KAPPA, 1.0)),
+    "t": student,
+    "plug-in": plug_in,
+}
+
+
+def measure(values: Floats, count: int, draws: int, seed: list[int]) -> pd.DataFrame:
+    """Return one row per method and draw: whether the truth lies above or below, and width over mean."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.tile(values, (draws, 1)), axis=1)
+    runs, truth = shuffled[:, :count], shuffled[:, count:].mean(axis=1)
+    parts = []
+    for name, method in METHODS.items():
+        low, high = method(runs, len(values) - count, np.random.default_rng([*seed, 1]))
+        width = (high - low) / runs.mean(axis=1)
+        parts.append(pd.DataFrame({"method": name, "above": truth > high, "below": truth < low, "width": width}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def summary(found: pd.DataFrame, *, each: bool) -> None:
+    by_population = found.groupby(["group", "n", "method", "population"], sort=False).agg(
+        above=("above", "mean"), below=("below", "mean"), width=("width", "median")
+    )
+    by_population["coverage"] = 1 - by_population["above"] - by_population["below"]
+    for group in found["group"].unique():
+        print(f"\n{group}: {by_population.loc[group].index.get_level_values('population').nunique()} populations")
+        print(f"{'n':>4} {'method':10} {'coverage':>8} {'least':>6} {'above':>6} {'below':>6} {'most above':>10} "
+              f"{'median w':>8} {'mean w':>8}  least covered")  # fmt: skip
+        for (n, method), rows in by_population.loc[group].groupby(["n", "method"], sort=False):
+            widths = found.loc[(found["group"] == group) & (found["n"] == n) & (found["method"] == method), "width"]
+            least = rows["coverage"].idxmin()[2]
+            print(f"{n:4d} {method:10} {rows['coverage'].mean():8.3f} {rows['coverage'].min():6.3f} "
+                  f"{rows['above'].mean():6.3f} {rows['below'].mean():6.3f} {rows['above'].max():10.3f} "
+                  f"{widths.median():8.3f} {widths.mean():8.3g}  {least}")  # fmt: skip
+    if each:
+        print(by_population.xs("ours", level="method").round(3).to_string())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--each", action="store_true", help="also print each population's figures for ours")
+    parser.add_argument("--calls", action="store_true", help="also the calls of the 13 models' runs")
+    options = parser.parse_args()
+    parts = []
+    for group, members in populations(options.data, calls=options.calls).items():
+        for number, (name, values) in enumerate(members.items()):
+            for n in SIZES:
+                found = measure(values, n, options.draws, [options.seed, number, n])
+                parts.append(found.assign(group=group, population=name, n=n))
+    found = pd.concat(parts, ignore_index=True)
+    together = found[found["group"] != "calls"].assign(group="cost and sessions")
+    summary(pd.concat([found, together], ignore_index=True), each=options.each)
+
+
+if __name__ == "__main__":
+    main()
