@@ -56,7 +56,9 @@ def test_isl_is_of_calls_and_task_isl_is_of_tasks(make_calls: Calls) -> None:
 def test_what_no_task_reports_is_missing_in_every_statistic(make_calls: Calls) -> None:
     row = _only(profile(make_calls([{"input_tokens": 1}])))
 
-    assert row[[name for name in row.index if name.startswith(("reasoning_", "output_tokens_", "osl"))]].isna().all()
+    silent = [name for name in row.index if name.startswith(("reasoning_", "output_tokens_", "osl"))]
+    assert row[[name for name in silent if not name.endswith("_coverage")]].isna().all()
+    assert (row["output_tokens_coverage"], row["input_tokens_coverage"]) == (0.0, 1.0)
     assert (row["tasks_with_usage"], row["tasks_with_duration"]) == (0, 0)
 
 

@@ -163,7 +163,7 @@ def test_a_frame_without_its_columns_is_refused_with_what_it_lacks(make_calls: C
         tasks(make_calls([{}]).drop(columns="depth"))
 
 
-@pytest.mark.parametrize("wrong", [[1], "runs.db", None])
+@pytest.mark.parametrize("wrong", [[1], 3, None])
 def test_what_is_no_frame_is_refused(wrong: Any) -> None:
     with pytest.raises(FrameError, match=r"takes a DataFrame"):
         tasks(wrong)
@@ -229,7 +229,10 @@ def test_the_same_text_gives_the_same_tasks_on_another_engine(
 ) -> None:
     path = make_any_store(tmp_path_factory.mktemp("store") / "runs.db", rows)
     with closing(sqlite3.connect(path)) as connection:
-        elsewhere = pd.DataFrame(connection.execute(TASKS_SQL).fetchall(), columns=list(TASK_COLUMNS))
+        elsewhere = pd.DataFrame(
+            connection.execute(f"{TASKS_SQL} order by started_at_ns, task, task_id").fetchall(),
+            columns=list(TASK_COLUMNS),
+        )
 
     frame = tasks(load(path))
 

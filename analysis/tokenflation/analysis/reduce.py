@@ -1,135 +1,192 @@
 """Groups calls into tasks: the big work, written once as SQL that runs unchanged on DuckDB, Spark, PostgreSQL, SQLite.
 
-The subset: CTEs, `case`, `filter (where)`, `percentile_cont`; `cast(sum(x) as bigint)` because DuckDB's sum of bigint
-is wider than pandas knows; `1e0` before a division because integers truncate in some engines and not in others; a
-percentile only in `CALL_QUANTILES_SQL` because SQLite has none. Depth is recorded, so nothing recurses.
+The subset: CTEs, `case`, `filter (where)`, joins; `cast(sum(x) as bigint)` because DuckDB's sum of bigint is wider than
+pandas knows; `1e0` before a division because integers truncate in some engines and not in others. What is summed under a
+condition is made a column first: in DuckDB that costs half of a `filter` on each sum. Runs are counted by grouping, not
+by `count(distinct)`, which costs as much as all sums together. Depth is recorded, so nothing recurses.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import duckdb
 import pandas as pd
 
-from tokenflation.analysis.columns import QUANTILES, TASK_COLUMNS
-from tokenflation.analysis.frames import from_arrays, prepared
-from tokenflation.sdk.store.tables import Column
+from tokenflation.analysis.columns import RATIOS, TASK_COLUMNS
+from tokenflation.analysis.frames import from_arrays
+from tokenflation.analysis.streams import Source, opened
 
-__all__ = ["CALL_QUANTILES_SQL", "TASKS_SQL", "call_quantiles", "tasks"]
+__all__ = ["TASKS_SQL", "grouped", "tasks"]
 
 _NEEDED = (
     "task", "task_id", "agent_run_id", "depth", "status", "attempts", "started_at_ns", "ended_at_ns", "input_tokens",
-    "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "tool_calls", "system_tokens",
-    "tool_definition_tokens", "resent_tokens", "tool_result_tokens", "new_tokens", "block_tokens", "prefix_blocks",
-    "shared_blocks",
+    "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "usage_complete", "tool_calls",
+    "system_tokens", "tool_definition_tokens", "resent_tokens", "tool_result_tokens", "new_tokens", "block_tokens",
+    "prefix_blocks", "shared_blocks",
 )  # fmt: skip
 
-TASKS_SQL = """
-with blocked as (
-  select *,
-    input_tokens + block_tokens - 1 as padded_tokens,
-    case when shared_blocks * block_tokens > input_tokens then input_tokens
-         when input_tokens is not null then shared_blocks * block_tokens end as shared_prefix_tokens
-  from calls
-),
+_SUMS = (
+    "attempts", "tool_calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_reported_input_tokens",
+    "cache_write_tokens", "fresh_tokens", "reasoning_tokens", "reasoning_reported_output_tokens", "visible_tokens",
+    "billed_tokens", "paired_input_tokens", "paired_output_tokens", "accumulated_tokens", "prefix_blocks",
+    "shared_blocks", "shared_prefix_tokens", "cached_tokens", "system_tokens", "tool_definition_tokens",
+    "resent_tokens", "tool_result_tokens", "new_tokens", "parts_input_tokens", "overhead_tokens",
+)  # fmt: skip
+"""Columns of a call that are summed into the column of a task of the same name."""
+
+_COUNTS = {
+    "calls_with_input": "input_tokens",
+    "calls_with_output": "output_tokens",
+    "calls_with_usage": "paired_input_tokens",
+    "calls_with_billed": "billed_tokens",
+    "calls_with_cache": "cache_reported_input_tokens",
+    "calls_with_reasoning": "reasoning_reported_output_tokens",
+    "calls_with_parts": "parts_input_tokens",
+    "calls_with_writes": "reported_write_tokens",
+    "failed_calls": "failed",
+    "reported_calls": "reported",
+    "sub_agent_calls": "inside",
+    "cached_by_provider_calls": "by_provider",
+    "cached_by_blocks_calls": "by_blocks",
+    "cached_by_none_calls": "by_none",
+}
+"""Columns of a task that count the calls in which a column is not NULL."""
+
+_CALLS = """
 known as (
-  select *,
+  select
+    task, task_id, started_at_ns, ended_at_ns, depth, attempts, tool_calls, input_tokens, output_tokens,
+    case when ended_at_ns is null then started_at_ns end as endless_started_at_ns,
+    case when status <> 'ok' then 1 end as failed,
+    case when depth > 0 then 1 end as inside,
+    case when usage_complete = 1 and input_tokens is not null and output_tokens is not null then 1 end as reported,
+    case when input_tokens is not null then cache_read_tokens end as cache_read_tokens,
+    case when cache_read_tokens is not null then input_tokens end as cache_reported_input_tokens,
+    case when input_tokens is not null and cache_read_tokens is not null then cache_write_tokens end
+      as reported_write_tokens,
+    case when output_tokens is not null then reasoning_tokens end as reasoning_tokens,
+    case when reasoning_tokens is not null then output_tokens end as reasoning_reported_output_tokens,
+    output_tokens - reasoning_tokens as visible_tokens,
+    case when input_tokens is null then output_tokens else input_tokens + coalesce(output_tokens, 0) end
+      as billed_tokens,
+    case when output_tokens is not null then input_tokens end as paired_input_tokens,
+    case when input_tokens is not null then output_tokens end as paired_output_tokens,
+    input_tokens + coalesce(output_tokens, 0) as accumulated_tokens,
+    case when input_tokens is null or shared_blocks is null then null
+         when shared_blocks * block_tokens > input_tokens then input_tokens
+         else shared_blocks * block_tokens end as shared_prefix_tokens,
     case when shared_blocks is null then null
          when prefix_blocks is not null then prefix_blocks
-         else cast((padded_tokens - padded_tokens % block_tokens) * 1e0 / block_tokens as bigint) end as known_blocks,
-    case when input_tokens is null then 'nothing'
-         when cache_read_tokens is not null then 'provider'
-         when shared_prefix_tokens is not null then 'blocks'
-         else 'none' end as cached_by
-  from blocked
+         else cast((input_tokens + block_tokens - 1 - (input_tokens + block_tokens - 1) % block_tokens) * 1e0
+           / block_tokens as bigint) end as prefix_blocks,
+    case when prefix_blocks is not null or input_tokens is not null then shared_blocks end as shared_blocks,
+    case when system_tokens + tool_definition_tokens + resent_tokens + tool_result_tokens + new_tokens is not null
+      then input_tokens end as parts_input_tokens,
+    system_tokens + tool_definition_tokens as overhead_tokens,
+    system_tokens, tool_definition_tokens, resent_tokens, tool_result_tokens, new_tokens
+  from calls
 ),
+counted as (
+  select *,
+    cache_reported_input_tokens - cache_read_tokens - coalesce(reported_write_tokens, 0) as fresh_tokens,
+    coalesce(reported_write_tokens, 0) as cache_write_tokens,
+    coalesce(cache_read_tokens, shared_prefix_tokens) as cached_tokens,
+    case when cache_reported_input_tokens is not null then 1 end as by_provider,
+    case when cache_reported_input_tokens is null and shared_prefix_tokens is not null then 1 end as by_blocks,
+    case when input_tokens is not null and cache_reported_input_tokens is null and shared_prefix_tokens is null then 1
+      end as by_none
+  from known
+)"""
+
+_RUNS = """
+runs as (
+  select task, task_id, max(depth) as depth, max(input_tokens + coalesce(output_tokens, 0)) as trajectory_tokens
+  from calls
+  group by task, task_id, agent_run_id
+),
+run_sums as (
+  select task as run_task, task_id as run_task_id,
+    cast(count(*) as bigint) as agent_runs,
+    cast(sum(case when depth > 0 then 1 else 0 end) as bigint) as sub_agent_runs,
+    cast(sum(trajectory_tokens) as bigint) as trajectory_tokens
+  from runs
+  group by task, task_id
+)"""
+
+_SUMMED = f"""
 summed as (
   select
     task,
     task_id,
     min(started_at_ns) as started_at_ns,
     max(ended_at_ns) as ended_at_ns,
-    max(started_at_ns) filter (where ended_at_ns is null) as endless_started_at_ns,
-    cast(count(*) as bigint) as calls,
-    cast(count(*) filter (where status <> 'ok') as bigint) as failed_calls,
-    cast(sum(attempts) as bigint) as attempts,
-    cast(count(input_tokens) as bigint) as calls_with_input,
-    cast(count(output_tokens) as bigint) as calls_with_output,
-    cast(count(input_tokens + output_tokens) as bigint) as calls_with_usage,
-    cast(count(distinct agent_run_id) as bigint) as agent_runs,
-    cast(count(distinct case when depth > 0 then agent_run_id end) as bigint) as sub_agent_runs,
-    cast(count(*) filter (where depth > 0) as bigint) as sub_agent_calls,
+    max(endless_started_at_ns) as endless_started_at_ns,
     cast(max(depth) as bigint) as depth,
-    cast(sum(tool_calls) as bigint) as tool_calls,
-    cast(sum(input_tokens) as bigint) as input_tokens,
-    cast(sum(output_tokens) as bigint) as output_tokens,
-    cast(sum(cache_read_tokens) filter (where input_tokens is not null) as bigint) as cache_read_tokens,
-    cast(sum(input_tokens) filter (where cache_read_tokens is not null) as bigint) as cache_reported_input_tokens,
-    cast(sum(cache_write_tokens) as bigint) as cache_write_tokens,
-    cast(sum(reasoning_tokens) filter (where output_tokens is not null) as bigint) as reasoning_tokens,
-    cast(sum(output_tokens) filter (where reasoning_tokens is not null) as bigint) as reasoning_reported_output_tokens,
-    cast(sum(known_blocks) as bigint) as prefix_blocks,
-    cast(sum(shared_blocks) filter (where known_blocks is not null) as bigint) as shared_blocks,
-    cast(sum(shared_prefix_tokens) as bigint) as shared_prefix_tokens,
-    cast(sum(case cached_by when 'provider' then cache_read_tokens when 'blocks' then shared_prefix_tokens end)
-      as bigint) as cached_tokens,
-    cast(count(*) filter (where cached_by = 'provider') as bigint) as cached_by_provider_calls,
-    cast(count(*) filter (where cached_by = 'blocks') as bigint) as cached_by_blocks_calls,
-    cast(count(*) filter (where cached_by = 'none') as bigint) as cached_by_none_calls,
     cast(max(input_tokens) as bigint) as peak_context_tokens,
-    cast(sum(system_tokens) as bigint) as system_tokens,
-    cast(sum(tool_definition_tokens) as bigint) as tool_definition_tokens,
-    cast(sum(resent_tokens) as bigint) as resent_tokens,
-    cast(sum(tool_result_tokens) as bigint) as tool_result_tokens,
-    cast(sum(new_tokens) as bigint) as new_tokens,
-    cast(count(system_tokens + tool_definition_tokens + resent_tokens + tool_result_tokens + new_tokens) as bigint)
-      as calls_with_parts
-  from known
+    cast(count(*) as bigint) as calls,
+    {", ".join(f"cast(count({column}) as bigint) as {name}" for name, column in _COUNTS.items())},
+    {", ".join(f"cast(sum({name}) as bigint) as {name}" for name in _SUMS)}
+  from counted
   group by task, task_id
-)
+)"""
+
+_DERIVED = {
+    "duration_s": "case when endless_started_at_ns >= ended_at_ns then null"
+    " else (ended_at_ns - started_at_ns) / 1e9 end",
+    "partial_calls": "calls_with_billed - reported_calls",
+    "unreported_calls": "calls - calls_with_billed",
+    "cache_unreported_input_tokens": "case when calls_with_input > calls_with_cache"
+    " then input_tokens - coalesce(cache_reported_input_tokens, 0) end",
+    "cache_write_tokens": "case when calls_with_writes > 0 then cache_write_tokens end",
+    "reasoning_unreported_output_tokens": "case when calls_with_output > calls_with_reasoning"
+    " then output_tokens - coalesce(reasoning_reported_output_tokens, 0) end",
+}
+"""Columns of a task that are made of its sums."""
+
+_WHOLE = f"""
+whole as (
+  select {
+    ", ".join(
+        f"{_DERIVED[name]} as {name}" if name in _DERIVED else name
+        for name in TASK_COLUMNS
+        if name not in {one.reads for one in RATIOS}
+    )
+}
+  from summed join run_sums on task = run_task and task_id = run_task_id
+)"""
+
+_RATIOS = {one.reads: f"{one.ratio[0]} * 1e0 / nullif({one.ratio[1]}, 0) as {one.reads}" for one in RATIOS if one.ratio}
+
+TASKS_SQL = f"""
+with {_CALLS.strip()},{_SUMMED},{_RUNS},{_WHOLE}
 select
-  task, task_id, started_at_ns,
-  case when endless_started_at_ns >= ended_at_ns then null else (ended_at_ns - started_at_ns) / 1e9 end as duration_s,
-  calls, failed_calls, attempts, calls_with_input, calls_with_output, calls_with_usage,
-  agent_runs, sub_agent_runs, sub_agent_calls, depth, tool_calls,
-  input_tokens, output_tokens, cache_read_tokens, cache_reported_input_tokens, cache_write_tokens,
-  reasoning_tokens, reasoning_reported_output_tokens, prefix_blocks, shared_blocks, shared_prefix_tokens,
-  cached_tokens, cached_by_provider_calls, cached_by_blocks_calls, cached_by_none_calls, peak_context_tokens,
-  input_tokens * 1e0 / nullif(calls_with_input, 0) as isl,
-  output_tokens * 1e0 / nullif(calls_with_output, 0) as osl,
-  input_tokens * 1e0 / nullif(peak_context_tokens, 0) as input_over_peak_context,
-  cache_read_tokens * 1e0 / nullif(cache_reported_input_tokens, 0) as cache_hit_rate,
-  shared_blocks * 1e0 / nullif(prefix_blocks, 0) as cache_hit_rate_blocks,
-  reasoning_tokens * 1e0 / nullif(reasoning_reported_output_tokens, 0) as reasoning_share,
-  system_tokens, tool_definition_tokens, resent_tokens, tool_result_tokens, new_tokens, calls_with_parts
-from summed
-order by started_at_ns, task, task_id
+  {", ".join(_RATIOS.get(name, name) for name in TASK_COLUMNS)}
+from whole
 """
-"""One row per task out of a table `calls`; the columns and their meaning are `columns.TASK_COLUMNS`."""
+"""One row per task out of a relation `calls`, in no order; the columns and their meaning are `columns.TASK_COLUMNS`."""
 
-CALL_QUANTILES_SQL = "select task" + "".join(
-    f",\n  percentile_cont({q}) within group (order by {column}) as {measure}_{name}"
-    for measure, column in (("isl", "input_tokens"), ("osl", "output_tokens"))
-    for name, q in QUANTILES.items()
-) + "\nfrom calls group by task order by task"  # fmt: skip
-"""One row per task kind out of a table `calls`: quantiles of the input and output of its calls, where reported."""
+_ORDER = "order by started_at_ns, task, task_id"
 
 
-def tasks(calls: pd.DataFrame) -> pd.DataFrame:
+def tasks(calls: Source) -> pd.DataFrame:
     """Return one row per task, in order of its first call; columns and units as in `columns.TASK_COLUMNS`.
 
+    `calls` is a frame, or what `load` takes: then the calls stream through DuckDB and never become a frame.
     Sums are over the calls that report a number (NULL where none does); `calls_with_*` count them. The duration takes a
     call without a known end as over when a later one started; it is NULL where no later call says so.
 
     Raises:
         FrameError: `calls` lacks columns that the grouping needs.
+        StoreError: the source cannot be read, or holds no call.
     """
-    with duckdb.connect() as connection:
-        connection.register("calls", prepared(calls, _NEEDED, "tasks"))
-        return from_arrays(connection.execute(TASKS_SQL).fetchnumpy(), tuple(TASK_COLUMNS.values()))
+    with opened(calls, _NEEDED, "tasks") as connection:
+        found = connection.execute(f"{TASKS_SQL} {_ORDER}").fetchnumpy()
+        return from_arrays(found, tuple(TASK_COLUMNS.values()))
 
 
-def call_quantiles(calls: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per task kind, indexed by it: `isl_p50`, `osl_p90` ... over its calls that report them."""
-    with duckdb.connect() as connection:
-        connection.register("calls", prepared(calls, ("task", "input_tokens", "output_tokens"), "profile"))
-        found = connection.execute(CALL_QUANTILES_SQL).fetchnumpy()
-    quantiles = from_arrays(found, [Column(name, "text" if name == "task" else "float", "") for name in found])
-    return quantiles.set_index("task")
+@contextmanager
+def grouped(calls: Source, caller: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a source with the relations `calls` and `tasks` (what `TASKS_SQL` gives); errors as of `tasks`."""
+    with opened(calls, _NEEDED, caller) as connection:
+        connection.execute(f"create temp table tasks as {TASKS_SQL}")
+        yield connection

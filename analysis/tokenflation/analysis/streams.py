@@ -1,0 +1,262 @@
+"""Opens calls as a relation in DuckDB, from a frame, a store, Parquet or a database. Calls never pass through Python.
+
+SQLite goes through ADBC and Arrow (no pyarrow) into a temporary table on disk; Parquet is read where it lies.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import sqlalchemy as sa
+from adbc_driver_manager import Error as AdbcError
+from adbc_driver_sqlite import dbapi as adbc_sqlite
+
+from tokenflation.analysis.columns import CALL_COLUMNS
+from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.sdk.errors import FrameError, StoreError
+from tokenflation.sdk.store.names import RENAMED_TASK
+from tokenflation.sdk.store.read import open_store
+from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
+
+__all__ = [
+    "Source",
+    "as_path",
+    "no_calls",
+    "opened",
+    "parquet_errors",
+    "parquet_files",
+    "store_reader",
+    "url_frames",
+    "wanted",
+]
+
+Source = pd.DataFrame | str | Path
+"""Calls: a frame, a store's path, a Parquet file or a folder of them, or a SQLAlchemy URL."""
+
+_MEMORY = "1GB"
+"""DuckDB's own limit; above it, it writes to its temporary folder."""
+_MOST_THREADS = 8
+"""Each thread of a group-by holds tables of its own: DuckDB's guide asks for 125 MB a thread."""
+_CHUNK = 65_536
+_RECORD = (
+    "Record one with `tokenflation run --store DB SCRIPT`, or read a trace with `tokenflation import FILE --store DB`."
+)
+_TYPES = {"text": "varchar", "int": "bigint", "float": "double", "bytes": "blob"}
+
+
+@contextmanager
+def opened(source: Source, names: Sequence[str], caller: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection with a relation `calls` of the columns `names`; what DuckDB spills goes with it.
+
+    Raises:
+        FrameError: `source` is a frame and lacks columns, or is of another type.
+        StoreError: nothing is there, it is not a store, it is newer than this library, or it holds no call.
+    """
+    if not isinstance(source, str | Path):
+        with duckdb.connect() as connection:
+            connection.register("calls", prepared(source, names, caller))
+            yield connection
+        return
+    with _engine() as connection:
+        _fill(connection, source, [CALL_COLUMNS[name] for name in names])
+        if connection.execute("select 1 from calls limit 1").fetchone() is None:
+            raise no_calls(source)
+        yield connection
+
+
+def no_calls(source: object) -> StoreError:
+    """Return what to raise for a source without calls."""
+    return StoreError(
+        f"{source}: the store holds no calls, so there is nothing to analyse. {_RECORD} "
+        "`tokenflation info DB` shows whether calls were lost."
+    )
+
+
+@contextmanager
+def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database of its own on disk, whose tables are compressed and need not stay in memory."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tokenflation-", ignore_cleanup_errors=True) as folder,
+        duckdb.connect(str(Path(folder) / "work.duckdb")) as connection,
+    ):
+        connection.execute(f"set memory_limit = '{_MEMORY}'")
+        connection.execute(f"set threads = {min(_MOST_THREADS, os.cpu_count() or 1)}")
+        connection.execute("set preserve_insertion_order = false")
+        yield connection
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Sequence[Column]) -> None:
+    path = as_path(source)
+    if isinstance(path, str):
+        _fill_from_url(connection, path, columns)
+        return
+    files = parquet_files(path)
+    if files:
+        with parquet_errors(path):
+            described = connection.execute("describe select * from read_parquet(?, union_by_name = true)", [files])
+            wanted(str(path), [row[0] for row in described.fetchall()], columns)
+            # A view takes no parameters.
+            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+            connection.execute(
+                f"create view calls as select {_typed(columns)} from read_parquet([{listed}], union_by_name = true)"
+            )
+        return
+    with store_reader(path, columns) as (handle, names):
+        connection.register("source", handle)
+        connection.execute(f"create table calls as select {names} from source where sample = 0")
+        connection.unregister("source")
+
+
+def _typed(columns: Sequence[Column]) -> str:
+    return ", ".join(f"cast({column.name} as {_TYPES[column.kind]}) as {column.name}" for column in columns)
+
+
+def parquet_files(path: Path) -> list[str]:
+    """Return the Parquet files at a path: itself, or those in a folder; none where it is no Parquet.
+
+    Raises:
+        StoreError: the path is a folder without Parquet files.
+    """
+    if not path.is_dir():
+        return [str(path)] if _is_parquet(path) else []
+    # What begins with a dot is still being written.
+    files = sorted(str(file) for file in path.rglob("*.parquet") if not file.name.startswith("."))
+    if not files:
+        raise StoreError(
+            f"{path}: the folder holds no .parquet file. Give a Parquet file, a folder of them or a store."
+        )
+    return files
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        # Why it cannot be read is for open_store to say.
+        return False
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Say of what DuckDB refuses which source it was and what to do."""
+    try:
+        yield
+    except (duckdb.Error, FrameError) as error:
+        raise StoreError(f"{path} cannot be read as Parquet: {error}. Write it anew from its store.") from error
+
+
+@contextmanager
+def store_reader(path: Path, columns: Sequence[Column]) -> Iterator[tuple[object, str]]:
+    """Yield an Arrow stream over the calls of a store, for DuckDB to read once, and the names of its columns.
+
+    The row whose `sample` is 1 is no call: leave it out. Kinds of tasks have the names that the user gave them.
+
+    Raises:
+        StoreError: it is no store, it lacks columns, or a column holds what it cannot.
+    """
+    engine = open_store(path)
+    try:
+        with engine.connect() as connection:
+            have = [row[1] for row in connection.exec_driver_sql("pragma table_info(calls)")]
+        wanted(str(path), have, columns)
+        # ADBC takes a column's type from the first rows it sees; a leading row without NULLs settles each type.
+        samples = {"text": "''", "int": "0", "float": "0.0", "bytes": "x'00'"}
+        first = ", ".join(f"{samples[column.kind]} as {column.name}" for column in columns)
+        with adbc_sqlite.connect(_read_only_uri(path)) as store, store.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_CHUNK)})
+            cursor.execute(f"select 1 as sample, {first} union all select 0, {_renamed(columns)} from calls")
+            yield cursor.fetch_arrow(), ", ".join(column.name for column in columns)
+    except (sa.exc.DatabaseError, AdbcError, duckdb.Error, FrameError) as error:
+        raise StoreError(
+            f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _read_only_uri(path: Path) -> str:
+    file = path.absolute()
+    # As `open_store` does: a WAL database in a folder that may not be written is read as one that nobody writes.
+    quiet = not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+    return f"{file.as_uri()}?mode=ro{'&immutable=1' if quiet else ''}"
+
+
+def _renamed(columns: Sequence[Column]) -> str:
+    """Return the columns to select, kinds of tasks by the names that the user gave them."""
+    return ", ".join(f"{RENAMED_TASK} as task" if column.name == "task" else column.name for column in columns)
+
+
+def _fill_from_url(connection: duckdb.DuckDBPyConnection, url: str, columns: Sequence[Column]) -> None:
+    for place, frame in enumerate(url_frames(url, columns)):
+        connection.register("chunk", frame)
+        connection.execute("create table calls as from chunk" if place == 0 else "insert into calls from chunk")
+        connection.unregister("chunk")
+
+
+def url_frames(url: str, columns: Sequence[Column], order: str = "") -> Iterator[pd.DataFrame]:
+    """Yield the calls of a database in frames of some ten thousand rows, at least one; errors as of `opened`."""
+    try:
+        parsed = sa.make_url(url)
+        engine = sa.create_engine(parsed)
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        raise StoreError(
+            f"{url.split('://')[0]}://... cannot be opened: {error}. Give a SQLAlchemy URL such as "
+            "postgresql+psycopg://user@host/database, and install its driver."
+        ) from error
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        with engine.connect().execution_options(yield_per=_CHUNK) as connection:
+            inspector = sa.inspect(connection)
+            tables = set(inspector.get_table_names())
+            meta = sa.table("meta", sa.column("name"), sa.column("value"))
+            version = sa.select(meta.c.value).where(meta.c.name == "schema_version")
+            _check_store(shown, connection.scalar(version) if "meta" in tables else None)
+            have = [str(column["name"]) for column in inspector.get_columns("calls")] if "calls" in tables else []
+            wanted(shown, have, columns)
+            names = _renamed(columns) if "task_names" in tables else ", ".join(column.name for column in columns)
+            rows = connection.execute(sa.text(f"select {names} from calls {order}"))
+            chunks = rows.partitions(_CHUNK)
+            yield from_rows((tuple(row) for row in next(chunks, [])), columns)
+            for chunk in chunks:
+                yield from_rows((tuple(row) for row in chunk), columns)
+    except sa.exc.SQLAlchemyError as error:
+        raise StoreError(f"{shown} cannot be read as a store: {error}. Check the address and the rights.") from error
+    finally:
+        engine.dispose()
+
+
+def _check_store(name: str, version: object) -> None:
+    if version is None:
+        raise StoreError(f"{name} is not a tokenflation store: its table `meta` gives no schema version. {_RECORD}")
+    if not str(version).isdigit() or int(str(version)) > SCHEMA_VERSION:
+        raise StoreError(
+            f"{name} was written by a newer tokenflation: its schema is {version}, this library reads up to "
+            f"{SCHEMA_VERSION}. Upgrade: pip install -U tokenflation"
+        )
+
+
+def wanted(name: str, have: Sequence[str], columns: Sequence[Column]) -> None:
+    """Make sure that a source has the columns.
+
+    Raises:
+        StoreError: it lacks some.
+    """
+    missing = [column.name for column in columns if column.name not in have]
+    if missing:
+        raise StoreError(f"{name} holds no calls as tokenflation writes them: columns {missing} are missing. {_RECORD}")
+
+
+def as_path(source: str | Path) -> str | Path:
+    """Return a SQLite URL as the path that it names; anything else as it is."""
+    if "://" not in str(source):
+        return Path(source)
+    try:
+        parsed = sa.make_url(str(source))
+    except sa.exc.SQLAlchemyError:
+        return str(source)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else str(source)
