@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tokenflation.sdk.importers import ImportSummary, import_paths
+from tokenflation.sdk.importers import FORMATS, ImportSummary, import_paths
 
 __all__ = ["command"]
 
@@ -16,17 +16,29 @@ _SHOWN = 5
 """Places shown of each reason."""
 
 
+def _list_formats(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        for one in FORMATS:
+            click.echo(f"{one.name}: {one.title}")
+        context.exit()
+
+
 # `readable=False` leaves it to us to say what cannot be read and why: bad input is exit code 1, misuse is 2.
 @click.command("import")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.option("--store", required=True, metavar="DB", type=click.Path(readable=False, path_type=Path),
               help="Store to add to.")  # fmt: skip
-@click.option("--task", metavar="KIND", help="Kind of the tasks; default: the file's name, or its folder's.")
+@click.option(
+    "--task", metavar="KIND", help="Kind of the tasks; default: what the log says, else the tool's or the file's name."
+)
+@click.option("--formats", is_flag=True, is_eager=True, expose_value=False, callback=_list_formats,
+              help="List the formats that are known, and exit.")  # fmt: skip
 def command(paths: tuple[Path, ...], store: Path, task: str | None) -> None:
-    """Read traces of other tools into a store.
+    """Read logs and traces of other tools into a store.
 
-    PATHS are Weka session traces (.json, .jsonl, packed as .xz or .gz) or folders of them; one session is one task. All
-    is imported or nothing; a session that the store has is skipped.
+    PATHS are files, folders and archives (tar, zip; files packed as .xz, .gz or .zst). The format is found by content;
+    `tokenflation import --formats` lists those that are known. A record that cannot be read is skipped and named; what
+    the store has already is left as it is, and of a session that has grown the new calls are added.
     """
     if task == "":
         raise click.UsageError("--task needs a name that is not empty.")
@@ -40,8 +52,14 @@ def _show(summary: ImportSummary, store: Path, spent_s: float) -> None:
     added = f"{_many(summary.tasks, 'task')} and {_many(summary.calls, 'call')} added"
     if summary.sub_agent_runs:
         added += f", {summary.sub_agent_calls:,} of them in {_many(summary.sub_agent_runs, 'sub-agent run')}"
+    if summary.grown:
+        added += f"; {_many(summary.grown, 'task')} of the store had grown"
     click.echo(f"{store}: {added}")
-    click.echo(f"input {summary.input_tokens:,} tokens, output {summary.output_tokens:,} tokens")
+    click.echo(f"input {summary.input_tokens:,} tokens{_unsaid(summary.calls_without_input, summary.calls)}, output "
+               f"{summary.output_tokens:,} tokens{_unsaid(summary.calls_without_output, summary.calls)}")  # fmt: skip
+    click.echo(f"{_many(summary.tool_calls, 'tool call')}, {_many(summary.compactions, 'compaction')}")
+    for title, files in sorted(summary.formats.items()):
+        click.echo(f"took {_many(files, 'file')}: {title}")
     for what, counts in (("session", summary.skipped), ("record", summary.broken), ("file", summary.foreign)):
         for reason, count in sorted(counts.items()):
             click.echo(f"skipped {_many(count, what)}: {reason}")
@@ -49,6 +67,10 @@ def _show(summary: ImportSummary, store: Path, spent_s: float) -> None:
                 click.echo(f"  {problem.where}" + (f": {problem.detail}" if problem.detail else ""))
     size_mb = store.stat().st_size / 1e6
     click.echo(f"{_many(summary.files, 'file')} in {spent_s:.1f} s; the store has {size_mb:.1f} MB")
+
+
+def _unsaid(calls: int, of: int) -> str:
+    return f" ({_many(calls, 'call')} of {of:,} without: the log does not report it)" if calls else ""
 
 
 def _many(count: int, noun: str) -> str:

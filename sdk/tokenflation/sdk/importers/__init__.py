@@ -34,12 +34,12 @@ from pathlib import Path
 from tokenflation.sdk.errors import ImportSourceError
 from tokenflation.sdk.importers.formats import Context, Format, Skipped, Taken
 from tokenflation.sdk.importers.reading import UNREADABLE, unreadable
-from tokenflation.sdk.importers.registry import recognise
+from tokenflation.sdk.importers.registry import FORMATS, recognise
 from tokenflation.sdk.importers.sources import Entry, find_entries, head_of, members_of
 from tokenflation.sdk.importers.tally import ImportSummary, Tally
 from tokenflation.sdk.importers.target import target
 
-__all__ = ["ImportSummary", "import_paths"]
+__all__ = ["FORMATS", "ImportSummary", "import_paths"]
 
 Progress = Callable[[int, int], None]
 """Told the bytes read so far and the bytes of all files."""

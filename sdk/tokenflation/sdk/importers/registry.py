@@ -1,11 +1,11 @@
 """The importers there are: one module each, with its `FORMAT`. Of two that are equally sure of a file the first wins."""
 
-from tokenflation.sdk.importers import weka
+from tokenflation.sdk.importers import claude_code, otlp, weka
 from tokenflation.sdk.importers.formats import Format, Head
 
 __all__ = ["FORMATS", "recognise"]
 
-FORMATS: tuple[Format, ...] = (weka.FORMAT,)
+FORMATS: tuple[Format, ...] = (claude_code.FORMAT, otlp.FORMAT, weka.FORMAT)
 
 _SURE = 0.5
 

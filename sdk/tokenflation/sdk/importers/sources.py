@@ -103,14 +103,19 @@ def head_of(entry: Entry) -> Head:
     if start.startswith(_ZIP):
         with entry.open() as file, zipfile.ZipFile(cast("Any", file)) as archive:
             members = tuple(archive.namelist())
+    text = not members and not _is_tar(start)
     return Head(
         name=entry.name,
         path=entry.shown,
         start=start,
-        objects=line_objects(start, whole=len(start) < HEAD_BYTES),
-        keys=first_keys(start),
+        objects=line_objects(start, whole=len(start) < HEAD_BYTES) if text else (),
+        keys=first_keys(start) if text else frozenset(),
         members=members,
     )
+
+
+def _is_tar(start: bytes) -> bool:
+    return start[257:262] == b"ustar"
 
 
 def members_of(entry: Entry, head: Head, folder: Path) -> Iterator[Entry | Skipped]:
@@ -120,7 +125,7 @@ def members_of(entry: Entry, head: Head, folder: Path) -> Iterator[Entry | Skipp
     `Entry.open` does; what was yielded before is whole.
     """
     task = entry.task
-    if head.start[257:262] == b"ustar":
+    if _is_tar(head.start):
         with entry.open() as file, tarfile.open(fileobj=file, mode="r|") as tar:
             for member in tar:
                 if member.isfile() and (source := tar.extractfile(member)) is not None:

@@ -1,10 +1,11 @@
 """Counts what an import takes and leaves out, and writes what it takes. Knows no format."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tokenflation.sdk.importers.formats import Skipped, Taken
+from tokenflation.sdk.records import Call
 from tokenflation.sdk.store.write import Batch, SqliteWriter
 
 __all__ = ["ImportSummary", "Tally"]
@@ -28,6 +29,8 @@ class ImportSummary:
     input_tokens: int
     output_tokens: int
     """Sum of what is reported; see `calls_without_output`."""
+    grown: int = 0
+    """Sessions that the store had and that have new calls; the other counts hold what is new of them."""
     tool_calls: int = 0
     compactions: int = 0
     calls_without_input: int = 0
@@ -58,7 +61,9 @@ class Tally:
     @property
     def empty(self) -> bool:
         """Whether nothing was found that is a session, and something was found that is not right."""
-        return not self._counts["tasks"] and not any(what == "session" for what, _ in self._left_out)
+        return not (self._counts["tasks"] or self._counts["grown"]) and not any(
+            what == "session" for what, _ in self._left_out
+        )
 
     def skip(self, skipped: Skipped) -> None:
         """Count what was left out, and keep the first of them."""
@@ -73,23 +78,23 @@ class Tally:
             self._left_out["session", "a session without calls"] += 1
             return
         batch, known = _own(batch, writer)
-        if known == len(batch.calls):
+        if len(known) == len(batch.calls):
             self._left_out["session", _IN_STORE] += 1
             return
-        self._counts["calls"] += writer.write(batch, replace=known > 0)
-        self._counts["tasks"] += 1
+        self._counts["calls"] += writer.write(batch, replace=bool(known))
+        self._counts["grown" if known else "tasks"] += 1
         self._counts["compactions"] += taken.compactions
-        self._counts["tool_calls"] += len(batch.tool_runs)
-        self._count_calls(batch)
+        self._count_calls([call for call in batch.calls if call.call_id not in known])
+        self._counts["tool_calls"] += sum(run.call_id not in known for run in batch.tool_runs)
 
-    def _count_calls(self, batch: Batch) -> None:
-        inner = [call for call in batch.calls if call.depth > 0]
+    def _count_calls(self, calls: Sequence[Call]) -> None:
+        inner = [call for call in calls if call.depth > 0]
         self._counts["sub_agent_calls"] += len(inner)
         self._counts["sub_agent_runs"] += len({call.agent_run_id for call in inner})
         for name in ("input", "output"):
-            reported = [tokens for call in batch.calls if (tokens := getattr(call, f"{name}_tokens")) is not None]
+            reported = [tokens for call in calls if (tokens := getattr(call, f"{name}_tokens")) is not None]
             self._counts[f"{name}_tokens"] += sum(reported)
-            self._counts[f"calls_without_{name}"] += len(batch.calls) - len(reported)
+            self._counts[f"calls_without_{name}"] += len(calls) - len(reported)
 
     def nothing(self) -> str:
         """Return why nothing was imported, in one line."""
@@ -121,19 +126,23 @@ class Tally:
 
 
 _COUNTED = (
-    "tasks", "calls", "sub_agent_runs", "sub_agent_calls", "input_tokens", "output_tokens", "tool_calls", "compactions",
+    "tasks", "grown", "calls", "sub_agent_runs", "sub_agent_calls", "input_tokens", "output_tokens", "tool_calls", "compactions",
     "calls_without_input", "calls_without_output",
 )  # fmt: skip
 
 
-def _own(batch: Batch, writer: SqliteWriter) -> tuple[Batch, int]:
-    """Return the batch without calls that the store has in another task, and how many it has in this one."""
+def _own(batch: Batch, writer: SqliteWriter) -> tuple[Batch, set[str]]:
+    """Return the batch without calls that the store has in another task, and the calls that it has in this one."""
     tasks = writer.tasks_of([call.call_id for call in batch.calls])
-    elsewhere = {call.call_id for call in batch.calls if tasks.get(call.call_id, call.task_id) != call.task_id}
+    here = {call.call_id: call.task_id for call in batch.calls}
+    known = {call_id for call_id, task_id in tasks.items() if task_id == here[call_id]}
+    elsewhere = tasks.keys() - known
     if not elsewhere:
-        return batch, len(tasks)
-    calls = [call for call in batch.calls if call.call_id not in elsewhere]
-    runs = [run for run in batch.tool_runs if run.call_id not in elsewhere]
-    attempts = [attempt for attempt in batch.attempts if attempt.call_id not in elsewhere]
-    own = Batch(calls=calls, tool_runs=runs, attempts=attempts, spans=batch.spans)
-    return own, len(tasks) - len(elsewhere)
+        return batch, known
+    own = Batch(
+        calls=[call for call in batch.calls if call.call_id not in elsewhere],
+        tool_runs=[run for run in batch.tool_runs if run.call_id not in elsewhere],
+        attempts=[attempt for attempt in batch.attempts if attempt.call_id not in elsewhere],
+        spans=batch.spans,
+    )
+    return own, known
