@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 __all__ = [
+    "CALL_ATTRIBUTES",
     "SCOPE_NAME",
     "SpanEmitter",
     "attributes_of_call",
@@ -35,7 +36,7 @@ _OPERATIONS = {"google.generate_content": "generate_content"}
 _SCOPE_OPERATIONS = {"task": "invoke_workflow", "agent": "invoke_agent", "tool": "execute_tool"}
 _SCOPE_NAMES = {"task": "gen_ai.workflow.name", "agent": "gen_ai.agent.name", "tool": "gen_ai.tool.name"}
 
-_CALL_ATTRIBUTES = (
+CALL_ATTRIBUTES = (
     ("provider", "gen_ai.provider.name"),
     ("model", "gen_ai.request.model"),
     ("response_model", "gen_ai.response.model"),
@@ -66,12 +67,13 @@ _CALL_ATTRIBUTES = (
     ("split_method", "tokenflation.input.split.method"),
     ("shared_blocks", "tokenflation.prefix.common_blocks"),
 )
+"""Column of `calls` -> the attribute that says it, for those that say it as it is."""
 
 
 def attributes_of_call(call: Call) -> dict[str, "AttributeValue"]:
     """Return a call's span attributes; what was not reported is left out, never 0."""
     found: dict[str, AttributeValue] = {"gen_ai.operation.name": _OPERATIONS.get(call.api, "chat")}
-    for field, name in _CALL_ATTRIBUTES:
+    for field, name in CALL_ATTRIBUTES:
         value = getattr(call, field)
         if value is not None and value != ():
             found[name] = value
