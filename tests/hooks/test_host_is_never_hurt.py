@@ -7,6 +7,7 @@ import pytest
 from tests.hooks.conftest import Collected
 from tests.hooks.test_shells import PIECES, POSTERS, READERS, Shell, loaded, streaming
 
+from tokenflation.sdk import exchange
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks import bodies, httpx, install
 
@@ -18,7 +19,7 @@ def raising(*_: object, **__: object) -> Any:
 OURS = [
     (Tap, "begin"),
     (Exchange, "answer"),
-    (Exchange, "add"),
+    (Exchange, "room"),
     (Exchange, "finish"),
     (bodies, "end_by"),
     (bodies, "_end_by_close"),
@@ -35,6 +36,16 @@ def test_a_stream_is_read_whole_whatever_of_ours_raises(
     owner: Any, name: str, read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, raising)
+    assert read(lib, streaming(lib)) == b"".join(PIECES)
+    assert set(recorded.failures) == {"hook_error"}
+
+
+@READERS
+def test_a_stream_is_read_whole_though_a_chunk_of_a_long_one_cannot_be_noted(
+    read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_PACK_BYTES", 1)
+    monkeypatch.setattr(Exchange, "add", raising)
     assert read(lib, streaming(lib)) == b"".join(PIECES)
     assert set(recorded.failures) == {"hook_error"}
 
@@ -66,7 +77,7 @@ def test_an_interrupt_that_hits_our_code_is_the_hosts(lib: Any, recorded: Collec
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Exchange, "add", interrupted)
+    monkeypatch.setattr(Exchange, "room", interrupted)
     with lib.Client(transport=streaming(lib)) as client, pytest.raises(KeyboardInterrupt):
         client.post("http://models.test/v1/responses")
 

@@ -85,9 +85,16 @@ class Assembler:
         self.tool_spans = ToolSpans()
         """The runs of tools that were seen as they ran."""
 
+    def read(self, exchange: Exchange) -> Reading | None:
+        """Return what the bytes of a finished exchange say, None if they show that it is no model call."""
+        return read(_bytes_of(exchange), key=self._key)
+
     def exchange(self, exchange: Exchange) -> Rows:
         """Return the rows of one finished exchange; no rows if its body shows that it is no model call."""
-        reading = read(_bytes_of(exchange), key=self._key)
+        return self.rows(exchange, self.read(exchange))
+
+    def rows(self, exchange: Exchange, reading: Reading | None) -> Rows:
+        """Return the rows of one finished exchange that has been read."""
         sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
         if reading is None or reading.fetched:
             self._lineage.link(exchange.call_id, sent.after)

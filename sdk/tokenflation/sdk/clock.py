@@ -6,11 +6,12 @@ the unix time once at import and add what the monotonic clock says since.
 
 import time
 
-__all__ = ["now_ns"]
+__all__ = ["ORIGIN_NS", "now_ns"]
 
-_ORIGIN_NS = time.time_ns() - time.perf_counter_ns()
+ORIGIN_NS = time.time_ns() - time.perf_counter_ns()
+"""Unix ns at which the monotonic clock stood at 0."""
 
 
 def now_ns() -> int:
     """Return the unix time in nanoseconds; differences of two results are monotonic within a process."""
-    return _ORIGIN_NS + time.perf_counter_ns()
+    return ORIGIN_NS + time.perf_counter_ns()

@@ -108,6 +108,14 @@ class Exchange(Struct, eq=False, weakref=True):
             return
         self.chunks.append((now_ns(), chunk))
 
+    def room(self, noted_bytes: int = 0) -> int:
+        """Return how many more bytes a hook may put into `chunks` by itself, beside the `noted_bytes` that it did put.
+
+        For a loop in which a call of `add` for each chunk is too much; what has no room is for `add`.
+        """
+        self.kept_bytes += noted_bytes
+        return -1 if self.truncated or self.end is not None else self.pack_at_bytes - self.kept_bytes
+
     def _has_room(self, chunk: bytes) -> bool:
         """Return whether a chunk of a long answer may be kept, and see to it that what is kept becomes less."""
         if self.kept_bytes - self.saved_bytes > MAX_KEPT_BYTES:

@@ -2,13 +2,16 @@
 
 import queue
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange
 
-__all__ = ["Flush", "Grown", "Wake", "next_items", "size_of"]
+__all__ = ["Flush", "Grown", "Wake", "next_items", "portions", "size_of"]
 
 _MAX_BATCH = 256
+_PORTION = 32
+_PORTION_BYTES = 4 * 1024 * 1024
 
 
 class Flush:
@@ -39,6 +42,20 @@ def next_items(waiting: "queue.SimpleQueue[Any]", patience_s: float) -> list[Any
     except queue.Empty:
         pass
     return items
+
+
+def portions(items: list[Any]) -> Iterator[list[Any]]:
+    """Yield the items in order, some at a time: few enough that what was read of them may be held together."""
+    some: list[Any] = []
+    held_bytes = 0
+    for item in items:
+        some.append(item)
+        held_bytes += size_of(item) if isinstance(item, Exchange) else 0
+        if len(some) == _PORTION or held_bytes > _PORTION_BYTES:
+            yield some
+            some, held_bytes = [], 0
+    if some:
+        yield some
 
 
 def size_of(exchange: Exchange) -> int:

@@ -23,7 +23,7 @@ from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.forks import watch_forks
 from tokenflation.sdk.lastcall import last_call, note_call
-from tokenflation.sdk.marks import Flush, Grown, Wake, next_items, size_of
+from tokenflation.sdk.marks import Flush, Grown, Wake, next_items, portions, size_of
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
@@ -39,12 +39,16 @@ _MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _RETRY_S = 1.0
 _WINDOW_S = 0.03
 """After a commit we wait so long before the next: one commit then serves all calls that end meanwhile."""
+_MANY = 16
+_BUSY_WINDOW_S = 0.15
+"""The same after so many at once: work that is done together costs half, and what ended is safe in the journal."""
 _SWEEP_S = 0.05
 """So often we look at the calls under way, while there are any."""
 _IDLE_S = 30.0
 _AWAKE_NS = 1_000_000_000
 """So long after the last call the worker looks for new ones by itself; later the next call wakes it."""
 _ID_MASK = 2**64 - 1
+_UNREADABLE: Any = object()
 _log = logging.getLogger("tokenflation")
 
 Foreign = Callable[[], tuple[str, str] | None]
@@ -112,10 +116,7 @@ class Recorder:
         """Note a scope that closed."""
         if opened:
             return
-        try:
-            self._put(scope.record(), 0)
-        except Exception:  # the host must not notice us
-            self._drops["hook_error"] += 1
+        self._note(lambda: self._put(scope.record(), 0))
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
@@ -215,14 +216,16 @@ class Recorder:
         exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
         self._admit(exchange)
         note_call(exchange.call_id)
-        try:
-            self._underway.begin(exchange)
-        except Exception:  # a call that cannot be noted is recorded all the same
-            self._drops["hook_error"] += 1
-            _log.debug("tokenflation: a call under way could not be noted", exc_info=True)
+        self._note(self._underway.begin, exchange)
         if self._asleep:
             self._asleep = False
             self._put(Wake(), 0, force=True)
+
+    def _note(self, note: Callable[..., object], *args: Any) -> None:
+        try:
+            note(*args)
+        except Exception:  # the host must not notice us; a call that cannot be noted is recorded all the same
+            self._drops["hook_error"] += 1
 
     def _admit(self, exchange: Exchange, *, begins: bool = True) -> None:
         """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
@@ -235,17 +238,13 @@ class Recorder:
     def _submit_exchange(self, exchange: Exchange) -> None:
         if exchange.process_id != self._process_id or self._closed:
             return  # it left before a fork: the parent writes it
-        try:
-            self._underway.end(exchange)
-        except Exception:  # as above
-            self._drops["hook_error"] += 1
-            _log.debug("tokenflation: the end of a call could not be noted", exc_info=True)
-        try:
-            if not self._put(exchange, size_of(exchange)):
-                self._underway.free([exchange])
-                give_up(exchange)
-        except Exception:  # the host must not notice us
-            self._drops["hook_error"] += 1
+        self._note(self._underway.end, exchange)
+        self._note(self._hand_over, exchange)
+
+    def _hand_over(self, exchange: Exchange) -> None:
+        if not self._put(exchange, size_of(exchange)):
+            self._underway.free([exchange])
+            give_up(exchange)
 
     def _put(self, item: Any, size: int, *, force: bool = False) -> bool:
         if self._closed:
@@ -289,7 +288,7 @@ class Recorder:
             last = None in items
             self._guarded(self._take, items)
             if last:
-                self._guarded(self._finish)
+                self._guarded(lambda: self._export(self._assembler.finish()))
             now = now_ns()
             if now >= self._next_sweep_ns:
                 self._next_sweep_ns = now + int(_SWEEP_S * 1e9)
@@ -300,9 +299,10 @@ class Recorder:
             for mark in marks:
                 mark.done.set()
             if wrote and not last:
-                self._hurry.wait(_WINDOW_S)
+                self._hurry.wait(_WINDOW_S if len(items) < _MANY else _BUSY_WINDOW_S)
                 self._hurry.clear()
-        self._guarded(self._stop)
+        self._guarded(self._outbox.give_up)
+        self._guarded(self._outbox.drop_writer)
         return True
 
     def _next_items(self) -> list[Any]:
@@ -328,16 +328,27 @@ class Recorder:
             return None
 
     def _take(self, items: list[Any]) -> None:
-        for item in items:
-            if isinstance(item, Exchange):
-                self._queued_bytes -= size_of(item)
-                self._take_exchange(item)
-            elif isinstance(item, Grown):
-                self._guarded(item.exchange.pack)
-            elif isinstance(item, SpanRecord):
-                self._take_span(item)
+        for some in portions(items):
+            # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
+            readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
+            for item in some:
+                if isinstance(item, Exchange):
+                    self._queued_bytes -= size_of(item)
+                    self._take_exchange(item, readings.pop(0))
+                elif isinstance(item, Grown):
+                    self._guarded(item.exchange.pack)
+                elif isinstance(item, SpanRecord):
+                    self._take_span(item)
         if self._queue.empty():
             self._queued_bytes = 0  # threads add to it without a lock; here it is known
+
+    def _tried(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Return what a function makes of an answer; _UNREADABLE where it fails, which must not cost the others."""
+        try:
+            return function(*args)
+        except Exception:
+            _log.debug("tokenflation: an exchange could not be read", exc_info=True)
+            return _UNREADABLE
 
     def _take_span(self, span: SpanRecord) -> None:
         if span.kind == "tool":
@@ -347,18 +358,16 @@ class Recorder:
         if self.emitter is not None and not span.foreign:
             self._guarded(self.emitter.scope, span)
 
-    def _take_exchange(self, exchange: Exchange) -> None:
+    def _take_exchange(self, exchange: Exchange, reading: Any) -> None:
         if exchange.truncated:
             self.count_loss("body_too_large")
         self._unwritten.append(exchange)
-        shown = self._underway.was_shown(exchange)
-        try:
-            rows = self._assembler.exchange(exchange)
-        except Exception:  # one answer that we cannot read must not cost the others
+        rows = reading if reading is _UNREADABLE else self._tried(self._assembler.rows, exchange, reading)
+        if rows is _UNREADABLE:
             self.count_loss("parser_error")
-            _log.debug("tokenflation: an exchange could not be read", exc_info=True)
             give_up(exchange)
             return
+        shown = self._underway.was_shown(exchange)
         self._guarded(settle, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
@@ -377,9 +386,6 @@ class Recorder:
             self._outbox.remove(call_id)
         self._export(self._assembler.expire(now_ns()))
 
-    def _finish(self) -> None:
-        self._export(self._assembler.finish())
-
     def _export(self, calls: list[Call]) -> None:
         if self.emitter is not None:
             for call in calls:
@@ -392,7 +398,3 @@ class Recorder:
         done, self._unwritten = self._unwritten, []
         self._underway.free(done)
         return True
-
-    def _stop(self) -> None:
-        self._outbox.give_up()
-        self._outbox.drop_writer()

@@ -7,8 +7,10 @@ import contextlib
 import functools
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from time import perf_counter_ns
 from typing import Any
 
+from tokenflation.sdk.clock import ORIGIN_NS
 from tokenflation.sdk.exchange import Exchange
 
 __all__ = ["end_by", "kinds", "safely", "tapped"]
@@ -82,16 +84,23 @@ class _Tapped:
 class _SyncBody(_Tapped):
     def __iter__(self) -> Iterator[bytes]:
         exchange = self._tf_exchange
+        note, room, size = exchange.chunks.append, _room(exchange), 0
         try:
             for chunk in self._tf_stream:
-                try:  # as `safely` does, without its call for each chunk
-                    exchange.add(chunk)
+                try:  # as `safely` and `exchange.add` do, without calling them for each chunk
+                    size += len(chunk)
+                    if size <= room:
+                        note((ORIGIN_NS + perf_counter_ns(), chunk))
+                    else:
+                        room, size = _add(exchange, chunk, size), 0
                 except Exception:
                     _count_failure(exchange)
                 yield chunk
         except BaseException as error:
+            safely(exchange.failed, exchange.room, size)
             safely(exchange.failed, end_by, exchange, error)
             raise
+        safely(exchange.failed, exchange.room, size)
         safely(exchange.failed, exchange.finish, "read")
 
     def close(self) -> None:
@@ -102,18 +111,25 @@ class _SyncBody(_Tapped):
 class _AsyncBody(_Tapped):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         exchange = self._tf_exchange
+        note, room, size = exchange.chunks.append, _room(exchange), 0
         chunks = self._tf_stream.__aiter__()
         try:
             async for chunk in chunks:
-                try:  # as `safely` does, without its call for each chunk
-                    exchange.add(chunk)
+                try:  # as above
+                    size += len(chunk)
+                    if size <= room:
+                        note((ORIGIN_NS + perf_counter_ns(), chunk))
+                    else:
+                        room, size = _add(exchange, chunk, size), 0
                 except Exception:
                     _count_failure(exchange)
                 yield chunk
         except BaseException as error:
+            safely(exchange.failed, exchange.room, size)
             safely(exchange.failed, end_by, exchange, error)
             raise
         else:
+            safely(exchange.failed, exchange.room, size)
             safely(exchange.failed, exchange.finish, "read")
         finally:
             # As httpx2 does: an async generator left to the garbage collector is closed by another task.
@@ -123,6 +139,18 @@ class _AsyncBody(_Tapped):
     async def aclose(self) -> None:
         safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
         await self._tf_stream.aclose()
+
+
+def _room(exchange: Exchange) -> int:
+    room = safely(exchange.failed, exchange.room)
+    return -1 if room is None else room
+
+
+def _add(exchange: Exchange, chunk: bytes, size: int) -> int:
+    """Add the chunk for which there is no room, of `size` bytes with those before it; return the room after it."""
+    exchange.room(size - len(chunk))
+    exchange.add(chunk)
+    return exchange.room()
 
 
 @functools.lru_cache(maxsize=64)
