@@ -85,7 +85,7 @@ def bill_of(exchange: Exchange, usage: Usage, attempt: int) -> Mapping[str, int]
     if exchange.status_code is None or not 200 <= exchange.status_code < 300:
         return None
     reported = {key: value for key in _BILLED if (value := getattr(usage, key)) is not None}
-    return {"attempt": attempt, "answer_bytes": exchange.kept_bytes, **reported}
+    return {"attempt": attempt, "answer_bytes": sum([len(chunk) for _, chunk in exchange.body()]), **reported}
 
 
 def _unfinished(reading: Reading) -> bool:

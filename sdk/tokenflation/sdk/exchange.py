@@ -65,6 +65,7 @@ class Exchange(Struct, eq=False, weakref=True):
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Of the answer, those in `wire.RESPONSE_HEADERS` at least; by lower-case names."""
     kept_bytes: int = 0
+    """Bytes of the answer that are kept; those of the last MiB may be missing where the host ends a stream early."""
     truncated: bool = False
     ended_at_ns: int | None = None
     end: End | None = None
