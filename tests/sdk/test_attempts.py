@@ -154,7 +154,7 @@ def test_what_an_attempt_may_follow(status: int | None, reading: Any, end: End, 
 
 def test_what_had_begun_to_be_answered_may_be_billed_and_nothing_else() -> None:
     sent = exchange(b"body")
-    sent.kept_bytes = 7
+    sent.chunks = [(0, b"data: "), (1, b"x")]
     assert bill_of(sent, Usage(), 0) is None
     sent.status_code = 503
     assert bill_of(sent, Usage(), 0) is None
