@@ -4,6 +4,7 @@ Tasks are grouped into kinds by SQL as well (`kinds_sql`, `quantiles_sql`, `call
 `reduce.TASKS_SQL` and with `percentile_cont`, `floor` and window sums besides; so it runs on Spark over a fleet's calls.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -23,6 +24,8 @@ FLEET_TASKS = f"(select '' as task, {', '.join(name for name in TASK_COLUMNS if 
 FLEET_CALLS = "(select '' as task, input_tokens, output_tokens from calls) fleet"
 """The relation `calls` likewise."""
 
+_AT_ONCE = 6
+"""Measures whose quantiles are found at once."""
 _OF_CALLS = {"isl": "input_tokens", "osl": "output_tokens"}
 
 
@@ -78,10 +81,14 @@ def _cells(measure: Measure) -> list[str]:
     return [mean, *([f"{total} as {name}_sum"] if measure.total else []), coverage]
 
 
-def quantiles_sql(measure: Measure, tasks: str = "tasks") -> str:
-    """Return the SQL of one row per kind with the quantiles of a measure over the tasks that have a value."""
+def quantiles_sql(measures: Sequence[Measure], tasks: str = "tasks") -> str:
+    """Return the SQL of one row per kind with the quantiles of measures over the tasks that have a value.
+
+    Every quantile of every measure takes eight bytes a task of memory, so ask for a few measures at a time.
+    """
     cells = (
         f"percentile_cont({level}) within group (order by {measure.reads}) as {measure.name}_{name}"
+        for measure in measures
         for name, level in QUANTILES.items()
     )
     return f"select task, {', '.join(cells)} from {tasks} group by task order by task"
@@ -126,12 +133,16 @@ def _profile(
 ) -> pd.DataFrame:
     found = _columns(connection, kinds_sql(tasks))
     kinds = found["task"]
-    for measure in MEASURES:
-        text = call_quantiles_sql(measure, calls) if measure.over_calls else quantiles_sql(measure, tasks)
-        of_measure = _columns(connection, text)
+    over_tasks = [measure for measure in MEASURES if not measure.over_calls]
+    texts = [
+        quantiles_sql(over_tasks[first : first + _AT_ONCE], tasks) for first in range(0, len(over_tasks), _AT_ONCE)
+    ]
+    texts += [call_quantiles_sql(measure, calls) for measure in MEASURES if measure.over_calls]
+    for text in texts:
+        quantiles = _columns(connection, text)
         # A kind without a reporting call has no row in the quantiles over calls.
-        place = np.searchsorted(kinds, of_measure.pop("task"))
-        for name, values in of_measure.items():
+        place = np.searchsorted(kinds, quantiles.pop("task"))
+        for name, values in quantiles.items():
             found[name] = np.ma.masked_invalid(np.full(len(kinds), np.nan))
             found[name][place] = values
     if rng is not None:

@@ -27,28 +27,24 @@ _NEEDED = (
 
 _SUMS = (
     "attempts", "tool_calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_reported_input_tokens",
-    "cache_write_tokens", "fresh_tokens", "reasoning_tokens", "reasoning_reported_output_tokens", "visible_tokens",
-    "billed_tokens", "paired_input_tokens", "paired_output_tokens", "accumulated_tokens", "prefix_blocks",
-    "shared_blocks", "shared_prefix_tokens", "cached_tokens", "system_tokens", "tool_definition_tokens",
-    "resent_tokens", "tool_result_tokens", "new_tokens", "parts_input_tokens", "overhead_tokens",
+    "reported_write_tokens", "reasoning_tokens", "reasoning_reported_output_tokens", "paired_input_tokens",
+    "paired_output_tokens", "prefix_blocks", "shared_blocks", "shared_prefix_tokens", "uncached_shared_tokens",
+    "system_tokens", "tool_definition_tokens", "resent_tokens", "tool_result_tokens", "new_tokens", "parts_input_tokens",
+    "overhead_tokens",
 )  # fmt: skip
-"""Columns of a call that are summed into the column of a task of the same name."""
+"""Columns of a call that are summed over a task."""
 
 _COUNTS = {
     "calls_with_input": "input_tokens",
     "calls_with_output": "output_tokens",
     "calls_with_usage": "paired_input_tokens",
-    "calls_with_billed": "billed_tokens",
     "calls_with_cache": "cache_reported_input_tokens",
     "calls_with_reasoning": "reasoning_reported_output_tokens",
     "calls_with_parts": "parts_input_tokens",
-    "calls_with_writes": "reported_write_tokens",
+    "cached_by_blocks_calls": "uncached_shared_tokens",
     "failed_calls": "failed",
     "reported_calls": "reported",
     "sub_agent_calls": "inside",
-    "cached_by_provider_calls": "by_provider",
-    "cached_by_blocks_calls": "by_blocks",
-    "cached_by_none_calls": "by_none",
 }
 """Columns of a task that count the calls in which a column is not NULL."""
 
@@ -66,12 +62,8 @@ known as (
       as reported_write_tokens,
     case when output_tokens is not null then reasoning_tokens end as reasoning_tokens,
     case when reasoning_tokens is not null then output_tokens end as reasoning_reported_output_tokens,
-    output_tokens - reasoning_tokens as visible_tokens,
-    case when input_tokens is null then output_tokens else input_tokens + coalesce(output_tokens, 0) end
-      as billed_tokens,
     case when output_tokens is not null then input_tokens end as paired_input_tokens,
     case when input_tokens is not null then output_tokens end as paired_output_tokens,
-    input_tokens + coalesce(output_tokens, 0) as accumulated_tokens,
     case when input_tokens is null or shared_blocks is null then null
          when shared_blocks * block_tokens > input_tokens then input_tokens
          else shared_blocks * block_tokens end as shared_prefix_tokens,
@@ -88,13 +80,7 @@ known as (
 ),
 counted as (
   select *,
-    cache_reported_input_tokens - cache_read_tokens - coalesce(reported_write_tokens, 0) as fresh_tokens,
-    coalesce(reported_write_tokens, 0) as cache_write_tokens,
-    coalesce(cache_read_tokens, shared_prefix_tokens) as cached_tokens,
-    case when cache_reported_input_tokens is not null then 1 end as by_provider,
-    case when cache_reported_input_tokens is null and shared_prefix_tokens is not null then 1 end as by_blocks,
-    case when input_tokens is not null and cache_reported_input_tokens is null and shared_prefix_tokens is null then 1
-      end as by_none
+    case when cache_reported_input_tokens is null then shared_prefix_tokens end as uncached_shared_tokens
   from known
 )"""
 
@@ -133,13 +119,22 @@ summed as (
 _DERIVED = {
     "duration_s": "case when endless_started_at_ns >= ended_at_ns then null"
     " else (ended_at_ns - started_at_ns) / 1e9 end",
-    "partial_calls": "calls_with_billed - reported_calls",
-    "unreported_calls": "calls - calls_with_billed",
+    "calls_with_billed": "calls_with_input + calls_with_output - calls_with_usage",
+    "partial_calls": "calls_with_input + calls_with_output - calls_with_usage - reported_calls",
+    "unreported_calls": "calls - calls_with_input - calls_with_output + calls_with_usage",
+    "billed_tokens": "case when input_tokens is null then output_tokens else input_tokens + coalesce(output_tokens, 0) end",
+    "accumulated_tokens": "input_tokens + coalesce(paired_output_tokens, 0)",
+    "cache_write_tokens": "reported_write_tokens",
+    "fresh_tokens": "cache_reported_input_tokens - cache_read_tokens - coalesce(reported_write_tokens, 0)",
     "cache_unreported_input_tokens": "case when calls_with_input > calls_with_cache"
     " then input_tokens - coalesce(cache_reported_input_tokens, 0) end",
-    "cache_write_tokens": "case when calls_with_writes > 0 then cache_write_tokens end",
+    "visible_tokens": "reasoning_reported_output_tokens - reasoning_tokens",
     "reasoning_unreported_output_tokens": "case when calls_with_output > calls_with_reasoning"
     " then output_tokens - coalesce(reasoning_reported_output_tokens, 0) end",
+    "cached_tokens": "case when cache_read_tokens is null then uncached_shared_tokens"
+    " else cache_read_tokens + coalesce(uncached_shared_tokens, 0) end",
+    "cached_by_provider_calls": "calls_with_cache",
+    "cached_by_none_calls": "calls_with_input - calls_with_cache - cached_by_blocks_calls",
 }
 """Columns of a task that are made of its sums."""
 
