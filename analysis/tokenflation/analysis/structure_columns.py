@@ -5,11 +5,18 @@ from collections.abc import Iterable
 from tokenflation.sdk.store.tables import Column
 
 __all__ = [
+    "BRANCHING_COLUMNS",
+    "CURVE_COLUMNS",
+    "FAILURE_COLUMNS",
     "FLAG_COLUMNS",
+    "OUTCOME_COLUMNS",
     "RUN_COLUMNS",
     "SHAPE_COLUMNS",
+    "SPREAD_COLUMNS",
+    "SUCCESS_COLUMNS",
     "TIME_COLUMNS",
     "TOOL_COLUMNS",
+    "WASTE_COLUMNS",
 ]
 
 
@@ -149,3 +156,140 @@ FLAG_COLUMNS = _named(
     )
 )
 """The columns of one row per flagged step, by name, in order."""
+
+BRANCHING_COLUMNS = _named(
+    (
+        _TASK[0],
+        Column("tasks", "int", "tasks of the kind", required=True),
+        Column("agent_runs", "int", "their agent runs", required=True),
+        Column("sub_agent_runs", "int", "of them, those inside another one", required=True),
+        Column("deepest", "int", "levels; depth of the deepest agent run of the kind", required=True),
+        Column(
+            "parents", "int", "agent runs above that level: those that could be seen to start others", required=True
+        ),
+        Column("branching_factor", "float", "sub-agent runs per such agent run; sub_agent_runs / parents"),
+        Column("branching_factor_low", "float", "lower end of its interval"),
+        Column("branching_factor_high", "float", "upper end of its interval"),
+        Column(
+            "alarm", "text", "what it means that the upper end, or the factor itself, reaches 1; NULL = it does not"
+        ),
+    )
+)
+"""The columns of one row per task kind on how agents start agents, by name, in order."""
+
+WASTE_COLUMNS = _named(
+    (
+        *_TASK,
+        Column("calls", "int", "calls, failed ones too", required=True),
+        Column("tokens", "int", "tokens; input and output of all calls that report them; NULL if none does"),
+        Column("retries", "int", "HTTP attempts beyond the first of each call", required=True),
+        Column(
+            "retry_ns", "int", "ns; from the first to the last attempt of calls that came to an answer, where known"
+        ),
+        Column(
+            "retry_ns_known",
+            "int",
+            "calls with several attempts that came to an answer, of which that is known",
+            required=True,
+        ),
+        Column("failed_calls", "int", "calls whose status is not ok: error, cut or cancelled", required=True),
+        Column("failed_with_usage", "int", "of them, those that report tokens all the same", required=True),
+        Column(
+            "failed_tokens",
+            "int",
+            "tokens of those; NULL where calls failed and none reports; others may be billed too",
+        ),
+        Column(
+            "failed_ns", "int", "ns; durations of failed calls, retries and waiting in between included", required=True
+        ),
+        Column("failed_without_end", "int", "failed calls whose end is not known", required=True),
+        Column(
+            "repeated_calls",
+            "int",
+            "calls that ask exactly what an answered call of the task asked before",
+            required=True,
+        ),
+        Column("repeated_tokens", "int", "tokens of those calls, as far as they report them", required=True),
+        Column("requests_known", "int", "calls of which it is known what they ask, by hash", required=True),
+    )
+)
+"""The columns of one row per task on what was retried, failed or asked twice, by name, in order."""
+
+OUTCOME_COLUMNS = _named(
+    (
+        *_TASK,
+        Column("calls", "int", "calls, failed ones too", required=True),
+        Column("calls_with_usage", "int", "calls that report input and output tokens", required=True),
+        Column("tokens", "int", "tokens; input and output of all calls that report them; NULL if none does"),
+        Column("outcome", "int", "1 success, 0 failure, NULL not said"),
+        Column("score", "float", "as the user gave it"),
+        Column("censored_by", "text", "the limit that cut it short"),
+        Column("failed_by", "text", "what says that it failed: outcome, scope, last call; NULL = nothing does"),
+        Column("error_type", "text", "class of the failure of the scope or the last call"),
+    )
+)
+"""The columns of one row per task on how it ended, by name, in order."""
+
+FAILURE_COLUMNS = OUTCOME_COLUMNS | _named(
+    (Column("share_of_kind", "float", "fraction; its tokens / those of all tasks of its kind"),)
+)
+"""The columns of one row per task that failed, by name, in order."""
+
+SUCCESS_COLUMNS = _named(
+    (
+        _TASK[0],
+        Column("tasks", "int", "tasks of the kind", required=True),
+        Column("tasks_with_outcome", "int", "of them, those whose success or failure was said", required=True),
+        Column("counted", "int", "of them, those that report tokens; what follows is over these", required=True),
+        Column("successes", "int", "of them, successes", required=True),
+        Column("success_rate", "float", "fraction; successes / counted"),
+        Column("tokens_per_success", "float", "tokens; of successes and failures together, / successes"),
+        Column("tokens_per_success_low", "float", "tokens; lower end of its interval"),
+        Column("tokens_per_success_high", "float", "tokens; upper end of its interval"),
+        Column("tokens_of_success", "float", "tokens; mean of a success"),
+        Column("tokens_of_failure", "float", "tokens; mean of a failure"),
+        Column("failure_over_success", "float", "x; tokens_of_failure / tokens_of_success"),
+        Column("failure_over_success_low", "float", "x; lower end of its interval"),
+        Column("failure_over_success_high", "float", "x; upper end of its interval"),
+        Column("priced", "int", "counted tasks with a cost", required=True),
+        Column("cost_per_success", "float", "currency of the prices; cost of priced tasks / their successes"),
+        Column("budget_tokens", "int", "tokens; the most that a counted task used"),
+        Column("success_area", "float", "fraction; mean over all budgets up to that one of the share solved within it"),
+        Column("success_area_low", "float", "fraction; lower end of its interval"),
+        Column("success_area_high", "float", "fraction; upper end of its interval"),
+    )
+)
+"""The columns of one row per task kind on what success takes, by name, in order."""
+
+CURVE_COLUMNS = _named(
+    (
+        _TASK[0],
+        Column("budget_tokens", "int", "tokens that a task may use", required=True),
+        Column("counted", "int", "tasks with an outcome and tokens", required=True),
+        Column("solved", "int", "of them, successes that used no more than that", required=True),
+        Column("success_share", "float", "fraction; solved / counted", required=True),
+    )
+)
+"""The columns of one row per task kind and budget at which the share changes, by name, in order."""
+
+SPREAD_COLUMNS = _named(
+    (
+        _TASK[0],
+        Column("tasks", "int", "tasks of the kind", required=True),
+        Column("counted", "int", "of them, those that report tokens; what follows is over these", required=True),
+        Column(
+            "partly_reported",
+            "int",
+            "of them, those with calls that report none: their tokens are a lower bound",
+            required=True,
+        ),
+        Column("tokens_min", "int", "tokens of the smallest"),
+        Column("tokens_max", "int", "tokens of the largest"),
+        Column("max_over_min", "float", "x; tokens_max / tokens_min"),
+        Column("tokens_cv", "float", "x; standard deviation (n - 1) / mean"),
+        Column("tokens_p50", "float", "tokens; median"),
+        Column("tokens_p90", "float", "tokens; 90 % of the tasks use no more"),
+        Column("p90_over_p50", "float", "x; tokens_p90 / tokens_p50"),
+    )
+)
+"""The columns of one row per task kind on how far its tasks differ, by name, in order."""

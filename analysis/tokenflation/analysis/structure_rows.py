@@ -1,6 +1,7 @@
 """Reads what stands beside the calls of a store: tool calls and scopes, and which tasks a limit cut. Knows no trees."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -8,11 +9,23 @@ import sqlalchemy as sa
 from tokenflation.analysis.frames import from_rows
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
+from tokenflation.sdk.store.schema import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
 
-__all__ = ["censored_remarks", "load_censored", "load_structure"]
+__all__ = ["censored_remarks", "load_censored", "load_outcomes", "load_structure"]
 
 _SQLITE = b"SQLite format 3\0"
+_OUTCOMES = (
+    Column("task", "text", "kind of the task", required=True),
+    Column("task_id", "text", "id of the task", required=True),
+    *(
+        Column(column.name, column.kind, column.meaning)
+        for table in TABLES
+        if table.name == "spans"
+        for column in table.columns
+        if column.name in ("outcome", "score", "status", "error_type", "censored_by")
+    ),
+)
 
 
 def load_structure(
@@ -20,6 +33,7 @@ def load_structure(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of the tables `tool_calls` and `spans`, of one task if it is named; `source` as `analysis.load`.
 
+    `task` is the kind by the name that the user gave it, as `analysis.load` has it.
     Where the source has no such tables, as Parquet has none, the frames are empty; a column that an older store lacks is
     missing in all rows.
 
@@ -32,9 +46,10 @@ def load_structure(
     try:
         with engine.connect() as connection:
             calls = sa.table("calls", sa.column("call_id"), sa.column("task"), sa.column("task_id"))
-            wanted = [calls.c.task == task] if task is not None else []
+            wanted = [sa.literal_column(_kind(connection, "calls")) == task] if task is not None else []
             wanted += [calls.c.task_id == task_id] if task_id is not None else []
-            of_task = sa.column("call_id").in_(sa.select(calls.c.call_id).where(*wanted)) if wanted else None
+            chosen = sa.select(calls.c.call_id).select_from(calls).where(*wanted)
+            of_task = sa.column("call_id").in_(chosen) if wanted else None
             # A scope knows the id of its task, not its kind.
             in_task = sa.column("task_id") == task_id if task_id is not None else None
             return _read(connection, "tool_calls", of_task), _read(connection, "spans", in_task)
@@ -70,6 +85,50 @@ def load_censored(source: str | Path) -> pd.DataFrame:
         engine.dispose()
     frame = pd.DataFrame({"task_id": [row[0] for row in rows], "censored_by": [row[1] for row in rows]}, dtype="str")
     return frame.drop_duplicates("task_id", ignore_index=True)
+
+
+def load_outcomes(source: str | Path) -> pd.DataFrame:
+    """Return how tasks ended, as far as a scope says it: one row per task; `source` as `analysis.load`.
+
+    Columns: `task` (as `analysis.load` names it), `task_id`, `outcome` (1 success, 0 failure), `score`, `status` (`ok` or
+    `error`: an exception left the scope), `error_type`, `censored_by`. Of several scopes of one task the last one counts
+    that says something. Empty where the source has no scopes, as Parquet has none.
+
+    Raises:
+        StoreError: the source is no store, or cannot be read.
+    """
+    engine = _engine(source)
+    if engine is None:
+        return from_rows([], _OUTCOMES)
+    try:
+        with engine.connect() as connection:
+            inspector = sa.inspect(connection)
+            have = (
+                {str(one["name"]) for one in inspector.get_columns("spans")} if inspector.has_table("spans") else set()
+            )
+            if not have:
+                return from_rows([], _OUTCOMES)
+            # A scope has a trace, and a name that is its kind as recorded; the calls say by what kind they go.
+            names = [_kind(connection, "spans", "name"), *(column.name for column in _OUTCOMES[1:])]
+            chosen = [name if position == 0 or name in have else "null" for position, name in enumerate(names)]
+            query = f"select {', '.join(chosen)} from spans where kind = 'task' order by ended_at_ns, started_at_ns"
+            rows = connection.execute(sa.text(query)).fetchall()
+    except sa.exc.SQLAlchemyError as error:
+        raise StoreError(f"{source} cannot be read as a store: {error}. Check that it is complete.") from error
+    finally:
+        engine.dispose()
+    merged: dict[tuple[str, str], list[Any]] = {}
+    for task, task_id, *values in rows:
+        if task_id is not None:
+            before = merged.get((task, task_id), [None] * len(values))
+            merged[task, task_id] = [old if new is None else new for old, new in zip(before, values, strict=True)]
+    return from_rows([[*key, *values] for key, values in merged.items()], _OUTCOMES)
+
+
+def _kind(connection: sa.Connection, table: str, column: str = "task") -> str:
+    """Return SQL for the kind of a task by the name that the user gave it, out of a table's column of recorded kinds."""
+    recorded = f"{table}.{column}"
+    return renamed_sql(recorded) if sa.inspect(connection).has_table("task_names") else recorded
 
 
 def censored_remarks(calls: pd.DataFrame, censored: pd.DataFrame) -> list[str]:

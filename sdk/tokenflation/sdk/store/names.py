@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
+from tokenflation.sdk.store.schema import renamed_sql
 
 __all__ = ["RENAMED_TASK", "rename_task", "task_kinds"]
 
-RENAMED_TASK = "coalesce((select name from task_names where task_names.task = calls.task), calls.task)"
-"""SQL in place of the column `calls.task`: what the user calls it."""
+RENAMED_TASK = renamed_sql("calls.task")
+"""SQL in place of the column `calls.task`."""
 
 
 def task_kinds(path: str | os.PathLike[str]) -> list[dict[str, object]]:

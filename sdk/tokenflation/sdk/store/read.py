@@ -17,7 +17,7 @@ from tokenflation.sdk.store.keys import key_id, read_key
 from tokenflation.sdk.store.losses import read_losses
 from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.recover import recover
-from tokenflation.sdk.store.schema import metadata, table
+from tokenflation.sdk.store.schema import metadata, renamed_sql, table
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
 __all__ = ["info", "open_store"]
@@ -106,7 +106,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a store holds, as plain values that JSON can carry.
 
     Keys: `path`, `file_bytes`, `schema_version`, `created_by`, `key_id`, `key_file` (ok, missing, other, unreadable),
-    `rows` by table, `tasks` by task kind, `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and
+    `rows` by table, `tasks` by task kind (as the user calls it), `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and
     `output_tokens` (sums over the calls that report them), `first_started_at_ns`, `last_ended_at_ns`, `models` (one
     object per provider and model), `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their
     sum). A store that could not even be made, but whose recorder noted losses, has `file_bytes` 0 and no rows.
@@ -172,7 +172,8 @@ def _count(connection: sa.Connection, source: sa.Table) -> int:
 
 def _structure(connection: sa.Connection) -> dict[str, Any]:
     calls = table("calls")
-    tasks = sa.select(calls.c.task, calls.c.task_id).distinct().subquery()
+    kind: sa.Label[str] = sa.literal_column(renamed_sql("calls.task")).label("task")
+    tasks = sa.select(kind, calls.c.task_id).select_from(calls).distinct().subquery()
     kinds = sa.select(tasks.c.task, sa.func.count()).group_by(tasks.c.task).order_by(tasks.c.task)
     runs = sa.select(calls.c.agent_run_id, sa.func.max(calls.c.depth).label("depth"), sa.func.count().label("calls"))
     grouped = runs.group_by(calls.c.agent_run_id).subquery()
