@@ -1,84 +1,18 @@
 """Lineage by what flows between agents, by contexts and by answers that come back, from readings of real-looking bodies."""
 
 import json
-from itertools import count
-from typing import Any
 
 from msgspec.structs import replace
+from tests.sdk.lineage_calls import ROOT, WORKER, Agents, reading_of, result, said, user
 
-from tokenflation.sdk.lineage import Lineage, Move, Placement
-from tokenflation.sdk.records import Reading, ToolCall
-from tokenflation.sdk.wire import ExchangeBytes, read
-
-_ROOT = "You are Router. Delegate."
-_WORKER = "You work."
-_ids = count()
-
-
-class Agents:
-    """Calls of a chat api that go through one lineage, one after the other."""
-
-    def __init__(self) -> None:
-        traces = count()
-        self.lineage = Lineage(new_trace_id=lambda: f"{next(traces):032x}", key=b"k")
-        self.now = 0
-
-    def call(
-        self, *messages: dict[str, Any], system: str = _ROOT, says: str = "", asks: dict[str, str] | None = None,
-        after: str | None = None, tools: tuple[str, ...] = ("delegate",),
-    ) -> tuple[str, Placement]:  # fmt: skip
-        """Make one call that is answered by `says` and `asks` (id of a tool call to its query); return its place."""
-        call_id = f"c{next(_ids)}"
-        reading = _reading(list(messages), system, says, asks or {}, tools)
-        placement = self.lineage.place(reading, call_id, None, self.now, after)
-        self.lineage.remember(reading, placement, call_id, None, self.now + 1, ())
-        self.now += 10
-        return call_id, placement
-
-    def moved(self) -> dict[str, Move]:
-        return {move.call_id: move for move in self.lineage.take_moves()}
-
-
-def _reading(messages: list[Any], system: str, says: str, asks: dict[str, str], tools: tuple[str, ...]) -> Reading:
-    calls = [_asked(id_, query) for id_, query in asks.items()]
-    definitions = [{"type": "function", "function": {"name": name}} for name in tools]
-    request = {"model": "m", "messages": [{"role": "system", "content": system}, *messages], "tools": definitions}
-    message = {"role": "assistant", "content": says or None, "tool_calls": calls or None}
-    answer = {"id": f"r{next(_ids)}", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    view = ExchangeBytes(
-        api="openai.chat",
-        path="/v1/chat/completions",
-        request_body=json.dumps(request).encode(),
-        status_code=200,
-        chunks=[(1, json.dumps(answer).encode())],
-    )
-    found = read(view, key=b"k")
-    assert found is not None
-    return found
-
-
-def _asked(id_: str, query: str) -> dict[str, Any]:
-    return {"id": id_, "type": "function", "function": {"name": "delegate", "arguments": json.dumps({"query": query})}}
-
-
-def user(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": text}
-
-
-def said(text: str = "", **asks: str) -> dict[str, Any]:
-    calls = [_asked(id_, query) for id_, query in asks.items()]
-    return {"role": "assistant", "content": text or None} | ({"tool_calls": calls} if calls else {})
-
-
-def result(id_: str, text: str) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": id_, "content": text}
+from tokenflation.sdk.records import ToolCall
 
 
 def test_each_of_four_parallel_sub_agents_is_inside_the_tool_call_whose_arguments_it_was_given() -> None:
     agents = Agents()
     asks = {f"call-{n}": f"Please look into topic number {n}." for n in range(4)}
     _, root = agents.call(user("Look into four topics."), asks=asks)
-    inner = [agents.call(user(f"Task:\n{query}"), system=_WORKER)[1] for query in reversed(asks.values())]
+    inner = [agents.call(user(f"Task:\n{query}"), system=WORKER)[1] for query in reversed(asks.values())]
     assert [one.inside_tool_call_id for one in inner] == list(reversed(asks))
     assert {(one.depth, one.task_id, one.inside_evidence, one.strength) for one in inner} == {
         (1, root.task_id, "flow_arguments", "strong")
@@ -88,7 +22,7 @@ def test_each_of_four_parallel_sub_agents_is_inside_the_tool_call_whose_argument
 def test_a_sub_agent_that_begins_while_its_sibling_waits_is_not_inside_the_sibling() -> None:
     agents = Agents()
     agents.call(user("Two topics."), asks={"call-1": "Study the first topic.", "call-2": "Study the second topic."})
-    agents.call(user("Study the first topic."), system=_WORKER, asks={"call-3": "a page of a book"})
+    agents.call(user("Study the first topic."), system=WORKER, asks={"call-3": "a page of a book"})
     _, second = agents.call(user("Study the second topic."), system="You work too.")
     assert (second.depth, second.inside_tool_call_id) == (1, "call-2")
 
@@ -96,7 +30,7 @@ def test_a_sub_agent_that_begins_while_its_sibling_waits_is_not_inside_the_sibli
 def test_two_tasks_at_once_in_contexts_of_their_own_stay_two_tasks() -> None:
     agents = Agents()
     _, one = agents.call(user("Tell me about tides."), asks={"call-1": "tides of the sea"}, after="")
-    _, other = agents.call(user("Tell me about wind."), system=_WORKER, after="")
+    _, other = agents.call(user("Tell me about wind."), system=WORKER, after="")
     assert (other.depth, other.inside_evidence) == (0, None)
     assert one.task_id != other.task_id
 
@@ -104,7 +38,7 @@ def test_two_tasks_at_once_in_contexts_of_their_own_stay_two_tasks() -> None:
 def test_a_call_from_a_context_begun_while_a_tool_call_was_open_is_inside_it() -> None:
     agents = Agents()
     asker, root = agents.call(user("Go."), asks={"call-1": "x"}, after="")
-    _, inner = agents.call(user("An unrelated prompt."), system=_WORKER, after=asker)
+    _, inner = agents.call(user("An unrelated prompt."), system=WORKER, after=asker)
     assert (inner.depth, inner.inside_tool_call_id, inner.task_id) == (1, "call-1", root.task_id)
     assert (inner.inside_evidence, inner.strength) == ("context", "strong")
 
@@ -112,7 +46,7 @@ def test_a_call_from_a_context_begun_while_a_tool_call_was_open_is_inside_it() -
 def test_a_run_whose_answer_comes_back_as_a_result_turns_out_to_have_been_inside_that_tool_call() -> None:
     agents = Agents()
     _, root = agents.call(user("Go."), asks={"call-1": "x"}, after="")
-    inner_id, inner = agents.call(user("Something."), system=_WORKER, says="Tides follow the moon.", after="")
+    inner_id, inner = agents.call(user("Something."), system=WORKER, says="Tides follow the moon.", after="")
     assert inner.depth == 0
     agents.call(
         user("Go."), said(**{"call-1": "x"}), result("call-1", '{"answer": "Tides follow the moon."}'), after=""
@@ -195,7 +129,7 @@ def test_a_handoff_is_another_agents_run_of_the_same_task_and_depth() -> None:
     agents = Agents()
     lineage, now = agents.lineage, agents.now
     asked = {"id": "call-1", "type": "function", "function": {"name": "transfer_to_writer", "arguments": "{}"}}
-    request = _reading([user("Write.")], _ROOT, "", {}, ())
+    request = reading_of([user("Write.")], ROOT, "", {}, ())
     request = replace(request, tool_calls=(ToolCall(tool_call_id="call-1", name="transfer_to_writer"),))
     placed = lineage.place(request, "a", None, now, "")
     lineage.remember(request, placed, "a", None, now + 1, ())
@@ -212,7 +146,7 @@ def test_a_tool_call_that_was_an_answer_has_no_agent_inside() -> None:
     placed = []
     for item in ("one", "two", "three"):
         last, first = agents.call(user(f"Sort item {item}."), asks={f"sorted-{item}": "x"}, after=last)
-        last, second = agents.call(user(f"Price item {item}."), system=_WORKER, says="It costs.", after=last)
+        last, second = agents.call(user(f"Price item {item}."), system=WORKER, says="It costs.", after=last)
         placed += [first, second]
     assert max(one.depth for one in placed[2:]) == 0
     assert {move.run.depth for move in agents.moved().values()} == {0}
@@ -231,7 +165,7 @@ def test_a_task_is_named_by_its_agent_or_by_a_fingerprint_that_dates_do_not_chan
 def test_an_agent_that_is_given_the_answer_of_the_one_before_goes_on_with_its_task() -> None:
     agents = Agents()
     _, first = agents.call(user("Explain."), says="Tides follow the moon around the earth.", after="")
-    _, second = agents.call(user("Shorten: Tides follow the moon around the earth."), system=_WORKER, after="")
+    _, second = agents.call(user("Shorten: Tides follow the moon around the earth."), system=WORKER, after="")
     assert (second.task_id, second.depth) == (first.task_id, 0)
     assert second.agent_run_id != first.agent_run_id
     assert (second.continues, second.inside_evidence, second.strength) == (None, "quoted", "weak")

@@ -84,8 +84,9 @@ class PlacedCalls:
             if move.step is not None:
                 columns["step"] = move.step
             if move.continues_call_id is not None:
-                columns |= {"continues_call_id": move.continues_call_id, "continues_evidence": "compaction"}
-                columns["structure_strength"] = "strong"
+                columns |= {"continues_call_id": move.continues_call_id, "branch": move.branch}
+                columns["continues_evidence"] = move.evidence
+                columns["structure_strength"] = "strong" if move.evidence == "compaction" else "weak"
             call = replace(call, **columns)
             self.keep(call)
             changed.append(call)

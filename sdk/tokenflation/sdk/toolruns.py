@@ -39,8 +39,13 @@ class ToolRuns:
         return self._keep(changed)
 
     def moved(self, calls: list[Call]) -> list[ToolRun]:
-        """Return the rows of the tool calls that agent runs turn out to have been inside of."""
-        changed: dict[tuple[str, str], ToolRun] = {}
+        """Return the rows of the tool calls that agent runs turn out to have been inside of, or beside of."""
+        left = {call.call_id for call in calls}
+        changed = {
+            key: replace(run, agent_run_id=None)
+            for key, run in self._runs.items()
+            if run.agent_run_id in left  # an agent run's id is that of its first call
+        }
         for call in calls:
             self._begin(changed, call.inside_call_id, call.inside_tool_call_id, call.agent_run_id)
         return self._keep(changed)
@@ -67,12 +72,11 @@ class ToolRuns:
         Where an api gives no ids, clients make up their own, so the ids of question and answer differ: then the order
         tells, if there are as many results as calls.
         """
-        if placement.continues is None:
+        before = placement.asked or placement.continues
+        if before is None:
             return []
         asked = {
-            id_: run
-            for id_ in placement.continues.open_tool_calls
-            if (run := self._runs.get((placement.continues.call_id, id_))) is not None
+            id_: run for id_ in before.open_tool_calls if (run := self._runs.get((before.call_id, id_))) is not None
         }
         named = [(asked[one.tool_call_id], one) for one in reading.tool_results if one.tool_call_id in asked]
         if named or len(asked) != len(reading.tool_results):

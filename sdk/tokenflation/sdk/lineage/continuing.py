@@ -14,7 +14,7 @@ from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 from tokenflation.sdk.wire.values import dumps
 
-__all__ = ["Continued", "Histories", "contains", "first_text", "head_of"]
+__all__ = ["Continued", "Histories", "contains", "first_messages", "first_text", "head_of", "last_messages"]
 
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
@@ -38,6 +38,8 @@ class Continued:
     edge: Edge
     changed: bool = False
     """The history came back edited, cut or summarised."""
+    asked: History | None = None
+    """The call whose tool calls the request may answer, where that is another."""
 
 
 class Histories:
@@ -83,9 +85,14 @@ class Histories:
             return prefix
         return self._by_return(reading, run_id, prefix) or prefix
 
-    def summarised(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Continued | None:
-        """Return the call whose answer, a summary of an agent run with these instructions, begins the new history."""
-        head = first_messages(reading)
+    def summarised(
+        self, reading: Reading, run_id: str | None, started_at_ns: int
+    ) -> tuple[Run, History, list[History]] | None:
+        """Return the agent run with these instructions that begins anew with a summary, the call that made it, its like.
+
+        That call is the run's own, or was told the run's messages; its like are calls of others that made other parts.
+        """
+        head = b""
         for run in reversed(self._recent):
             if run.steps < 2 and run.about is None:
                 continue  # nothing to summarise
@@ -95,9 +102,23 @@ class Histories:
             told = run if run.instructions_hash == reading.instructions_hash else run.about
             if told is None or told.instructions_hash != reading.instructions_hash or history.open_tool_calls:
                 continue
-            if len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer):
-                return Continued(history, 0, Edge("compaction", "strong"), changed=True)
+            head = head or first_messages(reading)
+            if _sums_up(history, head):
+                return told, history, self._like(history, told, head)
         return None
+
+    def _like(self, history: History, told: Run, head: bytes) -> list[History]:
+        """Return the other calls with a summary's instructions whose answers stand in a history's first messages."""
+        others = [run for run in self._recent if run is not told and run is not history.run and run.steps == 1]
+        return [
+            run.newest
+            for run in others
+            if run.newest is not None
+            and run.instructions_hash == history.instructions_hash
+            and run.scope_run_id == told.scope_run_id
+            and run.about in (None, told)
+            and _sums_up(run.newest, head)
+        ]
 
     def quoted(self, reading: Reading, started_at_ns: int) -> History | None:
         """Return the newest finished call, of an agent run that is over, whose answer the first messages quote."""
@@ -205,6 +226,12 @@ def first_messages(reading: Reading) -> bytes:
     return reading.prompt[start : start + _HEAD_BYTES]
 
 
+def last_messages(reading: Reading) -> bytes:
+    """Return the canonical bytes of the messages' last 32 KiB, as far as they are not the first."""
+    start = reading.system_bytes + reading.tool_definition_bytes + _HEAD_BYTES
+    return reading.prompt[max(start, len(reading.prompt) - _HEAD_BYTES) :]
+
+
 def first_text(reading: Reading) -> str:
     """Return the beginning of the first message's text."""
     if not reading.message_bytes or not reading.prompt:
@@ -296,6 +323,11 @@ def _returned(history: History, reading: Reading, end: int, evidence: str, prefi
     sent = prefix.sent if prefix is not None else 0
     edge = Edge("tool_call_id", "strong") if evidence == "tool_call_id" else Edge("answer", "strong")
     return Continued(history, sent, edge, changed=True)
+
+
+def _sums_up(history: History, head: bytes) -> bool:
+    """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
+    return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
 
 
 def _tells_end(head: bytes, newest: History) -> bool:

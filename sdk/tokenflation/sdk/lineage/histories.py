@@ -100,6 +100,8 @@ class Run:
     started_at_ns: int = 0
     results: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_RESULTS))
     """Beginnings of the results of its tool calls that it was told."""
+    asked: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_RESULTS))
+    """Texts of the arguments of its tool calls that were answered."""
     opening: str = ""
     """Beginning of its first message."""
     newest: "History | None" = None
@@ -107,6 +109,8 @@ class Run:
     """It is in this task because it began with the answer of another run of it."""
     about: "Run | None" = None
     """The agent run whose messages its own first message repeats: it may summarise them."""
+    bare: bool = False
+    """It began with a call that offers no tools."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,8 +133,11 @@ class History:
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False
+    beside: "History | None" = None
+    """The call whose agent run waited, and waits on, as this one was told about it."""
 
     @property
     def waits(self) -> bool:
         """Whether its agent run waits for results of the tool calls that it asked for."""
-        return bool(self.open_tool_calls) and self.run.newest is self
+        newest = self.run.newest
+        return bool(self.open_tool_calls) and newest is not None and (newest is self or newest.beside is self)

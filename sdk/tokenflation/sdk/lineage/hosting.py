@@ -6,11 +6,12 @@ Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 import re
 from collections.abc import Iterable, Sequence
 
+from tokenflation.sdk.lineage.beside import Told, may_tell
 from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages
 from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength
 from tokenflation.sdk.records import Reading, ToolCall, ToolResult
 
-__all__ = ["Hosts"]
+__all__ = ["Hosts", "of_its_kind"]
 
 _SURE_CHARS = 16
 _RESULT_CHARS = 256
@@ -32,10 +33,14 @@ class Hosts:
         self._calls: Recent[str, History] = Recent()
         self._asked: Recent[tuple[bytes, str], bool] = Recent()
         """(instructions, tool): False once such a call turned out to be an answer, True once one was answered."""
+        self._kinds: Recent[tuple[bytes, str], bool] = Recent()
+        """(instructions, agent run): calls without tools, with these instructions, are told about this run."""
 
     def remember(self, history: History) -> None:
         """Note a call: its agent run waits if it asked for tool calls that somebody runs."""
         self._calls.put(history.call_id, history)
+        if history.beside is not None:
+            return
         if history.open_tool_calls and any(not one.answers for one in history.open_tool_calls.values()):
             self._waiting.put(history.run.run_id, history)
         else:
@@ -60,6 +65,7 @@ class Hosts:
             known = history.open_tool_calls.get(result.tool_call_id)
             if known is not None:
                 self._asked.put((history.instructions_hash, known.name), True)
+                history.run.asked.extend(known.said[:1])
             for text in result.said[:1]:
                 if len(text) >= _SURE_CHARS:
                     history.run.results.append(text[:_RESULT_CHARS])
@@ -81,23 +87,47 @@ class Hosts:
             return found or told
         return _by_waiting(reading, waiting, started_at_ns) if after is None else None
 
-    def goes_on(self, reading: Reading, after: str | None) -> Continued | None:
-        """Return the waiting call whose agent run goes on in a new history: it tells results that the run was told.
+    def goes_on(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
+        """Return the waiting call whose agent run goes on in a new history, or is what that is about; None if unclear.
 
-        What is inside a tool call knows its arguments; what knows the results of the steps before is beside it.
+        What is inside a tool call knows its arguments; what knows the results of the steps before is beside it. In
+        another context it must know the run's first message too, and bring no tools. In the run's own, once others of
+        its kind knew a result, it need not: the newest ones are not known before the run is told of them.
         """
-        before = self._calls.get(after or "")
-        if before is not None and not before.waits and before.run.host is not None:
-            before = self._calls.get(before.run.host.call_id)
-        if before is None or not before.waits or not before.run.results:
+        if not self._waiting:
             return None
-        head = first_messages(reading)
-        asked = self._by_arguments(reading, [before])
-        if asked is not None and asked.edge.strength == "strong":
+        bare = may_tell(reading)
+        waiting = [one for one in self._waiting.values() if one.run.scope_run_id is None][-_MAX_NEEDLES:]
+        if after:
+            before = self._context(after)
+            told = [before] if before is not None and before.waits and self._is_told(reading, before.run, bare) else []
+        else:
+            told = _told_all_about(reading, waiting, started_at_ns) if bare else []
+        if len(told) != 1:
             return None
-        if not any(contains(head, text) for text in before.run.results):
+        run = told[0].run
+        asked = self._by_arguments(reading, waiting if bare else told)
+        strongly = asked is not None and asked.edge.strength == "strong"
+        if asked is not None and strongly and not (bare and asked.run is run and Told(reading).all(run)):
             return None
-        return Continued(before, 0, Edge("flow_result", "weak"), changed=True)
+        if bare and reading.system_bytes:
+            self._kinds.put((reading.instructions_hash, run.run_id), True)
+        return Continued(told[0], 0, Edge("flow_result", "weak"), changed=True)
+
+    def _context(self, after: str) -> History | None:
+        """Return the call that its context waits for: the last one made in it, or what that is inside or beside of."""
+        before = self._calls.get(after)
+        if before is None or before.waits:
+            return before
+        if before.beside is not None:
+            return before.beside
+        return self._calls.get(before.run.host.call_id) if before.run.host is not None else before
+
+    def _is_told(self, reading: Reading, run: Run, bare: bool) -> bool:
+        if not bare:
+            head = first_messages(reading)
+            return any(contains(head, text) for text in run.results)
+        return (reading.instructions_hash, run.run_id) in self._kinds or Told(reading).result(run)
 
     def by_result(self, history: History, results: Sequence[ToolResult], runs: Iterable[Run]) -> list[tuple[Run, Host]]:
         """Return the finished agent runs whose answers are in the results of a call's tool calls, with their hosts."""
@@ -160,9 +190,11 @@ class Hosts:
         best: tuple[int, int, int] | None = None
         chosen: tuple[History, str] | None = None
         for history in waiting[-_MAX_NEEDLES:] if head else ():
+            # A run whose last call is about it may be over: a short text is no proof that it is not.
+            least = _MIN_CHARS if history.run.newest is history else _SURE_CHARS
             for id_, call in history.open_tool_calls.items():
                 size = 0 if call.answers else _longest(head, call.said)
-                if size >= _MIN_CHARS and (best is None or (size, history.run.depth, -call.runs) > best):
+                if size >= least and (best is None or (size, history.run.depth, -call.runs) > best):
                     best, chosen = (size, history.run.depth, -call.runs), (history, id_)
         if best is None or chosen is None:
             return None
@@ -204,6 +236,37 @@ def _chosen(history: History, edge: Edge) -> Host:
     calls = {id_: call for id_, call in history.open_tool_calls.items() if not call.answers}
     id_ = min(calls, key=lambda one: calls[one].runs)
     return Host(history.call_id, id_, history.run, Edge(edge.evidence, "weak") if len(calls) > 1 else edge)
+
+
+def of_its_kind(reading: Reading, before: History) -> list[History]:
+    """Return the calls, each an agent run, that are inside a waiting call's tool calls only as they left from its context.
+
+    Without tools, and with the instructions of another that turned out to be about the run that waits: so are these.
+    """
+    return [
+        run.newest
+        for run in before.run.inner
+        if run.newest is not None
+        and run.bare
+        and run.steps == 1
+        and run.instructions_hash == reading.instructions_hash
+        and run.host is not None
+        and run.host.call_id == before.call_id
+        and run.host.edge.evidence in ("context", "open_tool_call")
+    ]
+
+
+def _told_all_about(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> list[History]:
+    """Return the waiting calls whose agent run's first message, and a result that it was told, a new history repeats."""
+    said = Told(reading)
+    return [
+        one
+        for one in waiting
+        if one.ended_at_ns <= started_at_ns
+        and one.instructions_hash != reading.instructions_hash
+        and said.opening(one.run)
+        and said.result(one.run)
+    ]
 
 
 def _is_among(reading: Reading, run: Run | None) -> bool:

@@ -55,6 +55,8 @@ class Placement(Struct, frozen=True, kw_only=True):
     inside_evidence: Evidence | None = None
     strength: Strength | None = None
     """Of the weaker of the two edges."""
+    asked: History | None = None
+    """The call whose tool calls the request may answer, where that is not the one that it continues."""
     changed: bool = False
     """The history came back edited, cut or summarised."""
     run: Run | None = None
@@ -68,6 +70,8 @@ class Move:
     run: Run
     step: int | None = None
     continues_call_id: str | None = None
+    branch: int = 0
+    evidence: Evidence = "compaction"
 
 
 def next_step(run: Run, call_id: str) -> int:

@@ -8,11 +8,10 @@ from msgspec.structs import replace
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text, head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
-from tokenflation.sdk.lineage.hosting import Hosts
+from tokenflation.sdk.lineage.hosting import Hosts, of_its_kind
+from tokenflation.sdk.lineage.moving import Moves
 from tokenflation.sdk.lineage.naming import agent_name, task_kind
 from tokenflation.sdk.lineage.places import (
-    MAX_RUN_CALLS,
-    Move,
     Placement,
     Question,
     count_run,
@@ -56,7 +55,8 @@ class Lineage:
         self._runs: Recent[str, Run] = Recent()
         self._failed: Recent[Question, _Failed] = Recent()
         self._kinds: Recent[bytes, str] = Recent()
-        self._moves: dict[str, Move] = {}
+        self._moves = Moves(self._hosts, default_task=default_task, new_trace_id=new_trace_id)
+        self.take_moves = self._moves.take
         self._links: Recent[str, str] = Recent()
         self.first_tokens = self._blocks.first_tokens
         self.shared = self._blocks.shared
@@ -75,13 +75,17 @@ class Lineage:
         scope_run = run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None and scope is None:
-            before = self._summary(reading, started_at_ns) or self._hosts.goes_on(reading, after)
+            before = self._summary(reading, started_at_ns)
+            before = before or self._goes_on(reading, started_at_ns, after)
         run = self._run_for(reading, call_id, scope, started_at_ns, before, after)
         if before is not None:
+            asked = before.asked or before.history
             before.history.continued += 1
-            self._hosts.note_results(before.history, reading.tool_results)
-            for moved, host in self._hosts.by_result(before.history, reading.tool_results, self._histories.recent()):
-                self._move(moved, host)
+            self._hosts.note_results(asked, reading.tool_results)
+            for moved, host in self._hosts.by_result(asked, reading.tool_results, self._histories.recent()):
+                self._moves.put(moved, host)
+            if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
+                run.opening = first_text(reading)
         return self._placement(run, call_id, scope, before)
 
     def remember(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None, ended_at_ns: int,
@@ -104,11 +108,6 @@ class Lineage:
         if exchange_id and to:
             self._links.put(exchange_id, to)
 
-    def take_moves(self) -> list[Move]:
-        """Return, and forget, the calls that stand elsewhere now than they were placed."""
-        moves, self._moves = list(self._moves.values()), {}
-        return moves
-
     def _remember(self, reading: Reading, placement: Placement, call_id: str, ended_at_ns: int,
                   anchors: tuple[Anchor, ...], *, failed: bool) -> History:  # fmt: skip
         run = placement.run
@@ -127,11 +126,14 @@ class Lineage:
             answer=reading.answer,
             failed=failed,
         )
+        if placement.continues_evidence == "flow_result" and not reading.tool_definition_bytes:
+            history.beside = placement.continues
         answers = [text for call in asked.values() if call.answers for text in call.said]
         if answers:
             history.answer = max(answers, key=len)[:MAX_ANSWER]
         if not failed:
-            run.newest = history
+            if history.beside is None or history.beside.waits:
+                run.newest = history
             self._hosts.remember(history)
         self._histories.remember(history, reading)
         return history
@@ -149,21 +151,19 @@ class Lineage:
         found = self._histories.summarised(reading, None, started_at_ns)
         if found is None:
             return None
-        run = found.history.run
-        told = run.about
-        beside = told is not None and (run.host is None or run.host.run is told)
-        if told is not None and beside and run.steps == 1 and told.newest is not None:
-            before = told.newest
-            run.about = None
-            if run in told.inner:
-                told.inner.remove(run)
-            self._moves[found.history.call_id] = Move(found.history.call_id, told, told.steps, before.call_id)
-            told.steps += 1
-            told.calls += run.calls
-            before.continued += 1
-            found.history.run = told
-            told.newest = found.history
-            self._hosts.remember(found.history)
+        told, summary, like = found
+        before = summary.beside or told.newest
+        parts = like if summary.run is told else [*like, summary]
+        parts = [one for one in parts if before is not None and _is_about(one.run, before)]
+        if before is not None and parts:
+            self._moves.make_steps(parts, before, "compaction")
+        return Continued(parts[-1] if parts else summary, 0, Edge("compaction", "strong"), changed=True, asked=before)
+
+    def _goes_on(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
+        """Return the waiting call that this new history goes on from or is about; others of its kind turn out to be, too."""
+        found = self._hosts.goes_on(reading, started_at_ns, after)
+        if found is not None and reading.system_bytes and not reading.tool_definition_bytes:
+            self._moves.make_steps(of_its_kind(reading, found.history), found.history, "flow_result")
         return found
 
     def _run_for(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
@@ -210,6 +210,7 @@ class Lineage:
             instructions_hash=reading.instructions_hash,
             started_at_ns=started_at_ns,
             opening=first_text(reading),
+            bare=not reading.tool_definition_bytes,
         )
         if scope is not None:
             run.task, run.task_id, run.trace_id = scope.task, scope.task_id, scope.trace_id
@@ -297,6 +298,7 @@ class Lineage:
                 before.edge.strength if before else None, host.edge.strength if host else "weak" if run.quotes else None
             ),
             changed=before.changed if before else False,
+            asked=before.asked if before else None,
             run=run,
         )
 
@@ -318,33 +320,7 @@ class Lineage:
         before = self._hosts.call(after)
         if before is not None:
             for run in self._hosts.passed_by(before.run, reading.instructions_hash):
-                self._move(run, None)
-
-    def _move(self, run: Run, host: Host | None) -> None:
-        """Put an agent run, and all inside of it, into another place."""
-        around = host.run if host is not None else None
-        if run.host is not None and run.host.run is not None and run in run.host.run.inner:
-            run.host.run.inner.remove(run)
-        run.host = host
-        if around is not None and host is not None:
-            around.inner.append(run)
-            count_run(self._hosts.call(host.call_id), host)
-            task, depth = (around.task, around.task_id, around.trace_id), around.depth + 1
-        else:
-            task, depth = (self._default_task or run.agent, run.run_id, self._new_trace_id()), 0
-        if run.agent in ("agent", "sub-agent"):
-            run.agent = "agent" if depth == 0 else "sub-agent"
-        self._shift(run, task, depth)
-
-    def _shift(self, run: Run, task: tuple[str, str, str], depth: int) -> None:
-        run.task, run.task_id, run.trace_id = task
-        run.depth = depth
-        for call_id in run.calls[-MAX_RUN_CALLS:]:
-            known = self._moves.get(call_id)
-            self._moves[call_id] = known or Move(call_id, run)
-        for inner in run.inner:
-            inside = inner.host is not None and inner.host.run is run
-            self._shift(inner, task, depth + 1 if inside else depth)
+                self._moves.put(run, None)
 
     def _host_of(self, scope: Scope) -> Host | None:
         """Return the unanswered tool call that the scope's agent run is inside of, if its tool scope names one."""
@@ -370,3 +346,9 @@ class Lineage:
             if len(named) == 1
             else None
         )
+
+
+def _is_about(run: Run, before: History) -> bool:
+    """Return whether the one call of a run may be about another run that had made this call: it stands nowhere else."""
+    around = run.host.run if run.host is not None else None
+    return run.started_at_ns >= before.ended_at_ns and around in (None, before.run)

@@ -1,0 +1,51 @@
+"""What a call without tools repeats of an agent run: enough to say that it is beside the run, to shorten or judge it.
+
+A sub-agent inside a tool call knows the arguments of that call. What knows the first message of a run that waits, and
+results of its earlier tool calls, was told them by what runs the agent. Pure: knows nothing of places.
+"""
+
+import re
+
+from tokenflation.sdk.lineage.continuing import contains, first_messages, last_messages
+from tokenflation.sdk.lineage.histories import Run
+from tokenflation.sdk.records import Reading
+
+__all__ = ["Told", "may_tell"]
+
+_MIN_BYTES = 64
+_MIN_OPENING = 16
+_MIN_PLAIN = 24
+_PLAIN = re.compile(r"[A-Za-z0-9 .,:;()/+=_-]{24,}")
+
+
+def may_tell(reading: Reading) -> bool:
+    """Return whether a call offers no tools and says enough to repeat something."""
+    fixed = reading.system_bytes + reading.tool_definition_bytes
+    return not reading.tool_definition_bytes and len(reading.prompt) - fixed >= _MIN_BYTES
+
+
+class Told:
+    """What the messages of a new history repeat."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._said = first_messages(reading) + last_messages(reading)
+
+    def opening(self, run: Run) -> bool:
+        """Return whether they repeat the beginning of an agent run's first message."""
+        return len(run.opening.strip()) >= _MIN_OPENING and self._repeats(run.opening)
+
+    def result(self, run: Run) -> bool:
+        """Return whether they repeat a result of the run's tool calls, or the newest words of the run."""
+        words = run.newest.answer if run.newest is not None else ""
+        return any(map(self._repeats, run.results)) or (len(words) >= _MIN_PLAIN and self._repeats(words))
+
+    def all(self, run: Run) -> bool:
+        """Return whether they repeat what a run was asked, what it asked of its tools before now, and what that gave."""
+        return self.opening(run) and self.result(run) and any(map(self._repeats, run.asked))
+
+    def _repeats(self, text: str) -> bool:
+        """Return whether they hold a text, or the longest piece of it that JSON, XML and code quote alike."""
+        if contains(self._said, text):
+            return True
+        plain = max(_PLAIN.findall(text), key=len, default="").strip()
+        return len(plain) >= _MIN_PLAIN and plain.encode() in self._said

@@ -1,0 +1,72 @@
+"""Puts agent runs, with all that is inside of them, into other places, and says which calls that concerns."""
+
+from collections.abc import Callable, Sequence
+
+from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run
+from tokenflation.sdk.lineage.hosting import Hosts
+from tokenflation.sdk.lineage.places import MAX_RUN_CALLS, Move, count_run
+
+__all__ = ["Moves"]
+
+
+class Moves:
+    """The calls that stand elsewhere than they were placed."""
+
+    def __init__(self, hosts: Hosts, *, default_task: str, new_trace_id: Callable[[], str]) -> None:
+        self._hosts = hosts
+        self._default_task = default_task
+        self._new_trace_id = new_trace_id
+        self._moves: dict[str, Move] = {}
+
+    def take(self) -> list[Move]:
+        """Return, and forget, the calls that stand elsewhere now than they were placed."""
+        moves, self._moves = list(self._moves.values()), {}
+        return moves
+
+    def put(self, run: Run, host: Host | None) -> None:
+        """Put an agent run, and all inside of it, inside a tool call; without one it is a task of its own."""
+        around = host.run if host is not None else None
+        self._take_out(run)
+        if around is not None and host is not None:
+            around.inner.append(run)
+            count_run(self._hosts.call(host.call_id), host)
+            task, depth = (around.task, around.task_id, around.trace_id), around.depth + 1
+        else:
+            task, depth = (self._default_task or run.agent, run.run_id, self._new_trace_id()), 0
+        if run.agent in ("agent", "sub-agent"):
+            run.agent = "agent" if depth == 0 else "sub-agent"
+        run.host = host
+        self._shift(run, task, depth)
+
+    def make_steps(self, calls: Sequence[History], before: History, evidence: Evidence) -> None:
+        """Make calls, each an agent run till now, steps of the run that they are about; `before` is its call then."""
+        told, waits = before.run, before.waits
+        for history in calls:
+            run = history.run
+            self._take_out(run)
+            run.newest, run.about = None, None
+            self._moves[history.call_id] = Move(
+                history.call_id, told, told.steps, before.call_id, before.continued, evidence
+            )
+            told.steps += 1
+            told.calls += run.calls
+            before.continued += 1
+            history.run, history.beside = told, before if waits else None
+            if told.newest is None or told.newest.ended_at_ns <= history.ended_at_ns:
+                told.newest = history
+                self._hosts.remember(history)
+
+    def _take_out(self, run: Run) -> None:
+        for around in (run.host.run if run.host is not None else None, run.about):
+            if around is not None and run in around.inner:
+                around.inner.remove(run)
+
+    def _shift(self, run: Run, task: tuple[str, str, str], depth: int) -> None:
+        run.task, run.task_id, run.trace_id = task
+        run.depth = depth
+        for call_id in run.calls[-MAX_RUN_CALLS:]:
+            known = self._moves.get(call_id)
+            self._moves[call_id] = known or Move(call_id, run)
+        for inner in run.inner:
+            inside = inner.host is not None and inner.host.run is run
+            self._shift(inner, task, depth + 1 if inside else depth)
