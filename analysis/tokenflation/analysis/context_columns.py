@@ -3,8 +3,12 @@
 from tokenflation.sdk.store.tables import Column
 
 __all__ = [
+    "APPEND_COLUMNS",
     "BYTES_COLUMNS",
     "CACHE_COLUMNS",
+    "CONTEXT_KIND_COLUMNS",
+    "CONTEXT_RUN_COLUMNS",
+    "CONTEXT_STEP_COLUMNS",
     "NEEDED_COLUMNS",
     "REUSE_COLUMNS",
     "SEGMENT_COLUMNS",
@@ -133,3 +137,107 @@ VOLATILE_COLUMNS: dict[str, Column] = _by_name(
     Column("lost_share", "float", "fraction by tokens; lost_tokens / cacheable_tokens", required=True),
 )
 """One row per part of an agent's prompts that changes although what is around it stays."""
+
+CONTEXT_STEP_COLUMNS: dict[str, Column] = _by_name(
+    Column("call_id", "text", "the call", required=True),
+    Column("task", "text", "kind of the task", required=True),
+    Column("task_id", "text", "id of the task", required=True),
+    Column("agent", "text", "name of the agent", required=True),
+    Column("agent_run_id", "text", "id of the agent run", required=True),
+    Column("step", "int", "order of the call in its agent run, from 0", required=True),
+    Column("provider", "text", "who served the call", required=True),
+    Column("model", "text", "model that answered, else the one asked for"),
+    Column("prompted_by", "text", "user, tool or both; NULL = not recorded"),
+    Column("started_at_ns", "int", "unix ns", required=True),
+    Column("input_tokens", "int", "tokens; cached ones included", required=True),
+    Column("output_tokens", "int", "tokens; reasoning included"),
+    Column("previous_call_id", "text", "the call whose history this one goes on with; NULL = none is known"),
+    Column("grown_tokens", "int", "tokens; input above that of the previous call, negative where it shrank"),
+    Column("change", "text", "first, grew, jitter, reduced or compacted; NULL = the previous input is not reported"),
+    Column("compactions", "int", "times the history was cut down before this call", required=True),
+    Column("compaction_source", "text", "explicit: a mark in the record; inferred: the context fell; NULL = none"),
+    Column("prefix_tokens", "int", "tokens; read from the cache, else leading blocks that an earlier call had"),
+    Column("prefix_source", "text", "provider, blocks or none", required=True),
+    Column("append_tokens", "int", "tokens; input_tokens - prefix_tokens: what has to be computed"),
+    Column("adjusted_append_tokens", "int", "tokens; append_tokens without the previous answer, at least 0"),
+    Column("fresh_tokens", "int", "tokens; growth without the previous answer, from 0 to append_tokens"),
+    Column("resent_input_tokens", "int", "tokens; input that an earlier call had as input too"),
+    Column("resent_source", "text", "blocks, growth or none", required=True),
+    Column("context_window", "int", "tokens; most the model accepts; NULL = not known"),
+    Column("window_share", "float", "fraction; input_tokens / context_window"),
+)
+"""One row per call that reports its input."""
+
+_CONTEXT_SUMS = (
+    Column("calls", "int", "calls that report input", required=True),
+    Column("input_tokens", "int", "tokens; sum over them", required=True),
+    Column("compactions_explicit", "int", "times a mark says that the history was cut down", required=True),
+    Column("compactions_inferred", "int", "times the context fell to half or less, without a mark", required=True),
+    Column("reductions", "int", "times it fell otherwise by more than 1,024 tokens", required=True),
+    Column("calls_with_resent", "int", "calls of which it is known what was re-sent", required=True),
+    Column("resent_known_input_tokens", "int", "tokens; their input", required=True),
+    Column("resent_input_tokens", "int", "tokens; of it, what an earlier call had as input too", required=True),
+    Column("distinct_tokens", "int", "tokens; the rest of it: input for the first time", required=True),
+    Column("input_over_distinct", "float", "x; re-send factor: resent_known_input_tokens / distinct_tokens"),
+    Column("redundant_input_ratio", "float", "fraction; resent_input_tokens / resent_known_input_tokens"),
+    Column("calls_near_window", "int", "calls that fill 80 % or more of the context window", required=True),
+    Column("calls_with_window", "int", "calls whose model's context window is known", required=True),
+)
+
+CONTEXT_RUN_COLUMNS: dict[str, Column] = _by_name(
+    Column("task", "text", "kind of the task", required=True),
+    Column("task_id", "text", "id of the task", required=True),
+    Column("agent", "text", "name of the agent", required=True),
+    Column("agent_run_id", "text", "id of the agent run", required=True),
+    Column("steps", "int", "calls of the agent run, those without input too", required=True),
+    *_CONTEXT_SUMS,
+    Column("first_context_tokens", "int", "tokens; input of its first call", required=True),
+    Column("last_context_tokens", "int", "tokens; input of its last call", required=True),
+    Column("peak_context_tokens", "int", "tokens; its largest input", required=True),
+    Column("input_over_peak_context", "float", "x; re-send factor: input_tokens / peak_context_tokens"),
+    Column("growth_per_step", "float", "tokens per step; slope of the line through its inputs; NULL = refused"),
+    Column("growth_exponent", "float", "dlog(input) / dlog(steps) at its length, from that line; NULL = refused"),
+    Column("growth_exponent_fit", "float", "slope of log(input so far) against log(step); NULL = refused"),
+    Column("growth_r2", "float", "fraction of the variance that the latter explains"),
+    Column("growth_refused", "text", "why there is no exponent; NULL = there is one"),
+)
+"""One row per agent run with at least one call that reports input."""
+
+CONTEXT_KIND_COLUMNS: dict[str, Column] = _by_name(
+    Column("task", "text", "kind of the task", required=True),
+    Column("agent", "text", "name of the agent", required=True),
+    Column("runs", "int", "agent runs", required=True),
+    Column("steps", "int", "calls, those without input too", required=True),
+    *_CONTEXT_SUMS,
+    Column("peak_context_tokens", "int", "tokens; largest input of one call", required=True),
+    Column("peaks_tokens", "int", "tokens; sum of the largest inputs of the runs", required=True),
+    Column("input_over_peak_context", "float", "x; re-send factor: input_tokens / peaks_tokens"),
+    Column("input_over_peak_context_low", "float", "x; lower end of its interval, over tasks; NULL = below 10 tasks"),
+    Column("input_over_peak_context_high", "float", "x; upper end of its interval"),
+    Column("redundant_input_ratio_low", "float", "fraction; lower end of its interval, over tasks"),
+    Column("redundant_input_ratio_high", "float", "fraction; upper end of its interval"),
+    Column("growth_per_step", "float", "tokens per step; median over the runs that have one"),
+    Column("growth_exponent", "float", "slope of log(input of a run) against log(its steps); NULL = refused"),
+    Column("growth_exponent_low", "float", "lower end of its interval, by bootstrap over runs"),
+    Column("growth_exponent_high", "float", "upper end of its interval"),
+    Column("growth_runs", "int", "runs that it rests on", required=True),
+    Column("growth_refused", "text", "why there is no exponent; NULL = there is one"),
+)
+"""One row per kind of task and agent."""
+
+APPEND_COLUMNS: dict[str, Column] = _by_name(
+    Column("calls", "int", "calls that report input", required=True),
+    Column("calls_by_provider", "int", "of them, those whose prefix the provider reports", required=True),
+    Column(
+        "calls_by_blocks", "int", "of them, those whose prefix is the leading blocks an earlier call had", required=True
+    ),
+    Column("input_tokens", "int", "tokens; input of the calls with a prefix"),
+    Column("prefix_tokens", "int", "tokens; part of it"),
+    Column("append_tokens", "int", "tokens; the rest of it"),
+    Column("calls_adjusted", "int", "calls with a prefix whose previous answer is known", required=True),
+    Column("adjusted_append_tokens", "int", "tokens; over those calls"),
+    Column("amplified_append_tokens", "int", "tokens; append_tokens over those calls"),
+    Column("fresh_tokens", "int", "tokens; over those calls"),
+    Column("prefill_amplification", "float", "x; amplified_append_tokens / fresh_tokens"),
+)
+"""One row per group of calls: what has to be computed, and how much of it is new."""
