@@ -203,7 +203,7 @@ def _prefix(rows: pd.DataFrame, size: Floats) -> tuple[Floats, npt.NDArray[np.ob
 def _window(models: "pd.Series[str]", size: Floats, windows: Mapping[str, int] | None) -> Floats:
     peaks = pd.Series(size, models.index).groupby(models).max()
     known = known_windows(map(str, peaks.index)) if windows is None else windows
-    fits = {model: float(known[str(model)]) for model, peak in peaks.items() if peak <= known.get(str(model), 0)}
+    fits = {model: float(known[str(model)]) for model, peak in peaks.items() if peak <= known.get(str(model), -1)}
     return models.map(fits).to_numpy(np.float64, na_value=np.nan)
 
 
