@@ -1,13 +1,13 @@
 """The demo's agent without its scopes: the wire alone shows the same tree."""
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sdk.lineage_rows import EDGES, rows_of
 
 import tokenflation.sdk as tf
 from tokenflation.demo import agent
@@ -16,7 +16,6 @@ from tokenflation.demo.models import Ledger, Models
 from tokenflation.demo.replay import load_recording, replay
 from tokenflation.demo.tasks import tasks
 from tokenflation.sdk.lineage.rebuilding import rebuild
-from tokenflation.sdk.records import Call, ToolRun
 
 _RUNS = 4
 
@@ -70,20 +69,13 @@ def test_the_demo_shows_the_same_tree_with_its_scopes_removed(tmp_path: Path, mo
 
 def test_the_tree_is_found_again_from_the_rows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "tf", _NoScopes)
-    recorded = {row["call_id"]: row for row in _calls(tmp_path / "bare.db").values()}
-    calls = [_record(Call, row | {"answers": tuple(json.loads(row["answers"]))}) for row in recorded.values()]
-    with contextlib.closing(sqlite3.connect(tmp_path / "bare.db")) as connection:
-        connection.row_factory = sqlite3.Row
-        tools = [_record(ToolRun, dict(row)) for row in connection.execute("SELECT * FROM tool_calls")]
+    _calls(tmp_path / "bare.db")
+    calls, tools = rows_of(tmp_path / "bare.db")
 
     found = rebuild(calls, tools)
 
-    for column in ("continues_call_id", "inside_call_id", "inside_tool_call_id"):
+    for column in EDGES:
         assert {id_: getattr(one, column) for id_, one in found.items()} == {
-            id_: row[column] for id_, row in recorded.items()
+            call.call_id: getattr(call, column) for call in calls
         }
     assert sum(one.continues_call_id is not None for one in found.values()) > _RUNS
-
-
-def _record(kind: type[Any], row: dict[str, Any]) -> Any:
-    return kind(**{name: row[name] for name in kind.__struct_fields__ if name in row})

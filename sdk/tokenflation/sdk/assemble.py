@@ -215,6 +215,8 @@ class Assembler:
         extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
         if placement.changed and placement.continues_evidence != "flow_result":
             extra = {**extra, "gen_ai.conversation.compacted": True}
+        if reading.forced_tool is not None:
+            extra = {**extra, "forced_tool": reading.forced_tool}
         call = Call(
             **structure_of(placement, reading, asked.sent.after),
             call_id=call_id,

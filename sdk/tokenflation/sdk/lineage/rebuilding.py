@@ -72,9 +72,12 @@ class _Rebuilding:
             open_tool_calls=self._hosts.open_calls(reading),
             failed=call.status == "error",
         )
+        if call.continues_evidence == "flow_result" and not call.tool_definition_tokens:
+            history.beside = before
         self._known[call.call_id] = history
         if not history.failed:
-            run.newest = history
+            if history.beside is None or history.beside.waits:
+                run.newest = history
             self._hosts.remember(history)
         self._histories.remember(history, reading)
         host = run.host
@@ -87,7 +90,7 @@ class _Rebuilding:
     def _run(self, call: Call, reading: Reading, scope_run: str | None, before: History | None) -> Run:
         host = None
         if call.inside_evidence in _BY_PLACE and call.structure_source == "wire":
-            found = self._hosts.find(reading, scope_run, call.started_at_ns, call.after_call_id or "")
+            found = self._hosts.find(reading, scope_run, call.started_at_ns, call.after_call_id)
             host = before.run.host if before is not None else found
         elif call.inside_tool_call_id is not None:
             asked = self._known.get(call.inside_call_id or "")
@@ -119,6 +122,7 @@ class _Rebuilding:
             response_id=call.response_id,
             previous_response_id=call.previous_response_id,
             conversation_id=call.conversation_id,
+            forced_tool=call.extra.get("forced_tool"),
             instructions_hash=call.instructions_hash or b"",
             message_roles=roles,
             message_hashes=hashes,
