@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_leaves_no_folder_behind(tmp_path: Path) -> None:
 def test_an_unknown_format_a_missing_column_and_an_empty_frame_are_refused(tmp_path: Path) -> None:
     calls = frame([call()])
 
-    with pytest.raises(ExportError, match="mooncake, pprof, speedscope, weka"):
+    with pytest.raises(ExportError, match="mooncake, parquet, pprof, speedscope, weka"):
         write(calls, tmp_path / "out.jsonl", format="csv")
     with pytest.raises(ExportError, match="agent_run_id"):
         write(calls.drop(columns="agent_run_id"), tmp_path / "out.jsonl", format="weka")

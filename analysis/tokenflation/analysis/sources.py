@@ -50,7 +50,7 @@ def load(source: str | Path, *, blocks: bool = False) -> pd.DataFrame:
 
 
 def _load_store(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
-    with store_reader(path, columns) as (handle, names), duckdb.connect() as engine:
+    with store_reader(path, columns) as ((handle,), names), duckdb.connect() as engine:
         engine.register("source", handle)
         found = engine.execute(f"select {names} from source where sample = 0 {_ORDER}").fetchnumpy()
         return from_arrays(found, columns)

@@ -1,12 +1,14 @@
 """Opens calls as a relation in DuckDB, from a frame, a store, Parquet or a database. Calls never pass through Python.
 
-SQLite goes through ADBC and Arrow (no pyarrow) into a temporary table on disk; Parquet is read where it lies.
+SQLite goes through ADBC and Arrow (no pyarrow), by several connections at once, into a table that DuckDB may spill;
+Parquet is read where it lies.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -42,6 +44,8 @@ _MEMORY = "1GB"
 _MOST_THREADS = 8
 """Each thread of a group-by holds tables of its own: DuckDB's guide asks for 125 MB a thread."""
 _CHUNK = 65_536
+_PART_ROWS = 200_000
+"""A store of fewer rows is read by one connection."""
 _RECORD = (
     "Record one with `tokenflation run --store DB SCRIPT`, or read a trace with `tokenflation import FILE --store DB`."
 )
@@ -78,15 +82,19 @@ def no_calls(source: object) -> StoreError:
 
 @contextmanager
 def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database of its own on disk, whose tables are compressed and need not stay in memory."""
     with (
         tempfile.TemporaryDirectory(prefix="tokenflation-", ignore_cleanup_errors=True) as folder,
-        duckdb.connect(str(Path(folder) / "work.duckdb")) as connection,
+        duckdb.connect() as connection,
     ):
         connection.execute(f"set memory_limit = '{_MEMORY}'")
-        connection.execute(f"set threads = {min(_MOST_THREADS, os.cpu_count() or 1)}")
+        connection.execute("set temp_directory = ?", [folder])
+        connection.execute(f"set threads = {_threads()}")
         connection.execute("set preserve_insertion_order = false")
         yield connection
+
+
+def _threads() -> int:
+    return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Sequence[Column]) -> None:
@@ -105,10 +113,13 @@ def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Se
                 f"create view calls as select {_typed(columns)} from read_parquet([{listed}], union_by_name = true)"
             )
         return
-    with store_reader(path, columns) as (handle, names):
-        connection.register("source", handle)
-        connection.execute(f"create table calls as select {names} from source where sample = 0")
-        connection.unregister("source")
+    with store_reader(path, columns, _threads()) as (handles, names):
+        for number, handle in enumerate(handles):
+            connection.register(f"part{number}", handle)
+        parts = (f"select {names} from part{number} where sample = 0" for number in range(len(handles)))
+        connection.execute(f"create temp table calls as {' union all '.join(parts)}")
+        for number in range(len(handles)):
+            connection.unregister(f"part{number}")
 
 
 def _typed(columns: Sequence[Column]) -> str:
@@ -151,10 +162,11 @@ def parquet_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def store_reader(path: Path, columns: Sequence[Column]) -> Iterator[tuple[object, str]]:
-    """Yield an Arrow stream over the calls of a store, for DuckDB to read once, and the names of its columns.
+def store_reader(path: Path, columns: Sequence[Column], parts: int = 1) -> Iterator[tuple[Sequence[object], str]]:
+    """Yield Arrow streams over the calls of a store, for DuckDB to read once and at the same time, and their columns.
 
-    The row whose `sample` is 1 is no call: leave it out. Kinds of tasks have the names that the user gave them.
+    A row whose `sample` is 1 is no call: leave it out. Kinds of tasks have the names that the user gave them. A store of
+    few calls comes in one part.
 
     Raises:
         StoreError: it is no store, it lacks columns, or a column holds what it cannot.
@@ -163,20 +175,41 @@ def store_reader(path: Path, columns: Sequence[Column]) -> Iterator[tuple[object
     try:
         with engine.connect() as connection:
             have = [row[1] for row in connection.exec_driver_sql("pragma table_info(calls)")]
-        wanted(str(path), have, columns)
-        # ADBC takes a column's type from the first rows it sees; a leading row without NULLs settles each type.
-        samples = {"text": "''", "int": "0", "float": "0.0", "bytes": "x'00'"}
-        first = ", ".join(f"{samples[column.kind]} as {column.name}" for column in columns)
-        with adbc_sqlite.connect(_read_only_uri(path)) as store, store.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_CHUNK)})
-            cursor.execute(f"select 1 as sample, {first} union all select 0, {_renamed(columns)} from calls")
-            yield cursor.fetch_arrow(), ", ".join(column.name for column in columns)
+            wanted(str(path), have, columns)
+            first, last = connection.exec_driver_sql("select min(rowid), max(rowid) from calls").one()
+            named = connection.exec_driver_sql("select 1 from task_names limit 1").scalar()
+        names = ", ".join(column.name for column in columns)
+        query = f"select 1 as sample, {_samples(columns)} union all select 0, {_renamed(columns) if named else names} from calls"
+        with ExitStack() as stack:
+            yield [_stream(stack, path, f"{query} {where}") for where in _ranges(first or 0, last or 0, parts)], names
     except (sa.exc.DatabaseError, AdbcError, duckdb.Error, FrameError) as error:
         raise StoreError(
             f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
         ) from error
     finally:
         engine.dispose()
+
+
+def _samples(columns: Sequence[Column]) -> str:
+    # ADBC takes a column's type from the first rows it sees; a leading row without NULLs settles each type.
+    samples = {"text": "''", "int": "0", "float": "0.0", "bytes": "x'00'"}
+    return ", ".join(f"{samples[column.kind]} as {column.name}" for column in columns)
+
+
+def _ranges(first: int, last: int, parts: int) -> list[str]:
+    """Return conditions that share the rows out; what is added while the parts are read is in none of them."""
+    if parts < 2 or last - first < _PART_ROWS:
+        return [""]
+    edges = [first + (last - first) * part // parts for part in range(parts)] + [last + 1]
+    return [f"where rowid >= {low} and rowid < {high}" for low, high in pairwise(edges)]
+
+
+def _stream(stack: ExitStack, path: Path, query: str) -> object:
+    store = stack.enter_context(adbc_sqlite.connect(_read_only_uri(path)))
+    cursor = stack.enter_context(store.cursor())
+    cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_CHUNK)})
+    cursor.execute(query)
+    return cursor.fetch_arrow()
 
 
 def _read_only_uri(path: Path) -> str:
@@ -194,7 +227,7 @@ def _renamed(columns: Sequence[Column]) -> str:
 def _fill_from_url(connection: duckdb.DuckDBPyConnection, url: str, columns: Sequence[Column]) -> None:
     for place, frame in enumerate(url_frames(url, columns)):
         connection.register("chunk", frame)
-        connection.execute("create table calls as from chunk" if place == 0 else "insert into calls from chunk")
+        connection.execute("create temp table calls as from chunk" if place == 0 else "insert into calls from chunk")
         connection.unregister("chunk")
 
 

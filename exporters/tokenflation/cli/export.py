@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -11,7 +12,7 @@ try:
     from tokenflation.analysis import load
     from tokenflation.analysis.structure_rows import load_structure
     from tokenflation.exporters import FORMATS, WriteSummary, write
-    from tokenflation.exporters.registry import FlameFormat
+    from tokenflation.exporters.registry import FlameFormat, TableFormat
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
         raise
@@ -32,16 +33,26 @@ _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.ite
 )
 @click.option("--task-id", metavar="ID", help="Only the task of this id.")
 @click.option("--sessions", is_flag=True, help="mooncake: add session_id (readers differ in what it means).")
+@click.option("--quiet-s", type=click.FloatRange(min=0), default=3600.0, show_default=True, metavar="S",
+              help="parquet: calls of a task that is not known to be over wait until it has been quiet so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
 def command(
     store: str, out: str, format_: str, block_size: int | None, kinds: tuple[str, ...], task_id: str | None,
-    sessions: bool, as_json: bool,
+    sessions: bool, quiet_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the calls of DB to OUT, whole or not at all.
 
-    OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task.
+    OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task. For parquet
+    it is a folder, new or of an earlier export, to which only what is new is added.
     """
-    flames = isinstance(FORMATS[format_], FlameFormat)
+    form = FORMATS[format_]
+    if isinstance(form, TableFormat):
+        if kinds or task_id is not None:
+            raise click.UsageError("parquet holds all calls of DB: --task and --task-id are for the other formats.")
+        sealed = _sealed(form, store, Path(out), quiet_s)
+        click.echo(json.dumps(sealed.to_dict(), indent=2) if as_json else _told(sealed))
+        return
+    flames = isinstance(form, FlameFormat)
     calls = load(store, blocks=not flames)
     if kinds:
         known = sorted(set(calls["task"]))
@@ -65,12 +76,23 @@ def command(
     click.echo(json.dumps(summary.to_dict(), indent=2) if as_json else _told(summary))
 
 
+def _sealed(form: TableFormat, store: str, out: Path, quiet_s: float) -> WriteSummary:
+    with click.progressbar(length=1, label="calls", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def shown(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        return form.seal(store, out, quiet_s=quiet_s, progress=shown)
+
+
 def _told(summary: WriteSummary) -> str:
     """Return the summary for people."""
-    nested = f" ({summary.sub_agent_runs:,} sub-agent runs)" if summary.sub_agent_runs else ""
+    nested = f" ({_plural(summary.sub_agent_runs, 'sub-agent run')})" if summary.sub_agent_runs else ""
     total = f"{summary.input_tokens:,} input and {summary.output_tokens:,} output tokens"
+    counts = f"{_plural(summary.sessions, 'task')}{nested}, {_plural(summary.calls, 'call')}"
     lines = [
-        f"{summary.path}: {summary.format}, {summary.sessions:,} tasks{nested}, {summary.calls:,} calls, {total}",
+        f"{summary.path}: {summary.format}, {counts}, {total}",
         *([f"block ids: {summary.blocks:,}, of {summary.block_size} tokens"] if summary.block_size else []),
         *(f"note: {note}" for note in summary.notes),
     ]
@@ -78,3 +100,7 @@ def _told(summary: WriteSummary) -> str:
         more = ", ..." if summary.skipped_calls > len(summary.skipped_call_ids) else ""
         lines.append(f"skipped: {', '.join(summary.skipped_call_ids)}{more}")
     return "\n".join(lines)
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -11,6 +11,7 @@ import pandas as pd
 from tokenflation.exporters.blocks import block_ratio
 from tokenflation.exporters.flamegraph import Encode, write_flames
 from tokenflation.exporters.mooncake import BLOCK_SIZE, write_mooncake
+from tokenflation.exporters.parquet import seal
 from tokenflation.exporters.pprof import encode_pprof
 from tokenflation.exporters.sessions import (
     Export,
@@ -24,7 +25,7 @@ from tokenflation.exporters.summary import ExportOptions, Tally, WriteSummary, n
 from tokenflation.exporters.weka import write_weka
 from tokenflation.sdk.errors import ExportError
 
-__all__ = ["FORMATS", "FlameFormat", "Format", "write"]
+__all__ = ["FORMATS", "FlameFormat", "Format", "TableFormat", "write"]
 
 
 _NO_HASHES = "the frame was loaded without prefix hashes; load(path, blocks=True) brings those that were recorded"
@@ -47,8 +48,17 @@ class FlameFormat:
     meaning: str
 
 
-FORMATS: Mapping[str, Format | FlameFormat] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFormat:
+    """One format that holds the calls as they are, in a folder that grows by what is new."""
+
+    seal: Callable[..., WriteSummary]
+    meaning: str
+
+
+FORMATS: Mapping[str, Format | FlameFormat | TableFormat] = {
     "mooncake": Format(write=write_mooncake, block_size=BLOCK_SIZE, meaning="one line per call, ordered by arrival"),
+    "parquet": TableFormat(seal=seal, meaning="a folder of the calls themselves, for DuckDB, Spark and pandas"),
     "pprof": FlameFormat(encode=encode_pprof, meaning="flame graph of tokens for go tool pprof and its viewers"),
     "speedscope": FlameFormat(encode=encode_speedscope, meaning="flame graph of tokens for speedscope.app"),
     "weka": Format(write=write_weka, block_size=None, meaning="one session per task, with sub-agents and think times"),
@@ -76,7 +86,8 @@ def write(
     given. `sessions` adds `session_id` to Mooncake rows. `start_offsets_s` (Mooncake) puts a task's first call that many
     seconds after the trace's start; other tasks keep the store's times, counted from the earliest dated call. Flame
     graphs use none of these; `tool_calls` and `spans`, the store's tables, say which sub-agent a tool call started.
-    `progress` is called with (tasks done, tasks in all).
+    `progress` is called with (tasks done, tasks in all). Parquet adds what is new to a folder and uses none of these
+    either; its progress is in calls. A whole store goes there without a frame by `parquet.seal`.
 
     Raises:
         ExportError: unknown format, missing columns, nothing to write, a block size that cannot be made from the
@@ -85,6 +96,8 @@ def write(
     if format not in FORMATS:
         raise ExportError(f"There is no format {format!r}; choose one of {', '.join(sorted(FORMATS))}.")
     form = FORMATS[format]
+    if isinstance(form, TableFormat):
+        return form.seal(calls, Path(path), progress=progress)
     if isinstance(form, FlameFormat):
         return write_flames(
             calls, tool_calls, spans, path=Path(path), name=format, encode=form.encode, progress=progress
