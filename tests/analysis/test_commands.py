@@ -95,13 +95,50 @@ def test_inflation_says_why_an_interval_is_missing(make_store: MakeStore, capsys
     assert "fewer than 10 tasks" in capsys.readouterr().out
 
 
-def test_inflation_without_a_direct_kind_lists_the_kinds(
+def test_inflation_without_a_direct_kind_takes_the_intrinsic_baseline_and_names_it(
     make_store: MakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run("inflation", make_store(_rows()[:9])) == 1
+    path = make_store(_rows()[:9])
+    assert _run("inflation", path) == 0
+    shown = capsys.readouterr()
+    assert _run("inflation", path, "--json") == 0
+    row = json.loads(capsys.readouterr().out)[0]
+
+    assert "first request + final answer" in shown.out
+    assert "intrinsic" in shown.out
+    assert "no kind does" in shown.err
+    assert (row["baseline_source"], row["inflation_input"]) == ("intrinsic", 6.0)
+
+
+def test_inflation_against_several_baselines_has_rows_for_each(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--baseline", "once", "--baseline", "[b]agent", "--intrinsic", "--json"]
+    assert _run("inflation", make_store(_rows()), *options) == 0
+
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["baseline"] for row in rows[::2]] == ["once", "[b]agent", "first request + final answer"]
+
+
+def test_inflation_by_prices_splits_the_cost_by_cache_input_and_output(
+    make_store: MakeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text("model,input,output\nm*,2,10\n")
+
+    assert _run("inflation", make_store([row | {"model": "m"} for row in _rows()]), "--prices", prices) == 0
+
+    text = capsys.readouterr().out
+    assert "Cost of a task, by the prices given" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_inflation_by_an_unknown_baseline_lists_the_kinds(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("inflation", make_store(_rows()[:9]), "--baseline", "rag") == 1
 
     shown = capsys.readouterr()
-    assert "--baseline KIND" in shown.err
     assert "['[b]agent']" in shown.err
     assert not shown.out
 

@@ -31,7 +31,14 @@ _VIEWS = {
 }
 _ENDS = {"billed": (), "computed": ("cache",), "cost": ("price", "cache")}
 _METHODS = {"lmdi": lmdi, "shapley": shapley}
-_UNITS = {"volume": "tasks", "mix": "fraction", "calls": "calls", "work_per_call": "tokens", "input_per_call": "tokens"}
+_UNITS = {
+    "volume": "tasks",
+    "mix": "fraction",
+    "calls": "calls",
+    "work_per_call": "tokens",
+    "input_per_call": "tokens",
+    "price": "currency per token",
+}
 _RESAMPLES = 500
 # More tasks than these are put into so many groups of equal size, by chance, and groups are resampled: the variance of a
 # sum is the same, and memory stays bounded.
@@ -153,6 +160,7 @@ def _floats(tasks: pd.DataFrame, name: str) -> Floats:
 
 def _facts(booked: pd.DataFrame, tasks: pd.DataFrame, tokens: Floats) -> dict[str, Any]:
     """Return what a side is made of, for the manifest: counts, ratios of sums, coverage, sources."""
+    thinking = int(tasks["reasoning_reported_calls"].sum())
     sums = {name: float(_floats(tasks, name).sum()) for name in (
         "calls", "calls_with_input", "calls_with_output", "input_tokens", "output_tokens", "cached_tokens", "resent_tokens",
         "reasoning_tokens")}  # fmt: skip
@@ -170,7 +178,7 @@ def _facts(booked: pd.DataFrame, tasks: pd.DataFrame, tokens: Floats) -> dict[st
         "output_share": _over(sums["output_tokens"], float(tokens.sum())),
         "resent_share": _over(sums["resent_tokens"], sums["input_tokens"]),
         "cached_share": _over(sums["cached_tokens"], sums["input_tokens"]),
-        "reasoning_share": _over(sums["reasoning_tokens"], sums["output_tokens"]),
+        "reasoning_share": _over(sums["reasoning_tokens"], sums["output_tokens"] if thinking else 0.0),
         "cached_source": source_of(tasks, "cached", SOURCES),
         "resent_source": source_of(tasks, "resent", RESENT_SOURCES),
     }

@@ -10,78 +10,114 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation import analysis
-from tokenflation.analysis.inflation import direct_kinds
+from tokenflation.analysis.baselines import INTRINSIC, choose_baselines
+from tokenflation.analysis.costs import costs, read_prices
+from tokenflation.analysis.inflation_columns import FACTORS
 from tokenflation.analysis.prototypes import LEAST_RUNS
-from tokenflation.cli._output import emit, human, output_options
-from tokenflation.sdk.errors import FrameError
+from tokenflation.cli._output import emit, human, human_share, output_options
 
-__all__ = ["command"]
+__all__ = ["command", "small"]
 
 # Any fixed seed will do: the same store must print the same interval.
 _SEED = 20261121
+_LABELS = {"calls": "calls", "work_per_call": "work per call", "recursion": "sub-agents", "resend": "re-sent",
+           "reasoning": "reasoning", "retry": "failed calls"}  # fmt: skip
 
 
 @click.command("inflation")
 @click.argument("store", metavar="DB")
-@click.option("--baseline", metavar="KIND", help="Task kind to compare with; default: the one of single calls only.")
+@click.option("--baseline", "named", metavar="KIND", multiple=True,
+              help="Task kind to compare with: a direct answer, a RAG call, any. May stand several times. "
+                   "Default: the only kind of single calls, else --intrinsic.")  # fmt: skip
+@click.option("--intrinsic", is_flag=True, help=f"Compare with {INTRINSIC} of the same task (also).")
+@click.option("--prices", "price_file", metavar="FILE", help="Your prices, JSON, TOML or CSV: also compare cost.")
 @output_options
-def command(store: str, baseline: str | None, as_json: bool, as_csv: bool) -> None:
-    """Compare each task kind with a measured baseline: the same work answered directly, without an agent.
+def command(
+    store: str, named: tuple[str, ...], intrinsic: bool, price_file: str | None, as_json: bool, as_csv: bool
+) -> None:
+    """Compare each task kind with baselines: the same work answered directly, without an agent.
 
     Billed tokens are input + output; computed tokens leave out the input read from a prefix cache. Every factor is a
-    ratio of means over tasks, with its 90 % interval.
+    ratio of means over tasks, with its 90 % interval. Without a kind to compare with, tasks are compared with a part of
+    themselves, their first request and final answer, and every table says so.
     """
+    prices = None if price_file is None else read_prices(price_file)
     calls = analysis.load(store)
-    if baseline is None:
-        baseline = _only_direct_kind(calls)
-        click.echo(f"Baseline: {baseline} (the only task kind whose every task is one call).", err=True)
-    frame = analysis.inflation(calls, baseline=baseline, rng=np.random.default_rng(_SEED))
-    emit(frame, as_json, as_csv, lambda: _tables(frame))
+    wanted = (*named, INTRINSIC) if intrinsic else named
+    chosen = choose_baselines(calls, wanted)
+    if not wanted:
+        click.echo(f"Baseline: {chosen.why}", err=True)
+    frame = analysis.inflation(calls, baseline=wanted or chosen.names, prices=prices, rng=np.random.default_rng(_SEED))
+    split = None if prices is None else costs(calls, prices, rng=np.random.default_rng(_SEED))
+    emit(frame, as_json, as_csv, lambda: _tables(frame, split))
 
 
-def _only_direct_kind(calls: pd.DataFrame) -> str:
-    found = direct_kinds(calls)
-    if len(found) == 1:
-        return found[0]
-    why = f"{len(found)} kinds do: {found}" if found else "no kind does"
-    raise FrameError(
-        f"inflation needs --baseline KIND: it picks one by itself only if exactly one kind has a single call in each of "
-        f"its tasks, and here {why}. The kinds are {sorted(calls['task'].unique())}."
-    )
+def _tables(frame: pd.DataFrame, split: pd.DataFrame | None) -> RenderableType:
+    parts: list[RenderableType] = []
+    for name in frame["baseline"].unique():
+        rows = frame[frame["baseline"] == name].to_dict("records")
+        parts += [_inflations(rows), _factors(rows)]
+    if split is not None:
+        parts.append(_costs(split))
+    return Group(*parts, _coverage(frame), Text(_note(frame), style="dim"))
 
 
-def _tables(frame: pd.DataFrame) -> RenderableType:
-    baseline = frame["baseline"].iloc[0]
-    factors = Table(title=Text(f"Tokens per task, times those of {baseline}"), title_justify="left", title_style="bold")
-    for name in ("task kind", "tasks"):
-        factors.add_column(name, justify="right" if name == "tasks" else "left")
-    for name in ("billed", "computed", "input", "output"):
-        factors.add_column(name, justify="right")
-    drivers = Table(title="What the factors are made of (they multiply)", title_justify="left", title_style="bold")
-    for name in (
-        "task kind",
-        "calls per task",
-        "input per call",
-        "output per call",
-        "input reported",
-        "cache known by",
-    ):
-        drivers.add_column(name, justify="left" if name in ("task kind", "cache known by") else "right")
-    for row in frame.to_dict("records"):
-        factors.add_row(
-            Text(row["task"]),
-            f"{row['tasks']:,}",
-            *(_factor(row, name) for name in ("billed", "computed", "input", "output")),
+def _table(title: str, names: tuple[str, ...]) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for place, name in enumerate(names):
+        table.add_column(name, justify="right" if place else "left")
+    return table
+
+
+def _baseline(row: dict[Any, Any]) -> str:
+    if row["baseline_source"] == "intrinsic":
+        return f"{row['baseline']} of the same task (intrinsic baseline)"
+    return f"{row['baseline']} (measured, {_tasks(row['baseline_tasks'])})"
+
+
+def _tasks(number: int) -> str:
+    return f"{number:,} task{'' if number == 1 else 's'}"
+
+
+def _inflations(rows: list[dict[Any, Any]]) -> Table:
+    has_cost = any(not pd.isna(row["inflation_cost"]) for row in rows)
+    names = ("billed", "computed", *(("cost",) if has_cost else ()), "input", "output", "calls")
+    table = _table(f"Per task, times {_baseline(rows[0])}", ("task kind", "tasks", *names))
+    for row in rows:
+        table.add_row(Text(row["task"]), f"{row['tasks']:,}", *(_factor(row, name) for name in names))
+    return table
+
+
+def _factors(rows: list[dict[Any, Any]]) -> Table:
+    what = "billed" if all(row["counted"] != "input" for row in rows) else "billed, or of input where that is all"
+    table = _table(f"What it is made of: the six multiply to the inflation ({what}), × cache to computed",
+                   ("task kind", *_LABELS.values(), "cache"))  # fmt: skip
+    for row in rows:
+        table.add_row(Text(row["task"]), *(_times(row[f"factor_{name}"]) for name in (*FACTORS, "cache")))
+    return table
+
+
+def _costs(split: pd.DataFrame) -> Table:
+    currency = str(split["currency"].iloc[0])
+    names = ("task kind", f"{currency} per task", "cached prefix", "fresh input", "output", "saved by cache")
+    table = _table("Cost of a task, by the prices given", names)
+    for row in split.to_dict("records"):
+        bounds = (row["cost_mean_low"], row["cost_mean_high"])
+        interval = "" if pd.isna(bounds[0]) else f"\n{small(bounds[0])} to {small(bounds[1])}"
+        shares = (
+            human_share(row[f"{name}_share"]) for name in ("cached_cost", "fresh_cost", "output_cost", "cache_saving")
         )
-        drivers.add_row(
-            Text(row["task"]),
-            *(
-                _times(row[f"driver_{name}"])
-                for name in ("calls", "input_per_call", "output_per_call", "input_reported")
-            ),
-            row["cached_source"],
-        )
-    return Group(factors, drivers, Text(_note(frame), style="dim"))
+        table.add_row(Text(row["task"]), small(row["cost_mean"]) + interval, *shares)
+    return table
+
+
+def _coverage(frame: pd.DataFrame) -> Table:
+    table = _table("What the numbers rest on",
+                   ("task kind", "calls", "usage reported", "in part", "not", "cache known by", "re-sent known by"))  # fmt: skip
+    for row in frame.drop_duplicates("task").to_dict("records"):
+        shares = (human_share(row[f"calls_{name}"] / row["calls"]) for name in ("reported", "partial", "unreported"))
+        table.add_row(Text(row["task"]), f"{row['calls']:,}", *shares, row["cached_source"], row["resent_source"])
+    return table
 
 
 def _factor(row: dict[Any, Any], name: str) -> str:
@@ -90,19 +126,42 @@ def _factor(row: dict[Any, Any], name: str) -> str:
     return _times(value) + interval
 
 
+def small(value: float) -> str:
+    """Return a number in three significant digits also where it is far below 1, as the price of a token is."""
+    return f"{value:.3g}" if 0 < abs(value) < 0.1 else human(value)
+
+
 def _times(value: float) -> str:
     return "-" if pd.isna(value) else f"{human(value)}x"
 
 
 def _note(frame: pd.DataFrame) -> str:
     notes = [
-        "Ratios of means, with 90 % intervals below them. Billed = input + output; computed = billed - cached.",
+        "Ratios of means, with 90 % intervals below them.",
+        "Billed = input + output; computed = billed - cached. Work = new input + visible output.",
     ]
-    if frame["inflation_billed_low"].isna().any():
+    if frame["inflation_input_low"].isna().any():
         notes.append(f"No interval where a side has fewer than {LEAST_RUNS} tasks with usage: record more.")
-    silent = int(frame["tasks_without_usage"].sum())
+    first = frame.drop_duplicates("task")
+    silent = int(first["tasks_without_usage"].sum())
     if silent:
-        notes.append(f"{silent:,} tasks report no usage and are left out.")
+        notes.append(
+            f"{_tasks(silent)} report{'s' if silent == 1 else ''} no usage and {'is' if silent == 1 else 'are'} left out."
+        )
+    if (frame["counted"] == "input").any():
+        notes.append("Where no task reports output, only input is compared.")
+    unpriced = first["tasks_without_cost"].fillna(0).sum()
+    if unpriced:
+        verb = "has a call" if unpriced == 1 else "have calls"
+        notes.append(
+            f"{_tasks(int(unpriced))} {verb} without a price and {'is' if unpriced == 1 else 'are'} left out of the cost."
+        )
     if frame["cached_source"].str.contains("none").any():
         notes.append("Where nobody knows what was cached, computed counts the input in full.")
+    if frame["resent_source"].str.contains("none").any():
+        notes.append("Where nobody knows what was sent before, all input counts as new.")
+    if (frame["baseline_source"] == "intrinsic").any():
+        notes.append(
+            f"The intrinsic baseline is {INTRINSIC}, inside of the same task; a direct answer may take less or more."
+        )
     return " ".join(notes)
