@@ -21,6 +21,7 @@ _COMMANDS = {
     "tasks": ("tokenflation.cli.tasks", "Show the kinds of tasks; rename them.", ""),
     "tree": ("tokenflation.cli.tree", "Show what one task did: agents, steps, tools, tokens, time.", "analysis"),
     "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer.", "analysis"),
+    "diff": ("tokenflation.cli.diff", "Say why two stores differ in what a task takes.", "analysis"),
     "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),
     "export": (
         "tokenflation.cli.export",
