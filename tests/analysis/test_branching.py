@@ -62,15 +62,21 @@ def test_the_factor_of_a_known_process_lies_in_its_interval() -> None:
 
 
 def test_the_alarm_says_what_reaches_one() -> None:
-    over = _row([(1, 2), (1, 1)])
-    assert str(over["alarm"]).startswith("An agent run starts 1.50 others on average: from 1 on")
-    assert "(1 level seen)" in over["alarm"]
-    near = _row([(1, 1 + number % 2 * 2 - number % 3 // 2) for number in range(12)], seed=5)
-    assert near["branching_factor_high"] >= 1
+    over = _row([(1, 2, 2), (1, 1, 1)])["alarm"]
+    assert over is not None
+    assert over.startswith("An agent run starts 1.20 others on average: from 1 on")
+    assert "(2 levels seen)" in over
+
+
+def test_an_upper_end_that_reaches_one_is_enough() -> None:
     rare = _row([(1, 4 * (number == 0) + (number % 2)) for number in range(12)], seed=5)
     assert rare["branching_factor"] < 1 <= rare["branching_factor_high"]
     assert "may start up to" in rare["alarm"]
     assert "90% interval" in rare["alarm"]
+
+
+def test_workers_that_start_nobody_are_not_called_a_process_that_never_ends() -> None:
+    assert "No sub-agent was seen to start another" in _row([(1, 3), (1, 3)])["alarm"]
 
 
 def test_fewer_than_ten_tasks_have_no_interval() -> None:

@@ -59,12 +59,10 @@ def _row(kind: str, runs: pd.DataFrame, rng: np.random.Generator | None, level: 
 def _alarm(factor: float | None, high: float | None, deepest: int, level: float) -> str | None:
     if factor is None or max(factor, high or 0.0) < 1:
         return None
-    levels = f"{deepest} {'level' if deepest == 1 else 'levels'}"
-    bound = (
-        f"An agent run starts {factor:.2f} others on average"
-        if factor >= 1
-        else f"An agent run starts {factor:.2f} others on average, and may start up to {high:.2f} ({level:.0%} interval)"
-    )
-    return (
-        f"{bound}: from 1 on this does not die out by itself. Only caps on depth ({levels} seen) and budgets bound it."
-    )
+    start = f"An agent run starts {factor:.2f} others on average"
+    if factor < 1:
+        start += f", and may start up to {high:.2f} ({level:.0%} interval)"
+    if deepest == 1:
+        # Workers that start nobody look the same as a cap of one level.
+        return f"{start}. No sub-agent was seen to start another; if they did the same, it would not die out by itself."
+    return f"{start}: from 1 on this does not die out by itself. Only caps on depth ({deepest} levels seen) and budgets bound it."

@@ -124,6 +124,7 @@ def _row(steps: list[_Step]) -> list[Any]:
         "tool_steps": sum(bool(step.call.tool_calls or step.asked) for step in steps),
         "tool_calls": sum(max(step.call.tool_calls, len(step.asked)) for step in steps),
         "arguments_known": known.total(),
+        "compared_steps": sum(any(one[1] is not None for one in step.asked) for step in steps),
         "repeated_tool_calls": known.total() - len(known),
         "reflections": sum(1 for _ in _reflections(steps)),
         "loops": len(loops),

@@ -74,6 +74,7 @@ def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
         "sub_agent_runs": len(sub_runs),
         "unplaced_runs": sum(run.placed_by == "open" for run in runs),
         "depth": max(step.depth for step in steps),
+        "placed_runs": fan_outs.total(),
         "starting_steps": len(fan_outs),
         "fan_out_max": max(fan_outs.values(), default=0),
         "fan_out_mean": fan_outs.total() / len(fan_outs) if fan_outs else None,

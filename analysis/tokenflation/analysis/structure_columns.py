@@ -58,6 +58,7 @@ SHAPE_COLUMNS = _named(
         Column("sub_agent_runs", "int", "agent runs inside another one (depth > 0)", required=True),
         Column("unplaced_runs", "int", "sub-agent runs of which nothing says which run started them", required=True),
         Column("depth", "int", "levels; the deepest call", required=True),
+        Column("placed_runs", "int", "sub-agent runs of which the answer that started them is known", required=True),
         Column("starting_steps", "int", "answers that started at least one sub-agent run", required=True),
         Column("fan_out_max", "int", "agent runs started by one answer, at most", required=True),
         Column("fan_out_mean", "float", "agent runs started by an answer that started any; their number / answers"),
@@ -125,6 +126,7 @@ RUN_COLUMNS = _named(
         Column("tool_steps", "int", "answers that ask for a tool", required=True),
         Column("tool_calls", "int", "client tool calls that they ask for", required=True),
         Column("arguments_known", "int", "of them, whose arguments' hash is known", required=True),
+        Column("compared_steps", "int", "answers that ask for a tool with known arguments", required=True),
         Column(
             "repeated_tool_calls", "int", "of them, asked for before in this run with the same arguments", required=True
         ),
@@ -209,7 +211,9 @@ WASTE_COLUMNS = _named(
             "calls that ask exactly what an answered call of the task asked before",
             required=True,
         ),
-        Column("repeated_tokens", "int", "tokens of those calls, as far as they report them", required=True),
+        Column(
+            "repeated_tokens", "int", "tokens of those calls, as far as they report them; NULL if no request is known"
+        ),
         Column("requests_known", "int", "calls of which it is known what they ask, by hash", required=True),
     )
 )
@@ -243,6 +247,8 @@ SUCCESS_COLUMNS = _named(
         Column("counted", "int", "of them, those that report tokens; what follows is over these", required=True),
         Column("successes", "int", "of them, successes", required=True),
         Column("success_rate", "float", "fraction; successes / counted"),
+        Column("success_rate_low", "float", "fraction; lower end of its interval"),
+        Column("success_rate_high", "float", "fraction; upper end of its interval"),
         Column("tokens_per_success", "float", "tokens; of successes and failures together, / successes"),
         Column("tokens_per_success_low", "float", "tokens; lower end of its interval"),
         Column("tokens_per_success_high", "float", "tokens; upper end of its interval"),

@@ -119,7 +119,9 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
     row |= {"counted": len(counted), "successes": int(counted["outcome"].sum()), "priced": len(priced)}
     if counted.empty:
         return row
-    row["success_rate"] = row["successes"] / len(counted)
+    every = pd.Series(1.0, counted.index)
+    rate = ratio_of_sums(counted["outcome"], every, rng=rng, level=level, is_share=True)
+    row |= dict(zip(("success_rate", "success_rate_low", "success_rate_high"), rate, strict=True))
     tokens = ratio_of_sums(counted["tokens"], counted["outcome"], rng=rng, level=level)
     row |= dict(zip(("tokens_per_success", "tokens_per_success_low", "tokens_per_success_high"), tokens, strict=True))
     row["cost_per_success"] = ratio_of_sums(priced["cost"], priced["outcome"], rng=None, level=level)[0]

@@ -69,6 +69,7 @@ def _row(calls: list[_Call]) -> list[Any]:
     retry_ns = [length for call in retried if (length := _before_last_attempt(call)) is not None]
     failed_ns = [max(0, call.ended_at_ns - call.started_at_ns) for call in failed if call.ended_at_ns is not None]
     repeated = _repeated(calls)
+    known_requests = sum(call.history is not None for call in calls)
     known = [tokens for call in calls if (tokens := _tokens(call)) is not None]
     values: dict[str, Any] = {
         "task": calls[0].task,
@@ -84,8 +85,8 @@ def _row(calls: list[_Call]) -> list[Any]:
         "failed_ns": sum(failed_ns),
         "failed_without_end": len(failed) - len(failed_ns),
         "repeated_calls": len(repeated),
-        "repeated_tokens": sum(_tokens(call) or 0 for call in repeated),
-        "requests_known": sum(call.history is not None for call in calls),
+        "repeated_tokens": sum(_tokens(call) or 0 for call in repeated) if known_requests else None,
+        "requests_known": known_requests,
     }
     return [values[name] for name in WASTE_COLUMNS]
 

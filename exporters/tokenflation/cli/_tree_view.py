@@ -14,7 +14,7 @@ from tokenflation.analysis.folding import tool_names
 from tokenflation.analysis.structure import Node, Totals, walk
 from tokenflation.cli._output import human, human_time
 
-__all__ = ["TaskList", "TreeView", "printable"]
+__all__ = ["TaskList", "TreeView", "plural", "printable"]
 
 _MIN_LABEL = 24
 _MIN_NAME = 18
@@ -154,7 +154,7 @@ def _lines(node: Node, signs: _Signs, levels: int, guide: str = "", below: str =
     yield _Line(guide, label, agent or node)
     if shown and levels <= 0:
         calls = sum(child.total.calls for child in shown)
-        text = f"{signs.more} {calls:,} {_plural('call', calls)} deeper"
+        text = f"{signs.more} {calls:,} {plural('call', calls)} deeper"
         yield _Line(f"{below}{signs.last} ", Text(text, style="italic"), None)
         return
     for place, child in enumerate(shown):
@@ -206,7 +206,7 @@ def _label_of_many(node: Node, signs: _Signs) -> Text:
             text.append(f", {failed:,} failed", style="red")
         runs = sum(_count_runs(one) for one in members)
         if runs:
-            text.append(f", {runs:,} sub-agent {_plural('run', runs)}")
+            text.append(f", {runs:,} sub-agent {plural('run', runs)}")
         names = Counter[str]()
         for name, count in tool_names(node).items():
             names[printable(name)] += count
@@ -241,9 +241,9 @@ def _headline(task: Node) -> Text:
     runs = sum(_count_runs(node) for node in task.children)
     depth = max((node.depth for _, node, _ in walk(task) if node.kind == "step"), default=0)
     facts = [
-        f"{total.calls:,} {_plural('call', total.calls)} in {runs:,} {_plural('agent run', runs)}",
+        f"{total.calls:,} {plural('call', total.calls)} in {runs:,} {plural('agent run', runs)}",
         f"depth {depth}",
-        f"{total.tool_calls:,} {_plural('tool call', total.tool_calls)}",
+        f"{total.tool_calls:,} {plural('tool call', total.tool_calls)}",
         f"{_sum(total, 'input')} input and {_sum(total, 'output')} output tokens",
         human_time(task.duration_s),
     ]
@@ -262,20 +262,21 @@ def _remarks(task: Node, *, folds: bool) -> Iterator[str]:
     silent = total.calls - min(total.calls_with_input, total.calls_with_output)
     if silent:
         some = " A plus marks sums that leave some out." if silent < total.calls else ""
-        yield f"{silent:,} {_plural('call', silent)} of {total.calls:,} {'reports' if silent == 1 else 'report'} no usage.{some}"
+        yield f"{silent:,} {plural('call', silent)} of {total.calls:,} {'reports' if silent == 1 else 'report'} no usage.{some}"
     if total.failed_calls:
-        yield f"{total.failed_calls:,} {_plural('call', total.failed_calls)} failed or {'was' if total.failed_calls == 1 else 'were'} cut."
+        yield f"{total.failed_calls:,} {plural('call', total.failed_calls)} failed or {'was' if total.failed_calls == 1 else 'were'} cut."
     lost = sum(node.kind == "tool" and not node.server and node.results is None for node in nodes)
     if lost:
-        yield f"{lost:,} {_plural('tool call', lost)} without a result sent back to the model."
+        yield f"{lost:,} {plural('tool call', lost)} without a result sent back to the model."
     unsure = sum(node.placed_by == "open" for node in nodes)
     if unsure:
-        yield f"{unsure:,} {_plural('agent run', unsure)} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."
+        yield f"{unsure:,} {plural('agent run', unsure)} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."
     if any(node.own != node.total and node.own.calls for node in nodes):
         yield "Input and output include sub-agents; own leaves them out."
     if folds:
         yield "Steps that repeat share a line; --full shows each."
 
 
-def _plural(noun: str, count: int) -> str:
+def plural(noun: str, count: int) -> str:
+    """Return the noun as it goes with so many."""
     return noun if count == 1 else f"{noun}s"

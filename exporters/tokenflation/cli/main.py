@@ -20,7 +20,14 @@ _COMMANDS = {
     "profile": ("tokenflation.cli.profile", "Show where the tokens of each task kind go.", "analysis"),
     "tasks": ("tokenflation.cli.tasks", "Show the kinds of tasks; rename them.", ""),
     "tree": ("tokenflation.cli.tree", "Show what one task did: agents, steps, tools, tokens, time.", "analysis"),
+    "structure": (
+        "tokenflation.cli.structure",
+        "Show agents that start agents, time, tools, repetitions, waste, success.",
+        "analysis",
+    ),
     "inflation": ("tokenflation.cli.inflation", "Compare task kinds with a direct answer.", "analysis"),
+    "context": ("tokenflation.cli.context", "Show how contexts grow, what is sent again, what is cut.", "analysis"),
+    "cache": ("tokenflation.cli.cache", "Show what a prefix cache gave and could give.", "analysis"),
     "diff": ("tokenflation.cli.diff", "Say why two stores differ in what a task takes.", "analysis"),
     "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),
     "export": (
