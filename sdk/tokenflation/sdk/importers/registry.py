@@ -1,11 +1,20 @@
 """The importers there are: one module each, with its `FORMAT`. Of two that are equally sure of a file the first wins."""
 
-from tokenflation.sdk.importers import claude_code, otlp, weka
+from tokenflation.sdk.importers import claude_code, langfuse, langsmith, mlflow, otlp, otlp_proto, phoenix, weka
 from tokenflation.sdk.importers.formats import Format, Head
 
 __all__ = ["FORMATS", "recognise"]
 
-FORMATS: tuple[Format, ...] = (claude_code.FORMAT, otlp.FORMAT, weka.FORMAT)
+FORMATS: tuple[Format, ...] = (
+    claude_code.FORMAT,
+    langfuse.FORMAT,
+    langsmith.FORMAT,
+    mlflow.FORMAT,
+    otlp.FORMAT,
+    otlp_proto.FORMAT,
+    phoenix.FORMAT,
+    weka.FORMAT,
+)
 
 _SURE = 0.5
 

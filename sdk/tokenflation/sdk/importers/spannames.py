@@ -80,6 +80,7 @@ _MODEL = (
 _RESPONSE_MODEL = ("gen_ai.response.model", "llm.response.model_name", "llm.response.model", "ai.response.model")
 _PROVIDER = (
     "gen_ai.provider.name", "llm.provider", "gen_ai.system", "llm.system", "llm.vendor", "mlflow.llm.provider", "ai.model.provider",
+    "mlflow.message.format",
 )  # fmt: skip
 _RESPONSE_ID = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
 _STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.is_stream")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokenflation.sdk.importers.fields import made_id, made_trace_id
+from tokenflation.sdk.importers.fields import made_id, made_trace_id, time_ns
 from tokenflation.sdk.importers.spancalls import Node
 from tokenflation.sdk.importers.spannames import call_facts, error_class, has_totals, is_call, question
 from tokenflation.sdk.spans import CALL_ATTRIBUTES, SCOPE_NAME
@@ -95,7 +95,10 @@ def node_of(
         if error in _CANCELLED:
             status = "cancelled"
     call = call_facts(attributes, library, resource) if is_call(attributes) else None
-    if call is not None and call.ttfc_s is None and (first := _first_token(events)) is not None:
+    first = None
+    if call is not None and call.ttfc_s is None:
+        first = _first_token(events) or _completion_start(attributes)
+    if call is not None and first is not None:
         call.ttfc_s = max(0, first - started_at_ns) / 1e9
         call.stream = True
     if call is not None and library:
@@ -132,6 +135,9 @@ _GEN_AI = frozenset(name for _, name in CALL_ATTRIBUTES if name.startswith("gen_
 
 def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
     """Return what a span stands for; LangChain's agents are chains that its metadata calls agents (`lc_agent_name`)."""
+    observed = attributes.get("langfuse.observation.type")
+    if isinstance(observed, str):  # langfuse.com/docs/observability/features/observation-types: OpenInference's words
+        attributes = {"openinference.span.kind": observed.upper(), **attributes}
     role = role_of(name, attributes)
     metadata = attributes.get("metadata")
     if role is not None and role.kind == "chain" and isinstance(metadata, str) and "lc_agent_name" in metadata:
@@ -171,5 +177,14 @@ def _raised(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> str 
 
 
 def _first_token(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> int | None:
-    """Return the time of OpenInference's event for a stream's first chunk (instrumentation/openai, _stream.py)."""
-    return next((time for title, time, _ in events if title == "First Token Stream Event" and time), None)
+    """Return the time of the event for a stream's first chunk: OpenInference's, or MLflow's for each chunk."""
+    return next((time for title, time, _ in events if title in _FIRST_CHUNKS and time), None)
+
+
+_FIRST_CHUNKS = frozenset({"First Token Stream Event", "mlflow.chunk.item.0"})
+
+
+def _completion_start(attributes: Mapping[str, Any]) -> int | None:
+    """Return when Langfuse's SDK saw the first chunk; the attribute is JSON."""
+    found = attributes.get("langfuse.observation.completion_start_time")
+    return time_ns({"at": found.strip('"')}, "at") if isinstance(found, str) else None

@@ -53,7 +53,8 @@ class SpanPile:
         for trace_id in sorted(self._traces, key=lambda one: (_first(calls.get(one)), one)):
             spans = self._traces[trace_id]
             if trace_id in calls:
-                yield from _Trace(spans, calls[trace_id], self._format).tasks(context, default_kind)
+                named = default_kind.removesuffix(".csv").removesuffix(".parquet")
+                yield from _Trace(spans, calls[trace_id], self._format).tasks(context, named)
             elif any(node.call is not None for node in spans.values()):
                 continue  # its calls are in the traces of their other spans
             elif lost := next((node for node in spans.values() if node.totals), None):

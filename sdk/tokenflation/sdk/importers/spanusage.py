@@ -20,7 +20,7 @@ from tokenflation.sdk.records import Usage
 from tokenflation.sdk.wire.usage import consistent
 from tokenflation.sdk.wire.values import at, count_of
 
-__all__ = ["Counted", "counted", "from_langfuse", "from_provider"]
+__all__ = ["Counted", "counted", "from_langfuse", "from_provider", "kinds_of", "written"]
 
 _LEAVE_OUT: tuple[tuple[str, frozenset[str] | None], ...] = (
     # traceloop/openllmetry, instrumentation/bedrock/span_utils.py, `converse_usage_record`: `inputTokens` as it came.
@@ -134,6 +134,11 @@ def from_provider(raw: Mapping[str, Any], *, library: str = "", provider: str = 
     """
     read = {name: next((v for path in paths if (v := at(raw, path)) is not None), None)
             for name, paths in _PROVIDERS_NAMES.items()}  # fmt: skip
+    for side, name in (("input", "cache_read"), ("output", "reasoning")):
+        details = raw.get(f"{side}_token_details")  # LangChain's and LangSmith's
+        if isinstance(details, Mapping):
+            read[name] = kinds_of(details, name)
+            read["cache_write"] = written(details) if side == "input" else read["cache_write"]
     own = "cache_read_input_tokens" in raw or "cache_creation_input_tokens" in raw or "cacheReadInputTokens" in raw
     if own and read["total"] is None and _count(read["input"]) is not None and library != "mlflow":
         outside = (_count(read["cache_read"]) or 0) + (_count(read["cache_write"]) or 0)
@@ -144,6 +149,26 @@ def from_provider(raw: Mapping[str, Any], *, library: str = "", provider: str = 
     )  # fmt: skip
 
 
+def kinds_of(details: Mapping[str, Any], ending: str) -> int | None:
+    """Return the sum of the kinds with this ending: LangSmith puts service tiers before it (`flex_cache_read`)."""
+    return _sums(
+        {n: tokens for n, value in details.items() if str(n).endswith(ending) and (tokens := _count(value)) is not None}
+    )
+
+
+def written(details: Mapping[str, Any]) -> int | None:
+    """Return the tokens written to a cache; LangChain tells them by lifetime too, and then the whole may be 0."""
+    whole = (
+        kinds_of(details, "cache_write")
+        if kinds_of(details, "cache_creation") is None
+        else kinds_of(details, "cache_creation")
+    )
+    by_lifetime = kinds_of(
+        {name: value for name, value in details.items() if str(name).startswith("ephemeral_")}, "tokens"
+    )
+    return whole if by_lifetime is None else max(whole or 0, by_lifetime)
+
+
 def from_langfuse(raw: Mapping[str, Any]) -> Counted:
     """Return the counts of Langfuse's `usage_details`, whose kinds stand beside each other and add up.
 
@@ -152,7 +177,8 @@ def from_langfuse(raw: Mapping[str, Any]) -> Counted:
     """
     kinds = {str(name): tokens for name, value in raw.items() if (tokens := _count(value)) is not None}
     total = kinds.pop("total", None)
-    if not any("input" in name or "output" in name for name in kinds) or "prompt_tokens" in kinds:
+    nested = any(isinstance(value, Mapping) for value in raw.values())  # a provider's own object, as SDKs send it
+    if nested or "prompt_tokens" in kinds or not any("input" in name or "output" in name for name in kinds):
         return from_provider(raw)
     inputs = {name: tokens for name, tokens in kinds.items() if "input" in name}
     outputs = {name: tokens for name, tokens in kinds.items() if "output" in name}

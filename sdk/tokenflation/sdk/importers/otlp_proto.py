@@ -1,0 +1,178 @@
+"""OTLP traces as protobuf: one request's body, or the messages that the collector's file exporter writes one after another.
+
+The exporter puts four bytes before each message, its length, the highest byte first (`format: proto`); OpenTelemetry's own
+specification of files puts a varint there. ExportTraceServiceRequest and TracesData are the same on the wire: field 1 is
+ResourceSpans, its field 2 ScopeSpans, whose field 2 is Span. These levels are taken apart here, so that of a message that
+is cut the whole spans are taken; what is inside a span reads the library that OpenTelemetry's exporters use themselves
+(`opentelemetry-proto`, in the extra `otlp`).
+
+Sources: opentelemetry-collector-contrib, exporter/fileexporter/README.md; opentelemetry-proto, trace/v1/trace.proto;
+protobuf.dev/programming-guides/encoding.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from tokenflation.sdk.errors import MissingExtra
+from tokenflation.sdk.importers.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.otlp import spans_of
+from tokenflation.sdk.importers.spanrows import SpanPile
+
+if TYPE_CHECKING:
+    from tokenflation.sdk.importers.sources import Entry
+
+__all__ = ["FORMAT"]
+
+_IDS = re.compile(rb"\x0a\x10.{16}\x12\x08.{8}", re.DOTALL)
+"""How a span begins: its trace id and its id, field 1 of 16 bytes and field 2 of 8."""
+_LENGTH = 4
+_FIRST = b"\x0a"
+"""Tag of field 1, of ResourceSpans and of what is first in them."""
+_Field = tuple[int, bytes, bool]
+"""Number, content, and whether all of it is there."""
+
+
+def sniff(head: Head) -> float:
+    """Return how sure it is that a file holds OTLP traces as protobuf."""
+    start = head.start
+    return 0.9 if _framing(start) is not None and _IDS.search(start) else 0.0
+
+
+def read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
+    """Yield the tasks of the traces in files that belong together.
+
+    Raises:
+        MissingExtra: the protobuf library is not installed.
+    """
+    reader = _Reader()
+    pile = SpanPile("otlp")
+    for entry in entries:
+        with entry.open() as file:
+            content = file.read()
+        for number, message, whole in _messages(content):
+            where = f"{entry.shown}, message {number}"
+            if not whole:
+                yield Skipped(where, "a message that is cut short", f"{len(message)} bytes are there")
+            for document in reader.documents(message):
+                found = Skipped(where, "no span", document) if isinstance(document, str) else None
+                for one in (found,) if isinstance(document, str) else spans_of(document, where):
+                    skipped = one if isinstance(one, Skipped | None) else pile.add(one)
+                    if skipped is not None:
+                        yield skipped
+        context.progress(entry.bytes)
+    yield from pile.tasks(context, entries[0].task)
+
+
+FORMAT = Format(
+    name="otlp-proto", title="OTLP protobuf", sniff=sniff, read=read, group=lambda head: str(PurePath(head.path).parent)
+)
+
+
+def _framing(content: bytes) -> str | None:
+    """Return how a file tells its messages apart: not at all, by four bytes of length, or by a varint of it."""
+    if content[:1] == _FIRST:
+        return "one"
+    if content[_LENGTH : _LENGTH + 1] == _FIRST and content[0] < 2:  # 32 MB at most: exporters write far smaller ones
+        return "four bytes"
+    _, at = _varint(content, 0)
+    return "varint" if at < 6 and content[at : at + 1] == _FIRST else None
+
+
+def _messages(content: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield number, bytes and wholeness of each message of a file."""
+    framing = _framing(content)
+    if framing == "one":
+        yield 1, content, all(whole for _, _, whole in _fields(content))
+        return
+    at, number = 0, 0
+    while at < len(content):
+        number += 1
+        if framing == "varint":
+            length, at = _varint(content, at)
+        else:
+            length, at = int.from_bytes(content[at : at + _LENGTH], "big"), at + _LENGTH
+        message = content[at : at + length]
+        yield number, message, len(message) == length and at <= len(content)
+        at += length
+
+
+def _fields(content: bytes) -> Iterator[_Field]:
+    """Yield the fields of a message that have a length (the others are left out); ends where it is no message."""
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _varint(content, at)
+            yield tag >> 3, content[at : at + length], at + length <= len(content)
+            at += length
+        elif kind == 0:
+            _, at = _varint(content, at)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            yield 0, b"", False
+            return
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(content) and shift < 64:
+        value |= (content[at] & 0x7F) << shift
+        at += 1
+        if content[at - 1] < 0x80:
+            return value, at
+        shift += 7
+    return value, len(content) + 1 if at >= len(content) else at
+
+
+class _Reader:
+    """Reads spans with the protobuf library, which only who has such files needs."""
+
+    def __init__(self) -> None:
+        try:
+            from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+            from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+            from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+            from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+            from opentelemetry.proto.trace.v1.trace_pb2 import Span
+        except ModuleNotFoundError:
+            raise MissingExtra("Reading OTLP protobuf", "otlp") from None
+        self._as_dict = MessageToDict
+        self._broken = (DecodeError, ValueError, RecursionError)
+        self._kinds: dict[str, Any] = {"resource": Resource, "scope": InstrumentationScope, "span": Span}
+
+    def documents(self, message: bytes) -> Iterator[dict[str, Any] | str]:
+        """Yield the spans of a message, each scope's as OTLP's JSON has them; a text says what is wrong with one."""
+        for number, group, _ in _fields(message):
+            if number != 1:
+                continue
+            inside = list(_fields(group))
+            resource = self._read("resource", inside, 1)
+            for number_inside, scope_spans, _ in inside:
+                if number_inside != 2:
+                    continue
+                parts = list(_fields(scope_spans))
+                scope, spans = self._read("scope", parts, 1), []
+                for field, span, whole in parts:
+                    if field == 2 and whole:
+                        read = self._decode("span", span)
+                        if isinstance(read, str):
+                            yield read
+                        else:
+                            spans.append(read)
+                yield {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": spans}]}]}
+
+    def _read(self, kind: str, fields: Sequence[_Field], number: int) -> dict[str, Any]:
+        content = next((content for field, content, whole in fields if field == number and whole), b"")
+        found = self._decode(kind, content)
+        return found if isinstance(found, dict) else {}
+
+    def _decode(self, kind: str, content: bytes) -> dict[str, Any] | str:
+        try:
+            found: dict[str, Any] = self._as_dict(self._kinds[kind].FromString(content))
+            return found
+        except self._broken as error:
+            return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,94 @@
+"""OTLP traces as protobuf: the framings there are, and files that are cut or damaged."""
+
+import base64
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.importers.spans import CHAT, request, rows, span, usage
+
+from tokenflation.sdk.errors import ImportSourceError
+from tokenflation.sdk.importers import import_paths
+
+pytest.importorskip(
+    "opentelemetry.proto", reason="opentelemetry-proto is not installed: pip install 'tokenflation[otlp]'"
+)
+
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+def message(*spans: dict[str, Any]) -> bytes:
+    """Return a request as bytes; protobuf's own JSON has ids in base64."""
+    document = request(*spans)
+    for group in document["resourceSpans"][0]["scopeSpans"]:
+        for one in group["spans"]:
+            for key in ("traceId", "spanId", "parentSpanId"):
+                one[key] = base64.b64encode(bytes.fromhex(one[key])).decode()
+    return bytes(ParseDict(document, ExportTraceServiceRequest()).SerializeToString())
+
+
+def calls(*numbers: int) -> list[dict[str, Any]]:
+    return [span(n, parent=9, at=float(n), _={**CHAT, **usage(10 * n, n)}) for n in numbers]
+
+
+def four_bytes(*messages: bytes) -> bytes:
+    return b"".join(struct.pack(">I", len(one)) + one for one in messages)
+
+
+def varint(*messages: bytes) -> bytes:
+    return b"".join(bytes([len(one) & 0x7F | 0x80, len(one) >> 7]) + one for one in messages)
+
+
+@pytest.mark.parametrize(
+    "framed", [four_bytes, varint, lambda *messages: b"".join(messages)], ids=["file exporter", "delimited", "none"]
+)
+def test_each_framing_gives_the_same_calls(framed: Callable[..., bytes], tmp_path: Path) -> None:
+    messages = [message(*calls(1, 2)), message(*calls(3))]
+    assert all(128 <= len(one) < 2**14 for one in messages), "the varints above have two bytes"
+    (tmp_path / "traces.bin").write_bytes(framed(*messages))
+    summary = import_paths([tmp_path / "traces.bin"], tmp_path / "runs.db")
+    assert (summary.formats, summary.calls, summary.problems) == ({"OTLP protobuf": 1}, 3, ())
+    found = rows(tmp_path / "runs.db", "call_id, parent_id, input_tokens, output_tokens, duration_s, provider")
+    assert found == [(f"{n:016x}", f"{9:016x}", 10 * n, n, 1.0, "openai") for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("framed", [four_bytes, lambda *messages: b"".join(messages)], ids=["file exporter", "none"])
+def test_a_file_cut_anywhere_keeps_every_whole_span(framed: Callable[..., bytes], tmp_path: Path) -> None:
+    whole = framed(message(*calls(1)), message(*calls(2, 3)))
+    for end in range(200, len(whole), 23):
+        file, store = tmp_path / f"{end}.bin", tmp_path / f"{end}.db"
+        file.write_bytes(whole[:end])
+        try:
+            taken = import_paths([file], store).calls
+        except ImportSourceError:
+            taken = 0
+        ends = [at for n in (1, 2, 3) if (at := _end_of(whole, n)) <= end]
+        assert taken == len(ends), end
+
+
+def _end_of(whole: bytes, number: int) -> int:
+    """Return where a span's message ends: it begins with the trace's id, behind a tag and a length."""
+    at = whole.index(b"\x12\x08" + struct.pack(">Q", number)) - 18
+    length, size = whole[at - 1], 1
+    if whole[at - 2] >= 0x80:
+        length, size = (whole[at - 2] & 0x7F) | (whole[at - 1] << 7), 2
+    assert whole[at - size - 1] == 0x12
+    return at + length
+
+
+def test_a_damaged_span_is_named_and_the_others_are_taken(tmp_path: Path) -> None:
+    good = message(*calls(1, 2, 3))
+    name = good.index(b"chat m-1", good.index(struct.pack(">Q", 2)))
+    (tmp_path / "t.bin").write_bytes(good[:name] + b"\xff\xfe\xff\xff" + good[name + 4 :])  # no UTF-8
+    summary = import_paths([tmp_path / "t.bin"], tmp_path / "runs.db")
+    assert [one.reason for one in summary.problems] == ["no span"]
+    assert rows(tmp_path / "runs.db", "call_id") == [(f"{1:016x}",), (f"{3:016x}",)]
+
+
+def test_text_that_begins_with_a_line_feed_is_no_protobuf(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"\n\n\n" + b"words " * 40)
+    with pytest.raises(ImportSourceError, match="of no known format"):
+        import_paths([tmp_path / "t.txt"], tmp_path / "runs.db")
