@@ -126,7 +126,7 @@ def test_windows_of_known_models_are_looked_up() -> None:
 
 
 def test_calls_without_any_input_are_refused_and_so_are_unknown_groups() -> None:
-    with pytest.raises(FrameError, match="None of the 1 call"):
+    with pytest.raises(FrameError, match="No call reports its input"):
         _steps(_row(None, 5))
     with pytest.raises(PlanError, match="status"):
         append_summary(_steps(_row(5, 5)), by=("status",))

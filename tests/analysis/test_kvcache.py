@@ -207,3 +207,14 @@ def test_the_size_that_is_needed_reaches_its_share_and_a_block_less_does_not(
         same = curve["model"].isna() if pd.isna(row.model) else curve["model"] == row.model
         enough, less, ideal = curve[same]["hit_tokens"]
         assert enough >= share * ideal > less
+
+
+def test_a_count_of_shared_blocks_tells_of_the_own_task_where_there_are_no_hashes() -> None:
+    nothing = {"block_hashes": None}
+    rows = asked("abc", 0, shared_blocks=0, **nothing), asked("abcd", 1, shared_blocks=3, **nothing), asked("ab", 2)
+
+    row = cache_summary(calls_of(*rows), by=()).iloc[0]
+
+    assert (row["calls_with_own_task"], row["calls_with_blocks"]) == (3, 1)
+    assert row["own_task_hit_rate"] == 12 / (12 + 16 + 8)
+    assert (row["ideal_tokens"], row["other_task_tokens"]) == (0, 0)

@@ -85,7 +85,7 @@ def test_the_order_of_the_frame_does_not_matter_and_it_is_left_alone() -> None:
 def test_frames_without_hashes_say_how_to_load_them() -> None:
     with pytest.raises(FrameError, match="blocks=True"):
         reuse_segments(calls_of(asked("ab")).drop(columns="block_hashes"))
-    with pytest.raises(FrameError, match="in none of the 1 call"):
+    with pytest.raises(FrameError, match="found no prefix hashes"):
         reuse_by_call(calls_of(asked("ab", block_hashes=None)))
 
 

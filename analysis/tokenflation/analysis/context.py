@@ -63,7 +63,7 @@ def context_steps(
     number = {name: _numbers(rows[name]) for name in ("input_tokens", "output_tokens", "reasoning_tokens")}
     if np.isnan(number["input_tokens"]).all():
         raise FrameError(
-            f"None of the {len(rows):,} calls reports its input tokens, so nothing is known of their contexts. "
+            f"No call reports its input tokens (calls: {len(rows):,}), so nothing is known of contexts. "
             "`tokenflation info DB` shows what a store holds."
         )
     answer = number["output_tokens"]

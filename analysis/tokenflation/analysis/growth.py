@@ -90,6 +90,7 @@ def context_kinds(
         row["peak_context_tokens"] = group["peak_context_tokens"].max()
         row["peaks_tokens"] = group["peak_context_tokens"].sum()
         row["growth_per_step"] = group["growth_per_step"].median()
+        row["run_growth_exponent"] = group["growth_exponent"].median()
         rows.append(row | _exponent(group, rng, level) | _intervals(group, rng, level))
     frame = pd.DataFrame(rows)
     frame["input_over_peak_context"] = _ratio(frame, "input_tokens", "peaks_tokens")

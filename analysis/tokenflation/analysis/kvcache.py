@@ -32,7 +32,8 @@ _SIZES = 13
 _DOMAIN = ("provider", "model")
 _KNOWN_BY = (
     (("cache_reported_input_tokens", "cache_read_tokens"), "calls_with_cache_reads"),
-    (("block_input_tokens", "ideal_tokens", "own_task_tokens", "other_task_tokens"), "calls_with_blocks"),
+    (("block_input_tokens", "ideal_tokens", "other_task_tokens"), "calls_with_blocks"),
+    (("own_task_input_tokens", "own_task_tokens"), "calls_with_own_task"),
     (("both_input_tokens", "lost_tokens", "unseen_tokens"), "calls_with_both"),
 )
 
@@ -42,17 +43,22 @@ def cache_summary(calls: pd.DataFrame, *, by: Sequence[str] = _DOMAIN) -> pd.Dat
 
     `by` names columns of `CACHE_GROUPS`; without any, one row for all. Realised is over the calls that report cache
     reads, ideal over those with prefix hashes, and what is lost over those with both: the coverage stands beside each.
-    Without hashes in the frame the ideal is not known. Source: VOCABULARY.md, "prefix cache hit rate".
+    Without hashes the ideal is not known, but what the own task had is where the source counts it. Source: VOCABULARY.md, "prefix cache hit rate".
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
         PlanError: `by` names something else.
     """
-    needed = ("call_id", "response_model", "input_tokens", "cache_read_tokens", *CACHE_GROUPS)
+    needed = (
+        "call_id", "response_model", "input_tokens", "cache_read_tokens", "block_tokens", "shared_blocks", *CACHE_GROUPS,
+    )  # fmt: skip
     rows = prepared(calls, needed, "cache_summary")
     rows["model"] = rows["response_model"].fillna(rows["model"])
-    ideal, own = _ideal(calls, rows)
+    ideal, hashed = _ideal(calls, rows)
     read, total = rows["cache_read_tokens"], rows["input_tokens"]
+    counted = rows["shared_blocks"] * rows["block_tokens"]
+    counted = counted.where((counted <= total).fillna(False), total).where(counted.notna() & total.notna())
+    own = hashed.fillna(counted)
     reported, blocked = read.notna() & total.notna(), ideal.notna()
     both = reported & blocked
     parts: dict[str, pd.Series[Any]] = {
@@ -64,8 +70,10 @@ def cache_summary(calls: pd.DataFrame, *, by: Sequence[str] = _DOMAIN) -> pd.Dat
         "cache_read_tokens": read.where(reported),
         "block_input_tokens": total.where(blocked),
         "ideal_tokens": ideal,
+        "other_task_tokens": ideal - hashed,
+        "calls_with_own_task": own.notna(),
+        "own_task_input_tokens": total.where(own.notna()),
         "own_task_tokens": own,
-        "other_task_tokens": ideal - own,
         "both_input_tokens": total.where(both),
         "lost_tokens": (ideal - read).clip(lower=0).where(both),
         "unseen_tokens": (read - ideal).clip(lower=0).where(both),
@@ -79,7 +87,7 @@ def cache_summary(calls: pd.DataFrame, *, by: Sequence[str] = _DOMAIN) -> pd.Dat
     for name, part, of in (
         ("realised_hit_rate", "cache_read_tokens", "cache_reported_input_tokens"),
         ("ideal_hit_rate", "ideal_tokens", "block_input_tokens"),
-        ("own_task_hit_rate", "own_task_tokens", "block_input_tokens"),
+        ("own_task_hit_rate", "own_task_tokens", "own_task_input_tokens"),
         ("lost_share", "lost_tokens", "both_input_tokens"),
     ):
         sums[name] = _ratio(sums[part], sums[of])

@@ -93,8 +93,8 @@ def hashed_calls(calls: pd.DataFrame, caller: str, more: Sequence[str] = ()) -> 
     rows = rows[rows["block_hashes"].notna() & rows["input_tokens"].notna()]
     if rows.empty:
         raise FrameError(
-            f"{caller}() found prefix hashes in none of the {len(calls):,} calls, so nothing is known of shared "
-            "prefixes. Calls that tokenflation records have them, and so do traces that bring block ids."
+            f"{caller}() found no prefix hashes (calls: {len(calls):,}), so nothing is known of shared prefixes. "
+            "Calls that tokenflation records have them, and so do traces that bring block ids."
         )
     rows = rows.sort_values("started_at_ns", kind="stable", ignore_index=True)
     return rows.assign(model=rows["response_model"].fillna(rows["model"]))

@@ -1,0 +1,171 @@
+"""`tokenflation cache DB`: what the prefix cache gave, what one could give, and what stands in its way."""
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import click
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tokenflation import analysis
+from tokenflation.analysis.kvcache import CACHE_GROUPS, cache_bytes_needed, cache_summary, hits_by_bytes, hits_by_ttl
+from tokenflation.analysis.volatile import volatile_prefixes, volatile_sentence
+from tokenflation.cli._output import emit, human, human_share, human_time, output_options
+
+__all__ = ["command"]
+
+_Row = dict[Hashable, Any]
+_TABLES = ("summary", "triggers", "ttl", "bytes", "needed", "volatile")
+_GROUPS = ("provider", "model")
+_HASHED = frozenset({"ttl", "bytes", "needed", "volatile"})
+_RELATIVE = '"session_relative_time":true'
+
+
+@click.command("cache")
+@click.argument("store", metavar="DB")
+@click.option("--table", "chosen", type=click.Choice(_TABLES), help="Show this one; JSON and CSV: default summary.")
+@click.option("--by", multiple=True, type=click.Choice(CACHE_GROUPS), help="Group summary and ttl; may be given again.")
+@click.option(
+    "--kv-bytes-per-token",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="BYTES",
+    help="2 x layers x KV heads x head size x bytes per element: sizes in bytes too.",
+)
+@output_options
+def command(
+    store: str, chosen: str | None, by: tuple[str, ...], kv_bytes_per_token: float | None, as_json: bool, as_csv: bool
+) -> None:
+    """Show what the prefix cache gave, what one could give by time to live and size, and what stands in its way.
+
+    Realised is what providers report. Ideal is what an infinite cache of the model would have had; it needs prefix
+    hashes. All rates weigh by tokens; each model has a cache of its own.
+    """
+    calls = analysis.load(store, blocks=True)
+    groups = by or _GROUPS
+    makers: dict[str, Callable[[], pd.DataFrame]] = {
+        "summary": lambda: cache_summary(calls, by=groups),
+        "triggers": lambda: cache_summary(calls, by=("provider", "prompted_by")),
+        "ttl": lambda: hits_by_ttl(calls, by=groups),
+        "bytes": lambda: hits_by_bytes(calls, kv_bytes_per_token=kv_bytes_per_token),
+        "needed": lambda: cache_bytes_needed(calls, kv_bytes_per_token=kv_bytes_per_token),
+        "volatile": lambda: volatile_prefixes(calls),
+    }
+    known = bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
+    if as_json or as_csv or chosen is not None:
+        names = [chosen or "summary"]
+    else:
+        names = [name for name in _TABLES if name != "bytes" and (known or name not in _HASHED)]
+    frames = {name: makers[name]() for name in names}
+    emit(next(iter(frames.values())), as_json, as_csv, lambda: _tables(calls, frames, groups))
+
+
+def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[str, ...]) -> RenderableType:
+    shown: list[RenderableType] = []
+    for name, frame in frames.items():
+        if name == "summary":
+            shown.append(_summary(frame, "Prefix cache: realised and ideal, by tokens", groups))
+        elif name == "triggers" and frame["prompted_by"].notna().any():
+            shown.append(_summary(frame, "By what prompted the call", ("provider", "prompted_by")))
+        elif name == "ttl":
+            shown.append(_by_ttl(frame, groups))
+        elif name in ("bytes", "needed"):
+            shown.append(_by_size(frame, name))
+        elif name == "volatile":
+            shown.append(_volatile(frame))
+    return Group(*shown, Text(" ".join(_remarks(calls)), style="dim"))
+
+
+def _summary(frame: pd.DataFrame, title: str, groups: tuple[str, ...]) -> Table:
+    table = _table(title, groups, ("calls", "reported", "realised", "hashed", "ideal", "own task", "lost"))
+    for row in frame.to_dict("records"):
+        lost = "-" if pd.isna(row["lost_share"]) else f"{human(row['lost_tokens'])} ({human_share(row['lost_share'])})"
+        reported, hashed = (f"{row[name]:,}" for name in ("calls_with_cache_reads", "calls_with_blocks"))
+        rates = [_rate(row[name]) for name in ("realised_hit_rate", "ideal_hit_rate", "own_task_hit_rate")]
+        table.add_row(*_names(row, groups), f"{row['calls']:,}", reported, rates[0], hashed, rates[1], rates[2], lost)
+    return table
+
+
+def _by_ttl(frame: pd.DataFrame, groups: tuple[str, ...]) -> Table:
+    times = frame["ttl_s"].drop_duplicates().tolist()
+    heads = ["for ever" if math.isnan(ttl) else human_time(ttl) for ttl in times]
+    table = _table("Hit rate by time to live since the last use, of any size", groups, ("input", *heads))
+    for start in range(0, len(frame), len(times)):
+        rows = frame.iloc[start : start + len(times)]
+        first = rows.iloc[0].to_dict()
+        rates = (_rate(rate) for rate in rows["hit_rate"])
+        table.add_row(*_names(first, groups), human(first["input_tokens"]), *rates)
+    return table
+
+
+def _by_size(frame: pd.DataFrame, name: str) -> Table:
+    title = {
+        "bytes": "Hit rate by size of a cache that gives up what was used longest ago",
+        "needed": "Smallest cache that reaches a share of the ideal hits",
+    }[name]
+    table = _table(title, _GROUPS, ("holds", "bytes", "of ideal", "hit rate"))
+    for row in frame.to_dict("records"):
+        held = "-" if pd.isna(row["cache_bytes"]) else f"{human(row['cache_bytes'])}B"
+        tokens = f"{human(row['cache_tokens'])} tokens"
+        table.add_row(*_names(row, _GROUPS), tokens, held, _rate(row["share_of_ideal"]), _rate(row["hit_rate"]))
+    return table
+
+
+def _volatile(frame: pd.DataFrame) -> RenderableType:
+    title = Text("What keeps prompts from sharing their beginning", style="bold")
+    if frame.empty:
+        return Group(title, Text("Nothing was found: calls that should begin alike do.\n"))
+    sentences = [Text(f"* {volatile_sentence(row)}") for _, row in frame.iterrows()]
+    return Group(title, *sentences, Text("Put what changes behind what stays the same.\n"))
+
+
+def _remarks(calls: pd.DataFrame) -> list[str]:
+    """Return what the figures do not cover."""
+    count, told = len(calls), calls["input_tokens"].notna()
+    reported = int((told & calls["cache_read_tokens"].notna()).sum())
+    hashed = int((told & calls["block_hashes"].notna()).sum())
+    found = []
+    if reported < count:
+        found.append(f"No cache reads are reported by {count - reported:,} of {_calls(count)}.")
+    if hashed < count:
+        found.append(
+            f"No prefix hashes are there of {count - hashed:,} of {_calls(count)}: what they share is not known."
+        )
+    if hashed:
+        found.append("Ideal counts whole blocks and takes a prompt as cached from the start of its call.")
+    if hashed and not reported:
+        found.append("What is lost is not known: nobody says what was realised.")
+    silent = int(calls["prompted_by"].isna().sum())
+    if silent:
+        found.append(f"What prompted it is not recorded of {_calls(silent)}.")
+    relative = calls[calls["extra"].str.contains(_RELATIVE, regex=False)].groupby(["task", "task_id"]).ngroups
+    if relative:
+        tasks = f"{relative:,} task{'s' if relative != 1 else ''}"
+        found.append(
+            f"The times of {tasks} count from the task's own start, as if all began at once, and block ids from elsewhere "
+            "mean nothing in another task: sizes and reuse across these tasks are not known."
+        )
+    return found
+
+
+def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in left:
+        table.add_column("prompted by" if name == "prompted_by" else name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _names(row: _Row, groups: tuple[str, ...]) -> list[Text]:
+    return [Text("not recorded" if pd.isna(row[name]) else str(row[name])) for name in groups]
+
+
+def _rate(value: float) -> str:
+    return human_share(None if pd.isna(value) else value)
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} call{'s' if number != 1 else ''}"
