@@ -56,15 +56,15 @@ class TaskRows:
         return made_id(self.format, self.session_id, *place)
 
     def run(
-        self, place: object, name: str, outer: Run, *, inside_tool_call_id: str | None = None,
+        self, place: object, name: str, outer: Run | None, *, inside_tool_call_id: str | None = None,
         inside_call_id: str | None = None, started_at_ns: int | None = None, ended_at_ns: int | None = None,
     ) -> Run:  # fmt: skip
-        """Add an agent run inside another one."""
+        """Add an agent run inside another one, or beside the main one where `outer` is None."""
         run = Run(
             run_id=self.id_of("agent", place),
-            parent_id=outer.run_id,
+            parent_id=self.root_id if outer is None else outer.run_id,
             name=name,
-            depth=outer.depth + 1,
+            depth=0 if outer is None else outer.depth + 1,
             inside_tool_call_id=inside_tool_call_id,
             inside_call_id=inside_call_id,
             started_at_ns=started_at_ns,

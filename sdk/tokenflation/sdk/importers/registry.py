@@ -1,12 +1,40 @@
 """The importers there are: one module each, with its `FORMAT`. Of two that are equally sure of a file the first wins."""
 
-from tokenflation.sdk.importers import claude_code, langfuse, langsmith, mlflow, otlp, otlp_proto, phoenix, weka
+from tokenflation.sdk.importers import (
+    aider,
+    atif,
+    claude_code,
+    codex,
+    gemini_cli,
+    inspect_ai,
+    langfuse,
+    langsmith,
+    mlflow,
+    openhands,
+    otlp,
+    otlp_proto,
+    phoenix,
+    swe_agent,
+    tau_bench,
+    tracelab,
+    weka,
+)
 from tokenflation.sdk.importers.formats import Format, Head
 
 __all__ = ["FORMATS", "recognise"]
 
 FORMATS: tuple[Format, ...] = (
     claude_code.FORMAT,
+    codex.FORMAT,
+    gemini_cli.FORMAT,
+    atif.FORMAT,
+    tracelab.FORMAT,
+    inspect_ai.FORMAT,
+    swe_agent.SWE_AGENT,
+    swe_agent.MINI,
+    openhands.FORMAT,
+    tau_bench.FORMAT,
+    aider.FORMAT,
     langfuse.FORMAT,
     langsmith.FORMAT,
     mlflow.FORMAT,
