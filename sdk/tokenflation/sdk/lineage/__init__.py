@@ -9,7 +9,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
 | `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |
 | `compaction` | it begins with the other's answer, a summary of an agent run with its instructions | strong |
-| `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before | weak |
+| `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before; or it offers no tools and is told them | weak |
 | `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters |
 | `flow_result` | (inside) its last answer stands in the result of the tool call: known only then | as above |
 | `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for |
@@ -25,6 +25,11 @@ went. It is another agent's, of the same task and depth, if a tool call named `t
 system prompt begins with other words. So is a new history that quotes the last answer of a run that is over (`quoted`,
 weak). A tool call that nobody answers, as the agent run begins anew in the same context, was its answer; `final_result`
 and its like, and a tool that the request forced, are known to be.
+
+A call without tools that repeats results of an agent run that waits is about that run, which goes on to wait: what
+shortens a history does so. It is no sub-agent inside the open tool call, whose arguments it would know. In another
+context it must repeat the run's first message too; in the run's own, calls with the same system prompt are of its kind.
+Where its answer then begins a history with the run's instructions, the run goes on from there (`compaction`).
 
 Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
 that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of
