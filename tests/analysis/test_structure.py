@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.analysis.conftest import Row, frame_of
 from tests.analysis.trees import at, call, random_tasks, research, tool, tree_of
 
+from tokenflation.analysis.flags import flagged, step_flags
 from tokenflation.analysis.folding import folded, tool_names
 from tokenflation.analysis.structure import Node, added, tree_rows, trees, walk
 from tokenflation.sdk.errors import FrameError
@@ -215,3 +216,22 @@ def test_of_many_sub_agents_the_largest_are_kept_and_the_others_are_one() -> Non
         ("tool", "t38", 1),
         ("tool", "t39", 1),
     ]
+
+
+def test_flags_are_put_at_their_steps_and_agent_runs_and_into_the_rows() -> None:
+    calls = [call(f"c{n}", "r", n, n, tool_calls=1) for n in range(4)]
+    tools = pd.DataFrame([tool(f"c{n}", f"t{n}", "poll") | {"arguments_hash": b"same"} for n in range(4)])
+    frame = frame_of(calls)
+    tree = flagged(next(trees(frame, tools)), step_flags(frame, tools))
+    assert [step.repeats_step for step in tree.children[0].children] == [None, 0, 1, 2]
+    [loop] = tree.children[0].loops
+    assert (loop.first_step, loop.last_step, loop.times, loop.tools) == (0, 3, 4, "poll")
+    rows = tree_rows(tree).set_index("id")
+    assert (rows.loc["c2", "repeats_step"], rows.loc["r", "loop_times"]) == (1, 4)
+
+
+@given(random_tasks())
+@settings(deadline=None, max_examples=20)
+def test_flags_change_no_number_of_a_tree(task: tuple[list[Row], Any]) -> None:
+    tree = tree_of(*task)
+    assert flagged(tree, step_flags(frame_of(task[0]))) == tree

@@ -48,3 +48,10 @@ def test_a_name_can_be_changed_again_and_taken_back(store: Path) -> None:
 def test_a_kind_that_is_not_there_is_refused_with_those_that_are(store: Path) -> None:
     with pytest.raises(Exception, match="holds no task of the kind 'nothing'; it has"):
         _kinds(str(store), "--rename", "nothing", "x")
+
+
+def test_info_counts_tasks_under_the_names_of_their_kinds(store: Path) -> None:
+    (kind,) = _kinds(str(store))
+    _kinds(str(store), "--rename", str(kind["task"]), "triage")
+    done = CliRunner().invoke(_tokenflation, ["info", str(store), "--json"], catch_exceptions=False)
+    assert json.loads(done.output)["tasks"] == {"triage": kind["tasks"]}

@@ -217,6 +217,35 @@ def test_a_sub_agent_of_unknown_place_is_marked(tmp_path: Path) -> None:
     assert "1 agent run of unknown place" in text
 
 
+def _polls(count: int) -> tuple[list[Any], list[dict[str, Any]]]:
+    calls = [call(f"c{n}", "poller", n, n, tool_calls=1) for n in range(count)]
+    return calls, [tool(f"c{n}", f"t{n}", "poll") | {"arguments_hash": b"same"} for n in range(count)]
+
+
+def test_steps_that_repeat_and_loops_are_flagged(tree: Callable[..., Any], tmp_path: Path) -> None:
+    text = tree(str(_stored(tmp_path, *_polls(4))), "--full")[1]
+    assert "poller  loop: poll ×4, steps 0 to 3" in text
+    assert "step 1 repeats step 0  poll" in text
+    assert "3 steps repeat a tool call of an earlier one with the same arguments, 1 loop among them." in text
+    assert "step 0  poll" in text
+
+
+def test_folded_steps_say_how_many_repeat(tree: Callable[..., Any], tmp_path: Path) -> None:
+    text = tree(str(_stored(tmp_path, *_polls(40))))[1]
+    assert "steps 0 to 4, 4 repeat  poll ×5" in text
+    assert "steps 5 to 9, 5 repeat  poll ×5" in text
+
+
+def test_a_renamed_kind_keeps_its_tools_and_its_place(tree: Callable[..., Any], store: str) -> None:
+    before = tree(store, "R-1000")[1]
+    with pytest.raises(SystemExit):
+        main(["tasks", store, "--rename", "research", "survey"])
+    tree(store)  # takes what was printed so far
+    after = tree(store, "R-1000", "--task", "survey")[1]
+    assert after == before.replace("research R-1000", "survey R-1000")
+    assert "ask_reader › reader" in after
+
+
 def test_looking_at_a_tree_changes_nothing(tree: Callable[..., Any], store: str) -> None:
     before = Path(store).read_bytes()
     tree(store)

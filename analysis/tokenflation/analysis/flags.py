@@ -11,15 +11,17 @@ Arguments are compared by hash, so a tool call without one is never flagged (`ar
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
+from tokenflation.analysis.structure import Loop, Node, walk
 from tokenflation.analysis.structure_columns import FLAG_COLUMNS, RUN_COLUMNS
 
-__all__ = ["run_flags", "step_flags"]
+__all__ = ["flagged", "run_flags", "step_flags"]
 
 _CALLS = (
     "task", "task_id", "agent", "agent_run_id", "depth", "call_id", "step", "status", "attempts", "started_at_ns",
@@ -85,6 +87,26 @@ def step_flags(calls: pd.DataFrame, tool_calls: pd.DataFrame | None = None) -> p
         for values in _flags(steps)
     ]
     return from_rows(rows, tuple(FLAG_COLUMNS.values()))
+
+
+def flagged(node: Node, flags: pd.DataFrame) -> Node:
+    """Return the tree with the reflections and loops that `step_flags` found for it."""
+    repeats: dict[str, int] = {}
+    loops: dict[str, list[Loop]] = defaultdict(list)
+    names = ("flag", "call_id", "agent_run_id", "repeats_step", "step", "last_step", "times", "tools")
+    for flag, call_id, run_id, before, step, last, times, tools in plain_rows(flags, names):
+        if flag == "loop":
+            loops[run_id].append(Loop(first_step=step, last_step=last, times=times, tools=tools))
+        else:
+            repeats[call_id] = before
+    # Inner nodes come before the nodes around them, without recursion: a store may nest deeper than Python.
+    done: dict[int, Node] = {}
+    for _, one, _around in reversed(list(walk(node))):
+        children = tuple(done.pop(id(child)) for child in one.children)
+        own_loops = tuple(loops.get(one.id, ())) if one.kind == "agent" else ()
+        before = repeats.get(one.id) if one.kind == "step" else None
+        done[id(one)] = replace(one, children=children, loops=own_loops, repeats_step=before)
+    return done[id(node)]
 
 
 def _runs(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, caller: str) -> list[list[_Step]]:

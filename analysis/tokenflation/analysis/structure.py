@@ -15,8 +15,9 @@ import pandas as pd
 from tokenflation.analysis.columns import TREE_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
+from tokenflation.analysis.structure_columns import TREE_FLAG_COLUMNS
 
-__all__ = ["NOTHING", "Node", "Totals", "added", "times_of", "tree_rows", "trees", "walk"]
+__all__ = ["NOTHING", "Loop", "Node", "Totals", "added", "times_of", "tree_rows", "trees", "walk"]
 
 Kind = Literal["task", "agent", "step", "tool", "more"]
 PlacedBy = Literal["root", "tool_call", "scope", "depth", "open"]
@@ -60,6 +61,17 @@ _TOTALS = tuple(field.name for field in fields(Totals))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """A stretch of an agent run in which a round of steps stands several times in a row."""
+
+    first_step: int
+    last_step: int
+    times: int
+    tools: str
+    """Names of the tools of one round, joined by commas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One task, agent run, step or tool call, with what is inside of it in order of time."""
 
@@ -85,8 +97,17 @@ class Node:
     result_tokens: int | None = None
     placed_by: PlacedBy | None = None
     """What says where an agent run stands; `open` where nothing does, and it stands at the task."""
+    repeats_step: int | None = None
+    """Of a step: the last one before it in its agent run that asked for a tool call which it repeats."""
+    loops: tuple[Loop, ...] = ()
+    """Of an agent run."""
     members: tuple["Node", ...] = ()
     """The nodes that a node of kind `more` stands for."""
+
+    @property
+    def loop_times(self) -> int | None:
+        """Rounds of an agent run's longest loop."""
+        return max((loop.times for loop in self.loops), default=None)
 
     @property
     def duration_s(self) -> float | None:
@@ -181,14 +202,14 @@ def added(parts: Sequence[Totals]) -> Totals:
 
 
 def tree_rows(node: Node) -> pd.DataFrame:
-    """Return one row per node, outer ones first; columns as in `columns.TREE_COLUMNS`."""
-    rows = []
+    """Return one row per node, outer ones first; columns as in `TREE_COLUMNS` and `TREE_FLAG_COLUMNS`."""
+    columns, rows = TREE_COLUMNS | TREE_FLAG_COLUMNS, []
     for level, one, around in walk(node):
         values: dict[str, Any] = {name: getattr(one.total, name) for name in _TOTALS}
         values |= {f"own_{name}": getattr(one.own, name) for name in ("calls", "input_tokens", "output_tokens")}
         values |= {"level": level, "parent_id": around.id if around else None, "task_id": node.id}
-        rows.append([values[name] if name in values else getattr(one, name) for name in TREE_COLUMNS])
-    return from_rows(rows, tuple(TREE_COLUMNS.values()))
+        rows.append([values[name] if name in values else getattr(one, name) for name in columns])
+    return from_rows(rows, tuple(columns.values()))
 
 
 def _tree(calls: list[_Call], tools: dict[str, list[_Tool]], scopes: dict[str, tuple[Any, ...]]) -> Node:

@@ -16,6 +16,7 @@ __all__ = [
     "SUCCESS_COLUMNS",
     "TIME_COLUMNS",
     "TOOL_COLUMNS",
+    "TREE_FLAG_COLUMNS",
     "WASTE_COLUMNS",
 ]
 
@@ -299,3 +300,11 @@ SPREAD_COLUMNS = _named(
     )
 )
 """The columns of one row per task kind on how far its tasks differ, by name, in order."""
+
+TREE_FLAG_COLUMNS = _named(
+    (
+        Column("repeats_step", "int", "of a step: the last one before it that asked for a tool call which it repeats"),
+        Column("loop_times", "int", "of an agent run: rounds of its longest loop; NULL without any"),
+    )
+)
+"""The columns that flags add to one row per node of a task's tree, by name, in order."""

@@ -176,10 +176,13 @@ def _label(node: Node, agent: Node | None, signs: _Signs) -> Text:
     name = printable(node.name) or f"({node.kind})"
     if node.kind == "agent":
         text = Text(name, style="bold")
-        return text.append(" (place not known)", style="not bold yellow") if node.placed_by == "open" else text
+        if node.placed_by == "open":
+            text.append(" (place not known)", style="not bold yellow")
+        return text.append(_loops(node, signs), style="not bold red")
     text = Text(name + _result(node), style="cyan")
     if agent is not None:
         text.append(f" {signs.inside} ", style="dim").append(printable(agent.name) or "(agent)", style="bold not cyan")
+        text.append(_loops(agent, signs), style="not bold red")
     return text
 
 
@@ -188,7 +191,19 @@ def _label_of_step(node: Node, signs: _Signs) -> Text:
     if node.status != "ok":
         why = f" {printable(node.error_type)}" if node.error_type else ""
         text.append(f" {node.status}{why}", style="red" if node.status == "error" else "yellow")
+    if node.repeats_step is not None:
+        text.append(f" repeats step {node.repeats_step}", style="yellow")
     return text.append(_listed(_tools_of(node), signs), style="cyan")
+
+
+def _loops(run: Node, signs: _Signs) -> str:
+    """Return the longest loop of an agent run in words; empty without any."""
+    if not run.loops:
+        return ""
+    longest = max(run.loops, key=lambda loop: (loop.times, -loop.first_step))
+    more = f", and {len(run.loops) - 1:,} more" if len(run.loops) > 1 else ""
+    what = f"{printable(longest.tools)} {signs.times}{longest.times:,}"
+    return f"  loop: {what}, steps {longest.first_step} to {longest.last_step}{more}"
 
 
 def _tools_of(step: Node) -> Counter[str]:
@@ -204,6 +219,9 @@ def _label_of_many(node: Node, signs: _Signs) -> Text:
         failed = sum(one.status != "ok" for one in members)
         if failed:
             text.append(f", {failed:,} failed", style="red")
+        again = sum(one.repeats_step is not None for one in members)
+        if again:
+            text.append(f", {again:,} {'repeats' if again == 1 else 'repeat'}", style="yellow")
         runs = sum(_count_runs(one) for one in members)
         if runs:
             text.append(f", {runs:,} sub-agent {plural('run', runs)}")
@@ -268,6 +286,11 @@ def _remarks(task: Node, *, folds: bool) -> Iterator[str]:
     lost = sum(node.kind == "tool" and not node.server and node.results is None for node in nodes)
     if lost:
         yield f"{lost:,} {plural('tool call', lost)} without a result sent back to the model."
+    again = sum(node.repeats_step is not None for node in nodes)
+    if again:
+        loops = sum(len(node.loops) for node in nodes)
+        within = f", {loops:,} {plural('loop', loops)} among them" if loops else ""
+        yield f"{again:,} {plural('step', again)} {'repeats' if again == 1 else 'repeat'} a tool call of an earlier one with the same arguments{within}."
     unsure = sum(node.placed_by == "open" for node in nodes)
     if unsure:
         yield f"{unsure:,} {plural('agent run', unsure)} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from tokenflation import analysis
+from tokenflation.analysis.flags import flagged, step_flags
 from tokenflation.analysis.folding import folded
 from tokenflation.analysis.structure import Node, tree_rows, trees
 from tokenflation.analysis.structure_rows import load_structure
@@ -70,7 +71,7 @@ def _largest_first(tasks: pd.DataFrame) -> pd.DataFrame:
 def _tree(store: str, calls: pd.DataFrame, task: str, task_id: str) -> Node:
     own = calls[(calls["task"] == task) & (calls["task_id"] == task_id)]
     tool_calls, spans = load_structure(store, task=task, task_id=task_id)
-    return next(trees(own, tool_calls, spans))
+    return flagged(next(trees(own, tool_calls, spans)), step_flags(own, tool_calls))
 
 
 def _place(tasks: pd.DataFrame, task_id: str) -> int:
