@@ -1,5 +1,7 @@
 """What each call adds to its context: worked out by hand, and in properties that hold for all calls."""
 
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis.conftest import ORIGIN_NS, SECOND_NS, frame_of
 
+from tokenflation.analysis import load
 from tokenflation.analysis.context import append_summary, context_steps, known_windows
 from tokenflation.analysis.context_columns import APPEND_COLUMNS, CONTEXT_STEP_COLUMNS
+from tokenflation.cli.main import main
 from tokenflation.sdk.errors import FrameError, PlanError
+
+LOGS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "logs" / "claude_code"
 
 
 def _steps(*rows: dict[str, Any], **options: Any) -> pd.DataFrame:
@@ -105,10 +111,21 @@ def test_prefill_amplification_is_a_ratio_of_sums_by_trigger() -> None:
 
     tool, user = append_summary(steps, by=("prompted_by",)).to_dict("records")
 
-    assert (user["prefill_amplification"], user["calls_by_provider"]) == (1.0, 1)
+    assert (user["calls_adjusted"], user["calls_by_provider"]) == (0, 1)
+    assert pd.isna(user["prefill_amplification"])
     assert (tool["amplified_append_tokens"], tool["fresh_tokens"]) == (400 + 700, 200 + 300)
     assert tool["prefill_amplification"] == 1100 / 500
     assert (tool["calls"], tool["calls_adjusted"]) == (3, 2)
+
+
+def test_what_was_sent_again_and_not_read_from_the_cache_was_missed() -> None:
+    steps = _steps(_row(1000, 1, 200), _row(1500, 1, 900), _row(2000, 1, 1900), _row(2100, 1))
+
+    (row,) = append_summary(steps, by=()).to_dict("records")
+
+    assert (row["calls_read_and_resent"], row["resent_input_tokens"]) == (3, 0 + 1000 + 1500)
+    assert row["missed_tokens"] == 0 + 100 + 0
+    assert row["cache_efficiency"] == 3000 / 2500
 
 
 def test_the_window_is_the_models_unless_a_call_was_larger() -> None:
@@ -130,6 +147,28 @@ def test_calls_without_any_input_are_refused_and_so_are_unknown_groups() -> None
         _steps(_row(None, 5))
     with pytest.raises(PlanError, match="status"):
         append_summary(_steps(_row(5, 5)), by=("status",))
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not LOGS.exists(), reason="needs ../shared/data/logs/claude_code/")
+def test_without_their_marks_the_compactions_of_real_sessions_are_inferred(tmp_path: Path) -> None:
+    with tarfile.open(LOGS / "sessions.tar.xz") as archive:
+        archive.extractall(tmp_path / "logs", filter="data")
+    with pytest.raises(SystemExit):
+        main(["import", str(tmp_path / "logs"), "--store", str(tmp_path / "runs.db")])
+    calls = load(tmp_path / "runs.db")
+    unmarked = calls.assign(extra="{}", continues_evidence=calls["continues_evidence"].replace("compaction", "history"))
+
+    marked, inferred = (context_steps(frame, windows={}) for frame in (calls, unmarked))
+
+    truth = pd.read_csv(LOGS / "truth_sessions.csv")["compactions"].sum()
+    for frame, source in ((marked, "explicit"), (inferred, "inferred")):
+        assert frame["compactions"].sum() == truth == 17
+        assert set(frame["compaction_source"].dropna()) == {source}
+    assert (
+        inferred.loc[inferred["compactions"] > 0, "call_id"].tolist()
+        == marked.loc[marked["compactions"] > 0, "call_id"].tolist()
+    )
 
 
 _counts = st.none() | st.integers(0, 5000)
@@ -181,6 +220,6 @@ def test_the_groups_sum_to_the_whole_and_amplify_at_least_once(rows: list[dict[s
 
     frame, whole = append_summary(steps, by=(by,)), append_summary(steps, by=())
 
-    parts = [name for name in APPEND_COLUMNS if name != "prefill_amplification"]
+    parts = [name for name in APPEND_COLUMNS if name not in ("prefill_amplification", "cache_efficiency")]
     assert frame[parts].sum().to_dict() == whole[parts].fillna(0).sum().to_dict()
     assert (frame["prefill_amplification"].dropna() >= 1).all()

@@ -42,7 +42,7 @@ def test_json_is_the_summary_with_exact_integers_and_coverage(store: Path, capsy
     assert isinstance(row["ideal_tokens"], int)
 
 
-@pytest.mark.parametrize("table", ["summary", "triggers", "ttl", "bytes", "needed", "volatile"])
+@pytest.mark.parametrize("table", ["summary", "triggers", "resent", "ttl", "bytes", "needed", "volatile"])
 def test_every_table_comes_as_json_and_csv_with_the_same_columns(
     store: Path, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

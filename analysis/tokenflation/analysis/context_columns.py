@@ -237,10 +237,20 @@ APPEND_COLUMNS: dict[str, Column] = _by_name(
     Column("input_tokens", "int", "tokens; input of the calls with a prefix"),
     Column("prefix_tokens", "int", "tokens; part of it"),
     Column("append_tokens", "int", "tokens; the rest of it"),
-    Column("calls_adjusted", "int", "calls with a prefix whose previous answer is known", required=True),
+    Column("calls_adjusted", "int", "calls with a prefix that go on with a known answer", required=True),
     Column("adjusted_append_tokens", "int", "tokens; over those calls"),
     Column("amplified_append_tokens", "int", "tokens; append_tokens over those calls"),
     Column("fresh_tokens", "int", "tokens; over those calls"),
     Column("prefill_amplification", "float", "x; amplified_append_tokens / fresh_tokens"),
+    Column(
+        "calls_read_and_resent",
+        "int",
+        "calls that report cache reads, and of which what was re-sent is known",
+        required=True,
+    ),
+    Column("resent_input_tokens", "int", "tokens; over those calls, input that an earlier call had as input too"),
+    Column("resent_read_tokens", "int", "tokens; over those calls, read from the cache"),
+    Column("missed_tokens", "int", "tokens; over those calls, what re-sent is above read: computed again"),
+    Column("cache_efficiency", "float", "x; resent_read_tokens / resent_input_tokens"),
 )
 """One row per group of calls: what has to be computed, and how much of it is new."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation import analysis
+from tokenflation.analysis.context import append_summary, context_steps
 from tokenflation.analysis.kvcache import CACHE_GROUPS, cache_bytes_needed, cache_summary, hits_by_bytes, hits_by_ttl
 from tokenflation.analysis.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.cli._output import emit, human, human_share, human_time, output_options
@@ -18,7 +19,7 @@ from tokenflation.cli._output import emit, human, human_share, human_time, outpu
 __all__ = ["command"]
 
 _Row = dict[Hashable, Any]
-_TABLES = ("summary", "triggers", "ttl", "bytes", "needed", "volatile")
+_TABLES = ("summary", "triggers", "resent", "ttl", "bytes", "needed", "volatile")
 _GROUPS = ("provider", "model")
 _HASHED = frozenset({"ttl", "bytes", "needed", "volatile"})
 _RELATIVE = '"session_relative_time":true'
@@ -48,16 +49,19 @@ def command(
     makers: dict[str, Callable[[], pd.DataFrame]] = {
         "summary": lambda: cache_summary(calls, by=groups),
         "triggers": lambda: cache_summary(calls, by=("provider", "prompted_by")),
+        "resent": lambda: append_summary(context_steps(calls, windows={}), by=groups),
         "ttl": lambda: hits_by_ttl(calls, by=groups),
         "bytes": lambda: hits_by_bytes(calls, kv_bytes_per_token=kv_bytes_per_token),
         "needed": lambda: cache_bytes_needed(calls, kv_bytes_per_token=kv_bytes_per_token),
         "volatile": lambda: volatile_prefixes(calls),
     }
+    reported = bool((calls["cache_read_tokens"].notna() & calls["input_tokens"].notna()).any())
     known = bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
     if as_json or as_csv or chosen is not None:
         names = [chosen or "summary"]
     else:
-        names = [name for name in _TABLES if name != "bytes" and (known or name not in _HASHED)]
+        left_out = {"bytes", *(() if known else _HASHED), *(() if reported else ("resent",))}
+        names = [name for name in _TABLES if name not in left_out]
     frames = {name: makers[name]() for name in names}
     emit(next(iter(frames.values())), as_json, as_csv, lambda: _tables(calls, frames, groups))
 
@@ -69,6 +73,8 @@ def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[
             shown.append(_summary(frame, "Prefix cache: realised and ideal, by tokens", groups))
         elif name == "triggers" and frame["prompted_by"].notna().any():
             shown.append(_summary(frame, "By what prompted the call", ("provider", "prompted_by")))
+        elif name == "resent":
+            shown.append(_resent(frame, groups))
         elif name == "ttl":
             shown.append(_by_ttl(frame, groups))
         elif name in ("bytes", "needed"):
@@ -85,6 +91,17 @@ def _summary(frame: pd.DataFrame, title: str, groups: tuple[str, ...]) -> Table:
         reported, hashed = (f"{row[name]:,}" for name in ("calls_with_cache_reads", "calls_with_blocks"))
         rates = [_rate(row[name]) for name in ("realised_hit_rate", "ideal_hit_rate", "own_task_hit_rate")]
         table.add_row(*_names(row, groups), f"{row['calls']:,}", reported, rates[0], hashed, rates[1], rates[2], lost)
+    return table
+
+
+def _resent(frame: pd.DataFrame, groups: tuple[str, ...]) -> Table:
+    heads = ("calls", "sent again", "read", "read / sent again", "sent again, not read")
+    table = _table("What histories send again, and what of it the cache served", groups, heads)
+    for row in frame.to_dict("records"):
+        sums = [None if pd.isna(row[name]) else row[name] for name in ("resent_input_tokens", "resent_read_tokens")]
+        missed = "-" if pd.isna(row["missed_tokens"]) else human(row["missed_tokens"])
+        efficiency = _rate(row["cache_efficiency"])
+        table.add_row(*_names(row, groups), f"{row['calls_read_and_resent']:,}", *map(human, sums), efficiency, missed)
     return table
 
 

@@ -175,6 +175,8 @@ def _remarks(calls: pd.DataFrame, steps: pd.DataFrame) -> list[str]:
         found.append(
             "Where there are no prefix hashes, as much as the smaller of two following inputs counts as sent again."
         )
+    if answers := int((steps["fresh_tokens"].isna() & steps["previous_call_id"].notna()).sum()):
+        found.append(f"The answer before it is not reported of {_calls(answers)}: what is fresh there is not known.")
     if steps["prompted_by"].isna().any():
         found.append(f"What prompted it is not recorded of {_calls(int(steps['prompted_by'].isna().sum()))}.")
     unknown = int(steps["context_window"].isna().sum())
