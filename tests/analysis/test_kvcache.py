@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -218,3 +219,20 @@ def test_a_count_of_shared_blocks_tells_of_the_own_task_where_there_are_no_hashe
     assert (row["calls_with_own_task"], row["calls_with_blocks"]) == (3, 1)
     assert row["own_task_hit_rate"] == 12 / (12 + 16 + 8)
     assert (row["ideal_tokens"], row["other_task_tokens"]) == (0, 0)
+
+
+def test_rates_have_intervals_over_tasks_where_there_are_ten() -> None:
+    calls = calls_of(
+        *(
+            asked("abcdef"[: 1 + at % 6], at, task_id=f"t{at}", cache_read_tokens=at % 3, prompted_by="user")
+            for at in range(20)
+        ),
+        asked("ab", 99, cache_read_tokens=1, prompted_by="tool"),
+    )
+
+    tool, user = cache_summary(calls, by=("prompted_by",), rng=np.random.default_rng(1)).to_dict("records")
+
+    for name in ("realised_hit_rate", "ideal_hit_rate"):
+        assert 0 < user[f"{name}_low"] < user[name] < user[f"{name}_high"] <= 1
+        assert math.isnan(tool[f"{name}_low"])
+    assert cache_summary(calls)["ideal_hit_rate_low"].isna().all()

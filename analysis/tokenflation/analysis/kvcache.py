@@ -14,7 +14,9 @@ import pandas as pd
 
 from tokenflation.analysis.context_columns import BYTES_COLUMNS, CACHE_COLUMNS, NEEDED_COLUMNS, TTL_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.intervals import paired_interval
 from tokenflation.analysis.prefix import hashed_calls, reuse_by_call, reuse_segments
+from tokenflation.analysis.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import PlanError
 
 __all__ = ["CACHE_GROUPS", "TTLS_S", "cache_bytes_needed", "cache_summary", "hits_by_bytes", "hits_by_ttl"]
@@ -38,19 +40,28 @@ _KNOWN_BY = (
 )
 
 
-def cache_summary(calls: pd.DataFrame, *, by: Sequence[str] = _DOMAIN) -> pd.DataFrame:
+def cache_summary(
+    calls: pd.DataFrame,
+    *,
+    by: Sequence[str] = _DOMAIN,
+    rng: np.random.Generator | None = None,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Return one row per group of calls: `by`, then the columns of `context_columns.CACHE_COLUMNS`.
 
     `by` names columns of `CACHE_GROUPS`; without any, one row for all. Realised is over the calls that report cache
     reads, ideal over those with prefix hashes, and what is lost over those with both: the coverage stands beside each.
     Without hashes the ideal is not known, but what the own task had is where the source counts it. Source: VOCABULARY.md, "prefix cache hit rate".
 
+    With `rng`, the realised and the ideal rate have intervals of width `level` in groups of at least 10 tasks, whole tasks
+    resampled (`intervals.paired_interval`).
+
     Raises:
         FrameError: `calls` is empty or lacks columns.
         PlanError: `by` names something else.
     """
     needed = (
-        "call_id", "response_model", "input_tokens", "cache_read_tokens", "block_tokens", "shared_blocks", *CACHE_GROUPS,
+        "call_id", "task_id", "response_model", "input_tokens", "cache_read_tokens", "block_tokens", "shared_blocks", *CACHE_GROUPS,
     )  # fmt: skip
     rows = prepared(calls, needed, "cache_summary")
     rows["model"] = rows["response_model"].fillna(rows["model"])
@@ -80,6 +91,7 @@ def cache_summary(calls: pd.DataFrame, *, by: Sequence[str] = _DOMAIN) -> pd.Dat
     }
     whole = {name: values.astype("Int64").fillna(0).astype("int64") for name, values in parts.items()}
     sums = _summed(rows, pd.DataFrame(whole), by)
+    sums = sums.assign(**_intervals(rows, pd.DataFrame(whole), by, rng, level))
     for names, known in _KNOWN_BY:
         for name in names:
             # What no call says is not known, and no zero.
@@ -276,6 +288,31 @@ def _summed(rows: pd.DataFrame, values: pd.DataFrame, by: Sequence[str]) -> pd.D
         return values.sum().to_frame().T
     keyed = pd.concat([rows[list(by)].reset_index(drop=True), values.reset_index(drop=True)], axis=1)
     return keyed.groupby(list(by), sort=True, dropna=False)[list(values.columns)].sum().reset_index()
+
+
+def _intervals(
+    rows: pd.DataFrame, values: pd.DataFrame, by: Sequence[str], rng: np.random.Generator | None, level: float
+) -> dict[str, list[float]]:
+    """Return the ends of the intervals of hit rates, in the order of `_summed`."""
+    rates = {
+        "realised_hit_rate": ("cache_read_tokens", "cache_reported_input_tokens"),
+        "ideal_hit_rate": ("ideal_tokens", "block_input_tokens"),
+    }
+    group = rows.groupby(list(by), sort=True, dropna=False).ngroup().to_numpy() if by else np.zeros(len(rows), np.int64)
+    task = rows.groupby(["task", "task_id"], sort=False).ngroup().to_numpy()
+    sums = values.assign(group=group, task=task).groupby(["group", "task"], sort=True).sum()
+    found: dict[str, list[float]] = {f"{name}_{side}": [] for name in rates for side in ("low", "high")}
+    for _, tasks in sums.groupby("group", sort=True):
+        for name, (part, of) in rates.items():
+            told = tasks[tasks[of] > 0]
+            ends = (math.nan, math.nan)
+            if rng is not None and len(told) >= LEAST_RUNS and told[part].sum() > 0:
+                mine, base = (told[[one]].to_numpy(np.float64) for one in (part, of))
+                low, high = paired_interval(mine, base, rng, level)
+                ends = (float(low[0]), min(float(high[0]), 1.0))
+            found[f"{name}_low"].append(ends[0])
+            found[f"{name}_high"].append(ends[1])
+    return found
 
 
 def _ratio(part: "pd.Series[Any]", of: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,7 +22,10 @@ __all__ = ["command"]
 _Row = dict[Hashable, Any]
 _TABLES = ("summary", "triggers", "resent", "ttl", "bytes", "needed", "volatile")
 _GROUPS = ("provider", "model")
+# Any fixed seed will do: the same store must print the same interval.
+_SEED = 20261121
 _HASHED = frozenset({"ttl", "bytes", "needed", "volatile"})
+_LOWS = ("realised_hit_rate_low", "ideal_hit_rate_low")
 _RELATIVE = '"session_relative_time":true'
 
 
@@ -47,7 +51,7 @@ def command(
     calls = analysis.load(store, blocks=True)
     groups = by or _GROUPS
     makers: dict[str, Callable[[], pd.DataFrame]] = {
-        "summary": lambda: cache_summary(calls, by=groups),
+        "summary": lambda: cache_summary(calls, by=groups, rng=np.random.default_rng(_SEED)),
         "triggers": lambda: cache_summary(calls, by=("provider", "prompted_by")),
         "resent": lambda: append_summary(context_steps(calls, windows={}), by=groups),
         "ttl": lambda: hits_by_ttl(calls, by=groups),
@@ -68,6 +72,8 @@ def command(
 
 def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[str, ...]) -> RenderableType:
     shown: list[RenderableType] = []
+    summary = frames.get("summary")
+    rates = summary is not None and bool(summary[list(_LOWS)].notna().any(axis=None))
     for name, frame in frames.items():
         if name == "summary":
             shown.append(_summary(frame, "Prefix cache: realised and ideal, by tokens", groups))
@@ -81,7 +87,7 @@ def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[
             shown.append(_by_size(frame, name))
         elif name == "volatile":
             shown.append(_volatile(frame))
-    return Group(*shown, Text(" ".join(_remarks(calls)), style="dim"))
+    return Group(*shown, Text(" ".join(_remarks(calls, rates=rates)), style="dim"))
 
 
 def _summary(frame: pd.DataFrame, title: str, groups: tuple[str, ...]) -> Table:
@@ -89,7 +95,8 @@ def _summary(frame: pd.DataFrame, title: str, groups: tuple[str, ...]) -> Table:
     for row in frame.to_dict("records"):
         lost = "-" if pd.isna(row["lost_share"]) else f"{human(row['lost_tokens'])} ({human_share(row['lost_share'])})"
         reported, hashed = (f"{row[name]:,}" for name in ("calls_with_cache_reads", "calls_with_blocks"))
-        rates = [_rate(row[name]) for name in ("realised_hit_rate", "ideal_hit_rate", "own_task_hit_rate")]
+        rates = [_with_interval(row, name) for name in ("realised_hit_rate", "ideal_hit_rate")]
+        rates.append(_rate(row["own_task_hit_rate"]))
         table.add_row(*_names(row, groups), f"{row['calls']:,}", reported, rates[0], hashed, rates[1], rates[2], lost)
     return table
 
@@ -138,7 +145,7 @@ def _volatile(frame: pd.DataFrame) -> RenderableType:
     return Group(title, *sentences, Text("Put what changes behind what stays the same.\n"))
 
 
-def _remarks(calls: pd.DataFrame) -> list[str]:
+def _remarks(calls: pd.DataFrame, *, rates: bool) -> list[str]:
     """Return what the figures do not cover."""
     count, told = len(calls), calls["input_tokens"].notna()
     reported = int((told & calls["cache_read_tokens"].notna()).sum())
@@ -150,6 +157,8 @@ def _remarks(calls: pd.DataFrame) -> list[str]:
         found.append(
             f"No prefix hashes are there of {count - hashed:,} of {_calls(count)}: what they share is not known."
         )
+    if rates:
+        found.append("Below a rate: its 90 % interval over tasks.")
     if hashed:
         found.append("Ideal counts whole blocks and takes a prompt as cached from the start of its call.")
     if hashed and not reported:
@@ -182,6 +191,11 @@ def _names(row: _Row, groups: tuple[str, ...]) -> list[Text]:
 
 def _rate(value: float) -> str:
     return human_share(None if pd.isna(value) else value)
+
+
+def _with_interval(row: _Row, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return _rate(row[name]) if pd.isna(low) else f"{_rate(row[name])}\n{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _calls(number: int) -> str:
