@@ -47,7 +47,7 @@ def test_people_read_what_changed_by_how_much_and_why(
     flat = " ".join(text.split())
     assert "A task of B takes 10.1k billed tokens against 3.03k in A: 7.03k more, 3.32 times as many." in flat
     assert "Driven by calls per task (+" in flat
-    assert "The baseline once is no part of the fleet. --with-baselines keeps it in." in flat
+    assert "The baseline, once, is no part of the fleet. --with-baselines keeps it in." in flat
     assert max(len(line) for line in text.splitlines()) <= 100
 
 

@@ -83,7 +83,7 @@ def test_the_page_is_made_in_time_and_shows_the_sums_of_the_store(
     assert len(page) < 8_000_000
     assert "3,113,816,958" in page
     assert "10,837,727" in page
-    assert "There is no baseline" in page
+    assert "first request + final answer of the same task (intrinsic, not measured)" in page
     assert "Tasks a day: sessions 1\N{NO-BREAK SPACE}M (362 recorded)." in page
     assert "24,665 calls" in capsys.readouterr().out
 

@@ -61,9 +61,10 @@ def test_growth_of_a_single_short_run_is_drawn() -> None:
 
 def test_lengths_of_the_drivers_add_up_to_the_factor(factors: pd.DataFrame) -> None:
     figure = drivers_figure(factors)
-    calls_bar, input_bar, together = (np.array(trace.x, dtype=float) for trace in figure.data)
-    assert calls_bar + input_bar == pytest.approx(together)
-    assert 10 ** together[0] == pytest.approx(factors["inflation_input"][0])
+    *bars, together = (np.array(trace.x, dtype=float) for trace in figure.data)
+    assert len(bars) == 6
+    assert sum(bars) == pytest.approx(together)
+    assert 10 ** together[0] == pytest.approx(factors["inflation_billed"][0])
 
 
 def test_whiskers_end_at_the_interval_and_are_absent_without_one(factors: pd.DataFrame) -> None:

@@ -76,7 +76,7 @@ def without_baselines(calls: pd.DataFrame, baselines: Baselines) -> tuple[pd.Dat
         return calls, ""
     verb = "is" if len(baselines.kinds) == 1 else "are"
     plural = "" if len(baselines.kinds) == 1 else "s"
-    return fleet, f"The baseline{plural} {_listed(baselines.kinds)} {verb} no part of the fleet."
+    return fleet, f"The baseline{plural}, {_listed(baselines.kinds)}, {verb} no part of the fleet."
 
 
 def direct_kinds(calls: pd.DataFrame) -> list[str]:

@@ -9,7 +9,11 @@ import click
 from tokenflation.sdk.errors import ExportError, MissingExtra
 
 try:
+    import pandas as pd
+
     from tokenflation.analysis import load
+    from tokenflation.analysis.baselines import choose_baselines
+    from tokenflation.analysis.baselines import without_baselines as fleet_of
     from tokenflation.analysis.structure_rows import load_structure
     from tokenflation.exporters import FORMATS, WriteSummary, write
     from tokenflation.exporters.registry import FlameFormat, TableFormat
@@ -32,13 +36,14 @@ _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.ite
     "--task", "kinds", metavar="KIND", multiple=True, help="Only tasks of this kind; may stand several times."
 )
 @click.option("--task-id", metavar="ID", help="Only the task of this id.")
+@click.option("--without-baselines", is_flag=True, help="Leave out the kind that was recorded to compare with.")
 @click.option("--sessions", is_flag=True, help="mooncake: add session_id (readers differ in what it means).")
 @click.option("--quiet-s", type=click.FloatRange(min=0), default=3600.0, show_default=True, metavar="S",
               help="parquet: calls of a task that is not known to be over wait until it has been quiet so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
 def command(
     store: str, out: str, format_: str, block_size: int | None, kinds: tuple[str, ...], task_id: str | None,
-    sessions: bool, quiet_s: float, as_json: bool,
+    without_baselines: bool, sessions: bool, quiet_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the calls of DB to OUT, whole or not at all.
 
@@ -59,6 +64,8 @@ def command(
         calls = calls[calls["task"].isin(kinds)]
         if calls.empty:
             raise ExportError(f"{store} has no task of kind {', '.join(kinds)}; it has {', '.join(known[:20])}.")
+    elif task_id is None and not flames:
+        calls = _fleet(calls, without_baselines)
     if task_id is not None:
         calls = calls[calls["task_id"] == task_id]
         if calls.empty:
@@ -74,6 +81,19 @@ def command(
             progress=lambda *_: bar.update(1),
         )  # fmt: skip
     click.echo(json.dumps(summary.to_dict(), indent=2) if as_json else _told(summary))
+
+
+def _fleet(calls: pd.DataFrame, without: bool) -> pd.DataFrame:
+    """Return the calls to write; what was recorded to compare with is named, and left out where that is asked for."""
+    baselines = choose_baselines(calls)
+    fleet, left_out = fleet_of(calls, baselines)
+    if left_out and not without:
+        names = ", ".join(baselines.kinds)
+        click.echo(f"The baseline, {names}, is part of the trace; --without-baselines leaves it out.", err=True)
+        return calls
+    if left_out:
+        click.echo(left_out, err=True)
+    return fleet
 
 
 def _sealed(form: TableFormat, store: str, out: Path, quiet_s: float) -> WriteSummary:

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra("`tokenflation forecast`", "analysis") from error
 
 from tokenflation import analysis as an
-from tokenflation.analysis.inflation import direct_kinds
+from tokenflation.analysis.baselines import choose_baselines, without_baselines
 from tokenflation.analysis.plan import SHAPES
 from tokenflation.analysis.structure_rows import censored_remarks, load_censored
 from tokenflation.cli._output import emit, human, json_rows, output_options
@@ -80,11 +80,10 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], sha
 
 def _fleet(calls: pd.DataFrame, *, everything: bool) -> tuple[pd.DataFrame, list[str]]:
     """Return the calls whose tasks make the fleet: without a baseline, which was recorded to compare with."""
-    direct = direct_kinds(calls)
-    agents = calls[~calls["task"].isin(direct)]
-    if everything or len(direct) != 1 or agents.empty:
+    if everything:
         return calls, []
-    return agents, [f"The baseline {direct[0]} (single calls only) is no part of the fleet; --kind puts it in."]
+    fleet, left_out = without_baselines(calls, choose_baselines(calls))
+    return fleet, [f"{left_out} --kind puts it in."] if left_out else []
 
 
 def _volumes(kinds: tuple[str, ...]) -> dict[str, float]:

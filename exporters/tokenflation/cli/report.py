@@ -12,7 +12,7 @@ try:
     import pandas as pd
 
     from tokenflation import analysis
-    from tokenflation.analysis.inflation import direct_kinds
+    from tokenflation.analysis.baselines import Baselines, choose_baselines, without_baselines
     from tokenflation.analysis.plan import SHAPES
     from tokenflation.analysis.structure_rows import load_structure
     from tokenflation.exporters.files import atomic_file
@@ -35,18 +35,21 @@ _BUCKET_S = 900
 @click.argument("store", metavar="DB")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"),
               show_default=True, help="The page to write.")  # fmt: skip
-@click.option("--baseline", metavar="KIND", help="Task kind to compare with; default: the one of single calls only.")
+@click.option("--baseline", "named", metavar="KIND", multiple=True,
+              help="Task kind to compare with; may stand several times. Default: the only kind of single calls, else "
+                   "first request + final answer of the same task.")  # fmt: skip
 @click.option("--tasks-per-day", type=click.FloatRange(min=0, min_open=True), default=1_000_000, show_default=True,
               metavar="N", help="Tasks a day of the fleet whose demand is drawn.")  # fmt: skip
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="business_day", show_default=True,
               help="Shape of a day.")  # fmt: skip
-def command(store: str, out: Path, baseline: str | None, tasks_per_day: float, shape: str) -> None:
+def command(store: str, out: Path, named: tuple[str, ...], tasks_per_day: float, shape: str) -> None:
     """Write one self-contained HTML page about the calls of DB; it opens anywhere and asks nothing of the network."""
     calls = analysis.load(store)
     held = _held(store)
-    factors, no_factors = _factors(calls, baseline)
+    baselines = choose_baselines(calls, named)
+    factors, no_factors = _factors(calls, baselines, strict=bool(named))
     plan = analysis.Plan(tasks_per_day=tasks_per_day, day_shape=shape, bucket_s=_BUCKET_S)
-    demand, no_demand, remarks = _demand(calls, plan, factors)
+    demand, no_demand, remarks = _demand(calls, plan, baselines)
     tool_calls, spans = load_structure(store)
     page = render(
         Report(
@@ -78,38 +81,22 @@ def _held(store: str) -> dict[str, Any]:
         return info(path) if file.read(15) == b"SQLite format 3" else {}
 
 
-def _factors(calls: pd.DataFrame, baseline: str | None) -> tuple[pd.DataFrame | None, str]:
-    """Return the inflation against the baseline, or None and the sentence that says why there is none."""
-    if baseline is None:
-        direct = direct_kinds(calls)
-        if len(direct) != 1:
-            found = f"{len(direct)} kinds do ({', '.join(direct)})" if direct else "no kind does"
-            return None, (
-                f"There is no baseline: a kind is taken for one if each of its tasks is a single call, and here {found}. "
-                "Record the same work answered once, in a task of a kind of its own, or name the kind with --baseline."
-            )
-        baseline = direct[0]
-        try:
-            return _inflation(calls, baseline), ""
-        except FrameError as error:
-            return None, str(error)
-    return _inflation(calls, baseline), ""
-
-
-def _inflation(calls: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    return analysis.inflation(calls, baseline=baseline, rng=np.random.default_rng(_SEED))
+def _factors(calls: pd.DataFrame, baselines: Baselines, *, strict: bool) -> tuple[pd.DataFrame | None, str]:
+    """Return the inflation against the baselines, or None and the sentence that says why; `strict` raises instead."""
+    try:
+        return analysis.inflation(calls, baseline=baselines.names, rng=np.random.default_rng(_SEED)), ""
+    except FrameError as error:
+        if strict:
+            raise
+        return None, str(error)
 
 
 def _demand(
-    calls: pd.DataFrame, plan: analysis.Plan, factors: pd.DataFrame | None
+    calls: pd.DataFrame, plan: analysis.Plan, baselines: Baselines
 ) -> tuple[pd.DataFrame | None, str, tuple[str, ...]]:
     """Return the demand of the agent kinds, or None and why there is none, and what was assumed on the way."""
-    remarks: tuple[str, ...] = ()
-    baseline = None if factors is None else factors["baseline"].iloc[0]
-    agents = calls[calls["task"] != baseline]
-    if baseline is not None and len(agents):
-        calls = agents
-        remarks = (f"The baseline, {baseline}, is no part of the fleet.",)
+    calls, left_out = without_baselines(calls, baselines)
+    remarks = (left_out,) if left_out else ()
     try:
         return analysis.forecast(calls, plan, rng=np.random.default_rng(_SEED)), "", remarks
     except FrameError as error:

@@ -21,9 +21,13 @@ _KINDS_OF_TOKENS = (
     ("computed", "computed: cached input left out", "sky"),
 )
 _DRIVERS = (
-    ("driver_calls", "calls per task", "orange"),
-    ("driver_input_per_call", "input per call", "green"),
-    ("inflation_input", "together: input tokens per task", "blue"),
+    ("factor_calls", "calls", "orange"),
+    ("factor_work_per_call", "work per call", "green"),
+    ("factor_recursion", "sub-agents", "purple"),
+    ("factor_resend", "re-sent context", "blue"),
+    ("factor_reasoning", "reasoning", "sky"),
+    ("factor_retry", "failed calls", "vermillion"),
+    ("compared", "together", "grey"),
 )
 # Of a logarithmic axis: a tick at 1, 2, 5 of each decade reads best.
 _TICKS = [mantissa * 10.0**decade for decade in range(-4, 7) for mantissa in (1, 2, 5)]
@@ -73,9 +77,11 @@ def inflation_figure(factors: pd.DataFrame) -> Any:
 
 
 def drivers_figure(factors: pd.DataFrame) -> Any:
-    """Return the drivers of input inflation per task kind as bars on a logarithmic axis, where lengths add up."""
+    """Return the factors of the inflation per task kind as bars on a logarithmic axis, where lengths add up."""
+    # Where no task reports output, the factors multiply to the inflation of the input.
+    factors = factors.assign(compared=factors["inflation_billed"].fillna(factors["inflation_input"]))
     kinds = factors["task"].tolist()
-    figure = _rows_figure(kinds, 3, "factor (×, logarithmic: lengths add up)")
+    figure = _rows_figure(kinds, len(_DRIVERS), "factor (×, logarithmic: lengths add up)")
     drawn = [0.0]
     for column, label, colour in _DRIVERS:
         values = factors[column].astype("float64")

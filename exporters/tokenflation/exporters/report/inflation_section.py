@@ -1,10 +1,10 @@
-"""The section on inflation: the factors against a direct answer, their drivers, and what is missing where there are none."""
+"""The section on inflation: the factors against each baseline, what they are made of, and what the numbers rest on."""
 
 import pandas as pd
 
 from tokenflation.exporters.report.inflation_figures import drivers_figure, inflation_figure
 from tokenflation.exporters.report.markup import Section, chart, note, notes, table
-from tokenflation.exporters.report.numbers import NOT_REPORTED, exact, times, with_unit
+from tokenflation.exporters.report.numbers import NOT_REPORTED, exact, share, times, with_unit
 
 __all__ = ["inflation_section"]
 
@@ -13,28 +13,36 @@ _SOURCES = {
     "blocks": "shared prefix blocks",
     "none": "not known: computed counts all input",
 }
+_TITLE = "Inflation against the baseline"
 
 
 def inflation_section(factors: pd.DataFrame | None, missing: str) -> Section:
-    """Return the inflation of each kind against the baseline; `missing` says in a sentence why there is none.
+    """Return the inflation of each kind against each baseline; `missing` says in a sentence why there is none.
 
     `factors` is the frame of `tokenflation.analysis.inflation`, or None.
     """
     lede = "How many times the tokens of a direct answer, one call without an agent, a task of each kind takes."
     if factors is None or factors.empty:
-        return Section(
-            key="inflation", title="Inflation against the baseline", lede=lede, body=[note(missing, "empty")]
-        )
-    baseline = str(factors["baseline"].iloc[0])
-    others = factors[(factors["task"] != baseline) & factors["inflation_billed"].notna()]
-    others = others.sort_values("inflation_billed", ascending=False, kind="stable").reset_index(drop=True)
-    body = _charts(others, baseline) if len(others) else [note(_only(baseline), "empty")]
-    return Section(
-        key="inflation",
-        title="Inflation against the baseline",
-        lede=f"{lede} The baseline here is {baseline}, at 1×. Factors are ratios of means over tasks.",
-        body=[*body, notes("How to read it", _remarks(factors, others))],
-    )
+        return Section(key="inflation", title=_TITLE, lede=lede, body=[note(missing, "empty")])
+    body: list[str] = []
+    names = []
+    for place, (name, rows) in enumerate(factors.groupby("baseline", sort=False)):
+        intrinsic = rows["baseline_source"].iloc[0] == "intrinsic"
+        names.append(f"{name} of the same task (intrinsic, not measured)" if intrinsic else str(name))
+        body += _against(str(name), rows, intrinsic, f"-{place + 1}" if place else "")
+    plural = "s here are" if len(names) > 1 else " here is"
+    said = f"{lede} The baseline{plural} {' and '.join(names)}, at 1×. Factors are ratios of means over tasks."
+    return Section(key="inflation", title=_TITLE, lede=said, body=[*body, _coverage(factors)])
+
+
+def _against(baseline: str, rows: pd.DataFrame, intrinsic: bool, suffix: str) -> list[str]:
+    """Return the charts and remarks against one baseline."""
+    # Where no task reports output, all that is known is the factor of the input.
+    compared = rows["inflation_billed"].fillna(rows["inflation_input"])
+    others = rows.assign(compared=compared)[(rows["task"] != baseline) & compared.notna()]
+    others = others.sort_values("compared", ascending=False, kind="stable").reset_index(drop=True)
+    body = _charts(others, baseline, suffix) if len(others) else [note(_only(baseline), "empty")]
+    return [*body, notes("How to read it", _remarks(rows, others, intrinsic))]
 
 
 def _only(baseline: str) -> str:
@@ -43,10 +51,10 @@ def _only(baseline: str) -> str:
     )
 
 
-def _charts(others: pd.DataFrame, baseline: str) -> list[str]:
+def _charts(others: pd.DataFrame, baseline: str, suffix: str) -> list[str]:
     factors = table(
         f"Times the tokens of {baseline}",
-        ["task kind", "billed", "interval", "computed", "interval", "input", "output", "cached input: from"],
+        ["task kind", "billed", "interval", "computed", "interval", "input", "output", "calls", "cached input: from"],
         [
             (
                 row["task"],
@@ -56,32 +64,32 @@ def _charts(others: pd.DataFrame, baseline: str) -> list[str]:
                 _interval(row, "computed"),
                 times(row["inflation_input"]),
                 times(row["inflation_output"]),
+                times(row["inflation_calls"]),
                 " + ".join(_SOURCES[name] for name in str(row["cached_source"]).split("+")),
             )
             for row in others.to_dict("records")
         ],
     )
     drivers = table(
-        "What the factors are made of; in a row, calls × input per call × calls reporting = input",
-        ["task kind", "calls per task", "input per call", "calls reporting input", "input", "output per call"],
+        "What the factors are made of; in a row, calls × work × sub-agents × re-sent × reasoning × failed = all",
+        ["task kind", "calls", "work per call", "sub-agents", "re-sent", "reasoning", "failed calls", "all", "× cache"],
         [
             (
                 row["task"],
-                times(row["driver_calls"]),
-                times(row["driver_input_per_call"]),
-                times(row["driver_input_reported"]),
-                times(row["inflation_input"]),
-                times(row["driver_output_per_call"]),
+                *(times(row[f"factor_{name}"]) for name in
+                  ("calls", "work_per_call", "recursion", "resend", "reasoning", "retry")),
+                times(row["compared"]),
+                times(row["factor_cache"]),
             )
             for row in others.to_dict("records")
         ],
-    )
+    )  # fmt: skip
     label = f"Bars: billed and computed tokens of each task kind as a multiple of {baseline}, with intervals."
-    why = "Bars on a logarithmic axis: calls per task and input per call, which multiply to the inflation of input."
+    why = "Bars on a logarithmic axis: the factors that multiply to the inflation of each task kind."
     return [
         '<div class="charts">',
-        chart("inflation-factors", "Billed and computed tokens", label, inflation_figure(others), factors),
-        chart("inflation-drivers", "What multiplies the input", why, drivers_figure(others), drivers),
+        chart(f"inflation-factors{suffix}", f"Times {baseline}", label, inflation_figure(others), factors),
+        chart(f"inflation-drivers{suffix}", "What it is made of", why, drivers_figure(others), drivers),
         "</div>",
     ]
 
@@ -91,18 +99,45 @@ def _interval(row: dict[object, object], name: str) -> str:
     return "none" if NOT_REPORTED in (low, high) else f"{low} to {high}"
 
 
-def _remarks(factors: pd.DataFrame, others: pd.DataFrame) -> list[str]:
-    base = factors[factors["task"] == factors["baseline"]].iloc[0]
-    billed, computed = (with_unit(base[f"{name}_tokens_mean"], "tokens") for name in ("billed", "computed"))
-    remarks = [
-        f"{exact(base['baseline_tasks'])} tasks of the baseline report usage: {billed} billed, {computed} computed, mean.",
+def _remarks(rows: pd.DataFrame, others: pd.DataFrame, intrinsic: bool) -> list[str]:
+    first = rows.iloc[0]
+    if intrinsic:
+        remarks = [
+            f"The baseline is intrinsic: {first['baseline']} of the same task, not a measured direct answer.",
+            "A direct answer may take less or more. Record the same work answered once to measure it.",
+        ]
+    else:
+        tasks = int(first["baseline_tasks"])
+        verb = "task of the baseline reports" if tasks == 1 else "tasks of the baseline report"
+        mean = with_unit(first["baseline_tokens_mean"], "tokens")
+        remarks = [f"{exact(tasks)} {verb} usage: {mean} ({first['counted'].replace('+', ' + ')}), mean."]
+    remarks += [
         "Billed tokens are input + output. Computed tokens leave out input that a prefix cache held.",
+        "Work is new input and visible output of calls that ended well; re-sent is what an earlier call had sent.",
     ]
-    if others["inflation_billed_low"].notna().any():
+    if (others["counted"] == "input").any():
+        remarks.append(
+            "Where no task reports output, only input is compared, and billed and computed are not reported."
+        )
+    if others["inflation_input_low"].notna().any():
         remarks.append("Whiskers are 90 % intervals, by resampling whole tasks.")
-    if others["inflation_billed_low"].isna().any():
+    if others["inflation_input_low"].isna().any():
         remarks.append("Kinds without an interval have too few tasks on one side: record more of them.")
-    silent = int(factors["tasks_without_usage"].sum())
+    silent = int(rows["tasks_without_usage"].sum())
     if silent:
-        remarks.append(f"{exact(silent)} tasks report no usage and are left out.")
+        remarks.append(
+            f"{exact(silent)} {'task reports' if silent == 1 else 'tasks report'} no usage and are left out."
+        )
     return remarks
+
+
+def _coverage(factors: pd.DataFrame) -> str:
+    rows = [
+        (
+            row["task"],
+            exact(row["calls"]),
+            *(share(row[f"calls_{name}"] / row["calls"]) for name in ("reported", "partial", "unreported")),
+        )
+        for row in factors.drop_duplicates("task").to_dict("records")
+    ]
+    return table("What it rests on", ["task kind", "calls", "usage reported", "in part", "not reported"], rows)
