@@ -47,6 +47,7 @@ class TaskRows:
         self.ended_at_ns: int | None = None
         self._runs = [self.main]
         self._calls: list[dict[str, Any]] = []
+        self._by_id: dict[str, dict[str, Any]] = {}
         self._tools: dict[tuple[str, str], dict[str, Any]] = {}
         self._attempts: list[Attempt] = []
         self._continued: dict[str, int] = {}
@@ -88,6 +89,8 @@ class TaskRows:
         `continues` is the call whose history it extends: by default the one before it in the run. `usage_source` and
         `usage_complete` follow from the tokens unless given.
         """
+        if call_id in self._by_id:  # the log repeats it
+            return self._by_id[call_id]
         if continues == "before":
             continues = run.last_call_id
         if continues is not None:
@@ -117,6 +120,7 @@ class TaskRows:
         run.calls += 1
         run.last_call_id = call_id
         self._calls.append(made)
+        self._by_id[call_id] = made
         return made
 
     def tool(self, call_id: str, tool_call_id: str, name: str, **columns: Any) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Tally:
             self._left_out["session", "a session without calls"] += 1
             return
         batch, known = _own(batch, writer)
-        if len(known) == len(batch.calls):
+        if len(known) == len({call.call_id for call in batch.calls}):
             self._left_out["session", _IN_STORE] += 1
             return
         self._counts["calls"] += writer.write(batch, replace=bool(known))

@@ -1,0 +1,275 @@
+"""Damaged, mixed and foreign files: a clear report, never a traceback, and nothing lost of the good records."""
+
+import gzip
+import io
+import json
+import lzma
+import sqlite3
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.importers.agent_logs import ATIF, CODEX, GEMINI, TRACELAB, as_lines
+from tests.importers.claude_logs import STORY
+from tests.importers.traces import request, session
+
+from tokenflation.sdk.errors import ImportSourceError
+from tokenflation.sdk.importers import FORMATS, ImportSummary, import_paths
+from tokenflation.sdk.importers.formats import Head
+from tokenflation.sdk.importers.reading import first_keys, line_objects
+
+AIDER = [
+    {"event": name, "properties": {"main_model": "p/m", "prompt_tokens": 5, "completion_tokens": 1}, "user_id": "u",
+     "time": 1755100000 + second}
+    for second, name in enumerate(["launched", "message_send_starting", "message_send", "message_send", "exit"])
+]  # fmt: skip
+TAU = [
+    {"task_id": n, "trial": 0, "reward": 1.0, "info": {}, "traj": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "r"}, {"role": "assistant", "content": "a"}]}
+    for n in range(3)
+]  # fmt: skip
+INSPECT = {
+    "version": 2, "status": "success", "eval": {"eval_id": "e", "run_id": "r", "task": "t"}, "plan": {},
+    "samples": [{"id": n, "epoch": 1, "scores": {"match": {"value": "C"}}, "events": [
+        {"event": "model", "timestamp": "2026-01-01T00:00:00+00:00", "completed": "2026-01-01T00:00:02+00:00",
+         "model": "p/m", "input": [], "output": {"usage": {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}}}]}
+        for n in range(2)],
+}  # fmt: skip
+OPENHANDS = {
+    "messages": [{"role": "user", "content": "q"}], "timestamp": 1757015029.0, "latency_sec": 2.0,
+    "response": {"id": "x", "model": "p/m", "choices": [{"finish_reason": "stop", "message": {"role": "assistant"}}],
+                 "usage": {"prompt_tokens": 9, "completion_tokens": 1}},
+}  # fmt: skip
+SWE_AGENT = {
+    "environment": "main", "info": {"model_stats": {"api_calls": 1, "tokens_sent": 5}}, "history": [],
+    "trajectory": [{"action": "ls -F", "observation": "a", "response": "r", "execution_time": 0.5}],
+}  # fmt: skip
+SAMPLES: dict[str, str] = {
+    "claude.jsonl": as_lines(STORY),
+    "codex.jsonl": as_lines(CODEX),
+    "gemini.jsonl": as_lines(GEMINI),
+    "atif.json": json.dumps(ATIF, indent=1),
+    "tracelab.jsonl": as_lines(TRACELAB),
+    "inspect.json": json.dumps(INSPECT, indent=1),
+    "swe.traj": json.dumps(SWE_AGENT, indent=1),
+    "mini.traj.json": json.dumps(TAU[0]["traj"], indent=1),
+    "openhands.json": json.dumps(OPENHANDS, indent=1),
+    "tau.json": json.dumps(TAU, indent=1),
+    "aider.jsonl": as_lines(AIDER),
+    "weka.jsonl": as_lines([session(request(0.0), id="a"), session(request(0.0), id="b")]),
+}
+CALLS = {
+    "claude.jsonl": 4, "codex.jsonl": 3, "gemini.jsonl": 2, "atif.json": 3, "tracelab.jsonl": 2, "inspect.json": 2,
+    "swe.traj": 1, "mini.traj.json": 2, "openhands.json": 1, "tau.json": 6, "aider.jsonl": 2, "weka.jsonl": 2,
+}  # fmt: skip
+
+# Stores in memory where there is such a folder: each example makes one, and to write it out would take most of the time.
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+_FUZZ = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def _import(files: dict[str, bytes]) -> tuple[ImportSummary | None, list[Any]]:
+    """Import files into a fresh store; return the summary, None if nothing could be taken, and the calls."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as made:
+        folder, store = Path(made) / "logs", Path(made) / "runs.db"
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        try:
+            summary = import_paths([folder], store)
+        except ImportSourceError as raised:
+            error = str(raised)
+        else:
+            error = ""
+        if error:
+            assert "othing was imported" in error
+            assert not store.exists()
+            return None, []
+        connection = sqlite3.connect(store)
+        calls = connection.execute("SELECT call_id, task_id, input_tokens, depth, step FROM calls").fetchall()
+        connection.close()
+        again = import_paths([folder], store)
+        assert (again.tasks, again.grown, again.calls) == (0, 0, 0)
+    return summary, calls
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_format_is_found_by_content_under_any_name(name: str) -> None:
+    for file in (name, "something.txt"):
+        summary, calls = _import({file: SAMPLES[name].encode()})
+        assert summary is not None
+        assert (len(calls), summary.broken, summary.foreign) == (CALLS[name], {}, {})
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_byte_order_mark_changes_nothing(name: str) -> None:
+    assert _import({name: b"\xef\xbb\xbf" + SAMPLES[name].encode()})[1] == _import({name: SAMPLES[name].encode()})[1]
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:xz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"../deep/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return target.getvalue()
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("pack", ["xz", "gz", "zst", "tar", "zip", "both"])
+def test_packed_files_and_archives_are_read(pack: str) -> None:
+    text = SAMPLES["claude.jsonl"].encode()
+    if pack == "zst":
+        zstd = pytest.importorskip("backports.zstd")
+        files = {"a.jsonl.zst": zstd.compress(text)}
+    else:
+        files = {
+            "xz": lambda: {"a.jsonl.xz": lzma.compress(text)},
+            "gz": lambda: {"a.jsonl.gz": gzip.compress(text)},
+            "tar": lambda: {"a.tar.xz": _tar({"x.jsonl": text})},
+            "zip": lambda: {"a.zip": _zip({"x/x.jsonl": text})},
+            "both": lambda: {"a.zip": _zip({"x.tar.xz": _tar({"x.jsonl": text})})},
+        }[pack]()
+    assert _import(files)[1] == _import({"a.jsonl": text})[1]
+
+
+def test_an_eval_archive_is_read_as_the_log_it_is() -> None:
+    members = {"header.json": json.dumps({**INSPECT, "samples": []}).encode()}
+    members |= {f"samples/{n}_epoch_1.json": json.dumps(one).encode() for n, one in enumerate(INSPECT["samples"])}  # type: ignore[arg-type, var-annotated]
+    whole = _import({"a.json": SAMPLES["inspect.json"].encode()})[1]
+    assert sorted(_import({"a.eval": _zip(members)})[1]) == sorted(whole)
+
+
+def test_what_cannot_be_unpacked_to_its_end_gives_what_could_be_read() -> None:
+    whole = SAMPLES["claude.jsonl"].encode() * 40
+    summary, calls = _import({"a.jsonl.gz": gzip.compress(whole)[:-30]})
+    assert summary is not None
+    assert len(calls) == 4
+    assert summary.foreign == {"damaged": 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["claude.jsonl", "codex.jsonl", "gemini.jsonl", "tracelab.jsonl", "aider.jsonl", "weka.jsonl"]
+)
+@_FUZZ
+@given(data=st.data())
+def test_broken_lines_between_good_ones_are_named_and_cost_nothing_else(name: str, data: st.DataObject) -> None:
+    lines = SAMPLES[name].encode().splitlines()
+    whole = _import({name: SAMPLES[name].encode()})[1]
+    broken = data.draw(
+        st.lists(st.sampled_from([b"{", b"nonsense", b"[1, 2]", b"7", b'{"a": \xff}', b'"x"', b"[" * 5000]))
+    )
+    for one in broken:
+        lines.insert(data.draw(st.integers(1, len(lines))), one)
+    summary, calls = _import({name: b"\n".join(lines)})
+    assert summary is not None
+    assert calls == whole
+    assert sum(summary.broken.values()) == len(broken)
+    assert all(problem.where.rsplit(":", 1)[1].isdigit() for problem in summary.problems)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@_FUZZ
+@given(data=st.data())
+def test_a_file_cut_anywhere_gives_a_report_and_no_call_that_is_not_in_the_whole(
+    name: str, data: st.DataObject
+) -> None:
+    text = SAMPLES[name].encode()
+    summary, calls = _import({name: text[: data.draw(st.integers(0, len(text)))]})
+    assert len(calls) <= CALLS[name]
+    if summary is not None:
+        assert summary.calls == len(calls)
+
+
+@pytest.mark.parametrize("name", ["claude.jsonl", "aider.jsonl", "codex.jsonl"])
+@_FUZZ
+@given(data=st.data())
+def test_a_file_of_lines_cut_anywhere_keeps_each_call_whose_lines_are_whole(name: str, data: st.DataObject) -> None:
+    text = SAMPLES[name].encode()
+    cut = data.draw(st.integers(len(text) // 2, len(text)))
+    _, calls = _import({name: text[:cut]})
+    _, kept = _import({name: text[: text.rfind(b"\n", 0, cut) + 1]})
+    assert {call[0] for call in kept} <= {call[0] for call in calls}
+
+
+@pytest.mark.parametrize("name", ["claude.jsonl", "tracelab.jsonl", "gemini.jsonl", "weka.jsonl"])
+@_FUZZ
+@given(data=st.data())
+def test_lines_in_another_order_and_more_than_once_give_the_same_calls(name: str, data: st.DataObject) -> None:
+    lines = SAMPLES[name].encode().splitlines()
+    if name == "gemini.jsonl":  # what a message says last counts: only its repetition, not its order, is free
+        mixed = [line for line in lines for _ in range(data.draw(st.integers(1, 3)))]
+    else:
+        mixed = data.draw(st.permutations(lines + data.draw(st.lists(st.sampled_from(lines)))))
+    whole, found = (_import({name: b"\n".join(some)})[1] for some in (lines, mixed))
+    assert sorted(call[:4] for call in found) == sorted(call[:4] for call in whole)
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.just("2026-01-01"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _spoil(value: Any, data: st.DataObject) -> Any:
+    """Return a JSON value with one part of it, anywhere inside, replaced by something else."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 9)):
+        key = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        changed = value.copy()
+        changed[key] = _spoil(value[key], data)
+        return changed
+    return data.draw(_VALUES)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@_FUZZ
+@given(data=st.data())
+def test_any_value_in_any_place_gives_a_report(name: str, data: st.DataObject) -> None:
+    text = SAMPLES[name]
+    spoilt = "".join(
+        json.dumps(_spoil(one, data)) + "\n"
+        for one in ([json.loads(line) for line in text.splitlines()] if name.endswith(".jsonl") else [json.loads(text)])
+    )
+    beside = session(request(0.0), id="beside")
+    _, calls = _import({name: spoilt.encode(), "beside.jsonl": as_lines([beside]).encode()})
+    assert any(task_id.startswith("beside") for _, task_id, *_ in calls)
+
+
+@_FUZZ
+@given(content=st.binary(max_size=400), name=st.sampled_from(["a.jsonl", "a.json.xz", "a.gz", "a.zip", "a.tar", "a"]))
+def test_foreign_bytes_are_left_out_and_named(content: bytes, name: str) -> None:
+    summary, calls = _import({name: content, "good.jsonl": SAMPLES["claude.jsonl"].encode()})
+    assert summary is not None
+    assert len(calls) == 4
+    assert sum(summary.foreign.values()) + sum(summary.broken.values()) >= 1
+
+
+@_FUZZ
+@given(start=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_no_format_fails_to_look_at_bytes(start: bytes) -> None:
+    head = Head(name="a", path="b/a", start=start, objects=line_objects(start, whole=True), keys=first_keys(start))
+    for one in FORMATS:
+        assert 0 <= one.sniff(head) <= 1
+        assert isinstance(one.group(head), str)
