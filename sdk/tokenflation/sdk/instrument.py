@@ -34,6 +34,8 @@ _SWITCH_WAIT_S = 10.0
 _log = logging.getLogger("tokenflation")
 _active: "Instrumentation | None" = None
 _switching = threading.RLock()
+_OPENED = "tokenflation-scope"
+"""Key of OpenTelemetry's context: the scope that it was made for, and the context around that one."""
 
 
 class Instrumentation:
@@ -306,6 +308,7 @@ def _current_span(foreign_calls: "ForeignCalls | None" = None) -> tuple[str, str
     """
     from opentelemetry import trace
 
+    _leave_dead_scopes()
     span = trace.get_current_span()
     found = span.get_span_context()
     if not found.is_valid:
@@ -320,6 +323,22 @@ def _current_span(foreign_calls: "ForeignCalls | None" = None) -> tuple[str, str
     return ids
 
 
+def _leave_dead_scopes() -> None:
+    """Make current again what was around a scope that this context opened and another one closed."""
+    from opentelemetry import context, trace
+
+    here = context.get_current()
+    before = here
+    while isinstance(opened := context.get_value(_OPENED, before), tuple):
+        scope, around = opened
+        own = trace.get_current_span(before).get_span_context().span_id == int(scope.span_id, 16)
+        if scope.ended_at_ns is None or not own:
+            break
+        before = around
+    if before is not here:
+        context.attach(before)
+
+
 def _nest_in_user_spans(scope: scopes.Scope, opened: bool) -> None:
     """Make a scope the current span while it is open, so that the user's own spans stand inside it."""
     from opentelemetry import context
@@ -331,7 +350,7 @@ def _nest_in_user_spans(scope: scopes.Scope, opened: bool) -> None:
         if around is not None:
             scope.trace_id, scope.parent_id = around
         before = context.get_current()
-        within = context_of(scope.trace_id, scope.span_id)
+        within = context.set_value(_OPENED, (scope, before), context_of(scope.trace_id, scope.span_id))
         context.attach(within)
         scope.foreign = (before, within)
     elif isinstance(scope.foreign, tuple):
