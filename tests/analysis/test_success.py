@@ -133,3 +133,9 @@ def test_the_area_is_that_under_the_curve(tasks: list[tuple[int | None, int | No
     widths = np.diff(curve["budget_tokens"])
     area = float((widths * curve["success_share"].to_numpy()[:-1]).sum()) / row["budget_tokens"]
     assert row["success_area"] == pytest.approx(area)
+
+
+def test_a_success_without_tokens_counts_for_the_rate_alone() -> None:
+    row = success(*_frames(_task(0, None, 1), _task(1, 100, 0), _task(2, 50, 1))).iloc[0]
+    assert (row["successes"], row["tasks_with_outcome"], row["success_rate"]) == (2, 3, pytest.approx(2 / 3))
+    assert (row["counted"], row["tokens_per_success"]) == (2, 150)

@@ -81,8 +81,8 @@ def test_a_kind_is_shown_with_its_agents_time_tools_loops_and_success(
         "fan-out 1.50 of an answer that starts any; at most 2",
         "loops 1 in 1 task, 3 steps beyond the first round",
         "reflections 75.0% 3 that repeat a tool call",
-        "success rate 50.0% 1 of the 2 with outcome and tokens",
-        "poll 4 4 3 0 of 4 - 8.00 s 2.00 s 2.00 s",
+        "success rate 50.0% 1 of the 2 with an outcome",
+        "poll 4 4 3 0 of 4 8.00 s 2.00 s 2.00 s",
         "1 task failed; the most expensive:",
         "R-1: 3.69k tokens (89.3% of the kind), 6 calls; its outcome says so",
     ):
@@ -94,7 +94,7 @@ def test_what_is_not_known_is_said_and_not_shown_as_nothing(structure: Callable[
     text = " ".join(_lines(out))
     assert text.startswith("ask: 1 task, 1 call, 1 agent run, no tokens reported")
     assert "failed calls 1 0 of them report tokens" in text
-    assert "Not known: the tokens of 1 of 1 call;" in text
+    assert "Not known: the input tokens of every call; the output tokens of every call;" in text
     assert "the outcome of every task." in text
     assert "tokens of failed calls" not in text
     assert "spread" not in text

@@ -70,6 +70,8 @@ def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
         "task_id": task.id,
         "calls": task.total.calls,
         "calls_with_usage": sum(step.own.calls_with_input * step.own.calls_with_output for step in steps),
+        "calls_with_input": task.total.calls_with_input,
+        "calls_with_output": task.total.calls_with_output,
         "agent_runs": len(runs),
         "sub_agent_runs": len(sub_runs),
         "unplaced_runs": sum(run.placed_by == "open" for run in runs),

@@ -131,6 +131,8 @@ _KIND = (
     Column("tasks", "int", "tasks of the kind", required=True),
     Column("calls", "int", "their calls, failed ones too", required=True),
     Column("calls_with_usage", "int", "of them, those that report input and output tokens", required=True),
+    Column("calls_with_input", "int", "of them, those that report input tokens", required=True),
+    Column("calls_with_output", "int", "of them, those that report output tokens", required=True),
     Column("tasks_with_tokens", "int", "tasks of which at least one call reports tokens", required=True),
     Column("tasks_with_duration", "int", "tasks whose end is known", required=True),
     Column("calls_without_end", "int", "calls whose end is not known; they count as no time", required=True),
@@ -146,8 +148,8 @@ _KIND = (
         Column(f"{part}_s", "float", f"s; part of duration_s: see `{part}_ns` of a task")
         for part in ("generation", "tool", "human_wait", "rest", "unknown")
     ),
-    Column("critical_path_s_p50", "float", "s; median over tasks"),
-    Column("critical_path_s_p90", "float", "s; of 90 % of the tasks it is no longer"),
+    Column("critical_path_s_p50", "float", "s; median over tasks whose end is known"),
+    Column("critical_path_s_p90", "float", "s; of 90 % of those tasks it is no longer"),
     *(
         Column(name, "int", TASK_STRUCTURE_COLUMNS[name].meaning, required=True)
         for name in (

@@ -101,7 +101,7 @@ def structure_kinds(tasks: pd.DataFrame, *, rng: np.random.Generator | None = No
 
 def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, Any]:
     timed = group[group["duration_ns"].notna()]
-    path_s = group["critical_path_ns"].to_numpy(np.float64) / 1e9
+    path_s = timed["critical_path_ns"].to_numpy(np.float64) / 1e9
     row: dict[str, Any] = {
         "task": kind,
         "tasks": len(group),
@@ -112,8 +112,8 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
         "fan_out_max": int(group["fan_out_max"].max()),
         "concurrency_max": int(group["concurrency_max"].max()),
         "duration_s": _seconds(timed["duration_ns"]),
-        "critical_path_s_p50": float(np.quantile(path_s, 0.5)),
-        "critical_path_s_p90": float(np.quantile(path_s, 0.9)),
+        "critical_path_s_p50": float(np.quantile(path_s, 0.5)) if len(path_s) else None,
+        "critical_path_s_p90": float(np.quantile(path_s, 0.9)) if len(path_s) else None,
         "retry_s": _seconds(group["retry_ns"], group["failed_ns"]),
     }
     row |= {f"{part}_s": _seconds(timed[f"{part}_ns"]) for part in _PARTS}

@@ -1,7 +1,7 @@
 """What success takes: tokens and cost for each, the curve of success against budget, and the failures that cost most. Pure.
 
 Outcomes are said by the user (`tf.outcome`) or by an importer; a task without one is neither a success nor a failure here,
-and every row counts how many have one. Ratios are of sums over the tasks with an outcome that report tokens.
+and every row counts how many have one. Ratios of tokens are of sums over the tasks with an outcome that report tokens.
 
 * Tokens per success: of successes and failures together, for the failures are paid as well, over the successes.
 * Success against budget: the share of tasks that were solved within so many tokens. Its area, over all budgets up to the
@@ -72,7 +72,7 @@ def _failed_by(outcome: int | None, scope_status: str | None, last_status: str) 
 
 
 def expensive_failures(calls: pd.DataFrame, outcomes: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return one row per task that failed, the most tokens first; columns as in `FAILURE_COLUMNS`.
+    """Return one row per task that failed, the most tokens first, then the most calls; columns as in `FAILURE_COLUMNS`.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
@@ -81,9 +81,8 @@ def expensive_failures(calls: pd.DataFrame, outcomes: pd.DataFrame | None = None
     of_kind = ended.groupby("task")["tokens"].transform("sum").astype("float64")
     ended["share_of_kind"] = (ended["tokens"].astype("float64") / of_kind.where(of_kind > 0)).astype("float64")
     failed = ended[ended["failed_by"].notna()]
-    return failed.sort_values("tokens", ascending=False, kind="stable", na_position="last")[
-        list(FAILURE_COLUMNS)
-    ].reset_index(drop=True)
+    failed = failed.sort_values(["tokens", "calls"], ascending=False, kind="stable", na_position="last")
+    return failed[list(FAILURE_COLUMNS)].reset_index(drop=True)
 
 
 def success(
@@ -112,16 +111,16 @@ def success(
 
 
 def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, Any]:
+    said = group[group["outcome"].notna()]
     counted = _counted(group)
     row: dict[str, Any] = dict.fromkeys(SUCCESS_COLUMNS)
-    row |= {"task": kind, "tasks": len(group), "tasks_with_outcome": int(group["outcome"].notna().sum())}
+    row |= {"task": kind, "tasks": len(group), "tasks_with_outcome": len(said), "successes": int(said["outcome"].sum())}
     priced = counted[counted["cost"].notna()]
-    row |= {"counted": len(counted), "successes": int(counted["outcome"].sum()), "priced": len(priced)}
+    row |= {"counted": len(counted), "priced": len(priced)}
+    rate = ratio_of_sums(said["outcome"], pd.Series(1.0, said.index), rng=rng, level=level, is_share=True)
+    row |= dict(zip(("success_rate", "success_rate_low", "success_rate_high"), rate, strict=True))
     if counted.empty:
         return row
-    every = pd.Series(1.0, counted.index)
-    rate = ratio_of_sums(counted["outcome"], every, rng=rng, level=level, is_share=True)
-    row |= dict(zip(("success_rate", "success_rate_low", "success_rate_high"), rate, strict=True))
     tokens = ratio_of_sums(counted["tokens"], counted["outcome"], rng=rng, level=level)
     row |= dict(zip(("tokens_per_success", "tokens_per_success_low", "tokens_per_success_high"), tokens, strict=True))
     row["cost_per_success"] = ratio_of_sums(priced["cost"], priced["outcome"], rng=None, level=level)[0]

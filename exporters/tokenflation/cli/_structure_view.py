@@ -1,7 +1,7 @@
 """How the structure of task kinds looks in a terminal: what is known as tables, what is not as sentences. No sums here."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ __all__ = ["StructureView"]
 _MOST_KINDS = 5
 _MOST_TOOLS = 8
 _MOST_FAILURES = 5
+
+_TOOL_CELLS = ("asked", "answered", "repeated", "failed", "tokens", "time", "p50", "p90")
 
 _Row = dict[str, Any]
 _Line = tuple[str, str, str, str]
@@ -90,17 +92,15 @@ class StructureView:
         found = self.tools[self.tools["task"] == kind]
         if found.empty:
             return
+        rows = [_tool_cells(row) for row in found.head(_MOST_TOOLS).to_dict("records")]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column(Text("by tool", style="bold"), no_wrap=True, overflow="ellipsis", max_width=28)
-        for name in ("asked", "answered", "repeated", "failed", "tokens", "time", "p50", "p90"):
+        # What is known of no tool needs no column.
+        known = [name for name in _TOOL_CELLS if any(cells[name] != "-" for _, cells in rows)]
+        for name in known:
             table.add_column(name, justify="right", no_wrap=True)
-        for row in found.head(_MOST_TOOLS).to_dict("records"):
-            name = printable(str(row["tool"])) + (" (server)" if row["server_side"] == row["requested"] else "")
-            failed = f"{row['failed']:,} of {row['failure_known']:,}" if row["failure_known"] else "-"
-            repeated = f"{row['repeated']:,}" if row["arguments_known"] else "-"
-            times = [human_time(row[name]) for name in ("tool_s", "tool_s_p50", "tool_s_p90")]
-            counts = [f"{row['requested']:,}", f"{row['executed']:,}", repeated, failed, human(row["result_tokens"])]
-            table.add_row(Text(f"  {name}"), *counts, *times)
+        for label, cells in rows:
+            table.add_row(Text(f"  {label}"), *(cells[name] for name in known))
         yield table
         if len(found) > _MOST_TOOLS:
             rest = len(found) - _MOST_TOOLS
@@ -111,7 +111,8 @@ class StructureView:
         if found.empty:
             return
         count = len(found)
-        yield Text(f"{count:,} {plural('task', count)} failed; the most expensive:", style="bold")
+        most = "most expensive" if found["tokens"].notna().any() else "largest"
+        yield Text(f"{count:,} {plural('task', count)} failed; the {most}:", style="bold")
         for row in found.head(_MOST_FAILURES).to_dict("records"):
             error = "" if pd.isna(row["error_type"]) else f": {printable(str(row['error_type']))}"
             says = {
@@ -121,9 +122,23 @@ class StructureView:
             }
             share = "" if pd.isna(row["share_of_kind"]) else f" ({human_share(row['share_of_kind'])} of the kind)"
             calls = f"{row['calls']:,} {plural('call', row['calls'])}"
-            yield Text(
-                f"  {printable(str(row['task_id']))}: {human(row['tokens'])} tokens{share}, {calls}; {says[row['failed_by']]}"
-            )
+            tokens = "tokens not reported" if pd.isna(row["tokens"]) else f"{human(row['tokens'])} tokens"
+            yield Text(f"  {printable(str(row['task_id']))}: {tokens}{share}, {calls}; {says[row['failed_by']]}")
+
+
+def _tool_cells(row: Mapping[Hashable, Any]) -> tuple[str, dict[str, str]]:
+    """Return a tool's name and its numbers by column, a dash where one is not known."""
+    label = printable(str(row["tool"])) + (" (server)" if row["server_side"] == row["requested"] else "")
+    return label, {
+        "asked": f"{row['requested']:,}",
+        "answered": f"{row['executed']:,}",
+        "repeated": f"{row['repeated']:,}" if row["arguments_known"] else "-",
+        "failed": f"{row['failed']:,} of {row['failure_known']:,}" if row["failure_known"] else "-",
+        "tokens": human(row["result_tokens"]),
+        "time": human_time(row["tool_s"]),
+        "p50": human_time(row["tool_s_p50"]),
+        "p90": human_time(row["tool_s_p90"]),
+    }
 
 
 def _title(row: _Row) -> Text:
@@ -261,7 +276,7 @@ def _waste(row: _Row) -> Iterator[_Line]:
 def _success(row: _Row, currency: str) -> Iterator[_Line]:
     if not row["tasks_with_outcome"]:
         return
-    outcomes = f"{row['successes']:,} of the {row['outcomes_counted']:,} with outcome and tokens"
+    outcomes = f"{row['successes']:,} of the {row['tasks_with_outcome']:,} with an outcome"
     yield from _ratio(row, "success_rate", "success rate", outcomes, "%")
     yield from _ratio(row, "tokens_per_success", "tokens per success", "failures are paid as well")
     if row["cost_per_success"] is not None:
@@ -272,7 +287,7 @@ def _success(row: _Row, currency: str) -> Iterator[_Line]:
             _of(row["outcomes_priced"], row["tasks"], "task"),
         )
     yield from _ratio(row, "failure_over_success", "a failure / a success", "mean tokens", "x")
-    if row["success_area"] is not None:
+    if row["success_area"] is not None and row["outcomes_counted"] > 1:
         yield from _ratio(
             row,
             "success_area",
@@ -294,11 +309,13 @@ def _spread(row: _Row) -> Iterator[_Line]:
 
 def _unknown(row: _Row) -> Iterator[str]:
     """Yield what the source does not say, and what the numbers above therefore leave out."""
-    silent = row["calls"] - row["calls_with_usage"]
-    if silent:
-        yield f"the tokens of {silent:,} of {row['calls']:,} {plural('call', row['calls'])}"
+    for side in ("input", "output"):
+        silent = row["calls"] - row[f"calls_with_{side}"]
+        if silent:
+            of = f"{silent:,} of {row['calls']:,} calls"
+            yield f"the {side} tokens of {'every call' if silent == row['calls'] else of}"
     endless = row["calls_without_end"]
-    if endless:
+    if endless and row["tasks_with_duration"]:
         yield f"the end of {endless:,} {plural('call', endless)}, so that the critical path is a lower bound"
     if not row["tasks_with_duration"]:
         yield "how long the tasks took"
