@@ -22,7 +22,18 @@ PUBLIC = {
         "tool",
         "transport",
     },
-    "tokenflation.analysis": {"Plan", "forecast", "inflation", "load", "mean_interval", "profile", "tasks"},
+    "tokenflation.analysis": {
+        "Plan",
+        "costs",
+        "diff",
+        "forecast",
+        "inflation",
+        "load",
+        "mean_interval",
+        "profile",
+        "read_prices",
+        "tasks",
+    },
     "tokenflation.exporters": {"FORMATS", "WriteSummary", "write"},
 }
 

@@ -4,12 +4,16 @@ calls   = load("runs.db")                              one row per call
 tasks   = tasks(calls)                                 one row per task
 profile = profile(calls)                               one row per task kind
 factor  = inflation(calls, baseline="answer-once")     one row per task kind
+change  = diff(calls, other_calls)                     one row per factor, of each kind and of all
+prices  = read_prices("prices.csv")                    the user's own; costs(calls, prices): one row per task kind
 demand  = forecast(calls, Plan(tasks_per_day=1e6))     one row per bucket, resource and statistic
 """
 
 from tokenflation.sdk.errors import MissingExtra
 
 try:
+    from tokenflation.analysis.costs import costs, read_prices
+    from tokenflation.analysis.difference import diff
     from tokenflation.analysis.forecast import forecast
     from tokenflation.analysis.inflation import inflation
     from tokenflation.analysis.plan import Plan
@@ -22,4 +26,4 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("tokenflation.analysis", "analysis") from error
 
-__all__ = ["Plan", "forecast", "inflation", "load", "mean_interval", "profile", "tasks"]
+__all__ = ["Plan", "costs", "diff", "forecast", "inflation", "load", "mean_interval", "profile", "read_prices", "tasks"]
