@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from tokenflation.analysis import inflation
-from tokenflation.analysis.inflation_columns import INFLATION_COLUMNS
 from tokenflation.analysis.inflation import direct_kinds
+from tokenflation.analysis.inflation_columns import INFLATION_COLUMNS
 from tokenflation.analysis.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import FrameError
 
