@@ -223,3 +223,19 @@ def test_a_method_with_other_parameters_is_not_patched(
     _Installation(collected.tap).patch(module)
     assert namespace["Client"]._send_single_request is before
     assert len(caplog.records) == 2
+
+
+def test_switching_on_and_off_piles_nothing_up_for_a_module_that_nobody_imports() -> None:
+    script = """
+import gc, weakref
+from tokenflation.sdk.hooks import patching
+taps = []
+for _ in range(20):
+    one = Tap(submit=got.append, context=lambda: None, failed=lambda reason: print("failed", reason))
+    taps.append(weakref.ref(one))
+    install(one)()
+    del one
+gc.collect()
+print(sum(tap() is not None for tap in taps), max(map(len, patching._waiting.values())) <= 12)
+"""
+    assert run(script).split() == ["0", "True"]

@@ -256,7 +256,7 @@ def follow_global_provider(processor: SpanProcessor) -> Callable[[], None]:
         while layers:
             uncover(layers.pop())
 
-    when_imported("opentelemetry.trace", cover_api)
+    when_imported("opentelemetry.trace", cover_api, wanted=lambda: live)
     return undo
 
 

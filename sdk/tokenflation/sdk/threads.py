@@ -40,7 +40,7 @@ def carry_scopes() -> Callable[[], None]:
             uncover(layers.pop())
 
     cover_method(threading.Thread, "start", _start_shell)
-    when_imported("concurrent.futures.thread", cover_pool)
+    when_imported("concurrent.futures.thread", cover_pool, wanted=lambda: live)
     return undo
 
 

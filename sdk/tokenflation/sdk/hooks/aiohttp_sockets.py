@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 def install(tap: Tap) -> Callable[[], None]:
     """Record every socket, opened before or after; return the function that undoes it. Nothing is imported by us."""
     installation = _Installation(tap)
-    when_imported("aiohttp", installation.patch)
+    when_imported("aiohttp", installation.patch, wanted=lambda: installation._tap is not None)
     return installation.undo
 
 

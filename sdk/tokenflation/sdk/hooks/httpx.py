@@ -41,7 +41,7 @@ def install(tap: Tap) -> Callable[[], None]:
     """
     installation = _Installation(tap)
     for name in _LIBRARIES:
-        when_imported(name, installation.patch)
+        when_imported(name, installation.patch, wanted=lambda: installation._tap is not None)
     return installation.undo
 
 

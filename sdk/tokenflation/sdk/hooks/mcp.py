@@ -52,8 +52,8 @@ def install(tap: Tap) -> Callable[[], None]:
     If `mcp` is not imported yet it is patched when it is; nothing is imported by us.
     """
     installation = _Installation(tap)
-    when_imported("mcp.client.session", installation.patch_session)
-    when_imported("mcp.client.client", installation.patch_client)
+    when_imported("mcp.client.session", installation.patch_session, wanted=lambda: installation._tap is not None)
+    when_imported("mcp.client.client", installation.patch_client, wanted=lambda: installation._tap is not None)
     return installation.undo
 
 

@@ -6,12 +6,16 @@ Knows nothing of HTTP or of what the functions do.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 __all__ = ["Layer", "cover", "uncover", "when_imported"]
 
 _LAYER = "__tokenflation_layer__"
+
+_waiting: dict[str, list[tuple[Callable[[ModuleType], None], Callable[[], bool]]]] = {}
+"""Module -> the actions that wait for it, and whether each is still wanted."""
 
 
 @dataclass(slots=True)
@@ -26,16 +30,28 @@ class Layer:
     """False once it was taken off: if another wrapper still calls it, it passes everything through."""
 
 
-def when_imported(name: str, action: Callable[[ModuleType], None]) -> None:
-    """Run `action` on the module of this name: at once if it is imported already, else right after it is."""
+def when_imported(name: str, action: Callable[[ModuleType], None], wanted: Callable[[], bool]) -> None:
+    """Run `action` on the module of this name: at once if it is imported already, else right after it is.
+
+    What waits and is no longer `wanted` is let go of, so that a host that switches the recorder on and off for years
+    piles nothing up.
+    """
     module = sys.modules.get(name)
     if module is not None:
         action(module)
         return
-    # wrapt costs 70 ms to import: programs that import the recorder without switching it on must not pay for it.
-    from wrapt import register_post_import_hook
+    if name not in _waiting:
+        # wrapt costs 70 ms to import: programs that import the recorder without switching it on must not pay for it.
+        from wrapt import register_post_import_hook
 
-    register_post_import_hook(action, name)
+        register_post_import_hook(partial(_imported, name), name)  # once: wrapt cannot forget it
+    _waiting[name] = [*((one, still) for one, still in _waiting.get(name, ()) if still()), (action, wanted)]
+
+
+def _imported(name: str, module: ModuleType) -> None:
+    for action, wanted in _waiting.pop(name, []):
+        if wanted():
+            action(module)
 
 
 def cover(owner: type, name: str, make_shell: Callable[[Any], Any]) -> Layer:

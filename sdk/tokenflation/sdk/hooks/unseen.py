@@ -70,7 +70,8 @@ class _Watch:
             ("subprocess", "Popen", "__init__", self._popen),
         )
         for module, owner, name, make_shell in places:
-            when_imported(module, functools.partial(self._patch, owner, name, make_shell))
+            patch = functools.partial(self._patch, owner, name, make_shell)
+            when_imported(module, patch, wanted=lambda: self._tap is not None)
 
     def stop(self) -> None:
         """Take the patches off and report what no hook came to see; calling it again does nothing."""

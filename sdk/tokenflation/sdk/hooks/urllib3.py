@@ -56,7 +56,7 @@ _SENDING: ContextVar[_Sending | None] = ContextVar("tokenflation_urllib3", defau
 def install(tap: Tap) -> Callable[[], None]:
     """Record every pool, session and AWS client, made before or after, urllib3 imported or not; return what undoes it."""
     installation = _Installation(tap)
-    when_imported("urllib3", installation.patch)
+    when_imported("urllib3", installation.patch, wanted=lambda: installation._tap is not None)
     return installation.undo
 
 

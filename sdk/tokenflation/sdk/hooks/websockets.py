@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 def install(tap: Tap) -> Callable[[], None]:
     """Record every connection, made before or after; return the function that undoes it. Nothing is imported by us."""
     installation = _Installation(tap)
-    when_imported("websockets.protocol", installation.patch)
+    when_imported("websockets.protocol", installation.patch, wanted=lambda: installation._tap is not None)
     return installation.undo
 
 
