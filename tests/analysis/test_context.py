@@ -199,7 +199,7 @@ def _any_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @given(_any_rows())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_parts_of_an_input_sum_to_it_and_stay_within_bounds(rows: list[dict[str, Any]]) -> None:
     frame = context_steps(frame_of(rows), windows={})
 
@@ -214,7 +214,7 @@ def test_parts_of_an_input_sum_to_it_and_stay_within_bounds(rows: list[dict[str,
 
 
 @given(_any_rows(), st.sampled_from(("task", "agent", "provider", "model", "prompted_by")))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_the_groups_sum_to_the_whole_and_amplify_at_least_once(rows: list[dict[str, Any]], by: str) -> None:
     steps = context_steps(frame_of(rows), windows={})
 

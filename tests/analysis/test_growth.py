@@ -135,7 +135,7 @@ def test_no_interval_is_given_below_ten_tasks_or_without_random_numbers() -> Non
 
 
 @given(st.lists(st.lists(st.none() | st.integers(0, 9999), min_size=1, max_size=7), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 def test_runs_sum_to_their_kind_and_re_sent_and_distinct_to_the_input(sizes: list[list[int | None]]) -> None:
     rows = [one for at, run in enumerate([[1], *sizes]) for one in _run(run, f"r{at}")]
     calls = frame_of(rows)

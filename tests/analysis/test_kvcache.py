@@ -159,7 +159,7 @@ def _played(rows: list[dict[str, Any]], size: int) -> dict[Any, int]:
 
 
 @given(any_calls(), st.integers(0, 14))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_one_pass_finds_what_a_cache_of_any_size_hits(rows: list[dict[str, Any]], size: int) -> None:
     frame = hits_by_bytes(calls_of(*rows), kv_bytes_per_token=1, cache_bytes=[size * BLOCK])
 
@@ -168,7 +168,7 @@ def test_one_pass_finds_what_a_cache_of_any_size_hits(rows: list[dict[str, Any]]
 
 
 @given(any_calls())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_hits_never_fall_with_size_or_time_and_end_at_the_ideal(rows: list[dict[str, Any]]) -> None:
     calls = calls_of(*rows)
     whole = cache_summary(calls)
@@ -185,7 +185,7 @@ def test_hits_never_fall_with_size_or_time_and_end_at_the_ideal(rows: list[dict[
 
 
 @given(any_calls(), st.sampled_from(("provider", "model", "task", "agent", "prompted_by")))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=12)
 def test_the_groups_of_calls_sum_to_the_whole(rows: list[dict[str, Any]], by: str) -> None:
     calls = calls_of(*rows)
     for frame, whole in (
@@ -197,7 +197,7 @@ def test_the_groups_of_calls_sum_to_the_whole(rows: list[dict[str, Any]], by: st
 
 
 @given(any_calls(), st.floats(0.01, 1.0))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_the_size_that_is_needed_reaches_its_share_and_a_block_less_does_not(
     rows: list[dict[str, Any]], share: float
 ) -> None:

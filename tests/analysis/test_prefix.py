@@ -110,7 +110,7 @@ def _looked_up(rows: list[dict[str, Any]], *same: str) -> dict[str, int]:
 
 
 @given(any_calls())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_reuse_is_what_looking_at_every_block_finds_and_its_parts_sum(rows: list[dict[str, Any]]) -> None:
     frame = reuse_by_call(calls_of(*rows)).set_index("call_id")
 

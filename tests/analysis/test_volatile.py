@@ -146,7 +146,7 @@ def test_a_sentence_says_where_how_often_what_and_what_it_costs() -> None:
 
 
 @given(any_calls())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_no_agent_loses_more_than_it_could_share(rows: list[dict[str, Any]]) -> None:
     frame = volatile_prefixes(calls_of(*rows), least_share=0.0)
 
