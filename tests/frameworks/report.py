@@ -55,6 +55,9 @@ _LIMITS = """
 - **Tool calls written as text.** ReAct prompts, and agents that answer with code, ask for tools in the text of their
   answers. The store then has the calls and the steps, but no tool calls, and a sub-agent has no tool call to be inside
   of. The agents here use the provider's tool calls, which is each framework's default or its own option.
+- **A call that is told the newest result alone.** What makes a tool's result shorter before the agent is told of it
+  repeats nothing that was on the wire before. Made in the agent's own context, it is told as inside of the tool call,
+  unless other calls with its system prompt repeat what the agent was told.
 - **Results that go another way.** smolagents gives tool results back as text of the user, and answers through a tool
   (`final_answer`, in DSPy `submit`) that nobody answers: such a tool call stays open.
 - **Tool calls without ids.** Gemini's have none; the store numbers them, and calls of one name in one answer are told

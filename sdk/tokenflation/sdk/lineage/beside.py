@@ -32,7 +32,8 @@ class Told:
 
     def opening(self, run: Run) -> bool:
         """Return whether they repeat the beginning of an agent run's first message."""
-        return len(run.opening.strip()) >= _MIN_OPENING and self._repeats(run.opening)
+        opening = run.opening.strip()
+        return _MIN_OPENING <= len(opening) <= len(self._said) and self._repeats(opening)
 
     def result(self, run: Run) -> bool:
         """Return whether they repeat a result of the run's tool calls, or the newest words of the run."""
