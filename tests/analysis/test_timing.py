@@ -12,6 +12,7 @@ from tests.analysis.trees import at, call, random_tasks, research, tool, tools_o
 
 from tokenflation.analysis import tasks
 from tokenflation.analysis.structure_columns import TIME_COLUMNS
+from tokenflation.analysis.structure_tasks import structure_tasks
 from tokenflation.analysis.timing import timing
 from tokenflation.sdk.errors import FrameError
 
@@ -78,6 +79,19 @@ def test_a_new_sub_agent_is_begun_by_the_program_and_its_messages_are_no_user() 
         call("c", "s", 1, 5, depth=1, prompted_by="user"),
     ]
     assert _seconds(calls) == [3, 0, 0, 3, 0]
+
+
+def test_a_new_history_in_an_agent_run_is_the_programs_prompt_and_one_that_goes_on_is_the_users() -> None:
+    # 1-3 before a history that begins anew, 4-9 before one that goes on.
+    begun = {"prompted_by": "user", "history": b"u12345678"}
+    calls = [
+        call("a", "r", 0, 0, **begun),
+        call("b", "r", 1, 3, **begun),
+        call("c", "r", 2, 9, **begun, continues_call_id="b"),
+    ]
+    assert _seconds(calls) == [3, 0, 5, 2, 0]
+    row = structure_tasks(frame_of(calls)).iloc[0]
+    assert row["user_requests"] == 2
 
 
 def test_after_a_call_of_unknown_end_nobody_knows_until_a_later_one_starts() -> None:

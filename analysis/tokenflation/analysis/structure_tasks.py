@@ -74,10 +74,12 @@ def _tool_sums(calls: pd.DataFrame, tool_calls: pd.DataFrame | None) -> pd.DataF
 
 def _requests(calls: pd.DataFrame) -> pd.DataFrame:
     """Return how often the user prompted an outermost agent run; missing where no call says who prompted it."""
-    frame = prepared(calls, ("task", "task_id", "depth", "prompted_by"), "structure_tasks")
-    known = frame.assign(
-        user_requests=(frame["prompted_by"] == "user").astype("Int64").where(frame["prompted_by"].notna())
-    )
+    names = ("task", "task_id", "depth", "started_at_ns", "prompted_by", "continues_call_id", "history")
+    frame = prepared(calls, names, "structure_tasks").sort_values("started_at_ns", kind="stable")
+    # A new history in the midst of a task is prompted by the program, whatever role its messages have.
+    begins = frame["history"].notna() & frame["continues_call_id"].isna() & frame.duplicated(_KEY)
+    by_user = ((frame["prompted_by"] == "user") & ~begins).astype("Int64").where(frame["prompted_by"].notna())
+    known = frame.assign(user_requests=by_user)
     return known[known["depth"] == 0].groupby(_KEY)["user_requests"].sum(min_count=1).reset_index()
 
 

@@ -1,9 +1,10 @@
 """Where the time of a task goes: generation, tools, waiting for the user, the program itself. Pure; draws no trees.
 
 Each instant of a task counts once, as the first of these that holds: a call is in flight (generation); a tool runs; a
-call of unknown end may still run (unknown). What is left is a gap that a call ends, and that call says what it was:
-time of tools where it brings results that no row of `tool_calls` has times for, waiting for the user where it brings a
-new message of theirs and nothing else in an outermost agent run, and the program's own time (rest) otherwise. Integers
+call of unknown end may still run (unknown); a tool runs that holds a sub-agent (rest). What is left is a gap that a call
+ends, and that call says what it was: time of tools where it brings results that no row of `tool_calls` has times for,
+waiting for the user where it goes on with a history of an outermost agent run by a new message of theirs and nothing
+else, and the program's own time (rest) otherwise. Integers
 of nanoseconds, so that the five parts add up to the duration exactly.
 
 What cannot be told: whether a "user" is a person or a program; how much of a tool's time is waiting for a person who
@@ -28,7 +29,7 @@ __all__ = ["timing"]
 
 _CALLS = (
     "task", "task_id", "call_id", "agent_run_id", "depth", "step", "status", "started_at_ns", "ended_at_ns",
-    "tool_calls", "prompted_by", "inside_call_id", "inside_tool_call_id",
+    "tool_calls", "prompted_by", "inside_call_id", "inside_tool_call_id", "continues_call_id", "history",
 )  # fmt: skip
 _TOOLS = ("call_id", "tool_call_id", "kind", "started_at_ns", "ended_at_ns", "agent_run_id")
 
@@ -40,8 +41,8 @@ _SHARES: dict[str, Part] = {
     "human_wait_share": "human_wait",
 }
 # Of what is open at once, the first counts.
-_IN_FLIGHT, _TOOL, _UNKNOWN = 0, 1, 2
-_OPEN_PARTS: tuple[Part, ...] = ("generation", "tool", "unknown")
+_IN_FLIGHT, _TOOL, _UNKNOWN, _HOLDING = 0, 1, 2, 3
+_OPEN_PARTS: tuple[Part, ...] = ("generation", "tool", "unknown", "rest")
 
 
 class _Call(NamedTuple):
@@ -58,6 +59,8 @@ class _Call(NamedTuple):
     prompted_by: str | None
     inside_call_id: str | None
     inside_tool_call_id: str | None
+    continues_call_id: str | None
+    history: bytes | None
 
 
 class _Tool(NamedTuple):
@@ -106,8 +109,8 @@ def _row(calls: list[_Call], tools: dict[str, list[_Tool]]) -> list[Any]:
     with_sub_agent = {(call.inside_call_id, call.inside_tool_call_id) for call in calls}
     timed = set()
     for tool in (one for call in calls for one in tools.get(call.call_id, ())):
-        if tool.agent_run_id is None and (tool.call_id, tool.tool_call_id) not in with_sub_agent:
-            changes += _open(_TOOL, tool.started_at_ns, tool.ended_at_ns)
+        holds = tool.agent_run_id is not None or (tool.call_id, tool.tool_call_id) in with_sub_agent
+        changes += _open(_HOLDING if holds else _TOOL, tool.started_at_ns, tool.ended_at_ns)
         if tool.started_at_ns is not None and tool.ended_at_ns is not None:
             timed.add(tool.call_id)
     ends = [max(call.started_at_ns, call.ended_at_ns) for call in calls if call.ended_at_ns is not None]
@@ -179,6 +182,9 @@ def _gap_part(call: _Call, before: _Call | None, timed: set[str]) -> Part:
         # What begins, or begins again after a failure, was begun by the program.
         return "rest"
     by_user = call.prompted_by == "user" if call.prompted_by is not None else not before.tool_calls
+    if by_user and call.history is not None and call.continues_call_id is None:
+        # A new history in the midst of an agent run: the program's own prompt, not an answer to what was said before.
+        return "rest"
     if by_user:
         return "human_wait" if call.depth == 0 else "rest"
     # Where tool runs have times of their own, what is left beside them is not theirs.
@@ -188,12 +194,12 @@ def _gap_part(call: _Call, before: _Call | None, timed: set[str]) -> Part:
 def _swept(changes: Iterable[_Change], start: int, end: int, gap_parts: Mapping[int, Part]) -> dict[Part, int]:
     """Return the nanoseconds of each part; every instant between the two times falls into exactly one."""
     parts: dict[Part, int] = dict.fromkeys(_PARTS, 0)
-    open_now = [0, 0, 0]
+    open_now = [0] * len(_OPEN_PARTS)
     at = start
     for change in [*sorted(changes), _Change(end, _IN_FLIGHT, 0)]:
         until = min(max(change.at_ns, start), end)
         if until > at:
-            kind = next((kind for kind in (_IN_FLIGHT, _TOOL, _UNKNOWN) if open_now[kind]), None)
+            kind = next((kind for kind, count in enumerate(open_now) if count), None)
             parts[gap_parts.get(until, "rest") if kind is None else _OPEN_PARTS[kind]] += until - at
             at = until
         open_now[change.kind] += change.more
