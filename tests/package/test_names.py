@@ -32,6 +32,7 @@ PUBLIC = {
         "mean_interval",
         "profile",
         "read_prices",
+        "shares",
         "tasks",
     },
     "tokenflation.exporters": {"FORMATS", "WriteSummary", "write"},

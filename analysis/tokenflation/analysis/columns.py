@@ -14,6 +14,7 @@ __all__ = [
     "MEASURES",
     "QUANTILES",
     "RATIOS",
+    "SHARE_COLUMNS",
     "STATISTICS",
     "TASK_COLUMNS",
     "TREE_COLUMNS",
@@ -89,6 +90,31 @@ TASK_COLUMNS: dict[str, Column] = {
     )
 }
 """The columns of one row per task, by name, in order."""
+
+SHARE_COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("task", "text", "kind of the task; NULL = all"),
+        Column("task_id", "text", "id of the task; NULL = all of the kind"),
+        Column("part", "text", "name of the agent, model, or step from 0; NULL = not named"),
+        Column("calls", "int", "calls", required=True),
+        Column("reported_calls", "int", "calls with the final counts of input and output", required=True),
+        Column("partial_calls", "int", "calls with one of the two counts, or those of a cut answer", required=True),
+        Column("unreported_calls", "int", "calls with neither count", required=True),
+        Column("calls_with_input", "int", "calls that report input tokens", required=True),
+        Column("calls_with_output", "int", "calls that report output tokens", required=True),
+        Column("input_tokens", "int", "tokens; sum over the calls that report it, NULL if none does"),
+        Column("cache_read_tokens", "int", "tokens; part of input_tokens, over the calls that report it"),
+        Column("output_tokens", "int", "tokens; sum over the calls that report it, NULL if none does"),
+        Column("reasoning_tokens", "int", "tokens; part of output_tokens, over the calls that report it"),
+        Column("billed_tokens", "int", "tokens; input plus output, as far as they are reported"),
+        Column("calls_share", "float", "fraction; calls / those of all parts"),
+        Column("input_tokens_share", "float", "fraction; input_tokens / those of all parts"),
+        Column("output_tokens_share", "float", "fraction; output_tokens / those of all parts"),
+        Column("billed_tokens_share", "float", "fraction; billed_tokens / those of all parts"),
+    )
+}
+"""The columns of one row per part of a split, by name, in order."""
 
 TREE_COLUMNS: dict[str, Column] = {
     column.name: column

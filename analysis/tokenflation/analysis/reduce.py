@@ -126,11 +126,9 @@ _DERIVED = {
     "accumulated_tokens": "input_tokens + coalesce(paired_output_tokens, 0)",
     "cache_write_tokens": "reported_write_tokens",
     "fresh_tokens": "cache_reported_input_tokens - cache_read_tokens - coalesce(reported_write_tokens, 0)",
-    "cache_unreported_input_tokens": "case when calls_with_input > calls_with_cache"
-    " then input_tokens - coalesce(cache_reported_input_tokens, 0) end",
+    "cache_unreported_input_tokens": "input_tokens - coalesce(cache_reported_input_tokens, 0)",
     "visible_tokens": "reasoning_reported_output_tokens - reasoning_tokens",
-    "reasoning_unreported_output_tokens": "case when calls_with_output > calls_with_reasoning"
-    " then output_tokens - coalesce(reasoning_reported_output_tokens, 0) end",
+    "reasoning_unreported_output_tokens": "output_tokens - coalesce(reasoning_reported_output_tokens, 0)",
     "cached_tokens": "case when cache_read_tokens is null then uncached_shared_tokens"
     " else cache_read_tokens + coalesce(uncached_shared_tokens, 0) end",
     "cached_by_provider_calls": "calls_with_cache",

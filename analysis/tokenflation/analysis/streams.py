@@ -62,7 +62,11 @@ def opened(source: Source, names: Sequence[str], caller: str) -> Iterator[duckdb
     """
     if not isinstance(source, str | Path):
         with duckdb.connect() as connection:
-            connection.register("calls", prepared(source, names, caller))
+            connection.register("given", prepared(source, names, caller))
+            # DuckDB takes a column without any value for one of no type.
+            connection.execute(
+                f"create temp view calls as select {_typed([CALL_COLUMNS[name] for name in names])} from given"
+            )
             yield connection
         return
     with _engine() as connection:

@@ -1,6 +1,8 @@
 """`tokenflation info`: what a store holds, and what was lost. Needs no optional package."""
 
+import csv
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,9 +42,18 @@ _LOSSES = {
 @click.command("info")
 @click.argument("db", type=click.Path(readable=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(db: Path, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with the columns `name` and `value`.")
+def command(db: Path, as_json: bool, as_csv: bool) -> None:
     """Show what a store holds and what was lost."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other; give one of them.")
     found = info(db)
+    if as_csv:
+        # CSV ends its lines with \r\n by RFC 4180; the other commands' do not, so neither does this.
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("name", "value"))
+        writer.writerows(_flat(found))
+        return
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -50,6 +61,16 @@ def command(db: Path, as_json: bool) -> None:
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         click.echo(f"{name:<{width}}  {text}".rstrip())
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every plain value with its place, such as `models.0.calls`; what is missing is empty."""
+    if isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, one in items:
+            yield from _flat(one, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -66,9 +87,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows = found["rows"]
     yield "tasks", _counts(found["tasks"])
-    yield "agent runs", f"{found['agent_runs']:,}, of them {found['sub_agent_runs']:,} sub-agents"
+    yield "agent runs", f"{found['agent_runs']:,}, of them {_plural(found['sub_agent_runs'], 'sub-agent')}"
     yield "calls", f"{rows['calls']:,}, of them {found['sub_agent_calls']:,} in sub-agents"
-    yield "", ", ".join(f"{rows[name]:,} {name.replace('_', ' ')}" for name in ("attempts", "tool_calls", "spans"))
+    yield "", ", ".join(_plural(rows[f"{noun.replace(' ', '_')}s"], noun) for noun in ("attempt", "tool call", "span"))
     if not rows["calls"]:
         yield "", "no calls: record with `tokenflation run` or `tokenflation import` first"
         return
@@ -79,14 +100,14 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for position, row in enumerate(found["models"]):
         tokens = f"input {_number(row['input_tokens'])}, output {_number(row['output_tokens'])}"
         name = f"{row['model'] or 'no model named'} ({row['provider']})"
-        yield "" if position else "models", f"{name}: {row['calls']:,} calls, {tokens}"
+        yield "" if position else "models", f"{name}: {_plural(row['calls'], 'call')}, {tokens}"
 
 
 def _losses(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not found["lost"]:
         yield "lost", "nothing"
         return
-    yield "LOST", f"{found['lost']:,} records: {_counts(found['drops'], total=False)}"
+    yield "LOST", f"{_plural(found['lost'], 'record')}: {_counts(found['drops'], total=False)}"
     for reason in sorted({name.partition(":")[0] for name in found["drops"]}):
         if meaning := _LOSSES.get(reason):
             yield "", f"{reason}: {meaning}"
@@ -96,6 +117,10 @@ def _counts(counts: Mapping[str, int], *, total: bool = True) -> str:
     parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     whole = f"{sum(counts.values()):,}"
     return f"{whole}: {parts}" if total and parts else parts or whole
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _number(value: int | None) -> str:

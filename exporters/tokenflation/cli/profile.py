@@ -1,9 +1,10 @@
 """`tokenflation profile DB`: where the tokens of each task kind go."""
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Literal
 
 import click
+import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,30 +18,70 @@ from tokenflation.cli._output import emit, human, human_share, human_time, outpu
 __all__ = ["command"]
 
 _Row = dict[Hashable, Any]
+_Parts = Literal["agent", "model", "step"]
+_Grains = Literal["kind", "task", "fleet"]
+
+_USAGE = (("reported", "reported"), ("partial", "in part"), ("unreported", "not reported"))
+
+
+# Any fixed seed will do: the same store must print the same interval.
+_SEED = 20261121
 
 
 @click.command("profile")
 @click.argument("store", metavar="DB")
+@click.option("--by", type=click.Choice(["agent", "model", "step"]), help="Split the tokens of each kind instead.")
+@click.option("--per", type=click.Choice(["kind", "task", "fleet"]), default="kind", show_default=True,
+              help="With --by: what is split.")  # fmt: skip
+@click.option("--fleet", is_flag=True, help="JSON and CSV: a last row without `task` for all tasks.")
 @output_options
-def command(store: str, as_json: bool, as_csv: bool) -> None:
+def command(store: str, by: _Parts | None, per: _Grains, fleet: bool, as_json: bool, as_csv: bool) -> None:
     """Show where the tokens of each task kind go: calls, tokens, cache hits, depth and time per task.
 
-    DB is a store, a Parquet file or a SQLAlchemy URL. JSON and CSV have one row per task kind, with columns
-    <measure>_<statistic> such as input_tokens_p50; units are tokens, seconds and fractions.
+    DB is a store, a Parquet file or folder, or a SQLAlchemy URL. JSON and CSV have one row per task kind, with columns
+    <measure>_<statistic> such as input_tokens_p50; units are tokens, seconds and fractions. Of a ratio, <measure>_low and
+    _high are its 90 % interval; <measure>_coverage is the share of the calls that report what it needs.
     """
-    calls = analysis.load(store)
-    frame = analysis.profile(calls)
-    remarks = censored_remarks(calls, load_censored(store))
-    emit(frame, as_json, as_csv, lambda: _blocks(frame, remarks))
+    if by is not None:
+        parts = analysis.shares(store, by=by, per=per)
+        emit(parts, as_json, as_csv, lambda: _split(parts, by))
+        return
+    for_people = not (as_json or as_csv)
+    frame = analysis.profile(store, fleet=fleet or for_people, rng=np.random.default_rng(_SEED))
+    emit(frame, as_json, as_csv, lambda: _blocks(frame, _censored(store)))
+
+
+def _censored(store: str) -> list[str]:
+    censored = load_censored(store)
+    return censored_remarks(analysis.tasks(store), censored) if len(censored) else []
 
 
 def _blocks(frame: pd.DataFrame, remarks: list[str]) -> RenderableType:
     note = (
         "Mean and quantiles are over tasks; of ISL and OSL, over calls. Input includes cached tokens, output includes "
-        "reasoning. The mean of a ratio is the ratio of sums."
+        "reasoning. The mean of a ratio is the ratio of sums, with its 90 % interval in JSON and CSV. In brackets: the share "
+        "of the calls that report the number, where it is less than that of the calls with usage."
     )
-    rows = (_block(row) for row in frame.to_dict("records"))
-    return Group(*rows, *(Text(one, style="bold") for one in remarks), Text(note, style="dim"))
+    rows = frame.to_dict("records")
+    # Of one kind, the fleet would say everything twice.
+    shown = (_block(row) for row in (rows if len(rows) > 2 else rows[:1]))
+    return Group(*shown, *(Text(one, style="bold") for one in remarks), Text(note, style="dim"))
+
+
+def _split(parts: pd.DataFrame, by: str) -> RenderableType:
+    table = Table(title=f"Tokens by {by}", title_justify="left", title_style="bold")
+    names = [name for name in ("task", "task_id") if parts[name].notna().any()]
+    for name in (*names, by):
+        table.add_column(name.replace("_", " "))
+    for name in ("calls", "reported", "input", "output", "of input", "of output", "of both"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in parts.to_dict("records"):
+        keys = (Text(str(row[name])) for name in names)
+        part = "not named" if pd.isna(row["part"]) else str(row["part"])
+        numbers = (human(row[name]) for name in ("calls", "reported_calls", "input_tokens", "output_tokens"))
+        shares = (human_share(row[f"{name}_tokens_share"]) for name in ("input", "output", "billed"))
+        table.add_row(*keys, Text(part), *numbers, *shares)
+    return table
 
 
 def _block(row: _Row) -> RenderableType:
@@ -51,15 +92,26 @@ def _block(row: _Row) -> RenderableType:
         table.add_column("all tasks" if name == "sum" else name, justify="right", no_wrap=True)
     for measure in reported:
         if not _says_nothing(row, measure):
-            table.add_row(measure.label, *(_cell(row, measure, name) for name in STATISTICS))
+            table.add_row(_label(row, measure), *(_cell(row, measure, name) for name in STATISTICS))
     unreported = [measure.label for measure in MEASURES if measure not in reported]
     if not unreported:
         return table
     return Group(table, Text(f"Not reported: {', '.join(unreported)}.\n", style="dim"))
 
 
+def _label(row: _Row, measure: Measure) -> str:
+    coverage = row[f"{measure.name}_coverage"]
+    # The title says for how many calls usage is known at all.
+    known = row["reported_share_mean"] + row["partial_share_mean"]
+    return measure.label if coverage >= min(known, 1.0) else f"{measure.label} ({human_share(coverage)})"
+
+
 def _says_nothing(row: _Row, measure: Measure) -> bool:
-    """Return whether people need not see it: no failures, no retries, usage of every call."""
+    """Return whether people need not see it: no failures, no retries, usage of every call; the title has the coverage."""
+    if measure.name in ("reported_share", "partial_share", "unreported_share"):
+        return True
+    if "unreported" in measure.name:
+        return bool(row[f"{measure.name}_mean"] == 0)
     if measure.name == "failed_calls":
         return bool(row["failed_calls_sum"] == 0)
     return measure.name in ("attempts", "calls_with_usage") and bool(row[f"{measure.name}_sum"] == row["calls_sum"])
@@ -68,7 +120,15 @@ def _says_nothing(row: _Row, measure: Measure) -> bool:
 def _title(row: _Row) -> Text:
     silent = row["tasks"] - row["tasks_with_usage"]
     remark = f" ({silent:,} without usage)" if silent else ""
-    return Text(f"{row['task']}: {row['tasks']:,} tasks{remark}, {row['calls_sum']:,} calls", style="bold")
+    kind: str = "All kinds" if pd.isna(row["task"]) else row["task"]
+    shares = [(row[f"{name}_share_mean"], text) for name, text in _USAGE]
+    usage = ", ".join(f"{human_share(share)} {text}" for share, text in shares if share > 0)
+    counts = f"{_plural(row['tasks'], 'task')}{remark}, {_plural(row['calls_sum'], 'call')}"
+    return Text(f"{kind}: {counts}; usage {usage}", style="bold")
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _cell(row: _Row, measure: Measure, statistic: str) -> str:
