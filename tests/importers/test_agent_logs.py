@@ -101,6 +101,15 @@ def test_codex_totals_alone_give_each_calls_growth(imported: Any) -> None:
     assert rows("SELECT input_tokens, output_tokens FROM calls ORDER BY step") == [(10, 1), (20, 4)]
 
 
+def test_a_codex_call_without_its_token_count_waits_until_it_has_come(tmp_path: Path) -> None:
+    file, store = tmp_path / "a.jsonl", tmp_path / "runs.db"
+    file.write_text(as_lines(CODEX[:-1]))
+    first = import_paths([file], store)
+    file.write_text(as_lines(CODEX))
+    assert (first.calls, import_paths([file], store).calls) == (2, 1)
+    assert import_paths([file], store).skipped == {"already in the store": 1}
+
+
 def test_gemini_thoughts_and_tool_prompts_stand_outside_and_are_added(imported: Any) -> None:
     rows = imported({"chats/session-1.jsonl": as_lines(GEMINI)})
     assert rows(TOKENS) == [(910, 300, 65, 25), (1000, 0, 5, None)]

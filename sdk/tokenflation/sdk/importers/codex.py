@@ -11,6 +11,8 @@ github.com/uw-syfi/TraceLab, `example_sessions/codex/explanation.md`):
 * A call starts with the last thing that it answers (a message, a tool result) and ends with the last that it said.
 * `compacted`: the next call continues by a summary. `stream_error`: an attempt that failed and was tried again.
 * `turn_context` names the model. A sub-agent has a file of its own, whose `session_meta.source` names its parent.
+* A call whose `token_count` has not come is not finished and not counted. Versions before September 2025 wrote none:
+  their sessions are left out and named.
 * A fork (`forked_from_id`) begins with its parent's records, written again: calls before its own first `task_started`,
   the first that is not older than the session, are not its own.
 """
@@ -31,7 +33,7 @@ _KINDS = frozenset(("session_meta", "response_item", "event_msg", "turn_context"
 
 
 def _sniff(head: Head) -> float:
-    if any(one.get("type") in _KINDS and isinstance(one.get("payload"), Mapping) for one in head.objects):
+    if any(text(one, "type") in _KINDS and isinstance(one.get("payload"), Mapping) for one in head.objects):
         return 0.96
     return 0.6 if {"timestamp", "type", "payload"} <= head.keys else 0.0
 
@@ -67,9 +69,13 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
             records.append((at_ns, record))
         records.sort(key=lambda one: one[0])
         thread = Thread(records, default_id=entry.name.removesuffix(".jsonl"))
+        if not thread.calls:
+            yield Skipped(entry.shown, "without token counts", what="session")
+            continue
         if thread.thread_id not in threads or len(thread.calls) > len(threads[thread.thread_id].calls):
             threads[thread.thread_id] = thread
-    yield _taken(list(threads.values()), context.kind("codex"))
+    if threads:
+        yield _taken(list(threads.values()), context.kind("codex"))
 
 
 def _taken(threads: list[Thread], task: str) -> Taken:
@@ -90,7 +96,13 @@ def _taken(threads: list[Thread], task: str) -> Taken:
         if call_id is not None and tool_id is not None:
             rows.tool(call_id, tool_id, "spawn_agent")["agent_run_id"] = run.run_id
         thread.add_to(rows, run)
-    rows.session({"version": text(mains[0].meta, "cli_version"), "calls_of_the_parent": mains[0].copied or None})
+    rows.session(
+        {
+            "version": text(mains[0].meta, "cli_version"),
+            "calls_of_the_parent": mains[0].copied or None,
+            "unfinished_calls": sum(thread.unfinished for thread in threads) or None,
+        }
+    )
     return Taken(rows.batch(), sum(thread.compactions for thread in threads))
 
 

@@ -59,8 +59,8 @@ class Thread:
         own_from_ns = self._own_from(records)
         for at_ns, record in records:
             self._add(at_ns, record, copied=at_ns < own_from_ns)
-        if self._asked or self._spoke_ns:
-            self._end_call({}, self._spoke_ns or 0, copied=False)
+        self.unfinished = self._spoke_ns is not None
+        """The log ends before the usage of its last call: the call is not counted, its numbers are still to come."""
 
     def _own_from(self, records: Sequence[tuple[int, Mapping[str, Any]]]) -> int:
         """Return from when on the records are this session's own: of a fork, the first turn begun after it was made."""
