@@ -14,7 +14,7 @@ from tokenflation.analysis.arrivals import Arrivals, arrivals
 from tokenflation.analysis.demand import cumulants, jumps
 from tokenflation.analysis.paths import RESOURCES, Path, Runs, runs_of, summed
 from tokenflation.analysis.plan import Plan
-from tokenflation.analysis.prototypes import LEAST_RUNS, kappa, mean_factors
+from tokenflation.analysis.prototypes import LEAST_RUNS, mean_factors
 from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, modulated, standard_quantiles
 
 __all__ = ["DRAWS", "forecast"]
@@ -235,7 +235,7 @@ def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float 
             f"{tokens.max():,.0f} input tokens."
         )
     if count < LEAST_RUNS or mean <= 0:
-        return {"cv": None, "half_width": None, "top_tenth_share": None, "kappa": None}
+        return {"cv": None, "half_width": None, "top_tenth_share": None}
     cv = float(tokens.std(ddof=1)) / mean
     largest = float(tokens.max())
     without = (tokens.sum() - largest) / (count - 1)
@@ -245,5 +245,4 @@ def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float 
         )
     top = np.sort(tokens)[-max(1, round(_TAIL * count)) :]
     half = _HALF_WIDTH_Z * cv / np.sqrt(count)
-    return {"cv": cv, "half_width": float(half), "top_tenth_share": float(top.sum() / tokens.sum()),
-            "kappa": kappa(count)}  # fmt: skip
+    return {"cv": cv, "half_width": float(half), "top_tenth_share": float(top.sum() / tokens.sum())}
