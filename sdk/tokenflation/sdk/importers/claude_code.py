@@ -35,7 +35,7 @@ _KINDS = frozenset(("user", "assistant", "system", "progress", "attachment"))
 
 
 def _sniff(head: Head) -> float:
-    if any("parentUuid" in one and "sessionId" in one and one.get("type") in _KINDS for one in head.objects):
+    if any("parentUuid" in one and "sessionId" in one and str(one.get("type")) in _KINDS for one in head.objects):
         return 0.97
     if any(one.get("type") == "summary" and "leafUuid" in one for one in head.objects):
         return 0.8

@@ -11,7 +11,7 @@ from tokenflation.sdk.importers.spancalls import Node
 from tokenflation.sdk.importers.spannames import call_facts, error_class, has_totals, is_call, question
 from tokenflation.sdk.spans import CALL_ATTRIBUTES, SCOPE_NAME
 from tokenflation.sdk.spanwords import Role, role_of
-from tokenflation.sdk.wire.values import count_of, loads
+from tokenflation.sdk.wire.values import count_of, dumps, loads
 
 __all__ = ["node_of", "span_id_of", "trace_id_of"]
 
@@ -84,6 +84,7 @@ def node_of(
     `events` are name, time (unix ns) and attributes of each.
     """
     resource = resource or {}
+    attributes = {key: _fixed(value) if isinstance(value, list | dict) else value for key, value in attributes.items()}
     if library == SCOPE_NAME and _RENAMED in attributes:  # beneath another tracer's span of the same call
         attributes = {
             f"gen_ai.{key[13:]}" if f"gen_ai.{key[13:]}" in _GEN_AI else key: v for key, v in attributes.items()
@@ -131,6 +132,13 @@ _GEN_AI = frozenset(name for _, name in CALL_ATTRIBUTES if name.startswith("gen_
     "gen_ai.operation.name",
     "gen_ai.request.stream",
 }
+
+
+def _fixed(value: Any) -> Any:
+    """Return a list of plain values as a tuple, which can be looked up, and anything deeper as JSON."""
+    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+        return tuple(value)
+    return dumps(value).decode("utf-8", "replace")
 
 
 def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
