@@ -67,6 +67,45 @@ def test_profile_shows_people_one_block_per_kind_within_a_hundred_columns(
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_profile_speaks_of_one_in_the_singular_and_of_what_is_not_reported(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("profile", make_store([{"input_tokens": 7, "output_tokens": 1}])) == 0
+
+    assert "kind: 1 task, 1 call; usage 100.0% reported" in capsys.readouterr().out
+
+
+def test_profile_shows_people_all_kinds_together_and_programs_on_request(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_store(_rows())
+    assert _run("profile", path) == 0
+    assert "All kinds: 24 tasks, 48 calls" in capsys.readouterr().out
+
+    assert _run("profile", path, "--json", "--fleet") == 0
+
+    *kinds, fleet = json.loads(capsys.readouterr().out)
+    assert (len(kinds), fleet["task"], fleet["calls_sum"]) == (2, None, 48)
+    assert fleet["input_output_ratio_low"] < fleet["input_output_ratio_mean"] < fleet["input_output_ratio_high"]
+
+
+@pytest.mark.parametrize(("per", "rows"), [("kind", 4), ("task", 48), ("fleet", 3)])
+def test_profile_by_step_splits_each_kind_each_task_or_all(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str], per: str, rows: int
+) -> None:
+    once = [row | {"step": 0} for row in _rows() if row["task"] == "once"]
+    agent = [row | {"step": place % 3} for place, row in enumerate(_rows()) if row["task"] != "once"]
+    path = make_store([*agent, *once])
+    assert _run("profile", path, "--by", "step", "--per", per) == 0
+    assert "Tokens by step" in capsys.readouterr().out
+
+    assert _run("profile", path, "--by", "step", "--per", per, "--json") == 0
+
+    parts = json.loads(capsys.readouterr().out)
+    assert len(parts) == rows
+    assert sum(part["calls"] for part in parts) == 48
+
+
 def test_inflation_takes_the_only_kind_of_single_calls_and_says_so(
     make_store: MakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tokenflation.analysis import load
+from tokenflation.analysis import load, profile, tasks
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.sdk.errors import StoreError
 
@@ -142,3 +142,41 @@ def test_a_value_that_its_column_cannot_hold_is_refused_with_the_columns_name(
     for source in (path, f"sqlite:///{path}"):
         with pytest.raises(StoreError, match=f"{path.name} cannot be read as a store.*{column}"):
             load(source)
+
+
+def test_tasks_and_profile_of_a_path_are_those_of_its_frame(make_store: MakeStore, tmp_path: Path) -> None:
+    rows = [
+        {"task": f"k{n % 3}", "task_id": str(n // 5), "input_tokens": n if n % 7 else None, "output_tokens": n * n}
+        for n in range(300)
+    ]
+    path = make_store(rows)
+    with duckdb.connect() as connection:
+        connection.register("calls", load(path, blocks=True))
+        connection.execute(f"copy calls to '{tmp_path / 'calls.parquet'}' (format parquet)")
+
+    for source in (path, str(path), f"sqlite:///{path}", tmp_path / "calls.parquet"):
+        assert_frame_equal(tasks(source), tasks(load(path)))
+        assert_frame_equal(profile(source), profile(load(path)))
+
+
+def test_a_store_of_many_calls_is_read_whole_by_several_connections(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_store([{"task_id": str(n), "input_tokens": n} for n in range(500)])
+    monkeypatch.setattr("tokenflation.analysis.streams._PART_ROWS", 10)
+    monkeypatch.setattr("tokenflation.analysis.streams.os.cpu_count", lambda: 7)
+
+    assert tasks(path)["input_tokens"].sum() == 500 * 499 // 2
+
+
+@pytest.mark.parametrize("read", [tasks, profile])
+def test_a_path_that_is_no_store_is_refused_by_those_that_take_one(
+    tmp_path: Path, read: Callable[[Path], pd.DataFrame]
+) -> None:
+    (tmp_path / "x.db").write_text("hello")
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(StoreError, match="not a tokenflation store"):
+        read(tmp_path / "x.db")
+    with pytest.raises(StoreError, match=r"no \.parquet file"):
+        read(tmp_path / "empty")

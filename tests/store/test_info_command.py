@@ -1,5 +1,7 @@
 """`tokenflation info` as its user sees it."""
 
+import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -66,6 +68,29 @@ def test_info_as_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["info", str(store), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (found["rows"]["calls"], found["lost"], found["drops"]) == (1, 0, {})
+
+
+def test_info_as_csv_has_one_line_per_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path, Batch(calls=[call(1, model="a, b", input_tokens=7)]))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store), "--csv"])
+    rows = dict(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert (rows["name"], rows["rows.calls"], rows["models.0.model"], rows["output_tokens"]) == (
+        "value",
+        "1",
+        "a, b",
+        "",
+    )
+    with pytest.raises(SystemExit, match="2"):
+        main(["info", str(store), "--csv", "--json"])
+
+
+def test_info_speaks_of_one_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(_store(tmp_path, Batch(calls=[call(1)], drops={"queue_full": 1})))])
+    text = capsys.readouterr().out
+    assert "): 1 call, input" in text
+    assert "1 record: queue_full 1" in text
 
 
 def test_what_is_no_store_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
