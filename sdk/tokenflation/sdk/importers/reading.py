@@ -206,13 +206,13 @@ def _line_of(error: Exception, text: bytes) -> int:
 
 
 def line_objects(start: bytes, *, whole: bool) -> tuple[Mapping[str, Any], ...]:
-    """Return the JSON objects that are lines of a file's beginning, at most 50; `whole`: it is the whole file."""
+    """Return the JSON objects that are lines of a file's beginning, at most 20; `whole`: it is the whole file."""
     found: list[Mapping[str, Any]] = []
     pieces = start.split(b"\n")
     for line in pieces if whole else pieces[:-1]:
         if line.lstrip()[:1] == b"{" and isinstance(value := _decoded(line), dict):
             found.append(value)
-        if len(found) == 50:
+        if len(found) == 20:
             break
     return tuple(found)
 

@@ -18,7 +18,7 @@ from tokenflation.sdk.importers.reading import first_keys, line_objects
 
 __all__ = ["HEAD_BYTES", "Entry", "find_entries", "head_of", "members_of"]
 
-HEAD_BYTES = 1 << 17
+HEAD_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _PACKED = (".xz", ".gz", ".zst")
 _ENDINGS = (*_PACKED, ".jsonl", ".json", ".ndjson", ".tar", ".tgz", ".txz", ".zip")
