@@ -59,6 +59,7 @@ BESIDE = (
     "anthropic",
     "google-genai",
     "httpx",
+    "hypothesis",
     "langchain",
     "langchain-openai",
     "langfuse",
