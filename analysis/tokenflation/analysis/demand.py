@@ -68,9 +68,10 @@ def direct_cumulants(path: Path, weight: Floats, arrivals: Arrivals, times_s: Fl
     return found
 
 
-def jumps(path: Path, weight: Floats, arrivals: Arrivals, time_s: float) -> Floats:
-    """Return, for each segment, the expected number of runs that are inside it at `time_s`."""
+def jumps(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats) -> Floats:
+    """Return, for each segment and time, the expected number of runs that are inside it; shape (segments, times)."""
     edges = arrivals.first_s + arrivals.cell_s * np.arange(len(arrivals.rate_per_s) + 1)
     known = arrivals.integral
-    inside = np.interp(time_s - path.start_s, edges, known) - np.interp(time_s - path.end_s, edges, known)
-    return np.asarray(weight[path.run] * inside, dtype=np.float64)
+    begun = np.interp(times_s - path.start_s[:, None], edges, known)
+    inside = begun - np.interp(times_s - path.end_s[:, None], edges, known)
+    return np.asarray(weight[path.run][:, None] * inside, dtype=np.float64)

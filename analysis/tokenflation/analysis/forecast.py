@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokenflation.analysis.arrivals import Arrivals, arrivals
-from tokenflation.analysis.demand import cumulants, jumps
+from tokenflation.analysis.arrivals import arrivals
+from tokenflation.analysis.loads import load_of, statistics
 from tokenflation.analysis.paths import RESOURCES, Path, Runs, runs_of, summed
 from tokenflation.analysis.plan import Plan
 from tokenflation.analysis.prototypes import LEAST_RUNS, mean_factors
-from tokenflation.analysis.quantiles import GRID, lattice_quantiles, method_for, modulated, standard_quantiles
 
 __all__ = ["DRAWS", "forecast"]
 
@@ -24,8 +23,6 @@ Floats = NDArray[np.float64]
 DRAWS = 500
 """Draws of the prototypes' uncertainty."""
 _DAY_S = 86_400
-_LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-_STEPS = 48
 _HALF_WIDTH_Z = 1.645
 _TAIL = 0.1
 _DOMINATED = 0.25
@@ -64,17 +61,25 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     totals = _run_totals(runs)
     factors = _factors(runs, loads, totals, volumes, rng)
     enough = min((counts[kind] for kind in volumes), default=0) >= LEAST_RUNS
-    rows: list[tuple[float, str, str, float, str]] = []
+    starts = times_s - plan.bucket_s / 2
+    cv = np.full(len(times_s), plan.modulation_cv)
+    parts = []
     for name, (path, scale, unit) in loads.items():
-        load = _Load(runs, path, weights, over, times_s, factors[name], plan.modulation_cv, scale)
-        for statistic, values in load.statistics(enough, plan.level).items():
-            starts = times_s - plan.bucket_s / 2
+        load = load_of(runs, path, weights, over, times_s, factors[name], cv=cv, scale=scale)
+        for statistic, values in statistics(load, level=plan.level, enough=enough).items():
             of = "fraction" if statistic == "share_prototypes" else unit
-            rows += [(float(a), name, statistic, float(b), of) for a, b in zip(starts, values, strict=True)]
-    rows += _totals(runs, totals, volumes, factors, enough, plan.level)
-    frame = pd.DataFrame(rows, columns=["bucket_start", "resource", "statistic", "value", "unit"])
+            parts.append(_rows(starts, name, statistic, values, of))
+    columns = ["bucket_start", "resource", "statistic", "value", "unit"]
+    ends = pd.DataFrame(_totals(runs, totals, volumes, factors, enough, plan.level), columns=columns)
+    frame = pd.concat([*parts, ends], ignore_index=True)
     frame.attrs["manifest"] = _manifest(runs, plan, counts, volumes, totals)
     return frame
+
+
+def _rows(starts: Floats, resource: str, statistic: str, values: Floats, unit: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"bucket_start": starts, "resource": resource, "statistic": statistic, "value": values, "unit": unit}
+    )
 
 
 def _loads(runs: Runs, plan: Plan) -> dict[str, tuple[Path, float, str]]:
@@ -111,78 +116,6 @@ def _factors(runs: Runs, loads: dict[str, tuple[Path, float, str]], totals: pd.D
         elif kind in volumes:
             found[number] = mean_factors(values[runs.kind_of_run == number], DRAWS, rng)
     return {name: found[:, :, column] for column, name in enumerate(names)}
-
-
-class _Load:
-    """One resource at all times: cumulants by kind, and the mixture over the prototypes' draws."""
-
-    def __init__(self, runs: Runs, path: Path, weights: Floats, over: Arrivals, times_s: Floats,
-                 factors: Floats, modulation_cv: float, scale: float) -> None:  # fmt: skip
-        self._path, self._weights, self._over, self._times_s = path, weights, over, times_s
-        self._scale, self._cv = scale, modulation_cv
-        self._factors = factors
-        self._by_kind = np.zeros((len(runs.kinds), 4, len(times_s)))
-        for kind in range(len(runs.kinds)):
-            mine = runs.kind_of_run[path.run] == kind
-            part = Path(path.run[mine], path.start_s[mine], path.end_s[mine], path.load[mine])
-            if len(part.run) and weights[part.run].any():
-                self._by_kind[kind] = cumulants(part, weights, over, times_s)
-
-    def statistics(self, enough: bool, level: float) -> dict[str, Floats]:
-        """Return each statistic at all times, in the resource's unit."""
-        kappa_t = modulated(self._by_kind.sum(axis=0), self._cv)
-        mean, variance = kappa_t[0], np.maximum(kappa_t[1], 0.0)
-        means = np.einsum("kd,kt->dt", self._factors, self._by_kind[:, 0])
-        spreads = np.sqrt(np.maximum(np.einsum("kd,kt->dt", self._factors, self._by_kind[:, 1]), 0.0)
-                          + (self._cv * means) ** 2)  # fmt: skip
-        found = {"mean": mean, "sd": np.sqrt(variance)}
-        found |= self._quantiles(kappa_t, means, spreads)
-        if enough:
-            tail = (1 - level) / 2
-            found["mean_low"], found["mean_high"] = np.quantile(means, [tail, 1 - tail], axis=0)
-            between = means.var(axis=0)
-            within = (spreads**2).mean(axis=0)
-            share = between / np.where(between + within > 0, between + within, 1.0)
-        found = {name: values * self._scale for name, values in found.items()}
-        return found | {"share_prototypes": share} if enough else found
-
-    def _quantiles(self, kappa_t: Floats, means: Floats, spreads: Floats) -> dict[str, Floats]:
-        found = {name: np.zeros(len(self._times_s)) for name in _LEVELS}
-        # Equal hours (a flat day) are worked out once.
-        shape = np.round(np.log(np.maximum(np.abs(kappa_t), 1e-300)), 9)
-        _, first, same = np.unique(shape, axis=1, return_index=True, return_inverse=True)
-        for number, column in enumerate(first):
-            standard = self._standard(kappa_t[:, column], column)
-            for name, level in _LEVELS.items():
-                value = _mixture_quantile(level, means[:, column], spreads[:, column], standard)
-                found[name][same.reshape(-1) == number] = value
-        return found
-
-    def _standard(self, kappa_t: Floats, column: int) -> Floats:
-        if method_for(kappa_t) != "fft":
-            return standard_quantiles(kappa_t)
-        counts = jumps(self._path, self._weights, self._over, float(self._times_s[column]))
-        held = counts > 0
-        exact = lattice_quantiles(self._path.load[held], counts[held], kappa_t, self._cv)
-        return np.asarray((exact - kappa_t[0]) / np.sqrt(kappa_t[1]), dtype=np.float64)
-
-
-def _mixture_quantile(level: float, means: Floats, spreads: Floats, standard: Floats) -> float:
-    """Return x with mean over draws of P(load <= x) = level, by bisection; a load is at least 0."""
-    if spreads.max() <= 0:
-        return float(np.quantile(means, level))
-    low = float((means + spreads * standard[0]).min())
-    high = float((means + spreads * standard[-1]).max())
-    safe = np.where(spreads > 0, spreads, 1e-300)
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        # On a lattice several probabilities share one quantile: the last of them is P(load <= x).
-        place = np.interp((middle - means) / safe, standard, GRID, left=0.0, right=1.0)
-        if place.mean() < level:
-            low = middle
-        else:
-            high = middle
-    return max(high, 0.0)
 
 
 def _totals(runs: Runs, totals: pd.DataFrame, volumes: dict[str, float], factors: dict[str, Floats], enough: bool,

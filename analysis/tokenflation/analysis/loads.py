@@ -1,0 +1,105 @@
+"""One resource's load in all buckets: cumulants by task kind, its law, and the mixture over what few runs leave open.
+
+Knows nothing of plans' files or of how draws of the mean come about.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenflation.analysis.arrivals import Arrivals
+from tokenflation.analysis.demand import cumulants, jumps
+from tokenflation.analysis.mixtures import Laws, lattice_laws, mixture_quantiles, smooth_laws
+from tokenflation.analysis.paths import Path, Runs
+from tokenflation.analysis.quantiles import EXPANSION_BELOW, lattice, modulated, skewness
+
+__all__ = ["LEVELS", "Load", "load_of", "statistics"]
+
+Floats = NDArray[np.float64]
+
+LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+# Expected runs held at once, segments times buckets: 32 MB.
+_CHUNK = 4_000_000
+_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One resource over buckets: `by_kind` (kinds, 4, buckets) are cumulants of Poisson arrivals; the rest follows."""
+
+    scale: float
+    """What a value is multiplied by to be in the resource's unit."""
+    by_kind: Floats
+    kappa: Floats
+    """Cumulants of order 1 to 4 with bursts, shape (4, buckets)."""
+    cv: Floats
+    """Coefficient of variation by bucket of the gamma factor that stands for bursts."""
+    laws: Laws
+    means: Floats
+    """Draws of the mean, shape (draws, buckets)."""
+    spreads: Floats
+    """The deviation of the load alone that goes with each draw."""
+
+
+def load_of(runs: Runs, path: Path, weights: Floats, over: Arrivals, times_s: Floats, factors: Floats, *,
+            cv: Floats, scale: float) -> Load:  # fmt: skip
+    """Return the load of all planned runs of `path`; `factors` (kinds, draws) multiply each kind's mean."""
+    by_kind = np.zeros((len(runs.kinds), 4, len(times_s)))
+    for kind in range(len(runs.kinds)):
+        mine = runs.kind_of_run[path.run] == kind
+        part = Path(path.run[mine], path.start_s[mine], path.end_s[mine], path.load[mine])
+        if len(part.run) and weights[part.run].any():
+            by_kind[kind] = cumulants(part, weights, over, times_s)
+    # Where nothing is left to overlap, differences of large integrals leave rounding, below zero too.
+    by_kind = np.maximum(by_kind, 0.0)
+    kappa = modulated(by_kind.sum(axis=0), cv)
+    means = np.einsum("kd,kt->dt", factors, by_kind[:, 0])
+    spreads = np.sqrt(np.einsum("kd,kt->dt", factors, by_kind[:, 1]) + (cv * means) ** 2)
+    laws = _laws(path, weights, over, times_s, kappa, cv)
+    return Load(scale, by_kind, kappa, cv, laws, means, spreads)
+
+
+def statistics(load: Load, *, level: float, enough: bool) -> dict[str, Floats]:
+    """Return each statistic by bucket, in the resource's unit."""
+    found = {"mean": load.kappa[0], "sd": np.sqrt(load.kappa[1])}
+    chances = np.array(list(LEVELS.values()))
+    found |= dict(zip(LEVELS, mixture_quantiles(chances, load.means, load.spreads, load.laws), strict=True))
+    if not enough:
+        return {name: values * load.scale for name, values in found.items()}
+    tail = (1 - level) / 2
+    found["mean_low"], found["mean_high"] = np.quantile(load.means, [tail, 1 - tail], axis=0)
+    found = {name: values * load.scale for name, values in found.items()}
+    between, within = load.means.var(axis=0), (load.spreads**2).mean(axis=0)
+    total = between + within
+    return found | {"share_prototypes": between / np.where(total > 0, total, 1.0)}
+
+
+def _laws(path: Path, weights: Floats, over: Arrivals, times_s: Floats, kappa: Floats, cv: Floats) -> Laws:
+    """Return the law of each bucket: smooth ones, and by FFT where few runs overlap; equal buckets are done once."""
+    found = smooth_laws(kappa)
+    few = np.flatnonzero((skewness(kappa) >= EXPANSION_BELOW) & (kappa[0] > 0))
+    if not len(few):
+        return found
+    looks = np.round(np.log(np.maximum(np.vstack((kappa, cv))[:, few], 1e-300)), _DIGITS)
+    _, first, same = np.unique(looks, axis=1, return_index=True, return_inverse=True)
+    chosen = few[first]
+    used = np.flatnonzero(weights[path.run] > 0)
+    part = Path(path.run[used], path.start_s[used], path.end_s[used], path.load[used])
+    units, belows = [], []
+    width = max(1, _CHUNK // max(len(used), 1))
+    reach = np.zeros(len(chosen), dtype=np.int64)
+    for low in range(0, len(chosen), width):
+        some = chosen[low : low + width]
+        counts = np.maximum(jumps(part, weights, over, times_s[some]), 0.0)
+        unit, below = lattice(part.load, counts, kappa[:, some], cv[some])
+        units.append(unit)
+        belows.append(below)
+        reach[low : low + width] = below.shape[1]
+    widest = int(reach.max())
+    table = np.concatenate([np.pad(one, ((0, 0), (0, widest - one.shape[1])), constant_values=1.0) for one in belows])
+    back = same.reshape(-1)
+    laws = lattice_laws(np.concatenate(units), table, kappa[:, chosen])
+    # Tables are shared by equal buckets; where a bucket's own table begins is all that differs.
+    shared = Laws(laws.flat, laws.offset[back], laws.count[back], laws.low[back], laws.step[back], laws.smooth[back])
+    return found.placed(few, shared)
