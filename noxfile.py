@@ -66,6 +66,7 @@ BESIDE = (
     "langsmith",
     "logfire",
     "mlflow-skinny",
+    "pandas",  # mlflow.openai needs it and does not ask for it
     "openai",
     "openai-agents",
     "openinference-instrumentation-anthropic",

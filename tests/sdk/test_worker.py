@@ -1,6 +1,8 @@
 """The recorder's thread: what fails in it costs no later call, and keeps no one waiting."""
 
+import contextlib
 import multiprocessing
+import sqlite3
 import time
 from pathlib import Path
 
@@ -55,6 +57,28 @@ def test_a_worker_that_fails_beyond_its_guards_is_followed_by_another_that_loses
         assert handle.flush()
         assert handle.recorded == 2
         assert set(handle.drops) == {"recorder_error"}
+
+
+def test_a_worker_that_is_behind_does_not_rest_between_two_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "_WINDOW_S", 3600.0)
+    monkeypatch.setattr(recorder, "_BUSY_WINDOW_S", 3600.0)
+    monkeypatch.setattr(marks, "_MAX_BATCH", 20)
+    store = tmp_path / "runs.db"
+    answer = {"id": "1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    with tf.instrument(store) as handle:
+        handle.flush()
+        with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the worker waits for this while the calls pile up
+            with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer))) as client:
+                for _ in range(200):
+                    client.post("http://models.test/v1/chat/completions", json={"model": "m", "messages": []})
+            other.execute("ROLLBACK")
+        deadline = time.monotonic() + 30.0
+        while rows(store) < 180 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert rows(store) >= 180
 
 
 def test_a_worker_that_fails_to_the_end_delays_no_close_and_is_shown(

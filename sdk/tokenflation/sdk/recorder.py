@@ -298,7 +298,7 @@ class Recorder:
                 wrote = bool(self._guarded(self._write, now))
             for mark in marks:
                 mark.done.set()
-            if wrote and not last:
+            if wrote and not last and self._queue.qsize() < _MANY:  # else it is behind already
                 self._hurry.wait(_WINDOW_S if len(items) < _MANY else _BUSY_WINDOW_S)
                 self._hurry.clear()
         self._guarded(self._outbox.give_up)
