@@ -40,7 +40,7 @@ _RETRY_S = 1.0
 _WINDOW_S = 0.03
 """After a commit we wait so long before the next: one commit then serves all calls that end meanwhile."""
 _MANY = 16
-_BUSY_WINDOW_S = 0.15
+_BUSY_WINDOW_S = 0.08
 """The same after so many at once: work that is done together costs half, and what ended is safe in the journal."""
 _SWEEP_S = 0.05
 """So often we look at the calls under way, while there are any."""
