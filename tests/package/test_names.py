@@ -24,6 +24,8 @@ PUBLIC = {
     },
     "tokenflation.analysis": {
         "Plan",
+        "cache_summary",
+        "context_kinds",
         "costs",
         "diff",
         "forecast",
@@ -33,7 +35,11 @@ PUBLIC = {
         "profile",
         "read_prices",
         "shares",
+        "structure_kinds",
+        "structure_tasks",
+        "success",
         "tasks",
+        "volatile_prefixes",
     },
     "tokenflation.exporters": {"FORMATS", "WriteSummary", "write"},
 }

@@ -8,6 +8,13 @@ factor  = inflation(calls, baseline="answer-once")     one row per task kind
 change  = diff(calls, other_calls)                     one row per factor, of each kind and of all
 prices  = read_prices("prices.csv")                    the user's own; costs(calls, prices): one row per task kind
 demand  = forecast(calls, Plan(tasks_per_day=1e6))     one row per bucket, resource and statistic
+
+grown   = context_kinds(calls)                         one row per task kind: how contexts grow, what is sent again
+cached  = cache_summary(calls)                         one row per provider and model; load(path, blocks=True) for more
+places  = volatile_prefixes(load(path, blocks=True))   one row per place where prompts of one agent part
+shape   = structure_tasks(calls)                       one row per task: agents, time, tools, repetitions, waste
+kinds   = structure_kinds(shape)                       one row per task kind
+solved  = success(calls, outcomes)                     one row per task kind: tokens per success
 """
 
 from tokenflation.sdk.errors import MissingExtra
@@ -16,13 +23,18 @@ try:
     from tokenflation.analysis.costs import costs, read_prices
     from tokenflation.analysis.difference import diff
     from tokenflation.analysis.forecast import forecast
+    from tokenflation.analysis.growth import context_kinds
     from tokenflation.analysis.inflation import inflation
+    from tokenflation.analysis.kvcache import cache_summary
     from tokenflation.analysis.plan import Plan
     from tokenflation.analysis.profile import profile
     from tokenflation.analysis.prototypes import mean_interval
     from tokenflation.analysis.reduce import tasks
     from tokenflation.analysis.shares import shares
     from tokenflation.analysis.sources import load
+    from tokenflation.analysis.structure_tasks import structure_kinds, structure_tasks
+    from tokenflation.analysis.success import success
+    from tokenflation.analysis.volatile import volatile_prefixes
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
         raise
@@ -30,6 +42,8 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "Plan",
+    "cache_summary",
+    "context_kinds",
     "costs",
     "diff",
     "forecast",
@@ -39,5 +53,9 @@ __all__ = [
     "profile",
     "read_prices",
     "shares",
+    "structure_kinds",
+    "structure_tasks",
+    "success",
     "tasks",
+    "volatile_prefixes",
 ]
