@@ -138,7 +138,7 @@ _random_call = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(some=st.lists(_random_call, max_size=15), baseline=st.sampled_from(["once", INTRINSIC]))
 def test_the_factors_multiply_to_the_inflation_over_random_call_trees(
     make_calls: Calls, some: list[Any], baseline: str
@@ -156,7 +156,7 @@ def test_the_factors_multiply_to_the_inflation_over_random_call_trees(
         assert product * row["baseline_tokens"] == pytest.approx(row["tokens"], rel=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(some=st.lists(_random_call, max_size=15))
 def test_the_ledger_of_a_task_adds_up(make_calls: Calls, some: list[Any]) -> None:
     calls = make_calls([*some, _call("p", 9, (70, 30))])

@@ -117,7 +117,7 @@ _random_call = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(some=st.lists(_random_call, max_size=10))
 def test_the_parts_sum_to_the_cost_and_no_part_is_negative(make_calls: Calls, some: list[Any]) -> None:
     frame = costs(make_calls([*some, _call("p", 9, (10, 10))]), PRICES)

@@ -136,7 +136,7 @@ _tree = st.lists(_random_call, max_size=12)
 _sound = _call("p", 9, (7, 3), model="m1")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(some=_tree, others=_tree, option=st.sampled_from(OPTIONS))
 def test_effects_leave_no_residual_over_random_call_trees(
     make_calls: Calls, some: list[Any], others: list[Any], option: dict[str, Any]
@@ -157,7 +157,7 @@ def test_effects_leave_no_residual_over_random_call_trees(
         assert abs(total["b"] - total["a"] - total["effect"]) <= 1e-9 * scale
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(some=_tree, others=_tree)
 def test_both_methods_agree_in_the_total_of_every_kind(make_calls: Calls, some: list[Any], others: list[Any]) -> None:
     a, b = make_calls([*some, _sound]), make_calls([*others, _sound])

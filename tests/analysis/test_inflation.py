@@ -128,7 +128,7 @@ _tokens = st.one_of(st.none(), st.integers(1, 10**7))
 _some_call = st.tuples(st.sampled_from(["once", "agent"]), st.integers(0, 4), st.tuples(_tokens, _tokens))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(some=st.lists(_some_call, max_size=20))
 def test_the_drivers_multiply_to_the_factors_exactly(make_calls: Calls, some: list[Any]) -> None:
     calls = make_calls([_call("once", 9, (7, 3)), _call("agent", 9, (70, 30)), *(_call(*call) for call in some)])

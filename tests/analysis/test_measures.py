@@ -144,7 +144,7 @@ def test_every_measure_has_a_definition_a_unit_a_source_and_columns_that_exist()
 _count = st.none() | st.integers(0, 2**40)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(tree=random_tasks(), data=st.data())
 def test_every_split_of_a_random_tree_adds_up_exactly(tree: tuple[list[Any], Any], data: st.DataObject) -> None:
     rows = [_filled(row, data.draw) for row in tree[0]]

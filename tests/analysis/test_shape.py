@@ -78,7 +78,7 @@ def test_a_sub_agent_of_unknown_place_is_counted_as_such() -> None:
 
 
 @given(random_tasks())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_splits_agree_with_the_tasks_frame_exactly(task: tuple[list[Row], list[dict[str, Any]]]) -> None:
     calls = frame_of(task[0])
     row, grouped = shape(calls, tools_of(task[1])).iloc[0], tasks(calls).iloc[0]

@@ -198,7 +198,7 @@ _call = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(rows=st.lists(_call, min_size=1, max_size=12), weights=st.lists(st.integers(0, 9), min_size=5, max_size=5))
 def test_tasks_keep_every_call_and_every_token(
     make_calls: Calls, rows: list[dict[str, Any]], weights: list[int]
@@ -222,7 +222,7 @@ def _split(total: int, weights: list[int]) -> dict[str, int]:
     return dict(zip(PARTS, shares, strict=True))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(rows=st.lists(_call, min_size=1, max_size=12))
 def test_the_same_text_gives_the_same_tasks_on_another_engine(
     tmp_path_factory: pytest.TempPathFactory, make_any_store: Callable[..., Path], rows: list[dict[str, Any]]

@@ -133,7 +133,7 @@ def _timed_tools(draw: st.DrawFn) -> tuple[list[Row], list[dict[str, Any]]]:
 
 
 @given(_timed_tools())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_the_parts_add_up_to_the_duration_exactly(task: tuple[list[Row], list[dict[str, Any]]]) -> None:
     calls, tools = frame_of(task[0]), tools_of(task[1])
     row = timing(calls, tools).iloc[0]
@@ -147,7 +147,7 @@ def test_the_parts_add_up_to_the_duration_exactly(task: tuple[list[Row], list[di
 
 
 @given(_timed_tools())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_the_duration_is_that_of_the_tasks_frame(task: tuple[list[Row], list[dict[str, Any]]]) -> None:
     forward = [row for row in task[0] if row["ended_at_ns"] is None or row["ended_at_ns"] >= row["started_at_ns"]]
     if not forward:

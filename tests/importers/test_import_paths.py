@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.importers.traces import marker, request, session, write_lines
 
 from tokenflation.sdk.errors import ImportSourceError, StoreError
-from tokenflation.sdk.importers import import_paths
+from tokenflation.sdk.importers import ImportSummary, import_paths
 from tokenflation.sdk.store.read import info
 from tokenflation.sdk.store.write import open_writer
 
@@ -194,12 +195,19 @@ def test_progress_reaches_the_size_of_all_files(tmp_path: Path, store: Path) -> 
     assert seen == [(size // 2, size), (size, size)]
 
 
-@pytest.mark.shared_data
-def test_real_sessions_give_the_published_sums(store: Path) -> None:
+@pytest.fixture(name="recorded", scope="module")
+def _recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImportSummary]:
+    """Return a store of the recorded sessions and what its import said."""
     file = DATA / "sessions.jsonl.xz"
     if not file.exists():
         pytest.skip(f"{file} is not there")
-    summary = import_paths([file], store)
+    store = tmp_path_factory.mktemp("recorded") / "runs.db"
+    return store, import_paths([file], store)
+
+
+@pytest.mark.shared_data
+def test_real_sessions_give_the_published_sums(recorded: tuple[Path, ImportSummary]) -> None:
+    store, summary = recorded
     assert (summary.tasks, summary.calls, summary.sub_agent_calls, summary.sub_agent_runs) == (362, 24665, 348, 32)
     assert (summary.input_tokens, summary.output_tokens) == (3_113_816_958, 10_837_727)
     ((hit, whole),) = _rows(
@@ -212,11 +220,14 @@ def test_real_sessions_give_the_published_sums(store: Path) -> None:
 
 
 @pytest.mark.shared_data
-def test_blocks_shared_by_hashes_are_those_that_the_source_counted(store: Path) -> None:
-    files = [DATA / "sessions.jsonl.xz", DATA / "sessions_with_block_hashes.jsonl.xz"]
-    if not all(file.exists() for file in files):
-        pytest.skip(f"{DATA} is not there")
-    import_paths(files, store)
+def test_blocks_shared_by_hashes_are_those_that_the_source_counted(
+    recorded: tuple[Path, ImportSummary], tmp_path: Path
+) -> None:
+    file = DATA / "sessions_with_block_hashes.jsonl.xz"
+    if not file.exists():
+        pytest.skip(f"{file} is not there")
+    store = Path(shutil.copytree(recorded[0].parent, tmp_path / "both")) / "runs.db"
+    import_paths([file], store)
     pairs = _rows(
         store,
         "SELECT a.shared_blocks, b.shared_blocks, length(b.block_hashes) / 8, (b.input_tokens + 63) / 64 FROM calls a "
