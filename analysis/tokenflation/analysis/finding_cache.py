@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.finding_columns import MEASURED, Finding, many, most_calls, most_tasks, named
+from tokenflation.analysis.pauses import missed_tokens
 from tokenflation.analysis.volatile import volatile_prefixes, volatile_sentence
 
 __all__ = ["TTL_S", "expired_cache", "uncached_history", "volatile_beginnings"]
@@ -19,11 +19,11 @@ _UNIT = "input tokens, read from a cache instead of computed"
 def expired_cache(steps: pd.DataFrame) -> Iterator[Finding]:
     """Yield what calls computed again that came more than `TTL_S` after the one they go on with; of `context_steps`."""
     for (task, agent), group in _missed(steps):
-        late = group[group["gap_s"] > TTL_S]
+        late = group[group["pause_s"] > TTL_S]
         missed = int(late["missed"].sum())
         if not missed:
             continue
-        soon = int(late.loc[late["gap_s"] < _LONG_TTL_S, "missed"].sum())
+        soon = int(late.loc[late["pause_s"] < _LONG_TTL_S, "missed"].sum())
         some = late[late["missed"] > 0]
         by_user = int(some["prompted_by"].eq("user").sum())
         whose = f"; the user spoke before {by_user:,} of them" if by_user else ""
@@ -51,7 +51,7 @@ def uncached_history(steps: pd.DataFrame) -> Iterator[Finding]:
     """Yield what calls computed again although the one they go on with was not older than `TTL_S`, or none is known."""
     for (task, agent), group in _missed(steps):
         # A call without a known time before it may have been late: it says nothing of another cause, but it is a loss.
-        rest = group[~(group["gap_s"] > TTL_S)]
+        rest = group[~(group["pause_s"] > TTL_S)]
         missed, again = int(rest["missed"].sum()), int(rest["resent_input_tokens"].sum())
         if not missed:
             continue
@@ -101,13 +101,8 @@ def volatile_beginnings(calls: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _missed(steps: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield the calls of each agent whose re-sent and read tokens are known, with `missed` (tokens) and `gap_s`."""
-    known = steps[(steps["prefix_source"] == "provider") & steps["resent_input_tokens"].notna()]
-    started = pd.Series(steps["started_at_ns"].to_numpy(np.float64), steps["call_id"].to_numpy(object))
-    started = started[~started.index.duplicated()]
-    before = known["previous_call_id"].map(started).to_numpy(np.float64)
-    missed = (known["resent_input_tokens"] - known["prefix_tokens"]).clip(lower=0).astype("int64")
-    rows = known.assign(missed=missed, gap_s=(known["started_at_ns"].to_numpy(np.float64) - before) / 1e9)
+    """Yield the calls of each agent whose re-sent and read tokens are known, with `missed` (tokens) and `pause_s`."""
+    rows = missed_tokens(steps)
     for (task, agent), group in rows.groupby(["task", "agent"], sort=True):
         yield (str(task), str(agent)), group
 
