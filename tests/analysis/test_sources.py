@@ -169,6 +169,18 @@ def test_a_store_of_many_calls_is_read_whole_by_several_connections(
     assert tasks(path)["input_tokens"].sum() == 500 * 499 // 2
 
 
+def test_what_one_of_several_connections_cannot_read_is_refused(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_store([{"task_id": str(n), "input_tokens": "many" if n == 480 else n} for n in range(500)])
+    monkeypatch.setattr("tokenflation.analysis.streams._PART_ROWS", 10)
+    monkeypatch.setattr("tokenflation.analysis.streams._BATCH", 8)
+    monkeypatch.setattr("tokenflation.analysis.streams.os.cpu_count", lambda: 4)
+
+    with pytest.raises(StoreError, match=f"{path.name} cannot be read as a store.*expected INT64"):
+        tasks(path)
+
+
 @pytest.mark.parametrize("read", [tasks, profile])
 def test_a_path_that_is_no_store_is_refused_by_those_that_take_one(
     tmp_path: Path, read: Callable[[Path], pd.DataFrame]

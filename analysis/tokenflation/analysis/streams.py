@@ -7,6 +7,7 @@ Parquet is read where it lies.
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +45,8 @@ _MEMORY = "1GB"
 _MOST_THREADS = 8
 """Each thread of a group-by holds tables of its own: DuckDB's guide asks for 125 MB a thread."""
 _CHUNK = 65_536
+_BATCH = 8192
+"""Rows that SQLite hands over at once; the first are read before the streams run side by side."""
 _PART_ROWS = 200_000
 """A store of fewer rows is read by one connection."""
 _RECORD = (
@@ -118,12 +121,29 @@ def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Se
             )
         return
     with store_reader(path, columns, _threads()) as (handles, names):
-        for number, handle in enumerate(handles):
-            connection.register(f"part{number}", handle)
-        parts = (f"select {names} from part{number} where sample = 0" for number in range(len(handles)))
-        connection.execute(f"create temp table calls as {' union all '.join(parts)}")
-        for number in range(len(handles)):
-            connection.unregister(f"part{number}")
+        connection.execute(f"create table calls ({', '.join(f'{one.name} {_TYPES[one.kind]}' for one in columns)})")
+        _append(connection, handles, names)
+
+
+def _append(connection: duckdb.DuckDBPyConnection, handles: Sequence[object], names: str) -> None:
+    """Add the rows of all streams to `calls` at the same time: DuckDB reads the streams of one statement in turn."""
+    with ExitStack() as stack:
+        cursors = [stack.enter_context(connection.cursor()) for _ in handles]
+
+        def add(cursor: duckdb.DuckDBPyConnection, handle: object) -> None:
+            cursor.register("part", handle)
+            cursor.execute(f"insert into calls select {names} from part where sample = 0")
+
+        with ThreadPoolExecutor(len(handles), "tokenflation-read") as pool:
+            futures = [pool.submit(add, *pair) for pair in zip(cursors, handles, strict=True)]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                # Whoever presses Ctrl-C does not want to wait for the rest.
+                for cursor in cursors:
+                    cursor.interrupt()
+                raise
 
 
 def _typed(columns: Sequence[Column]) -> str:
@@ -211,7 +231,7 @@ def _ranges(first: int, last: int, parts: int) -> list[str]:
 def _stream(stack: ExitStack, path: Path, query: str) -> object:
     store = stack.enter_context(adbc_sqlite.connect(_read_only_uri(path)))
     cursor = stack.enter_context(store.cursor())
-    cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_CHUNK)})
+    cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH)})
     cursor.execute(query)
     return cursor.fetch_arrow()
 
