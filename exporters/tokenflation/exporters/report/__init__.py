@@ -6,10 +6,11 @@ Figures are built by pure functions from frames to Figures; the page is put toge
 from tokenflation.sdk.errors import MissingExtra
 
 try:
-    from tokenflation.exporters.report.page import Report, render
+    from tokenflation.exporters.report.build import build_report
+    from tokenflation.exporters.report.page import Live, Report, page_parts, render, render_waiting, script
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
         raise
     raise MissingExtra("The HTML report", "report") from error
 
-__all__ = ["Report", "render"]
+__all__ = ["Live", "Report", "build_report", "page_parts", "render", "render_waiting", "script"]

@@ -1,6 +1,7 @@
 """Small pieces of HTML: cards, tables, legends, charts with their data. Every text that comes in is escaped here."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -8,7 +9,19 @@ from typing import Any
 
 from tokenflation.exporters.report.theme import INK, PALETTE
 
-__all__ = ["Section", "card", "chart", "definitions", "details", "glossary", "note", "notes", "section_html", "table"]
+__all__ = [
+    "Section",
+    "card",
+    "chart",
+    "coded",
+    "definitions",
+    "details",
+    "glossary",
+    "note",
+    "notes",
+    "section_html",
+    "table",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +41,11 @@ def section_html(section: Section) -> str:
         f'<section id="{section.key}" aria-labelledby="{title}"><h2 id="{title}">{escape(section.title)}</h2>'
         f'<p class="lede">{escape(section.lede)}</p>{"".join(section.body)}</section>'
     )
+
+
+def coded(text: str) -> str:
+    """Return a sentence as HTML: what stands in backticks is a name, shown as one."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def note(text: str, kind: str = "note") -> str:

@@ -1,11 +1,14 @@
-// Draws every chart of the page in the colours of the theme, and again when the theme changes.
+// Draws every chart of the page in the colours of the theme, and again when the theme or the charts change.
 (() => {
   "use strict";
+  const root = document.documentElement;
   const swaps = JSON.parse(document.getElementById("theme").textContent);
   const escaped = Object.keys(swaps).map((text) => text.replace(/[()]/g, "\\$&"));
   const lightColour = new RegExp(escaped.join("|"), "g");
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
   const settings = { displayModeBar: false, responsive: true, doubleClick: false, showTips: false, scrollZoom: false };
+
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
 
   // A click opens what holds more, and its path leads back; what holds nothing would only fill the frame.
   function openOnlyWhatHolds(event) {
@@ -14,7 +17,7 @@
 
   function draw(place) {
     let spec = document.getElementById(place.dataset.figure).textContent;
-    if (dark.matches) spec = spec.replace(lightColour, (colour) => swaps[colour]);
+    if (isDark()) spec = spec.replace(lightColour, (colour) => swaps[colour]);
     const figure = JSON.parse(spec);
     return window.Plotly.react(place, figure.data, figure.layout, settings).then(() => {
       place.removeAllListeners("plotly_icicleclick");
@@ -24,10 +27,37 @@
 
   function drawAll() {
     return Promise.all([...document.querySelectorAll(".plot")].map(draw)).then(() => {
-      document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
+      root.dataset.drawn = isDark() ? "dark" : "light";
     });
   }
 
-  dark.addEventListener("change", drawAll);
+  // A page in a file may have no storage: then the choice lasts as long as the page.
+  function remembered(theme) {
+    try {
+      if (theme === undefined) return window.localStorage.getItem("tokenflation-theme") || "";
+      window.localStorage.setItem("tokenflation-theme", theme);
+    } catch (error) {
+      return "";
+    }
+    return theme;
+  }
+
+  function choose(theme) {
+    if (theme) root.dataset.theme = theme;
+    else delete root.dataset.theme;
+  }
+
+  const choice = document.querySelector("fieldset.theme");
+  const theme = remembered();
+  choose(theme);
+  choice.querySelector(`input[value="${theme}"]`).checked = true;
+  choice.hidden = false;
+  choice.addEventListener("change", (event) => {
+    choose(event.target.value);
+    remembered(event.target.value);
+    drawAll();
+  });
+  document.addEventListener("tokenflation:changed", drawAll);
+  system.addEventListener("change", drawAll);
   drawAll();
 })();

@@ -1,31 +1,36 @@
 """Puts the page together: sections in their order, style, script and plotly inline, and a policy that forbids the network.
 
-The policy names each script by its hash, so nothing else can run, and nothing at all can be fetched.
+The policy names each script by its hash, so nothing else can run, and nothing at all can be fetched. The page of a running
+server is the same but for its scripts, which it asks for, and its events.
 """
 
 import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 from string import Template
+from urllib.parse import quote
 
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from tokenflation.exporters.report.cache_section import Cache, cache_section
 from tokenflation.exporters.report.demand_section import demand_section
+from tokenflation.exporters.report.findings_section import findings_section
 from tokenflation.exporters.report.inflation_section import inflation_section
-from tokenflation.exporters.report.markup import Section, section_html
+from tokenflation.exporters.report.markup import Section, note, section_html
 from tokenflation.exporters.report.numbers import period
+from tokenflation.exporters.report.structure_section import context_table, structure_section
 from tokenflation.exporters.report.summary_sections import footer, headline, percentiles_section
 from tokenflation.exporters.report.task_section import task_section
 from tokenflation.exporters.report.theme import FONT, css_variables, swaps
 from tokenflation.exporters.report.token_sections import growth_section, kinds_section, parts_section, steps_section
 
-__all__ = ["Report", "render"]
+__all__ = ["Live", "Report", "page_parts", "render", "render_waiting", "script"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,42 +58,118 @@ class Report:
     """The store's table of that name; without it, scopes and depths alone say what a sub-agent is inside of."""
     spans: pd.DataFrame | None = None
     """The store's table of that name."""
+    findings: pd.DataFrame | None = None
+    """Of `tokenflation.analysis.findings`."""
+    contexts: pd.DataFrame | None = None
+    """One row per kind and agent, of `analysis.growth.context_kinds`."""
+    cache: Cache | None = None
+    structure: pd.DataFrame | None = None
+    """One row per task kind, of `analysis.structure_summary`."""
+    tools: pd.DataFrame | None = None
+    """One row per task kind and tool, of `analysis.tools`."""
 
 
-def render(report: Report) -> str:
-    """Return the report as one HTML page that needs nothing else."""
-    sections = _sections(report)
-    script = _file("page.js")
-    plotly = get_plotlyjs().replace("</script", "<\\/script")
-    links = [*((section.key, section.title) for section in sections), ("how", "How numbers are counted")]
-    return Template(_file("page.html")).substitute(
-        script_hashes=f"{_source_hash(plotly)} {_source_hash(script)}",
-        generator=f"tokenflation {version('tokenflation')}",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What a page of a running server has besides: it follows the store, and shows any task."""
+
+    version: str
+    """Which state of the store it shows."""
+    task_id: str | None = None
+    """The task to take apart; None: the largest of each kind."""
+
+
+def render(report: Report, live: Live | None = None) -> str:
+    """Return the report as one HTML page that needs nothing else; with `live`, one that asks its own server alone."""
+    parts = page_parts(report, live)
+    keys = [key for key in parts if key not in ("source", "headline", "how")]
+    titles = {section.key: section.title for section in _sections(report, live)}
+    links = [*((key, titles[key]) for key in keys), ("how", "How numbers are counted")]
+    return _page(
         title=f"Token report: {escape(report.name)}",
-        heading="Where the tokens go",
-        style=_style(),
-        source=_source(report),
-        headline=headline(report.calls, report.profile, report.lost),
+        source=parts["source"],
+        headline=parts["headline"],
         navigation="".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in links),
-        sections="\n".join(section_html(section) for section in sections),
-        footer=footer(report.calls, report.schema),
-        theme=json.dumps(swaps()),
-        plotly=plotly,
-        script=script,
+        sections="\n".join(parts[key] for key in keys),
+        footer=parts["how"],
+        live=live,
     )
 
 
-def _sections(report: Report) -> list[Section]:
-    return [
+def render_waiting(name: str, live: Live) -> str:
+    """Return the page of a store that holds no call yet; it fills by itself."""
+    text = (
+        "No call has been recorded yet. Record some, in another terminal: tokenflation run --store "
+        f"{name} SCRIPT. This page shows them as they arrive."
+    )
+    return _page(
+        title=f"Token report: {escape(name)}",
+        source=escape(name),
+        headline="",
+        navigation="",
+        sections=note(text, "empty"),
+        footer="",
+        live=live,
+    )
+
+
+def page_parts(report: Report, live: Live | None = None) -> dict[str, str]:
+    """Return the HTML of each part of the page that depends on the store: `source`, `headline`, each section, `how`."""
+    return {
+        "source": _source(report),
+        "headline": headline(report.calls, report.profile, report.lost),
+        **{section.key: section_html(section) for section in _sections(report, live)},
+        "how": footer(report.calls, report.schema),
+    }
+
+
+def _page(*, live: Live | None, **parts: str) -> str:
+    """Return the page around its parts: style, scripts, and the policy that says what may run and be asked for."""
+    script, plotly = _file("page.js"), get_plotlyjs().replace("</script", "<\\/script")
+    if live is None:
+        policy = f"form-action 'none'; script-src {_source_hash(plotly)} {_source_hash(script)}"
+        scripts = f"<script>{plotly}</script>\n<script>{script}</script>"
+        status = ""
+    else:
+        policy = "form-action 'self'; connect-src 'self'; script-src 'self'"
+        scripts = "".join(f'<script src="/{name}" defer></script>' for name in ("plotly.js", "page.js", "live.js"))
+        status = f'<p class="live" role="status" data-version="{escape(live.version)}">Live</p>'
+    return Template(_file("page.html")).substitute(
+        parts,
+        policy=policy,
+        generator=f"tokenflation {version('tokenflation')}",
+        heading="Where the tokens go",
+        style=_style(),
+        status=status,
+        theme=json.dumps(swaps()),
+        scripts=scripts,
+    )
+
+
+def script(name: str) -> str:
+    """Return a script that a live page asks for: `plotly.js`, `page.js` or `live.js`."""
+    return get_plotlyjs() if name == "plotly.js" else _file(name)
+
+
+def _sections(report: Report, live: Live | None) -> list[Section]:
+    link = (lambda task_id: f"/?task={quote(task_id, safe='')}#tasks") if live else None
+    growth = growth_section(report.calls)
+    grown = replace(growth, body=[*growth.body, *context_table(report.contexts)])
+    chosen = (live.task_id or "") if live else None
+    sections = [
+        findings_section(report.findings, link) if report.findings is not None else None,
         kinds_section(report.profile),
         parts_section(report.calls),
         steps_section(report.calls),
-        growth_section(report.calls),
-        task_section(report.calls, report.tool_calls, report.spans),
+        grown,
+        cache_section(report.cache) if report.structure is not None else None,
+        structure_section(report.structure, report.tools) if report.structure is not None else None,
+        task_section(report.calls, report.tool_calls, report.spans, chosen),
         inflation_section(report.factors, report.no_factors),
         demand_section(report.demand, report.no_demand, report.remarks),
         percentiles_section(report.profile),
     ]
+    return [section for section in sections if section is not None]
 
 
 def _source(report: Report) -> str:
@@ -103,7 +184,10 @@ def _source(report: Report) -> str:
 def _style() -> str:
     # Each theme's colours stand once; `color-scheme` gives scroll bars and the like the same ground.
     light = f":root{{color-scheme:light dark;--font:{FONT};{css_variables(dark=False)}}}"
-    dark = f"@media (prefers-color-scheme: dark){{:root{{{css_variables(dark=True)}}}}}"
+    chosen = f"color-scheme:dark;{css_variables(dark=True)}"
+    # The system's theme, unless the reader has chosen the other one.
+    dark = f"@media (prefers-color-scheme: dark){{:root:not([data-theme=light]){{{chosen}}}}}:root[data-theme=dark]{{{chosen}}}"
+    dark += ":root[data-theme=light]{color-scheme:light}"
     return f"{light}\n{dark}\n{_file('page.css')}"
 
 

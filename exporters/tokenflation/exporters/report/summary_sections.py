@@ -41,14 +41,19 @@ _TERMS = (
 def headline(calls: pd.DataFrame, profile: pd.DataFrame, lost: Mapping[str, int]) -> str:
     """Return the store's headline facts; what was lost comes first where something was."""
     failed = int((calls["status"] != "ok").sum())
-    both = calls["input_tokens"].notna() & calls["output_tokens"].notna()
-    complete = both & (calls["usage_complete"] == 1)
+    counts = calls[["input_tokens", "output_tokens"]].notna()
+    complete = counts.all(axis=1) & (calls["usage_complete"] == 1)
+    in_part = int((counts.any(axis=1) & ~complete).sum())
     facts = [
         ("Tasks", exact(profile["tasks"].sum()), f"of {_plural(len(profile), 'kind')}"),
         ("Calls", exact(len(calls)), f"{exact(failed)} failed" if failed else ""),
         ("Input tokens", count(_total(calls, "input_tokens")), _exactly(_total(calls, "input_tokens"))),
         ("Output tokens", count(_total(calls, "output_tokens")), _exactly(_total(calls, "output_tokens"))),
-        ("Usage reported", share(complete.mean()), f"{exact(int(complete.sum()))} of {exact(len(calls))} calls"),
+        (
+            "Usage reported",
+            share(complete.mean()),
+            f"{exact(int(complete.sum()))} of {exact(len(calls))} calls{f'; {exact(in_part)} in part' if in_part else ''}",
+        ),
     ]
     total = sum(lost.values())
     if total:

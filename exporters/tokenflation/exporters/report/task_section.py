@@ -1,6 +1,7 @@
 """The section that takes single tasks apart: the largest one of each kind, agent by agent and step by step."""
 
 from collections.abc import Iterator
+from html import escape
 
 import pandas as pd
 
@@ -14,13 +15,24 @@ __all__ = ["task_section"]
 
 _MAX_TASKS = 4
 _MAX_NODES = 400
+_MAX_CHOICES = 500
 _INDENT = "\N{EM SPACE}"
 
 
-def task_section(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, spans: pd.DataFrame | None) -> Section:
-    """Return the icicle of the largest task of each kind that has tasks of several calls, at most four kinds."""
+def task_section(
+    calls: pd.DataFrame, tool_calls: pd.DataFrame | None, spans: pd.DataFrame | None, chosen: str | None = None
+) -> Section:
+    """Return the icicle of the largest task of each kind that has tasks of several calls, at most four kinds.
+
+    A server passes `chosen`, the id of a task to show instead, or "" for none: then there is a form to choose one.
+    """
     charts = []
     largest = _largest(calls)
+    wanted = _with_id(calls, chosen) if chosen else []
+    picker = [_picker(calls, chosen)] if chosen is not None else []
+    if chosen and not wanted:
+        picker.append(note(f"No task of this store has the id {chosen}. Below: the largest of each kind.", "warning"))
+    largest = wanted or largest
     for place, (kind, task_id) in enumerate(largest[:_MAX_TASKS]):
         own = calls[(calls["task"] == kind) & (calls["task_id"] == task_id)]
         whole = next(trees(own, tool_calls, spans))
@@ -34,15 +46,16 @@ def task_section(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, spans: pd
         charts.append(chart(f"task-{place}", f"{kind}: {task_id}", label, figure, data, remark, legend))
     if not charts:
         body = [
+            *picker,
             note(
                 "No task of this store has several calls that report their tokens. Record an agent that calls a tool and "
                 "goes on: tokenflation run --store DB SCRIPT.",
                 "empty",
-            )
+            ),
         ]
     else:
         left = largest[_MAX_TASKS:]
-        body = [f'<div class="charts">{"".join(charts)}</div>']
+        body = [*picker, f'<div class="charts">{"".join(charts)}</div>']
         body += [note(f"Not drawn, with less tokens: {', '.join(kind for kind, _ in left)}.")] if left else []
     return Section(
         key="tasks",
@@ -51,6 +64,32 @@ def task_section(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, spans: pd
         "is input and output tokens, as billed; what has nothing below it is a call's own. `tokenflation tree DB TASK_ID` "
         "shows any task, `tokenflation export --format speedscope` all of them.",
         body=body,
+    )
+
+
+def _with_id(calls: pd.DataFrame, task_id: str) -> list[tuple[str, str]]:
+    """Return (kind, id) of the tasks with that id; ids are unique within a kind only."""
+    kinds = calls.loc[calls["task_id"] == task_id, "task"].drop_duplicates()
+    return [(str(kind), task_id) for kind in kinds]
+
+
+def _picker(calls: pd.DataFrame, chosen: str) -> str:
+    """Return a form that asks for a task by its id, the latest ones to choose from."""
+    tasks = calls.assign(tokens=calls["input_tokens"].fillna(0) + calls["output_tokens"].fillna(0)).groupby(
+        ["task", "task_id"], sort=False
+    )
+    latest = tasks.agg(started=("started_at_ns", "min"), calls=("task_id", "size"), tokens=("tokens", "sum"))
+    latest = latest.sort_values("started", ascending=False, kind="stable").head(_MAX_CHOICES).reset_index()
+    options = "".join(
+        f'<option value="{escape(str(row["task_id"]))}">{escape(str(row["task"]))}, '
+        f"{_many(int(row['calls']), 'call')}, {escape(count(row['tokens']))} tokens</option>"
+        for row in latest.to_dict("records")
+    )
+    more = f" (the latest {exact(_MAX_CHOICES)} are listed; any id can be typed)" if len(tasks) > _MAX_CHOICES else ""
+    return (
+        f'<form class="picker" method="get" action="/#tasks"><label for="task-id">Task{more}</label>'
+        f'<input id="task-id" name="task" list="task-ids" value="{escape(chosen)}" autocomplete="off" spellcheck="false">'
+        f'<datalist id="task-ids">{options}</datalist><button type="submit">Show</button></form>'
     )
 
 

@@ -45,7 +45,15 @@ def _card(row: dict[Any, Any]) -> str:
             ("Cache hit rate", *_cache(row)),
         ]
     )
-    return card(str(row["task"]), f"{exact(row['tasks'])} tasks", facts)
+    return card(
+        str(row["task"]), f"{exact(row['tasks'])} {'task' if row['tasks'] == 1 else 'tasks'}, {_coverage(row)}", facts
+    )
+
+
+def _coverage(row: dict[Any, Any]) -> str:
+    """Return of how many calls the usage is known, the ones that report a part of it apart."""
+    whole, part = share(row["reported_share_mean"]), share(row["partial_share_mean"])
+    return f"usage of {whole} of calls" + (f", in part of {part}" if row["partial_share_mean"] > 0 else "")
 
 
 def _p50(row: dict[Any, Any], measure: str) -> tuple[str, str]:

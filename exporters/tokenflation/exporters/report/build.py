@@ -1,0 +1,126 @@
+"""Gathers all that a page shows of a store: one analysis after the other, and a sentence where one cannot be made.
+
+Reads the store; knows nothing of HTML.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tokenflation import analysis
+from tokenflation.analysis.baselines import Baselines, choose_baselines, without_baselines
+from tokenflation.analysis.context import context_steps
+from tokenflation.analysis.findings import findings
+from tokenflation.analysis.growth import context_kinds
+from tokenflation.analysis.kvcache import TTLS_S, cache_summary, hits_by_bytes, hits_by_ttl
+from tokenflation.analysis.pauses import hits_by_pause
+from tokenflation.analysis.structure_rows import load_outcomes, load_structure
+from tokenflation.analysis.structure_summary import structure_summary
+from tokenflation.analysis.tools import tools
+from tokenflation.analysis.volatile import volatile_prefixes, volatile_sentence
+from tokenflation.exporters.report.cache_section import Cache
+from tokenflation.exporters.report.page import Report
+from tokenflation.sdk.errors import FrameError
+from tokenflation.sdk.store.read import info
+
+__all__ = ["BUCKET_S", "build_report"]
+
+BUCKET_S = 900
+"""Seconds of a bucket of the day whose demand is drawn."""
+# Any fixed seed will do: the same store must give the same page.
+_SEED = 20261121
+_TTLS_S = sorted({*TTLS_S, 60.0, 900.0})
+_MAX_VOLATILE = 5
+
+
+def build_report(
+    store: str, *, named: Sequence[str] = (), plan: analysis.Plan | None = None, kv_bytes_per_token: float | None = None
+) -> Report:
+    """Return everything that the page of a store shows; a part that cannot be made comes with the reason.
+
+    `named` are the baselines to compare with, `plan` the fleet whose demand is drawn (default: a million tasks a day).
+
+    Raises:
+        StoreError: the store cannot be read, or holds no call.
+        FrameError: a baseline in `named` is not there.
+    """
+    calls = analysis.load(store, blocks=True)
+    held = _held(store)
+    baselines = choose_baselines(calls, tuple(named))
+    factors, no_factors = _factors(calls, baselines, strict=bool(named))
+    fleet = plan or analysis.Plan(tasks_per_day=1_000_000, bucket_s=BUCKET_S)
+    demand, no_demand, remarks = _demand(calls, fleet, baselines)
+    tool_calls, spans = load_structure(store)
+    outcomes = load_outcomes(store)
+    steps = context_steps(calls) if calls["input_tokens"].notna().any() else None
+    return Report(
+        name=Path(store).name,
+        calls=calls,
+        profile=analysis.profile(calls),
+        factors=factors,
+        no_factors=no_factors,
+        demand=demand,
+        no_demand=no_demand,
+        remarks=remarks,
+        lost=held.get("drops", {}),
+        schema=f"store schema {held['schema_version']}" if "schema_version" in held else "",
+        tool_calls=tool_calls,
+        spans=spans,
+        findings=findings(calls, tool_calls, outcomes, steps=steps),
+        contexts=None if steps is None else context_kinds(calls, steps=steps, rng=_rng()),
+        cache=None if steps is None else _cache(calls, steps, kv_bytes_per_token),
+        structure=structure_summary(calls, tool_calls, spans, outcomes, rng=_rng()),
+        tools=tools(calls, tool_calls),
+    )
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(_SEED)
+
+
+def _held(store: str) -> dict[str, Any]:
+    """Return what the store says of itself; nothing where the source is no SQLite store, which alone counts losses."""
+    path = Path(store)
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        return info(path) if file.read(15) == b"SQLite format 3" else {}
+
+
+def _factors(calls: pd.DataFrame, baselines: Baselines, *, strict: bool) -> tuple[pd.DataFrame | None, str]:
+    """Return the inflation against the baselines, or None and the sentence that says why; `strict` raises instead."""
+    try:
+        return analysis.inflation(calls, baseline=baselines.names, rng=_rng()), ""
+    except FrameError as error:
+        if strict:
+            raise
+        return None, str(error)
+
+
+def _demand(
+    calls: pd.DataFrame, plan: analysis.Plan, baselines: Baselines
+) -> tuple[pd.DataFrame | None, str, tuple[str, ...]]:
+    """Return the demand of the agent kinds, or None and why there is none, and what was assumed on the way."""
+    calls, left_out = without_baselines(calls, baselines)
+    remarks = (left_out,) if left_out else ()
+    try:
+        return analysis.forecast(calls, plan, rng=_rng()), "", remarks
+    except FrameError as error:
+        return None, f"There is no forecast: {error}", ()
+
+
+def _cache(calls: pd.DataFrame, steps: pd.DataFrame, kv_bytes_per_token: float | None) -> Cache:
+    hashed = bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
+    places = volatile_prefixes(calls).head(_MAX_VOLATILE) if hashed else pd.DataFrame()
+    return Cache(
+        whole=cache_summary(calls, by=(), rng=_rng()),
+        models=cache_summary(calls),
+        triggers=cache_summary(calls, by=("prompted_by",)),
+        pauses=hits_by_pause(steps),
+        ttl=hits_by_ttl(calls, ttls_s=_TTLS_S) if hashed else None,
+        sizes=hits_by_bytes(calls, kv_bytes_per_token=kv_bytes_per_token) if hashed else None,
+        volatile=tuple(volatile_sentence(place) for _, place in places.iterrows()),
+    )
