@@ -68,6 +68,15 @@ def test_a_tool_call_that_is_never_answered_differs_from_one_that_is_and_from_on
     assert worker.tools["toolu_1"].ended_at_ns == 3_000_000_000
 
 
+def test_a_result_that_comes_again_in_a_branch_is_of_the_run_that_was_counted() -> None:
+    worker = Worker()
+    begun = [user("Go."), said(asks("toolu_1", q="x")), user([brings("toolu_1", "found")])]
+    worker.call(begun[:1], begun[1]["content"])
+    for text in ("Well.", "Or rather not."):
+        worker.call(begun, [{"type": "text", "text": text}])
+    assert worker.tools["toolu_1"].executed == 1
+
+
 def test_a_result_that_says_it_failed_is_a_failure_and_one_that_does_not_is_none() -> None:
     worker = Worker()
     asked = [asks("toolu_1", q="x"), asks("toolu_2", q="y")]

@@ -18,13 +18,16 @@ class ToolRuns:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[tuple[str, str], ToolRun] = OrderedDict()
+        self._results: OrderedDict[tuple[str, str], int] = OrderedDict()
+        """Fingerprints of the newest results: one that comes again after a failure or in a branch is the same run's."""
 
     def take(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
         """Return the rows that a call adds (it asks for tool calls) or changes (it brings results of earlier ones)."""
         changed: dict[tuple[str, str], ToolRun] = {}
         if first_attempt:
             for run, result in self._answered(reading, placement):
-                changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call)
+                if self._is_news(run, result):
+                    changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call)
             self._begin(changed, placement.inside_call_id, placement.inside_tool_call_id, placement.agent_run_id)
         for asked in reading.tool_calls:
             changed[call.call_id, asked.tool_call_id] = ToolRun(
@@ -57,6 +60,15 @@ class ToolRuns:
         inside = changed.get(key) or self._runs.get(key)
         if inside is not None and inside.agent_run_id is None:
             changed[key] = replace(inside, agent_run_id=run_id)
+
+    def _is_news(self, run: ToolRun, result: ToolResult) -> bool:
+        """Return whether this result was not the last one that came for a tool call, and note it."""
+        key, said = (run.call_id, run.tool_call_id), hash((result.result_bytes, result.said))
+        known = self._results.get(key)
+        self._results[key] = said
+        if len(self._results) > MAX_HISTORIES:
+            self._results.popitem(last=False)
+        return known != said
 
     def _keep(self, changed: dict[tuple[str, str], ToolRun]) -> list[ToolRun]:
         for key, run in changed.items():

@@ -5,14 +5,14 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | evidence | a call continues another (or an agent run is inside of a tool call) because | strength |
 |---|---|---|
 | `response_id`, `conversation_id` | it names the answer, or the conversation that the provider keeps | exact |
-| `history` | its messages begin with all of the other's, and the other's answer follows | exact; weak where the answer does not follow or is another |
+| `history` | its messages begin with all of the other's, and the other's answer follows | exact; weak where the answer does not follow or is another, or where equal histories were continued equally |
 | `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
 | `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |
-| `compaction` | it begins with the other's answer, a summary of an agent run with its instructions | strong |
+| `compaction` | it begins with the other's answer, a summary of an agent run with its instructions, or with the other's prompt and its answer in one message | strong |
 | `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before; or it offers no tools and is told them | weak |
-| `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters |
+| `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters, or where several say the same |
 | `flow_result` | (inside) its last answer stands in the result of the tool call: known only then | as above |
-| `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for |
+| `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for, or where a thread goes on while others wait |
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |
 
@@ -20,8 +20,8 @@ What none of these says is left open: a new history then is a task of its own. O
 branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,
 perhaps another model or host.
 
-A history that goes on with other instructions is the same agent run's, whose prompt holds a date or whose tools came and
-went. It is another agent's, of the same task and depth, if a tool call named `transfer_to_...` handed it over or if the
+A history that goes on with other instructions is the same agent run's, whose prompt holds a date or an id, or whose
+tools came and went. It is another agent's, of the same task and depth, if a tool call named `transfer_to_...` handed it over or if the
 system prompt begins with other words. So is a new history that quotes the last answer of a run that is over (`quoted`,
 weak). A tool call that nobody answers, as the agent run begins anew in the same context, was its answer; `final_result`
 and its like, and a tool that the request forced, are known to be.

@@ -3,13 +3,13 @@
 Pure: readings in, an edge out. Knows nothing of agent runs inside of others, nor of scopes but an id.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run
+from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run, Strength
+from tokenflation.sdk.lineage.naming import stable
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 from tokenflation.sdk.wire.values import dumps
@@ -21,7 +21,7 @@ _MIN_ANSWER = 16
 _MIN_SUMMARY = 32
 _MIN_QUOTE = 24
 _HEAD_OF_SYSTEM = 48
-_NUMBERS = re.compile(rb"\d+")
+_READ_OF_SYSTEM = 256
 _KEY_CHARS = 64
 _HEAD_BYTES = 32 * 1024
 _RECENT_RUNS = 16
@@ -94,7 +94,7 @@ class Histories:
         """
         head = b""
         for run in reversed(self._recent):
-            if run.steps < 2 and run.about is None:
+            if run.steps < 2 and run.about is None and not _begins_alike(reading, run):
                 continue  # nothing to summarise
             history = run.newest
             if history is None or run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
@@ -200,8 +200,13 @@ class Histories:
 
 
 def head_of(reading: Reading) -> bytes:
-    """Return the first words of the system prompt, numbers left out: they stay as they are while it is one agent's."""
-    return _NUMBERS.sub(b"0", reading.prompt[: min(_HEAD_OF_SYSTEM, reading.system_bytes)])
+    """Return the first words of the system prompt that stay as they are while it is one agent's: no date, no id."""
+    return _head(reading.prompt[: min(_READ_OF_SYSTEM, reading.system_bytes)])
+
+
+@lru_cache(maxsize=256)
+def _head(beginning: bytes) -> bytes:
+    return stable(beginning)[:_HEAD_OF_SYSTEM]
 
 
 def contains(text: bytes, needle: str) -> bool:
@@ -300,16 +305,18 @@ def _choose(matches: list[History], reading: Reading, answer: tuple[int, int], a
     whole = [one for one in matches if not one.failed] or matches
     answered = {result.tool_call_id for result in reading.tool_results}
     by_ids = [one for one in whole if answered & one.open_tool_calls.keys()]
-    if by_ids:
-        return Continued(by_ids[-1], answer[1], Edge("history" if len(whole) == 1 else "tool_call_id", "exact"))
+    if len(by_ids) == 1:
+        return Continued(by_ids[0], answer[1], Edge("history" if len(whole) == 1 else "tool_call_id", "exact"))
+    whole = by_ids or whole  # several: ids made by us, where an api has none
     said = b"".join(_pieces(reading, *answer)) if answer[0] < answer[1] else b""
     by_answer = [one for one in whole if one.answer and said and contains(said, one.answer)]
     among = by_answer or whole
     among = [one for one in among if one.call_id == after] or among
+    sure: Strength = "exact" if len(by_answer) == 1 else "strong" if len(among) == 1 else "weak"
     fewest = min(one.continued for one in among)
     chosen = [one for one in among if one.continued == fewest][-1]
     if by_answer:
-        return Continued(chosen, answer[1], Edge("history" if len(whole) == 1 else "answer", "exact"))
+        return Continued(chosen, answer[1], Edge("history" if len(whole) == 1 else "answer", sure))
     known = bool(chosen.answer) and bool(said)  # and it is not what came back
     weak = known or chosen.failed or answer[0] == answer[1] or len(among) > 1
     return Continued(chosen, answer[1], Edge("history", "weak" if weak else "strong"))
@@ -328,6 +335,15 @@ def _returned(history: History, reading: Reading, end: int, evidence: str, prefi
 def _sums_up(history: History, head: bytes) -> bool:
     """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
     return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
+
+
+def _begins_alike(reading: Reading, run: Run) -> bool:
+    """Return whether a history of one message begins as a run did: a prompt that grows by what was answered to it."""
+    return (
+        len(reading.message_hashes) == 1
+        and len(run.opening) >= _MIN_QUOTE
+        and first_text(reading)[: len(run.opening)] == run.opening
+    )
 
 
 def _tells_end(head: bytes, newest: History) -> bool:

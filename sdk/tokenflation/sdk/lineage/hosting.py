@@ -79,12 +79,12 @@ class Hosts:
         # A client may close a stream only after what it asked for has begun.
         until = started_at_ns + _SLACK_NS
         waiting = [one for one in self._waiting.values() if one.run.scope_run_id == run_id and one.ended_at_ns <= until]
-        told = self._by_arguments(reading, waiting)
-        if told is not None and told.edge.strength == "strong":
-            return told
-        found = self._by_context(reading, run_id, after) if after else None
+        told = self._by_arguments(reading, waiting, self._context(after) if after else None)
+        if told is not None and told[1]:
+            return told[0]
+        found = self._by_context(reading, run_id, after, waiting) if after else None
         if found is not None or told is not None:
-            return found or told
+            return found or (told[0] if told is not None else None)
         return _by_waiting(reading, waiting, started_at_ns) if after is None else None
 
     def goes_on(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
@@ -107,8 +107,7 @@ class Hosts:
             return None
         run = told[0].run
         asked = self._by_arguments(reading, waiting if bare else told)
-        strongly = asked is not None and asked.edge.strength == "strong"
-        if asked is not None and strongly and not (bare and asked.run is run and Told(reading).all(run)):
+        if asked is not None and asked[1] and not (bare and asked[0].run is run and Told(reading).all(run)):
             return None
         if bare and reading.system_bytes:
             self._kinds.put((reading.instructions_hash, run.run_id), True)
@@ -140,7 +139,11 @@ class Hosts:
             answer = run.newest.answer.strip()
             within = [one for one in told if _is_in(answer, one.said)]
             if within:
-                best = min(within, key=lambda one: history.open_tool_calls[one.tool_call_id].runs)
+                own = run.host.tool_call_id if run.host is not None and run.host.run is history.run else None
+                begun = {one.tool_call_id: history.open_tool_calls[one.tool_call_id].runs for one in within}
+                best = min(within, key=lambda one: begun[one.tool_call_id] - (one.tool_call_id == own))
+                if best.tool_call_id == own:
+                    continue
                 strength: Strength = "strong" if len(answer) >= _SURE_CHARS else "weak"
                 found.append(
                     (run, Host(history.call_id, best.tool_call_id, history.run, Edge("flow_result", strength)))
@@ -185,23 +188,31 @@ class Hosts:
             return not known
         return asked.name == reading.forced_tool or _ANSWER_TOOL.fullmatch(asked.name) is not None
 
-    def _by_arguments(self, reading: Reading, waiting: Sequence[History]) -> Host | None:
+    def _by_arguments(
+        self, reading: Reading, waiting: Sequence[History], near: History | None = None
+    ) -> tuple[Host, bool] | None:
+        """Return the open tool call whose arguments a new history says, and whether they say enough to be sure of it.
+
+        Of several that say the same it is one of the call `near` in the context, and weak: it may turn out otherwise.
+        """
         head = first_messages(reading)
-        best: tuple[int, int, int] | None = None
-        chosen: tuple[History, str] | None = None
+        found: list[tuple[tuple[int, bool, int, int], History, str]] = []
         for history in waiting[-_MAX_NEEDLES:] if head else ():
             # A run whose last call is about it may be over: a short text is no proof that it is not.
             least = _MIN_CHARS if history.run.newest is history else _SURE_CHARS
             for id_, call in history.open_tool_calls.items():
                 size = 0 if call.answers else _longest(head, call.said)
-                if size >= least and (best is None or (size, history.run.depth, -call.runs) > best):
-                    best, chosen = (size, history.run.depth, -call.runs), (history, id_)
-        if best is None or chosen is None:
+                if size >= least:
+                    found.append(((size, history is near, history.run.depth, -call.runs), history, id_))
+        if not found:
             return None
-        edge = Edge("flow_arguments", "strong" if best[0] >= _SURE_CHARS else "weak")
-        return Host(chosen[0].call_id, chosen[1], chosen[0].run, edge)
+        (size, *_), asked, id_ = max(found, key=lambda one: one[0])
+        sure = size >= _SURE_CHARS
+        alike = sum(one[0][0] == size for one in found)
+        edge = Edge("flow_arguments", "strong" if sure and alike == 1 else "weak")
+        return Host(asked.call_id, id_, asked.run, edge), sure
 
-    def _by_context(self, reading: Reading, run_id: str | None, after: str) -> Host | None:
+    def _by_context(self, reading: Reading, run_id: str | None, after: str, waiting: Sequence[History]) -> Host | None:
         before = self._calls.get(after)
         if before is None or before.run.scope_run_id != run_id:
             return None
@@ -211,12 +222,14 @@ class Hosts:
             around = self._calls.get(host.call_id) if host is not None else None
             if host is None or around is None or not around.waits or _is_among(reading, around.run):
                 return None
-            return Host(host.call_id, host.tool_call_id, around.run, Edge("context", "strong"))
+            # A thread that serves several may go on with what another waits for.
+            alone = all(_is_around(one.run, around.run) for one in waiting)
+            return _after(host, around, "strong" if alone else "weak")
         if _is_among(reading, before.run):
             return None
         told = self._by_arguments(reading, [before])
         if told is not None:
-            return Host(told.call_id, told.tool_call_id, before.run, Edge("context", "strong"))
+            return Host(told[0].call_id, told[0].tool_call_id, before.run, Edge("context", told[0].edge.strength))
         return _chosen(before, Edge("context", "strong"))
 
 
@@ -236,6 +249,15 @@ def _chosen(history: History, edge: Edge) -> Host:
     calls = {id_: call for id_, call in history.open_tool_calls.items() if not call.answers}
     id_ = min(calls, key=lambda one: calls[one].runs)
     return Host(history.call_id, id_, history.run, Edge(edge.evidence, "weak") if len(calls) > 1 else edge)
+
+
+def _after(host: Host, around: History, strength: Strength) -> Host:
+    """Return where a run is that begins where one inside `host` is over: in its tool call, or in the next one like it."""
+    calls = {id_: call for id_, call in around.open_tool_calls.items() if not call.answers}
+    own = calls.get(host.tool_call_id)
+    like = [id_ for id_, call in calls.items() if own is not None and call.name == own.name]
+    id_ = min(like, key=lambda one: calls[one].runs, default=host.tool_call_id)
+    return Host(around.call_id, id_, around.run, Edge("context", "weak" if len(calls) > 1 else strength))
 
 
 def of_its_kind(reading: Reading, before: History) -> list[History]:
@@ -301,7 +323,13 @@ def _may_move(run: Run, history: History) -> bool:
         return False
     if run.host is None:
         return not _is_around(run, history.run)
-    return run.host.edge.strength == "weak" and run.host.run is history.run
+    if run.host.edge.strength != "weak":
+        return False
+    if run.host.run is history.run:
+        return True
+    # Guessed to be inside another run; one inside of this one passes on the answers of its own.
+    sure = len(newest.answer.strip()) >= _SURE_CHARS
+    return sure and not _is_around(history.run, run.host.run) and not _is_around(run, history.run)
 
 
 def _is_around(run: Run, inner: Run | None) -> bool:

@@ -7,7 +7,7 @@ capitalised words or one identifier, never a sentence, as a system prompt's text
 import re
 from hashlib import blake2b
 
-__all__ = ["agent_name", "task_kind"]
+__all__ = ["agent_name", "stable", "task_kind"]
 
 _HEAD_BYTES = 2048
 _WORD = r"[A-Z][A-Za-z0-9_\-]{1,30}"
@@ -22,7 +22,13 @@ _HEADER = re.compile(
 )
 _NO_NAMES = frozenset({"An", "The", "ChatGPT", "Claude", "Gemini", "GPT-4", "AI", "Assistant"})
 _TOOL_NAME = re.compile(rb'"name":"([^"\\]{1,64})"')
-_VARYING = re.compile(rb"\d+")
+_VARYING = re.compile(
+    # Ids first: a group of one may hold no digit. Then whatever holds a digit, and the words of dates.
+    rb"(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{16,}\b|[a-z_]{0,16}\d\w*"
+    rb"|\b(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?\b|\b[ap]m\b"
+    rb"|\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    rb"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b"
+)
 
 
 def agent_name(system: bytes) -> str:
@@ -40,10 +46,15 @@ def agent_name(system: bytes) -> str:
 def task_kind(system: bytes, tools: bytes, key: bytes) -> str:
     """Return `task-` and four hex digits: a keyed fingerprint of the system prompt and the names of the tools.
 
-    Numbers and the order of tools do not matter: dates and counters in a prompt make no task of another kind.
+    The order of tools does not matter, nor what `stable` leaves out: a date in a prompt makes no task of another kind.
     """
     state = blake2b(digest_size=8, key=key, person=b"tf.kind")
-    state.update(_VARYING.sub(b"0", system))
+    state.update(stable(system))
     for name in sorted(set(_TOOL_NAME.findall(tools))):
         state.update(b"\0" + name)
     return f"task-{state.hexdigest()[:4]}"
+
+
+def stable(system: bytes) -> bytes:
+    """Return a system prompt without what differs between two calls of one agent: numbers, ids, words of dates."""
+    return _VARYING.sub(b"0", system)
