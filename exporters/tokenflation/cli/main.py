@@ -36,6 +36,7 @@ _COMMANDS = {
         "analysis",
     ),
     "report": ("tokenflation.cli.report", "Write one self-contained HTML page.", "report"),
+    "serve": ("tokenflation.cli.serve", "Show the report as a page that follows its store.", "serve"),
     "info": ("tokenflation.cli.info", "Show what a store holds and what was lost.", ""),
     "demo": ("tokenflation.cli.demo", "Record, profile and forecast an example agent on a real local model.", "demo"),
 }

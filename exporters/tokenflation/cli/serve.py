@@ -1,0 +1,73 @@
+"""`tokenflation serve DB`: the report as a page that follows its store, on this machine alone."""
+
+import socket
+
+import click
+
+from tokenflation.sdk.errors import ExportError, MissingExtra
+
+try:
+    import uvicorn
+
+    from tokenflation.exporters.web import create_app
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("tokenflation"):
+        raise
+    raise MissingExtra("`tokenflation serve`", "serve") from error
+
+__all__ = ["command"]
+
+# Never another one: the page shows names of tasks, agents and tools, and asks nobody who they are.
+_HOST = "127.0.0.1"
+_STOP_S = 3
+
+
+@click.command("serve")
+@click.argument("store", metavar="DB")
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True,
+              help="Port on 127.0.0.1; 0: any that is free.")  # fmt: skip
+def command(store: str, port: int) -> None:
+    """Show the calls of DB as a page that follows them, on this machine alone.
+
+    The page is that of `tokenflation report`; any task can be taken apart. It listens on 127.0.0.1 only. Ctrl-C stops it.
+    """
+    listening = _listening(port)
+    click.echo(f"Reading {store} ...")
+    app = create_app(store)
+    click.echo(f"http://{_HOST}:{listening.getsockname()[1]}/ shows {store}; Ctrl-C stops.")
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOP_S, lifespan="on"
+    )
+    try:
+        _Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        # uvicorn raises the signal again once everything is closed: to stop the page is no failure.
+        click.echo("Stopped.")
+    finally:
+        listening.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that ends its streams of events first: nothing else would, and it waits for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.over.set()  # type: ignore[union-attr]  # our application, not a name of one
+        await super().shutdown(sockets)
+
+
+def _listening(port: int) -> socket.socket:
+    """Return a socket bound to a port of this machine.
+
+    Raises:
+        ExportError: the port is taken, or not ours to take.
+    """
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((_HOST, port))
+    except OSError as error:
+        bound.close()
+        raise ExportError(
+            f"Port {port} of {_HOST} cannot be used: {error.strerror}. Give another one: --port N, or --port 0 for any."
+        ) from error
+    return bound
