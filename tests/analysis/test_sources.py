@@ -169,6 +169,22 @@ def test_a_store_of_many_calls_is_read_whole_by_several_connections(
     assert tasks(path)["input_tokens"].sum() == 500 * 499 // 2
 
 
+def test_repeated_missing_and_single_texts_are_loaded_as_they_were_written(make_store: MakeStore) -> None:
+    rows = [
+        {
+            "started_at_ns": 1000 - n, "model": f"m{n % 3}" if n % 5 else None, "error_type": None,
+            "response_id": f"id {n}" if n % 2 else None, "history": bytes([n % 7]) if n % 11 else None,
+            "agent": "" if n % 2 else "é", "ttft_s": n / 8 if n % 3 else None,
+        }
+        for n in range(200)
+    ]  # fmt: skip
+    calls = load(make_store(rows))
+
+    for name in rows[0]:
+        assert calls[name].astype(object).where(calls[name].notna(), None).tolist() == [row[name] for row in rows[::-1]]
+    assert str(calls["model"].dtype) == str(calls["error_type"].dtype) == "str"
+
+
 def test_what_one_of_several_connections_cannot_read_is_refused(
     make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

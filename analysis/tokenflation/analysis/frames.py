@@ -13,7 +13,7 @@ from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.sdk.errors import FrameError
 from tokenflation.sdk.store.tables import Column
 
-__all__ = ["from_arrays", "from_rows", "prepared"]
+__all__ = ["from_arrays", "from_rows", "prepared", "typed_array"]
 
 
 def from_arrays(values: Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def from_arrays(values: Mapping[str, Any], columns: Sequence[Column]) -> pd.Data
     Raises:
         FrameError: a column holds what its type cannot, or an infinite number.
     """
-    return pd.DataFrame({column.name: _converted(values[column.name], column) for column in columns})
+    return pd.DataFrame({column.name: typed_array(values[column.name], column) for column in columns})
 
 
 def from_rows(rows: Iterable[Sequence[Any]], columns: Sequence[Column]) -> pd.DataFrame:
@@ -74,7 +74,12 @@ def _dtype(column: Column) -> Any:
     return {"text": "str", "float": "float64", "bytes": "object"}[column.kind]
 
 
-def _converted(values: Any, column: Column) -> Any:
+def typed_array(values: Any, column: Column) -> Any:
+    """Return a (masked) NumPy array as an array of a column's type.
+
+    Raises:
+        FrameError: it holds what that type cannot, or an infinite number.
+    """
     try:
         typed = _typed(values, column)
     except (TypeError, ValueError) as error:

@@ -5,25 +5,31 @@ For much data, give the path itself to `profile` or `tasks`: a frame of calls ta
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.columns import CALL_COLUMNS
-from tokenflation.analysis.frames import from_arrays
+from tokenflation.analysis.frames import typed_array
 from tokenflation.analysis.streams import (
     as_path,
+    in_order,
     no_calls,
     parquet_errors,
     parquet_files,
-    store_reader,
+    store_errors,
     url_frames,
-    wanted,
 )
 from tokenflation.sdk.store.tables import Column
 
 __all__ = ["load"]
 
+_MEMORY = "200MB"
+_REPEATED = 16
+"""Text is held once for each value where at least so many rows share one, on average."""
+_NO_BYTES = np.array([None], dtype=object)
 _ORDER = "order by started_at_ns, task_id, agent_run_id, step, call_id"
 
 
@@ -40,26 +46,41 @@ def load(source: str | Path, *, blocks: bool = False) -> pd.DataFrame:
     path = as_path(source)
     if isinstance(path, str):
         frame = pd.concat(list(url_frames(path, columns, _ORDER)), ignore_index=True)
-    elif files := parquet_files(path):
-        frame = _load_parquet(path, files, columns)
     else:
-        frame = _load_store(path, columns)
+        frame = _load(path, columns)
     if frame.empty:
         raise no_calls(source)
     return frame
 
 
-def _load_store(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
-    with store_reader(path, columns) as ((handle,), names), duckdb.connect() as engine:
-        engine.register("source", handle)
-        found = engine.execute(f"select {names} from source where sample = 0 {_ORDER}").fetchnumpy()
-        return from_arrays(found, columns)
+def _load(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
+    refused = parquet_errors if parquet_files(path) else store_errors
+    with in_order(path, columns, _MEMORY) as engine, refused(path):
+        order = engine.execute(f"select place from (select *, row_number() over () - 1 as place from calls) {_ORDER}")
+        places = order.fetchnumpy()["place"]
+        return pd.DataFrame({column.name: _column(engine, column, places) for column in columns}, copy=False)
 
 
-def _load_parquet(path: Path, files: list[str], columns: Sequence[Column]) -> pd.DataFrame:
-    with parquet_errors(path), duckdb.connect() as engine:
-        described = engine.execute("describe select * from read_parquet(?, union_by_name = true)", [files])
-        wanted(str(path), [row[0] for row in described.fetchall()], columns)
-        names = ", ".join(column.name for column in columns)
-        query = f"select {names} from read_parquet(?, union_by_name = true) {_ORDER}"
-        return from_arrays(engine.execute(query, [files]).fetchnumpy(), columns)
+def _column(engine: duckdb.DuckDBPyConnection, column: Column, places: Any) -> Any:
+    """Return one column in order. One at a time, so that no second copy of the whole is held."""
+    name = column.name
+    if column.kind in ("text", "bytes"):
+        found = engine.execute(f"select approx_count_distinct({name}) from calls").fetchone()
+        distinct = found[0] if found else 0
+        if distinct == 0:
+            nothing = np.full(len(places), -1)
+            return (
+                pd.array([], dtype="str").take(nothing, allow_fill=True)
+                if column.kind == "text"
+                else _NO_BYTES[nothing]
+            )
+        # Text that repeats becomes one object for each value, not for each row.
+        if column.kind == "text" and distinct < len(places) / _REPEATED:
+            engine.execute(f"create type texts as enum (select distinct {name} from calls where {name} is not null)")
+            texts = engine.execute("select unnest(enum_range(null::texts)) as value").fetchnumpy()["value"]
+            query = f"select coalesce(cast(enum_code({name}::texts) as bigint), -1) as code from calls"
+            codes = engine.execute(query).fetchnumpy()["code"]
+            engine.execute("drop type texts")
+            return typed_array(texts, column).take(codes[places], allow_fill=True)
+    values = engine.execute(f"select {name} from calls").fetchnumpy()[name]
+    return typed_array(values[places], column)

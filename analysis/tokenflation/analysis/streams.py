@@ -28,11 +28,12 @@ from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
 __all__ = [
     "Source",
     "as_path",
+    "in_order",
     "no_calls",
     "opened",
     "parquet_errors",
     "parquet_files",
-    "store_reader",
+    "store_errors",
     "url_frames",
     "wanted",
 ]
@@ -88,15 +89,26 @@ def no_calls(source: object) -> StoreError:
 
 
 @contextmanager
-def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
+def in_order(path: Path, columns: Sequence[Column], memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection with a relation `calls` of a store or Parquet whose rows come in the same order every time.
+
+    `memory` is what DuckDB may take before it spills. Errors as of `opened`, but for a source without calls.
+    """
+    with _engine(memory, ordered=True) as connection:
+        _fill(connection, path, columns)
+        yield connection
+
+
+@contextmanager
+def _engine(memory: str = _MEMORY, *, ordered: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     with (
         tempfile.TemporaryDirectory(prefix="tokenflation-", ignore_cleanup_errors=True) as folder,
         duckdb.connect() as connection,
     ):
-        connection.execute(f"set memory_limit = '{_MEMORY}'")
+        connection.execute(f"set memory_limit = '{memory}'")
         connection.execute("set temp_directory = ?", [folder])
         connection.execute(f"set threads = {_threads()}")
-        connection.execute("set preserve_insertion_order = false")
+        connection.execute(f"set preserve_insertion_order = {str(ordered).lower()}")
         yield connection
 
 
@@ -120,7 +132,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Se
                 f"create view calls as select {_typed(columns)} from read_parquet([{listed}], union_by_name = true)"
             )
         return
-    with store_reader(path, columns, _threads()) as (handles, names):
+    with _store_reader(path, columns, _threads()) as (handles, names):
         connection.execute(f"create table calls ({', '.join(f'{one.name} {_TYPES[one.kind]}' for one in columns)})")
         _append(connection, handles, names)
 
@@ -186,7 +198,18 @@ def parquet_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def store_reader(path: Path, columns: Sequence[Column], parts: int = 1) -> Iterator[tuple[Sequence[object], str]]:
+def store_errors(path: Path) -> Iterator[None]:
+    """Say of what a database refuses which store it was and what to do."""
+    try:
+        yield
+    except (sa.exc.DatabaseError, AdbcError, duckdb.Error, FrameError) as error:
+        raise StoreError(
+            f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
+        ) from error
+
+
+@contextmanager
+def _store_reader(path: Path, columns: Sequence[Column], parts: int) -> Iterator[tuple[Sequence[object], str]]:
     """Yield Arrow streams over the calls of a store, for DuckDB to read once and at the same time, and their columns.
 
     A row whose `sample` is 1 is no call: leave it out. Kinds of tasks have the names that the user gave them. A store of
@@ -196,7 +219,8 @@ def store_reader(path: Path, columns: Sequence[Column], parts: int = 1) -> Itera
         StoreError: it is no store, it lacks columns, or a column holds what it cannot.
     """
     engine = open_store(path)
-    try:
+    with store_errors(path), ExitStack() as stack:
+        stack.callback(engine.dispose)
         with engine.connect() as connection:
             have = [row[1] for row in connection.exec_driver_sql("pragma table_info(calls)")]
             wanted(str(path), have, columns)
@@ -204,14 +228,7 @@ def store_reader(path: Path, columns: Sequence[Column], parts: int = 1) -> Itera
             named = connection.exec_driver_sql("select 1 from task_names limit 1").scalar()
         names = ", ".join(column.name for column in columns)
         query = f"select 1 as sample, {_samples(columns)} union all select 0, {_renamed(columns) if named else names} from calls"
-        with ExitStack() as stack:
-            yield [_stream(stack, path, f"{query} {where}") for where in _ranges(first or 0, last or 0, parts)], names
-    except (sa.exc.DatabaseError, AdbcError, duckdb.Error, FrameError) as error:
-        raise StoreError(
-            f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
-        ) from error
-    finally:
-        engine.dispose()
+        yield [_stream(stack, path, f"{query} {where}") for where in _ranges(first or 0, last or 0, parts)], names
 
 
 def _samples(columns: Sequence[Column]) -> str:
