@@ -1,0 +1,126 @@
+"""Forecasts of a recorded series from every origin as if it were now, and how good they were. Pure NumPy and pandas.
+
+From each origin only the bins before it are given to anything: gaps, shapes, weights and intervals are found anew, so no
+figure knows the future. What happened during a gap is not known; it neither counts nor teaches.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenflation.analysis.conformal import Bound
+from tokenflation.analysis.gaps import find_gaps
+from tokenflation.analysis.timeseries import LEAST_STEPS, MEMBERS, Recent, ahead, members, step_logs
+
+__all__ = ["Rolled", "roll"]
+
+Floats = NDArray[np.float64]
+
+# How much an error counts a day later, and how strongly a member's weight falls with its error over the best member's.
+_REMEMBERED = 0.9
+_SHARPNESS = 4.0
+_MOST_ORIGINS = 28 * 24
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """Forecasts from every origin; arrays of shape (origins, horizon), all in the unit of the series."""
+
+    origins: NDArray[np.int64]
+    """Steps before each origin; the last origin is the end of the series."""
+    middle: Floats
+    """Forecast mean demand of each step."""
+    low: Floats
+    high: Floats
+    each: Floats
+    """Forecasts of each member; shape (origins, members, horizon)."""
+    provision: Floats
+    """Demand that the busiest bin of a step exceeds in a share `short` of steps."""
+    steps: Floats
+    """Recorded mean demand by step, NaN in gaps."""
+    step_s: float
+    skipped: int
+    """Bins at the start that make no whole step."""
+
+
+def roll(values: Floats, bin_s: float, *, step_s: float, horizon: int, level: float = 0.9, short: float = 0.05,
+         first: int | None = None) -> Rolled:  # fmt: skip
+    """Return forecasts from each step on, `horizon` steps ahead, with intervals that claim `level`.
+
+    `first`: steps before the first origin; by default four weeks of origins, or as many as there are. Origins before
+    those that are scored are needed: they teach weights and intervals.
+
+    Raises:
+        FrameError: too little demand is known, or the step is no multiple of the bin.
+    """
+    recent = step_logs(values, bin_s, step_s)
+    per_step = round(step_s / bin_s)
+    whole = len(recent.steps)
+    skipped = len(values) - whole * per_step
+    truth = _known(values[skipped:].reshape(whole, per_step), bin_s)
+    enough = int(np.flatnonzero(np.cumsum(np.isfinite(truth)) >= LEAST_STEPS)[0]) + 1
+    start = max(enough, whole - _MOST_ORIGINS) if first is None else max(enough, first)
+    origins = np.arange(min(start, whole), whole + 1)
+    shape = (len(origins), horizon)
+    found = {name: np.full(shape, np.nan) for name in ("middle", "low", "high", "provision")}
+    each = np.full((len(origins), len(MEMBERS), horizon), np.nan)
+    learner = _Learner(horizon, recent.per_day, level, short)
+    for row, origin in enumerate(origins):
+        recent = step_logs(values[skipped : skipped + origin * per_step], bin_s, step_s)
+        learner.learn(row, recent, each, found)
+        each[row] = members(recent, horizon)
+        logs = ahead(each[row], learner.weights())
+        found["middle"][row] = logs
+        found["low"][row], found["high"][row], found["provision"][row] = learner.bounds(logs)
+    return Rolled(origins=origins, **{name: np.exp(one) for name, one in found.items()}, each=np.exp(each), steps=truth,
+                  step_s=step_s, skipped=skipped)  # fmt: skip
+
+
+def _known(rows: Floats, bin_s: float) -> Floats:
+    """Return the mean of each step as known in hindsight, NaN where more than half of it is a gap."""
+    gaps = find_gaps(rows.reshape(-1), bin_s).reshape(rows.shape)
+    count = (~gaps).sum(axis=1)
+    mean = np.where(gaps, 0.0, rows).sum(axis=1) / np.maximum(count, 1)
+    return np.where(2 * count >= rows.shape[1], mean, np.nan)
+
+
+class _Learner:
+    """What past forecasts teach, by horizon: weights of members, and bounds of their errors."""
+
+    def __init__(self, horizon: int, per_day: int, level: float, short: float) -> None:
+        self._errors = np.zeros((len(MEMBERS), horizon))
+        self._keep = _REMEMBERED ** (1.0 / per_day)
+        tail = (1.0 - level) / 2
+        self._low = [Bound(tail, distance + 1) for distance in range(horizon)]
+        self._high = [Bound(tail, distance + 1) for distance in range(horizon)]
+        self._peak = [Bound(short, distance + 1) for distance in range(horizon)]
+
+    def learn(self, row: int, recent: Recent, each: Floats, found: dict[str, Floats]) -> None:
+        """Take in the last step known at origin number `row`, which earlier origins forecast at one horizon each."""
+        self._errors *= self._keep
+        actual = float(recent.steps[-1])
+        if not np.isfinite(actual):
+            return
+        for distance in range(min(row, len(self._low))):
+            before = row - 1 - distance
+            self._errors[:, distance] += np.abs(np.exp(each[before, :, distance]) - np.exp(actual))
+            middle = found["middle"][before, distance]
+            self._low[distance].learn(middle - actual, middle - found["low"][before, distance])
+            self._high[distance].learn(actual - middle, found["high"][before, distance] - middle)
+            self._peak[distance].learn(recent.peak - middle, found["provision"][before, distance] - middle)
+
+    def weights(self) -> Floats:
+        """Return the weight of each member at each horizon; errors of horizons beside count as well."""
+        around = self._errors.copy()
+        around[:, 1:] += 0.5 * self._errors[:, :-1]
+        around[:, :-1] += 0.5 * self._errors[:, 1:]
+        best = around.min(axis=0)
+        # No weight has been earned where nothing has been seen.
+        share = np.where(best > 0, around / np.where(best > 0, best, 1.0), 1.0)
+        return np.asarray(share**-_SHARPNESS, dtype=np.float64)
+
+    def bounds(self, logs: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return low, high and provisioned demand in logs."""
+        low, high, peak = (np.array([bound.value() for bound in one]) for one in (self._low, self._high, self._peak))
+        return logs - low, logs + high, logs + peak

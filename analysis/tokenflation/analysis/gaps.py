@@ -1,0 +1,72 @@
+"""Which bins of a recorded series were not demand but a gap: missing, or next to nothing where that cannot be. Pure NumPy.
+
+An outage leaves zeros in a log of requests. Taken for demand they drag every average down; taken for gaps they only cost
+what they hide. A bin is a gap when it holds no number, or when it holds next to nothing although bins beside it hardly
+differ from each other, unless the same time of day (or of the week before or after) holds next to nothing as well.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DAY_S", "WEEK_S", "find_gaps"]
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+DAY_S = 86_400
+WEEK_S = 7 * DAY_S
+# Shares of the week's median, of log steps between bins, and of days: judged on series with gaps cut into them.
+_NOTHING = 0.02
+_SMOOTH = 0.35
+_USUAL = 0.6
+
+
+def find_gaps(values: Floats, bin_s: float) -> Flags:
+    """Return True for each bin that is a gap; it looks at all bins, so give it no more than was known at the time.
+
+    A series whose zeros are part of it (few requests a bin, closed nights, closed days) keeps them.
+    """
+    missing = ~np.isfinite(values)
+    low = ~missing & (values <= _NOTHING * _typical(values, bin_s))
+    if not low.any() or _roughness(values, missing | low) > _SMOOTH:
+        return missing
+    return np.asarray(missing | (low & ~_recurs(low, missing, bin_s)), dtype=np.bool_)
+
+
+def _typical(values: Floats, bin_s: float) -> Floats:
+    """Return for each bin the median of the positive bins of its week, counted back from the last."""
+    count = len(values)
+    week = (count - 1 - np.arange(count)) // max(1, round(WEEK_S / bin_s))
+    positive = np.isfinite(values) & (values > 0)
+    overall = float(np.median(values[positive])) if positive.any() else 0.0
+    typical = np.full(count, overall)
+    for one in np.unique(week):
+        mine = positive & (week == one)
+        if 2 * mine.sum() >= (week == one).sum():
+            typical[week == one] = np.median(values[mine])
+    return typical
+
+
+def _roughness(values: Floats, without: Flags) -> float:
+    """Return the median step between neighbouring bins in logs: large where a bin holds few requests."""
+    beside = ~without[1:] & ~without[:-1]
+    if not beside.any():
+        return np.inf
+    steps = np.diff(np.log(np.where(without, 1.0, values)))
+    return float(np.median(np.abs(steps[beside])))
+
+
+def _recurs(low: Flags, missing: Flags, bin_s: float) -> Flags:
+    """Return whether next to nothing is what the bin's time of day, or of week, usually holds."""
+    recurs = np.zeros(len(low), dtype=np.bool_)
+    day, week = round(DAY_S / bin_s), round(WEEK_S / bin_s)
+    if day < 2 or len(low) <= day:
+        return recurs
+    phase = np.arange(len(low)) % day
+    known = np.bincount(phase, weights=~missing, minlength=day)
+    share = np.bincount(phase, weights=low, minlength=day) / np.maximum(known, 1)
+    recurs = ((share >= _USUAL) & (known >= 2))[phase]
+    if len(low) > week:
+        recurs[week:] |= low[:-week]
+        recurs[:-week] |= low[week:]
+    return recurs
