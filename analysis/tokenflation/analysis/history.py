@@ -87,7 +87,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
             table = pd.read_csv(path)
     except FileNotFoundError as error:
         raise FrameError(f"{path} is not there; give the path of a CSV or JSON-lines file, or of a store.") from error
-    except Exception as error:  # noqa: BLE001  # pandas and the decompressors raise what they like on a broken file
+    except Exception as error:  # pandas and the decompressors raise what they like on a broken file
         raise FrameError(f"{path} cannot be read as CSV or JSON lines: {str(error).strip()[:200]}") from error
     if table.empty:
         raise FrameError(f"{path} has no rows; a recorded demand needs a time and a number on each.")
@@ -100,7 +100,7 @@ def _times(table: pd.DataFrame, path: str | Path) -> tuple[Floats, str]:
     name = next((names[one] for one in _TIMES if one in names), str(table.columns[0]))
     cells = table[name]
     if pd.api.types.is_numeric_dtype(cells):
-        seconds = cells.to_numpy(dtype=np.float64, na_value=np.nan) * _scale(name, cells, table)
+        seconds: Floats = cells.to_numpy(dtype=np.float64, na_value=np.nan) * _scale(name, cells, table)
     else:
         parsed = pd.to_datetime(cells, errors="coerce", utc=True, format="mixed")
         seconds = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)

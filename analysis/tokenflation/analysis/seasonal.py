@@ -66,7 +66,7 @@ def profile(steps: Floats, per_day: int, count: int, *, keep: float, middle: boo
 
 def _level(steps: Floats, per_day: int, total: int) -> Floats:
     """Return the mean level before each step; the first known value where there is none."""
-    level = trailing(steps, per_day, least=0.1)
+    level: Floats = trailing(steps, per_day, least=0.1)
     ever = trailing(steps, len(steps), least=0.0)
     level = np.where(np.isfinite(level), level, ever)
     level = np.where(np.isfinite(level), level, steps[np.isfinite(steps)][0])
@@ -114,7 +114,7 @@ def _least_absolute(matrix: Floats, wanted: Floats, weights: Floats, shrink: Flo
     """Return coefficients of least weighted absolute error, by reweighted ridge regression."""
     penalty = np.diag(shrink + 1e-9)
     inner = weights
-    found = np.zeros(matrix.shape[1])
+    found: Floats = np.zeros(matrix.shape[1])
     for _ in range(_ROUNDS + 1):
         weighted = matrix * inner[:, None]
         found = np.linalg.solve(weighted.T @ matrix + penalty, weighted.T @ wanted)
