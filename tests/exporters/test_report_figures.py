@@ -2,14 +2,20 @@
 
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.analysis.prompts import asked, calls_of
 from tests.browser.frames import calls_frame, demand_frame, fleet
 
 from tokenflation.analysis import inflation
+from tokenflation.analysis.frames import from_rows
+from tokenflation.analysis.kvcache import hits_by_bytes, hits_by_ttl
+from tokenflation.analysis.pauses import PAUSE_COLUMNS
 from tokenflation.exporters.report import parts, theme
+from tokenflation.exporters.report.cache_figures import bytes_figure, pause_label, pauses_figure, ttl_figure
 from tokenflation.exporters.report.demand_figures import demand_figure
 from tokenflation.exporters.report.demand_section import wide
 from tokenflation.exporters.report.inflation_figures import drivers_figure, inflation_figure
@@ -67,11 +73,40 @@ def test_lengths_of_the_drivers_add_up_to_the_factor(factors: pd.DataFrame) -> N
     assert 10 ** together[0] == pytest.approx(factors["inflation_billed"][0])
 
 
+def test_each_driver_begins_where_the_one_before_it_ends(factors: pd.DataFrame) -> None:
+    *bars, together = drivers_figure(factors).data
+    for before, bar in pairwise(bars):
+        assert np.array(bar.base, float) == pytest.approx(np.array(before.base, float) + np.array(before.x, float))
+    assert set(together.base) == {0.0}
+
+
 def test_whiskers_end_at_the_interval_and_are_absent_without_one(factors: pd.DataFrame) -> None:
     bar = inflation_figure(factors).data[0]
     assert bar.x[0] + bar.error_x.array[0] == pytest.approx(factors["inflation_billed_high"][0])
     unknown = factors.assign(inflation_billed_low=math.nan, inflation_billed_high=math.nan)
     assert inflation_figure(unknown).data[0].error_x.visible is False
+
+
+def test_curves_of_the_cache_say_what_their_frames_say() -> None:
+    calls = calls_of(asked("abc", 0), asked("abcd", 10, call_id="b" * 16), asked("abc", 2000, call_id="c" * 16))
+    ttl = ttl_figure(hits_by_ttl(calls, ttls_s=(0.0, 300.0, math.inf))).data[0]
+    assert list(ttl.y) == pytest.approx([0, 3 / 10, 6 / 10])
+    size = bytes_figure(hits_by_bytes(calls, kv_bytes_per_token=1000.0))
+    assert "bytes" in size.layout.xaxis.title.text
+    assert 10 ** size.data[0].x[-1] == pytest.approx(16_000)
+    assert size.data[0].y[-1] == pytest.approx(6 / 10)
+
+
+def test_pauses_are_named_in_few_letters_and_drawn_where_they_are() -> None:
+    rows = [("p", "m", 0.0, 60.0, 5, 100, 10, 0.9), ("p", "m", 900.0, 3600.0, 1, 100, 75, 0.25)]
+    figure = pauses_figure(from_rows(rows, tuple(PAUSE_COLUMNS.values())))
+    assert list(figure.data[0].y) == [0.9, 0.25]
+    assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in figure.layout.xaxis.ticktext] == [
+        "< 1 min",
+        "15 min\N{EN DASH}1 h",
+    ]
+    assert pause_label(60.0, 300.0) == "1\N{EN DASH}5\N{NO-BREAK SPACE}min"
+    assert pause_label(3600.0, None).endswith("1\N{NO-BREAK SPACE}h")
 
 
 def test_a_day_of_demand_has_its_bands_its_mean_and_its_interval() -> None:

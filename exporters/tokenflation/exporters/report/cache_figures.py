@@ -18,7 +18,7 @@ _HEIGHT = 300
 
 def named_models(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with a column `name`: the model, and its provider where two serve one of that name."""
-    name = frame["model"].astype("object").where(frame["model"].notna(), frame["provider"])
+    name = frame["model"].astype("object").where(frame["model"].notna(), "not reported")
     several = frame.groupby(name)["provider"].transform("nunique") > 1
     return frame.assign(name=name.where(~several, name.astype("str") + " (" + frame["provider"].astype("str") + ")"))
 
@@ -29,9 +29,15 @@ def ttl_label(ttl_s: Any) -> str:
 
 
 def pause_label(from_s: Any, to_s: Any) -> str:
-    """Return a range of times, such as `5 min to 15 min`."""
-    low, high = _whole(from_s), "" if pd.isna(to_s) else _whole(to_s)
-    return f"{low} and more" if not high else f"below {high}" if not from_s else f"{low} to {high}"
+    """Return a range of times in few letters: below a minute, from 5 to 15 minutes, an hour and more."""
+    low = _whole(from_s)
+    if pd.isna(to_s):
+        return f"\N{GREATER-THAN OR EQUAL TO} {low}"
+    high = _whole(to_s)
+    if not from_s:
+        return f"< {high}"
+    (number, unit), (_, other) = low.split("\N{NO-BREAK SPACE}"), high.split("\N{NO-BREAK SPACE}")
+    return f"{number if unit == other else low}\N{EN DASH}{high}"
 
 
 def _whole(value: Any) -> str:

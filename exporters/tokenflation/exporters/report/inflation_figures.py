@@ -77,21 +77,28 @@ def inflation_figure(factors: pd.DataFrame) -> Any:
 
 
 def drivers_figure(factors: pd.DataFrame) -> Any:
-    """Return the factors of the inflation per task kind as bars on a logarithmic axis, where lengths add up."""
+    """Return the factors of the inflation per task kind as a waterfall on a logarithmic axis, where lengths add up.
+
+    Each bar begins where the one before it ends, so that the last one is as long as all of them together.
+    """
     # Where no task reports output, the factors multiply to the inflation of the input.
     factors = factors.assign(compared=factors["inflation_billed"].fillna(factors["inflation_input"]))
     kinds = factors["task"].tolist()
     figure = _rows_figure(kinds, len(_DRIVERS), "factor (×, logarithmic: lengths add up)")
     drawn = [0.0]
+    reached = [0.0] * len(kinds)
     for column, label, colour in _DRIVERS:
         values = factors[column].astype("float64")
         logs = [math.log10(value) if value > 0 else None for value in values]
-        drawn += [value for value in logs if value is not None]
+        base = [0.0] * len(kinds) if column == "compared" else reached
+        reached = [start + (value or 0.0) for start, value in zip(base, logs, strict=True)]
+        drawn += reached
         figure.add_trace(
             go.Bar(
                 orientation="h",
                 name=label,
                 x=logs,
+                base=base,
                 y=list(range(len(kinds))),
                 marker={"color": PALETTE[colour].light},
                 hovertemplate="%{customdata}<extra></extra>",

@@ -85,7 +85,7 @@ def _charts(others: pd.DataFrame, baseline: str, suffix: str) -> list[str]:
         ],
     )  # fmt: skip
     label = f"Bars: billed and computed tokens of each task kind as a multiple of {baseline}, with intervals."
-    why = "Bars on a logarithmic axis: the factors that multiply to the inflation of each task kind."
+    why = "Waterfall on a logarithmic axis: the factors that multiply to the inflation of each task kind, one after the other."
     return [
         '<div class="charts">',
         chart(f"inflation-factors{suffix}", f"Times {baseline}", label, inflation_figure(others), factors),

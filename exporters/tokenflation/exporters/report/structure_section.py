@@ -14,6 +14,7 @@ __all__ = ["context_table", "structure_section", "time_figure"]
 
 _MAX_KINDS = 16
 _MAX_TOOLS = 20
+_UNITS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"), (0.001, "milliseconds"))
 _TIMES = (
     ("generation_s", "model calls", "blue"),
     ("tool_s", "tools", "green"),
@@ -47,9 +48,11 @@ def _alarms(kinds: pd.DataFrame) -> list[str]:
 
 def time_figure(kinds: pd.DataFrame) -> Any:
     """Return stacked bars: where the time of a task of each kind goes, mean over the tasks whose end is known."""
-    figure = base_figure(86 + 38 * len(kinds), x="seconds per task, mean", y="", barmode="stack", bargap=0.36)
     names = kinds["task"].tolist()
     tasks = kinds["tasks_with_duration"].astype("float64")
+    totals = kinds["duration_s"].astype("float64") / tasks
+    unit_s, unit = next((one for one in _UNITS if totals.max() >= one[0]), _UNITS[-1])
+    figure = base_figure(86 + 38 * len(kinds), x=f"{unit} per task, mean", y="", barmode="stack", bargap=0.36)
     for column, label, colour in _TIMES:
         each = kinds[column].astype("float64").fillna(0) / tasks
         if not each.sum() > 0:
@@ -58,20 +61,18 @@ def time_figure(kinds: pd.DataFrame) -> Any:
             go.Bar(
                 orientation="h",
                 name=label,
-                x=each.tolist(),
+                x=(each / unit_s).tolist(),
                 y=list(range(len(names))),
                 marker={"color": PALETTE[colour].light},
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
                     f"{plain(name)}<br>{label}: {seconds(one)} per task, {share(part)}"
-                    for name, one, part in zip(
-                        names, each, each / (kinds["duration_s"].astype("float64") / tasks), strict=True
-                    )
+                    for name, one, part in zip(names, each, each / totals, strict=True)
                 ],
             )
         )
-    totals = (kinds["duration_s"].astype("float64") / tasks).tolist()
-    end_labels(figure, totals, list(range(len(names))), [seconds(one) for one in totals])
+    ends = (totals / unit_s).tolist()
+    end_labels(figure, ends, list(range(len(names))), [seconds(one) for one in totals])
     figure.update_yaxes(
         tickvals=list(range(len(names))),
         ticktext=[plain(name, NAME_LETTERS) for name in names],
@@ -226,21 +227,19 @@ def context_table(kinds: pd.DataFrame | None) -> list[str]:
     found = table(
         "Contexts in numbers",
         [
-            "task kind / agent", "runs", "input / peak context", "input / distinct", "sent again", "growth exponent",
-            "cut: marked", "inferred", "near the window", "calls",
+            "task kind / agent", "runs", "input / peak context", "sent again", "growth exponent", "cut down",
+            "near the window", "calls",
         ],
         [
             (
                 f"{row['task']} / {row['agent']}",
                 exact(row["runs"]),
                 f"{times(row['input_over_peak_context'])}{_bracket(row, 'input_over_peak_context')}",
-                times(row["input_over_distinct"]),
                 share(row["redundant_input_ratio"]),
                 f"{count(row['growth_exponent'])}{_bracket(row, 'growth_exponent')}"
                 if pd.notna(row["growth_exponent"])
                 else "too few runs",
-                exact(row["compactions_explicit"]),
-                exact(row["compactions_inferred"]),
+                f"{exact(row['compactions_explicit'])} + {exact(row['compactions_inferred'])}",
                 f"{exact(row['calls_near_window'])} of {exact(row['calls_with_window'])}",
                 f"{exact(row['calls'])} of {exact(row['steps'])}",
             )
@@ -249,6 +248,6 @@ def context_table(kinds: pd.DataFrame | None) -> list[str]:
     )  # fmt: skip
     how = (
         "Input / peak context says how often a context was read. The growth exponent is 1 where input grows with the number "
-        "of steps, 2 where it grows with its square. Near the window: calls that fill 80 % of it or more."
+        "of steps, 2 where it grows with its square. Cut down: times that the record marks, and times inferred from a fall. Near the window: calls that fill 80 % of it or more."
     )
     return [found, note(how)]
