@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.arrivals import arrivals
-from tokenflation.analysis.loads import load_of, statistics
+from tokenflation.analysis.loads import LEVELS, Load, load_of, statistics
 from tokenflation.analysis.paths import RESOURCES, Path, Runs, runs_of, summed
+from tokenflation.analysis.peaks import STEP_S, autocorrelation, highest_scores, peaks
 from tokenflation.analysis.plan import Plan
 from tokenflation.analysis.prototypes import LEAST_RUNS, mean_factors
 
@@ -64,14 +65,17 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     starts = times_s - plan.bucket_s / 2
     cv = np.full(len(times_s), plan.modulation_cv)
     parts = []
+    of_load: dict[str, Load] = {}
     for name, (path, scale, unit) in loads.items():
         load = load_of(runs, path, weights, over, times_s, factors[name], cv=cv, scale=scale)
+        of_load[name] = load
         for statistic, values in statistics(load, level=plan.level, enough=enough).items():
             of = "fraction" if statistic == "share_prototypes" else unit
             parts.append(_rows(starts, name, statistic, values, of))
     columns = ["bucket_start", "resource", "statistic", "value", "unit"]
     ends = pd.DataFrame(_totals(runs, totals, volumes, factors, enough, plan.level), columns=columns)
-    frame = pd.concat([*parts, ends], ignore_index=True)
+    highest = pd.DataFrame(_peaks(loads, of_load, weights, plan, rng), columns=columns)
+    frame = pd.concat([*parts, ends, highest], ignore_index=True)
     frame.attrs["manifest"] = _manifest(runs, plan, counts, volumes, totals)
     return frame
 
@@ -92,6 +96,24 @@ def _loads(runs: Runs, plan: Plan) -> dict[str, tuple[Path, float, str]]:
     if plan.kv_bytes_per_token is not None:
         loads["kv_bytes"] = (runs.paths["kv_tokens"], plan.kv_bytes_per_token, "bytes")
     return loads
+
+
+def _peaks(loads: dict[str, tuple[Path, float, str]], of_load: dict[str, Load], weights: Floats, plan: Plan,
+           rng: np.random.Generator) -> list[tuple[float, str, str, float, str]]:  # fmt: skip
+    """Return the quantiles of the highest load of the busiest day, and of all days where there are more."""
+    correlations = [autocorrelation(path, weights, _DAY_S // STEP_S) for path, _, _ in loads.values()]
+    scores = highest_scores(correlations, plan.bucket_s, rng)
+    rows = []
+    for mine, (name, (_, scale, unit)) in zip(scores, loads.items(), strict=True):
+        load = of_load[name]
+        found = peaks(mine, load.kappa, load.laws, load.means, load.spreads, rng) * scale
+        busiest = found[:, int(np.median(found, axis=0).argmax())]
+        for statistic, level in LEVELS.items():
+            rows.append((-1.0, name, f"day_peak_{statistic}", float(np.quantile(busiest, level)), unit))
+            if plan.days > 1:
+                highest = float(np.quantile(found.max(axis=1), level))
+                rows.append((-1.0, name, f"horizon_peak_{statistic}", highest, unit))
+    return rows
 
 
 def _run_totals(runs: Runs) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.baselines import choose_baselines, without_baselines
 from tokenflation.analysis.plan import SHAPES
 from tokenflation.analysis.structure_rows import censored_remarks, load_censored
+from tokenflation.cli._history import with_history
 from tokenflation.cli._output import emit, human, json_rows, output_options
 
 __all__ = ["command"]
@@ -34,7 +35,7 @@ _NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_token
 
 
 @click.command("forecast")
-@click.argument("store", metavar="DB")
+@click.argument("store", metavar="DB", required=False)
 @click.option(
     "--tasks-per-day", type=float, metavar="N", help="Tasks a day of all kinds together, in the recorded mix."
 )
@@ -48,6 +49,7 @@ _NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_token
 @click.option("--level", type=float, default=0.9, show_default=True, help="Probability that an interval claims.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the prototypes' draws.")
 @output_options
+@with_history
 def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], shape: str, modulation: float,
             growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
@@ -133,9 +135,8 @@ def _support(manifest: dict[str, Any]) -> Table:
 
 
 def _totals(demand: pd.DataFrame, manifest: dict[str, Any]) -> Table:
-    rows = demand[demand["bucket_start"] < 0].pivot_table(
-        index="resource", columns="statistic", values="value", sort=False
-    )
+    whole = demand[(demand["bucket_start"] < 0) & ~demand["statistic"].str.contains("_peak_")]
+    rows = whole.pivot_table(index="resource", columns="statistic", values="value", sort=False)
     table = Table(title="A day in all", title_justify="left", title_style="bold")
     table.add_column("")
     for name in ("mean", f"{manifest['level']:.0%} interval of the mean"):
@@ -152,12 +153,14 @@ def _busiest(demand: pd.DataFrame, manifest: dict[str, Any]) -> Table:
         "The busiest hour" if len(set(manifest["day_weights"])) > 1 or manifest["days"] > 1 else "Any hour (flat day)"
     )
     table = Table(title=title, title_justify="left", title_style="bold",
-                  caption="p50, p95, p99: of the load at one instant, prototypes included; the day's peak is higher.",
+                  caption="p50, p95, p99: of the load at one instant, prototypes included. Day's peak: the highest one-minute "
+                  "instant of the busiest day, not passed in 95 of 100 days.",
                   caption_justify="left")  # fmt: skip
     for name in ("", "unit"):
         table.add_column(name)
-    for name in ("mean", f"{manifest['level']:.0%} interval of the mean", "p50", "p95", "p99"):
+    for name in ("mean", f"{manifest['level']:.0%} interval of the mean", "p50", "p95", "p99", "day's peak"):
         table.add_column(name, justify="right")
+    highest = demand[demand["statistic"] == "day_peak_p95"].set_index("resource")["value"]
     for resource in _SHOWN:
         mine = by_hour[by_hour["resource"] == resource]
         if mine.empty:
@@ -165,7 +168,8 @@ def _busiest(demand: pd.DataFrame, manifest: dict[str, Any]) -> Table:
         wide = mine.pivot_table(index="bucket_start", columns="statistic", values="value")
         row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
         cells = (human(row[name]) for name in ("p50", "p95", "p99"))
-        table.add_row(_NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), _interval(row), *cells)
+        peak = human(highest.get(resource))
+        table.add_row(_NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), _interval(row), *cells, peak)
     return table
 
 

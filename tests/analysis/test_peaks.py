@@ -1,0 +1,92 @@
+"""Bursts and peaks: variances of arrivals that are not Poisson, and the highest load of a day, against brute force."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tokenflation import analysis as an
+from tokenflation.analysis import bursts
+from tokenflation.analysis.paths import Path
+from tokenflation.analysis.peaks import autocorrelation, highest_scores
+from tokenflation.analysis.simulate import loads_at
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    """Two runs: one call of 10 s, and two calls at once for 30 s."""
+    return Path(np.array([0, 1]), np.array([0.0, 5.0]), np.array([10.0, 35.0]), np.array([1.0, 2.0]))
+
+
+def test_poisson_variance_by_autocovariance_is_campbells(path: Path) -> None:
+    gamma = bursts.cox_autocovariance(0.5, 0.0, 3600.0, 0.5, 100)
+    found = bursts.arrival_variance(path, np.full(2, 0.5), 0.5, gamma, 0.5)
+    assert found == pytest.approx(0.5 * (10 * 1 + 30 * 4) / 2, rel=1e-9)
+
+
+def test_a_renewal_process_with_cv_one_is_poisson() -> None:
+    gamma = bursts.renewal_autocovariance(0.5, 1.0, 0.5, 40)
+    assert gamma[0] == pytest.approx(0.25, rel=1e-3)
+    assert np.abs(gamma[1:]).max() < 1e-3 * gamma[0]
+
+
+@pytest.mark.parametrize(("branching", "tasks"), [(0.5, 4.0), (0.8, 25.0)])
+def test_dispersion_over_long_times_is_that_of_the_clusters(branching: float, tasks: float) -> None:
+    hawkes = bursts.hawkes_autocovariance(1.0, branching, 10.0, 1.0, 5_000)
+    sessions = bursts.session_autocovariance(1.0, tasks, 10.0, 1.0, 5_000)
+    assert hawkes[0] + 2 * hawkes[1:].sum() == pytest.approx(1 / (1 - branching) ** 2, rel=1e-3)
+    assert sessions[0] + 2 * sessions[1:].sum() == pytest.approx(2 * tasks - 1, rel=1e-3)
+
+
+def test_counted_autocovariance_of_poisson_counts_is_their_variance_alone() -> None:
+    counts = np.random.default_rng(1).poisson(4.0, 50_000).astype(float)
+    gamma = bursts.counted_autocovariance(counts, 5)
+    assert gamma[0] == pytest.approx(4.0, rel=0.03)
+    assert np.abs(gamma[1:]).max() < 0.1
+
+
+def test_a_burst_widens_the_load_as_much_as_simulated_sessions_do(path: Path) -> None:
+    rng = np.random.default_rng(5)
+    current = rng.uniform(0, 400_000.0, 40_000)
+    found = [current]
+    while len(current):
+        current = current[rng.random(len(current)) < 0.8]
+        current = current + rng.exponential(20.0, len(current))
+        found.append(current)
+    starts = np.concatenate(found)
+    seen = loads_at(path, 2, starts, step_s=5.0, from_s=5_000.0, until_s=395_000.0, rng=rng)
+    gamma = bursts.session_autocovariance(0.5, 5.0, 20.0, 0.25, 200)
+    said = bursts.arrival_variance(path, np.full(2, 0.5), 0.5, gamma, 0.25)
+    assert said == pytest.approx(seen.var(), rel=0.04)
+
+
+def test_calls_shorter_than_a_minute_leave_no_memory_from_one_minute_to_the_next(path: Path) -> None:
+    found = autocorrelation(path, np.full(2, 0.5), 10)
+    assert found[0] == 1.0
+    assert np.abs(found[1:]).max() < 1e-9
+
+
+def test_a_long_run_is_remembered_as_its_overlap() -> None:
+    long = Path(np.array([0]), np.array([0.0]), np.array([600.0]), np.array([3.0]))
+    found = autocorrelation(long, np.ones(1), 20)
+    np.testing.assert_allclose(found[:11], 1 - np.arange(11) / 10, atol=0.01)
+
+
+def test_highest_scores_of_independent_minutes_are_those_of_sixty_normals() -> None:
+    alone = np.concatenate(([1.0], np.zeros(1_439)))
+    found = highest_scores([alone], 3600, np.random.default_rng(2))[0]
+    expected = np.random.default_rng(3).standard_normal((20_000, 60)).max(axis=1)
+    assert found.shape == (1_000, 24)
+    assert found.mean() == pytest.approx(expected.mean(), abs=0.02)
+    assert found.std() == pytest.approx(expected.std(), abs=0.02)
+
+
+def test_the_days_peak_lies_above_the_p99_of_an_instant_and_below_the_horizons() -> None:
+    rng = np.random.default_rng(0)
+    calls = pd.DataFrame({
+        "task": "a", "task_id": [str(one) for one in range(30)], "model": "m", "started_at_ns": 0,
+        "duration_s": rng.lognormal(2, 0.3, 30), "ttft_s": 1.0, "input_tokens": 100, "output_tokens": 10,
+    }).convert_dtypes()  # fmt: skip
+    demand = an.forecast(calls, an.Plan(tasks_per_day=1e5, days=3))
+    of = demand[demand["resource"] == "concurrent_calls"].groupby("statistic")["value"].max()
+    assert of["p99"] < of["day_peak_p99"] <= of["horizon_peak_p99"] * 1.001
+    assert of["day_peak_p50"] < of["horizon_peak_p50"]
