@@ -100,10 +100,12 @@ def _times(table: pd.DataFrame, path: str | Path) -> tuple[Floats, str]:
     name = next((names[one] for one in _TIMES if one in names), str(table.columns[0]))
     cells = table[name]
     if pd.api.types.is_numeric_dtype(cells):
-        seconds: Floats = cells.to_numpy(dtype=np.float64, na_value=np.nan) * _scale(name, cells, table)
+        seconds: Floats = np.asarray(
+            cells.to_numpy(dtype=np.float64, na_value=np.nan) * _scale(name, cells, table), dtype=np.float64
+        )
     else:
         parsed = pd.to_datetime(cells, errors="coerce", utc=True, format="mixed")
-        seconds = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
+        seconds = np.asarray((parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds(), dtype=np.float64)
     if np.isfinite(seconds).sum() < 2 or np.isfinite(seconds).mean() < 0.5:
         raise FrameError(
             f"{path}: column {name!r} does not hold times; name the column of times `time` and write seconds or ISO dates."

@@ -90,7 +90,8 @@ def taken_by_task(calls: pd.DataFrame) -> pd.DataFrame:
     """Return what a task takes on average: one row per kind, columns `calls`, `input_tokens`, `output_tokens`."""
     by_task = tasks(calls)
     numbers = by_task[list(_TAKEN)].astype("float64")
-    return numbers.groupby(by_task["task"].astype("str")).mean()
+    found: pd.DataFrame = numbers.groupby(by_task["task"].astype("str")).mean()
+    return found
 
 
 def forecast_tasks(arrivals: Mapping[str, History], taken: pd.DataFrame, *, steps: int = 24, step_s: float | None = None,
@@ -114,27 +115,30 @@ def forecast_tasks(arrivals: Mapping[str, History], taken: pd.DataFrame, *, step
         rolled = _rolled(whole, steps, step_s, level, short)
         total = float(np.nansum(whole.values))
         for kind, one in arrivals.items():
-            parts += _of_kind(rolled, whole, kind, float(np.nansum(one.values)) / total, taken.loc[kind])
+            parts += _of_kind(rolled, whole, kind, float(np.nansum(one.values)) / total, _one(taken, kind))
     else:
         for kind, one in arrivals.items():
-            parts += _of_kind(_rolled(one, steps, step_s, level, short), one, kind, 1.0, taken.loc[kind])
+            parts += _of_kind(_rolled(one, steps, step_s, level, short), one, kind, 1.0, _one(taken, kind))
     frame = pd.concat(parts, ignore_index=True)
     together = frame.groupby(["bucket_start", "resource", "statistic", "unit"], sort=False, as_index=False)["value"]
-    everything = together.sum(min_count=len(arrivals)).assign(task="all")
+    everything = pd.DataFrame(together.sum(min_count=len(arrivals))).assign(task="all")
     frame = pd.concat([everything, frame], ignore_index=True)
-    frame = frame[["task", "bucket_start", "resource", "statistic", "value", "unit"]]
+    frame = pd.DataFrame(frame[["task", "bucket_start", "resource", "statistic", "value", "unit"]])
     frame.attrs["manifest"] = {"mix": "stable: all tasks together, shared out" if stable else "moving: kind by kind",
                                "kinds": list(arrivals), "step_s": step_s, "level": level}  # fmt: skip
     return frame
 
 
+def _one(taken: pd.DataFrame, kind: str) -> dict[str, float]:
+    return {name: float(taken[name].to_numpy()[list(taken.index).index(kind)]) for name in _TAKEN}
+
+
 def _of_kind(
-    rolled: Rolled, history: History, kind: str, share: float, taken: "pd.Series[float]"
+    rolled: Rolled, history: History, kind: str, share: float, taken: Mapping[str, float]
 ) -> list[pd.DataFrame]:
     parts = [_rows(rolled, history, "tasks_per_s", share, "tasks/s")]
     parts += [
-        _rows(rolled, history, f"{name}_per_s", share * float(taken[name]), f"{unit}/s")
-        for name, unit in _TAKEN.items()
+        _rows(rolled, history, f"{name}_per_s", share * taken[name], f"{unit}/s") for name, unit in _TAKEN.items()
     ]
     return [part.assign(task=kind) for part in parts]
 

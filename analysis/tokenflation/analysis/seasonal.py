@@ -117,9 +117,9 @@ def _least_absolute(matrix: Floats, wanted: Floats, weights: Floats, shrink: Flo
     found: Floats = np.zeros(matrix.shape[1])
     for _ in range(_ROUNDS + 1):
         weighted = matrix * inner[:, None]
-        found = np.linalg.solve(weighted.T @ matrix + penalty, weighted.T @ wanted)
-        inner = weights / np.maximum(np.abs(wanted - matrix @ found), _LEAST_ERROR)
-        inner *= weights.sum() / inner.sum()
+        found = np.asarray(np.linalg.solve(weighted.T @ matrix + penalty, weighted.T @ wanted), dtype=np.float64)
+        held = weights / np.maximum(np.abs(wanted - matrix @ found), _LEAST_ERROR)
+        inner = np.asarray(held * (weights.sum() / held.sum()), dtype=np.float64)
     return found
 
 

@@ -30,6 +30,7 @@ _COMMANDS = {
     "cache": ("tokenflation.cli.cache", "Show what a prefix cache gave and could give.", "analysis"),
     "diff": ("tokenflation.cli.diff", "Say why two stores differ in what a task takes.", "analysis"),
     "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),
+    "backtest": ("tokenflation.cli.backtest", "Say how forecasts of a recorded demand would have done.", "analysis"),
     "export": (
         "tokenflation.cli.export",
         "Write a trace for planners and load generators, or a flame graph.",

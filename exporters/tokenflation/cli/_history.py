@@ -1,0 +1,173 @@
+"""`tokenflation forecast --history`: recorded demand in the hours and months ahead. Knows nothing of the methods."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tokenflation import analysis as an
+from tokenflation.analysis.baselines import choose_baselines, without_baselines
+from tokenflation.analysis.history import History, is_store, read_history
+from tokenflation.analysis.monthsahead import months_ahead
+from tokenflation.analysis.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
+from tokenflation.cli._output import emit, human, json_rows
+from tokenflation.sdk.errors import PlanError
+
+__all__ = ["with_history"]
+
+_SHOWN_STEPS = 24
+_NAMES = {
+    "tasks_per_s": "tasks",
+    "calls_per_s": "calls",
+    "input_tokens_per_s": "input",
+    "output_tokens_per_s": "output",
+}
+
+
+def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of recorded demand to a command with an argument `store`, which may then be left out."""
+
+    @click.option("--history", metavar="FILE|DB", help="Forecast this recorded demand instead of a planned volume.")
+    @click.option("--column", metavar="NAME", help="With --history: the column of its numbers.")
+    @click.option("--hours", type=click.IntRange(1, 336), default=24, show_default=True,
+                  help="With --history: hours to look ahead.")  # fmt: skip
+    @click.option("--months", type=click.IntRange(1, 60), metavar="N",
+                  help="With --history: look months ahead, by --growth.")  # fmt: skip
+    @click.option("--growth", "growths", multiple=True, metavar="NAME=F",
+                  help="With --months: growth a month of one scenario, such as high=0.1; repeat for others.")  # fmt: skip
+    @wraps(function)
+    def wrapped(*, store: str | None, history: str | None, column: str | None, hours: int, months: int | None,
+                growths: tuple[str, ...], **others: Any) -> Any:  # fmt: skip
+        if history is None:
+            if store is None:
+                raise click.UsageError("Missing argument 'DB': give a store, or --history FILE.")
+            if column or months or growths:
+                raise click.UsageError("--column, --months and --growth belong to --history FILE; give that too.")
+            return function(store=store, **others)
+        if others.get("kinds") or others.get("tasks_per_day") is not None:
+            raise click.UsageError("--history takes volumes from the record; leave out --tasks-per-day and --kind.")
+        frame = _forecast(store, history, column, hours, months, growths, others["level"], others["seed"])
+        return _show(frame, others["as_json"], others["as_csv"])
+
+    return wrapped
+
+
+def _forecast(store: str | None, history: str, column: str | None, hours: int, months: int | None,
+              growths: tuple[str, ...], level: float, seed: int) -> pd.DataFrame:  # fmt: skip
+    if not 0.5 <= level < 1:
+        raise PlanError(f"--level is {level!r}; it may be from 0.5 to below 1.")
+    kinds, taken, series = _read(store, history, column)
+    if months is not None:
+        found = months_ahead(series, months=months, growth_per_month=_scenarios(growths), level=level,
+                             step_s=max(3600.0, series.bin_s), rng=np.random.default_rng(seed))  # fmt: skip
+    elif growths:
+        raise click.UsageError("--growth is of months ahead; give --months N too.")
+    elif kinds is not None and taken is not None:
+        found = forecast_tasks(kinds, taken, steps=hours, step_s=3600.0, level=level)
+    else:
+        found = forecast_series(series, steps=hours, step_s=max(3600.0, series.bin_s), level=level)
+    manifest = {"history": history, "series": series.name, "bin_s": series.bin_s, "bins": len(series.values),
+                "level": level, "seed": seed, "shortfall": 0.01}  # fmt: skip
+    found.attrs["manifest"] = {**manifest, **found.attrs.get("manifest", {})}
+    return found
+
+
+def _read(store: str | None, history: str,
+          column: str | None) -> tuple[dict[str, History] | None, pd.DataFrame | None, History]:  # fmt: skip
+    """Return arrivals by kind with what a task takes, where both are known, and the one series of them all."""
+    calls = None if store is None and not is_store(history) else an.load(store or history)
+    taken = None
+    if calls is not None:
+        calls, _ = without_baselines(calls, choose_baselines(calls))
+        taken = taken_by_task(calls)
+    if not is_store(history):
+        series = read_history(history, column=column)
+        if taken is None:
+            return None, None, series
+        if len(taken) > 1:
+            raise PlanError(
+                f"{store} holds the kinds {', '.join(map(str, taken.index))}, but {history} counts tasks of no kind; "
+                "forecast it alone, or give a store of one kind."
+            )
+        return {str(taken.index[0]): series}, taken, series
+    recorded = an.load(history)
+    recorded, _ = without_baselines(recorded, choose_baselines(recorded))
+    kinds = task_arrivals(recorded)
+    return kinds, taken, sum_of(kinds)
+
+
+def _scenarios(growths: tuple[str, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for given in growths or ("none=0",):
+        name, equals, value = given.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise PlanError(f"--growth {given!r} is not NAME=F; write --growth high=0.1 for ten per cent a month.")
+    return found
+
+
+def _show(frame: pd.DataFrame, as_json: bool, as_csv: bool) -> None:
+    manifest = frame.attrs["manifest"]
+    if as_json and not as_csv:
+        click.echo(json.dumps({"manifest": manifest, "buckets": json_rows(frame)}, indent=2, allow_nan=False))
+        return
+    emit(frame, as_json, as_csv, lambda: _page(frame, manifest))
+
+
+def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
+    if "scenario" in frame:
+        return _months(frame, manifest)
+    mine = frame[frame["task"] == "all"] if "task" in frame else frame
+    parts: list[RenderableType] = []
+    for resource in mine["resource"].unique():
+        rows = mine[mine["resource"] == resource]
+        title = f"{_NAMES.get(str(resource), str(resource))}, {rows['unit'].iloc[0]}"
+        parts += [_steps(rows, title, manifest), Text()]
+    if "mix" in manifest:
+        parts.append(Text(f"The mix of {len(manifest['kinds'])} kinds is {manifest['mix']}."))
+    return Group(*parts)
+
+
+def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
+    wide = rows.pivot_table(index="bucket_start", columns="statistic", values="value", dropna=False)
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left",
+                  caption="provide for: what the busiest bin of 99 in 100 steps stays below.")  # fmt: skip
+    table.add_column("step starts")
+    for name in ("mean", f"{manifest['level']:.0%} interval", "provide for"):
+        table.add_column(name, justify="right")
+    for start, row in wide.head(_SHOWN_STEPS).iterrows():
+        between = "too short a record" if pd.isna(row["low"]) else f"{human(row['low'])} – {human(row['high'])}"
+        table.add_row(_when(float(str(start))), human(row["mean"]), between, human(row["provision"]))
+    return table
+
+
+def _when(seconds: float) -> str:
+    """Return a date where the series has dates; else days and hours from its start."""
+    if seconds > 1e8:
+        return str(pd.Timestamp(seconds, unit="s"))[:16]
+    return f"day {int(seconds // 86_400) + 1}, {int(seconds % 86_400 // 3600):02d}:{int(seconds % 3600 // 60):02d}"
+
+
+def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
+    table = Table(title=f"Months ahead, {frame['unit'].iloc[0]}", title_justify="left", title_style="bold",
+                  caption="Growth is assumed, not forecast; the interval is how weeks have strayed.",
+                  caption_justify="left")  # fmt: skip
+    for name in ("scenario", "month"):
+        table.add_column(name)
+    for name in ("mean", f"{manifest['level']:.0%} interval", "busiest hour"):
+        table.add_column(name, justify="right")
+    for (scenario, month), rows in frame.groupby(["scenario", "month"], sort=False):
+        row = dict(zip(rows["statistic"], rows["value"], strict=True))
+        between = f"{human(row['mean_low'])} – {human(row['mean_high'])}"
+        table.add_row(Text(str(scenario)), str(month), human(row["mean"]), between, human(row["busiest_hour"]))
+    return table
