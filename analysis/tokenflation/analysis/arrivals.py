@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenflation.analysis.plan import Plan
+from tokenflation.analysis.plan_parts import Growth
 
 __all__ = ["Arrivals", "arrivals"]
 
@@ -43,6 +44,7 @@ def arrivals(plan: Plan, *, before_s: float, after_s: float = 0.0) -> Arrivals:
     days = np.floor(middle_s / _DAY_S).astype(np.int64)
     day = np.asarray(plan.day_weights, dtype=np.float64)
     week = np.asarray(plan.week_shape, dtype=np.float64)
-    growth = (1.0 + plan.growth_per_day) ** days
+    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
+    growth = grown.levels(days.astype(np.float64))
     rate = day[hours % 24] / day.mean() * (week[days % 7] / week.mean()) * growth / _DAY_S
     return Arrivals(cell_s=cell_s, first_s=first * cell_s, rate_per_s=rate)

@@ -18,6 +18,7 @@ __all__ = [
     "arrival_variance",
     "counted_autocovariance",
     "cox_autocovariance",
+    "dispersion",
     "hawkes_autocovariance",
     "mean_kernel",
     "renewal_autocovariance",
@@ -53,6 +54,26 @@ def arrival_variance(path: Path, share: Floats, rate_per_s: float, autocovarianc
     gamma = autocovariance[: len(overlap)]
     pairs = gamma[0] * overlap[0] + 2 * float(gamma[1:] @ overlap[1:])
     return float(rate_per_s * (square - cell_s * overlap[0]) + pairs)
+
+
+def dispersion(path: Path, weight: Floats, height: float, memory_s: float, cell_s: float) -> float:
+    """Return by how much clustered arrivals add to the variance of a load, over its mean.
+
+    The covariance density of starts beyond Poisson is rate * height * exp(-t / memory_s); `weight` weighs the runs. The
+    rate is taken as constant over a run and a cluster.
+    """
+    used = weight[path.run] > 0
+    total = float(weight.sum())
+    if height <= 0 or not used.any():
+        return 0.0
+    part = Path(path.run[used], path.start_s[used] - path.start_s[used].min(),
+                path.end_s[used] - path.start_s[used].min(), path.load[used])  # fmt: skip
+    cells = max(2, math.ceil(float(part.end_s.max()) / cell_s))
+    mean = mean_kernel(part, weight / total, cell_s, cells)
+    gamma = _exponential(1.0, height, memory_s, cell_s, cells)
+    gamma[0] -= cell_s
+    overlap = _overlap(mean)
+    return float((gamma[0] * overlap[0] + 2 * gamma[1:] @ overlap[1:]) / (mean.sum() * cell_s))
 
 
 def _overlap(mean: Floats) -> Floats:

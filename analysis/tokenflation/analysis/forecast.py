@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokenflation.analysis.arrivals import arrivals
+from tokenflation.analysis.arrivals import Arrivals, arrivals
+from tokenflation.analysis.bursts import dispersion
+from tokenflation.analysis.demand import cumulants
 from tokenflation.analysis.loads import LEVELS, Load, load_of, statistics
 from tokenflation.analysis.paths import RESOURCES, Path, Runs, runs_of, summed
 from tokenflation.analysis.peaks import STEP_S, autocorrelation, highest_scores, peaks
@@ -24,6 +26,7 @@ Floats = NDArray[np.float64]
 DRAWS = 500
 """Draws of the prototypes' uncertainty."""
 _DAY_S = 86_400
+_CELLS = 1 << 14
 _HALF_WIDTH_Z = 1.645
 _TAIL = 0.1
 _DOMINATED = 0.25
@@ -52,7 +55,7 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
         FrameError: calls lack columns or timing.
     """
     rng = rng if rng is not None else np.random.default_rng(0)
-    runs = runs_of(calls)
+    runs = runs_of(calls, timing=plan.timing)
     counts = {kind: int((runs.kind_of_run == number).sum()) for number, kind in enumerate(runs.kinds)}
     volumes = plan.volumes(counts)
     weights: Floats = np.array([volumes.get(kind, 0.0) / counts[kind] for kind in runs.kinds])[runs.kind_of_run]
@@ -63,12 +66,16 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     factors = _factors(runs, loads, totals, volumes, rng)
     enough = min((counts[kind] for kind in volumes), default=0) >= LEAST_RUNS
     starts = times_s - plan.bucket_s / 2
-    cv = np.full(len(times_s), plan.modulation_cv)
     parts = []
     of_load: dict[str, Load] = {}
     for name, (path, scale, unit) in loads.items():
+        quick = _bursts(path, weights, over, times_s, plan)
+        cv = np.sqrt(quick**2 + plan.slow_cv**2)
         load = load_of(runs, path, weights, over, times_s, factors[name], cv=cv, scale=scale)
-        of_load[name] = load
+        # In the peak a slow factor is one for a whole day, and no part of the law of each instant.
+        of_load[name] = (
+            load_of(runs, path, weights, over, times_s, factors[name], cv=quick, scale=scale) if plan.slow_cv else load
+        )
         for statistic, values in statistics(load, level=plan.level, enough=enough).items():
             of = "fraction" if statistic == "share_prototypes" else unit
             parts.append(_rows(starts, name, statistic, values, of))
@@ -98,6 +105,17 @@ def _loads(runs: Runs, plan: Plan) -> dict[str, tuple[Path, float, str]]:
     return loads
 
 
+def _bursts(path: Path, weights: Floats, over: Arrivals, times_s: Floats, plan: Plan) -> Floats:
+    """Return by bucket the cv of a gamma factor on the rate that gives the load the variance its clusters give it."""
+    height, memory_s = plan.burstiness.cluster if plan.burstiness is not None else (0.0, 1.0)
+    if height <= 0:
+        return np.zeros(len(times_s))
+    cell_s = max(min(memory_s / 4, 60.0), float(path.end_s.max()) / _CELLS)
+    more = dispersion(path, weights, height, memory_s, cell_s)
+    mean = cumulants(path, weights, over, times_s, 1)[0]
+    return np.asarray(np.sqrt(more / np.where(mean > 0, mean, np.inf)), dtype=np.float64)
+
+
 def _peaks(loads: dict[str, tuple[Path, float, str]], of_load: dict[str, Load], weights: Floats, plan: Plan,
            rng: np.random.Generator) -> list[tuple[float, str, str, float, str]]:  # fmt: skip
     """Return the quantiles of the highest load of the busiest day, and of all days where there are more."""
@@ -106,7 +124,7 @@ def _peaks(loads: dict[str, tuple[Path, float, str]], of_load: dict[str, Load], 
     rows = []
     for mine, (name, (_, scale, unit)) in zip(scores, loads.items(), strict=True):
         load = of_load[name]
-        found = peaks(mine, load.kappa, load.laws, load.means, load.spreads, rng) * scale
+        found = peaks(mine, load.kappa, load.laws, load.means, load.spreads, rng, modulation_cv=plan.slow_cv) * scale
         busiest = found[:, int(np.median(found, axis=0).argmax())]
         for statistic, level in LEVELS.items():
             rows.append((-1.0, name, f"day_peak_{statistic}", float(np.quantile(busiest, level)), unit))
@@ -165,17 +183,25 @@ def _manifest(runs: Runs, plan: Plan, counts: dict[str, int], volumes: dict[str,
         found = _support(kind, tokens, warnings)
         kinds.append({"task": kind, "runs": counts[kind], "tasks_per_day": volumes[kind], **found})
     assumptions = list(runs.assumptions)
-    assumptions.append("Calls last as long as they did where they were recorded; a fleet's latency will differ.")
-    if plan.growth_per_day:
+    assumptions.append(
+        "Calls last as long as they did where they were recorded; a fleet's latency will differ."
+        if plan.timing is None
+        else "Calls are re-timed to the plan's TTFT and TPOT; what lies between calls is as recorded."
+    )
+    if plan.growth_per_day or plan.growth is not None:
         assumptions.append("The day in all is one at the first day's level; the buckets grow from there.")
-    if plan.modulation_cv:
-        assumptions.append(f"The whole load swings by a slow random factor of cv {plan.modulation_cv:g}.")
-    else:
+    if plan.slow_cv:
+        assumptions.append(f"The whole load swings by a slow random factor of cv {plan.slow_cv:g}.")
+    if plan.burstiness is not None and plan.burstiness.cluster[0] > 0:
+        assumptions.append(
+            f"Tasks arrive in clusters ({plan.burstiness.kind}); the peak keeps the memory of calls alone."
+        )
+    elif not plan.slow_cv:
         assumptions.append("Tasks arrive independently (Poisson); bursts beyond the daily shape are not in the bands.")
     if plan.day_shape == "business_day":
         assumptions.append("The shape business_day is a judgement, not a measurement.")
     return {"kinds": kinds, "days": plan.days, "bucket_s": plan.bucket_s, "level": plan.level, "draws": DRAWS,
-            "modulation_cv": plan.modulation_cv, "day_weights": [float(one) for one in plan.day_weights],
+            "modulation_cv": plan.slow_cv, "day_weights": [float(one) for one in plan.day_weights],
             "week_weights": [float(one) for one in plan.week_shape], "growth_per_day": plan.growth_per_day,
             "assumptions": assumptions, "warnings": warnings}  # fmt: skip
 
@@ -185,9 +211,9 @@ def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float 
     count, mean = len(tokens), float(tokens.mean())
     if count < LEAST_RUNS:
         warnings.append(
-            f"{kind}: {count} runs are too few for an interval, at least {LEAST_RUNS} are needed; the bands assume that "
-            f"runs differ by a factor e (log-sd {_PRIOR_LOG_SD:g}). Its recorded runs took {tokens.min():,.0f} to "
-            f"{tokens.max():,.0f} input tokens."
+            f"{kind}: {count} {'run is' if count == 1 else 'runs are'} too few for an interval, at least {LEAST_RUNS} are "
+            f"needed: record {LEAST_RUNS - count} more. The bands assume that runs differ by a factor e "
+            f"(log-sd {_PRIOR_LOG_SD:g}). Recorded: {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
         )
     if count < LEAST_RUNS or mean <= 0:
         return {"cv": None, "half_width": None, "top_tenth_share": None}

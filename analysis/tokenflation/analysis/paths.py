@@ -4,12 +4,14 @@ Parallel calls are added before anything is squared: squaring call by call would
 Knows nothing of arrivals. Source: FORECAST model, section "objects and units": a run is a marked shot.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenflation.analysis.plan_parts import Timing
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["RESOURCES", "Path", "Runs", "runs_of", "summed"]
@@ -62,8 +64,10 @@ class Runs:
     assumptions: tuple[str, ...]
 
 
-def runs_of(calls: pd.DataFrame) -> Runs:
-    """Return the runs in `calls` (one row per call) as paths.
+def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None) -> Runs:
+    """Return the runs in `calls` (one row per call) as paths; with `timing`, as a fleet that serves so fast would run them.
+
+    Re-timed, a call starts as long after the calls that ended before it as it did, and what overlapped it shifts alike.
 
     Cached tokens are the provider's where reported, else the blocks that an earlier call of the task had. Where a call
     has no duration or no time to first token, it gets what the recorded ones suggest; `assumptions` says for how many.
@@ -92,8 +96,17 @@ def runs_of(calls: pd.DataFrame) -> Runs:
     _note(notes, np.isnan(tokens_out), "no output count: counted as no tokens")
     tokens_in, tokens_out = np.nan_to_num(tokens_in), np.nan_to_num(tokens_out)
     cached = np.minimum(_cached(calls, tokens_in, notes), tokens_in)
-    duration_s, prefill_s = _times(calls, tokens_in - cached, tokens_out, notes)
     start_s = _starts(calls, run, len(keys))
+    if timing is None or not calls["duration_s"].isna().all():
+        duration_s, prefill_s = _times(calls, tokens_in - cached, tokens_out, notes)
+    else:
+        # Without any recorded duration only starts are known: they stay.
+        duration_s = prefill_s = np.zeros(len(run))
+    if timing is not None:
+        was_s = duration_s
+        prefill_s = np.maximum(timing.ttft_s + timing.ttft_s_per_token * (tokens_in - cached), _LEAST_S)
+        duration_s = prefill_s + np.maximum(timing.tpot_s * np.maximum(tokens_out - 1, 0.0), _LEAST_S)
+        start_s = _retimed(run, start_s, was_s, duration_s)
     first_token_s, end_s = start_s + prefill_s, start_s + duration_s
     decode_s = np.maximum(duration_s - prefill_s, _LEAST_S)
     one = np.ones(len(run))
@@ -119,6 +132,24 @@ def runs_of(calls: pd.DataFrame) -> Runs:
         longest_s=float(finish.max()),
         assumptions=tuple(notes),
     )
+
+
+def _retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:
+    """Return each call's start when durations change: the gap after the latest call that had ended stays what it was."""
+    found = start_s.copy()
+    order = np.lexsort((start_s, run))
+    bounds = np.flatnonzero(np.diff(run[order], prepend=-1, append=-1))
+    for low, high in itertools.pairwise(bounds.tolist()):
+        mine = order[low:high]
+        by_end = mine[np.argsort(start_s[mine] + was_s[mine], kind="stable")]
+        ends = (start_s + was_s)[by_end]
+        for place in mine:
+            ended = int(np.searchsorted(ends, start_s[place], side="right"))
+            before = by_end[ended - 1] if ended else -1
+            if before >= 0 and before != place:
+                shift = found[before] + now_s[before] - (start_s[before] + was_s[before])
+                found[place] = start_s[place] + shift
+    return np.asarray(found, dtype=np.float64)
 
 
 def _totals(run: Ints, count: int, tokens_in: Floats, prefill: Floats, tokens_out: Floats) -> pd.DataFrame:
@@ -181,7 +212,8 @@ def _times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes: lis
     model = calls["model"].astype("object").where(calls["model"].notna(), "").to_numpy()
     per_token = _by_model(duration_s / np.maximum(tokens_out, 1.0), model)
     if np.isnan(per_token).all():
-        raise FrameError("forecast() needs durations; no call of this frame has one. Record them, or import them.")
+        raise FrameError("forecast() needs durations; no call of this frame has one. Record them, import them, "
+                         "or give the plan `timing`: ttft_s and tpot_s.")  # fmt: skip
     _note(notes, np.isnan(duration_s), "no duration: the model's median seconds per output token are taken")
     unknown = np.isnan(duration_s)
     duration_s = np.where(unknown, per_token * np.maximum(tokens_out, 1.0), duration_s)

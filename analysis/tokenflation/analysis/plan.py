@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tokenflation.analysis.plan_parts import Bursts, Growth, Timing, Users
 from tokenflation.sdk.errors import PlanError
 
 __all__ = ["SHAPES", "Plan"]
@@ -26,7 +27,7 @@ class Plan:
         PlanError: a field makes no sense; the message names it and says what it may be.
     """
 
-    tasks_per_day: float | Mapping[str, float]
+    tasks_per_day: float | Mapping[str, float | Users]
     """Tasks on an average day of the first day's growth level: by task kind, or one number for all kinds together."""
     day_shape: str | Sequence[float] = "flat"
     """Name of a shape in `SHAPES`, or 24 hourly weights; the day's total does not depend on it."""
@@ -44,6 +45,12 @@ class Plan:
     """Probability that an interval claims."""
     kv_bytes_per_token: float | None = None
     """Bytes of KV cache per token of context; None leaves bytes out."""
+    growth: Growth | None = None
+    """Growth of another form than `growth_per_day`, in its place."""
+    burstiness: Bursts | None = None
+    """How arrivals bunch; in place of `modulation_cv`."""
+    timing: Timing | None = None
+    """How fast the fleet serves; None leaves calls as long as they were where they were recorded."""
 
     def __post_init__(self) -> None:
         volumes = self.tasks_per_day
@@ -51,11 +58,18 @@ class Plan:
             if not volumes:
                 raise PlanError("plan.tasks_per_day names no task kind; give {'kind': tasks per day} or one number.")
             for kind, volume in volumes.items():
-                _check(f"tasks_per_day[{kind!r}]", volume, low=0.0)
-            if not sum(volumes.values()):
+                if isinstance(volume, Users):
+                    volume.check(f"tasks_per_day[{kind!r}]")
+                else:
+                    _check(f"tasks_per_day[{kind!r}]", volume, low=0.0)
+            if not sum(map(_volume, volumes.values())):
                 raise PlanError("plan.tasks_per_day is 0 for every kind; give at least one kind a volume.")
         else:
             _check("tasks_per_day", volumes, low=0.0, open_low=True)
+        if self.growth is not None and self.growth_per_day:
+            raise PlanError("plan.growth and plan.growth_per_day are both given; keep one of them.")
+        if self.burstiness is not None and self.modulation_cv:
+            raise PlanError("plan.burstiness and plan.modulation_cv are both given; keep one of them.")
         if isinstance(self.day_shape, str) and self.day_shape not in SHAPES:
             raise PlanError(
                 f"plan.day_shape is {self.day_shape!r}; it may be {', '.join(SHAPES)} or 24 hourly weights."
@@ -80,6 +94,11 @@ class Plan:
         """The 24 hourly weights as given."""
         return SHAPES[self.day_shape] if isinstance(self.day_shape, str) else self.day_shape
 
+    @property
+    def slow_cv(self) -> float:
+        """Coefficient of variation of a random factor on the whole load, slow against a task."""
+        return self.burstiness.cv if self.burstiness is not None else self.modulation_cv
+
     def volumes(self, counts: Mapping[str, int]) -> dict[str, float]:
         """Return tasks per day by kind; one number is shared in proportion to the recorded runs `counts` of each kind.
 
@@ -95,7 +114,12 @@ class Plan:
                 f"plan.tasks_per_day names {', '.join(map(repr, unknown))}, of which no run was recorded; "
                 f"the recorded kinds are {', '.join(map(repr, counts))}."
             )
-        return {kind: float(volume) for kind, volume in self.tasks_per_day.items() if volume}
+        found = {kind: _volume(volume) for kind, volume in self.tasks_per_day.items()}
+        return {kind: volume for kind, volume in found.items() if volume}
+
+
+def _volume(volume: float | Users) -> float:
+    return volume.tasks_per_day if isinstance(volume, Users) else float(volume)
 
 
 def _check(field: str, value: object, *, low: float, open_low: bool = False) -> None:
