@@ -150,7 +150,7 @@ def test_a_call_that_came_before_others_of_its_kind_turns_out_to_be_beside_the_r
         agents.newest,
         "flow_result",
     )
-    assert (move.run.depth, move.run.host, move.run.inner) == (0, None, [])
+    assert (move.run.depth, move.run.host, list(move.run.inner)) == (0, None, [])
 
 
 def test_an_answer_beside_a_run_that_comes_back_as_a_result_is_still_beside_it() -> None:

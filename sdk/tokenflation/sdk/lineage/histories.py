@@ -11,6 +11,7 @@ __all__ = ["MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "
 MAX_HISTORIES = 4096
 """Histories, agent runs and tasks remembered at once."""
 _MAX_RESULTS = 8
+_MAX_INNER = 1024
 
 Evidence = Literal[
     "scope", "span", "response_id", "conversation_id", "history", "tool_call_id", "answer", "compaction",
@@ -96,7 +97,8 @@ class Run:
     instructions_hash: bytes = b""
     steps: int = 0
     calls: list[str] = field(default_factory=list)
-    inner: list["Run"] = field(default_factory=list)
+    inner: deque["Run"] = field(default_factory=lambda: deque(maxlen=_MAX_INNER))
+    """The newest agent runs that move with it: an agent that lives long may begin any number."""
     started_at_ns: int = 0
     results: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_RESULTS))
     """Beginnings of the results of its tool calls that it was told."""
