@@ -72,7 +72,7 @@ class Growth:
                 raise PlanError("plan.growth.limit is missing; logistic growth needs one: limit: 5 for five times.")
             number("growth.limit", self.limit, low=1.0, above=True)
         if self.kind == "table":
-            if not self.table:
+            if not isinstance(self.table, Mapping) or not self.table:
                 raise PlanError("plan.growth.table is empty; give multiples by day: {0: 1, 90: 2.5}, for example.")
             for day, level in self.table.items():
                 number("growth.table's days", day)

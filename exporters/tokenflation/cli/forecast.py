@@ -1,9 +1,11 @@
 """`tokenflation forecast`: what a fleet of the recorded tasks asks for, by hour and a day. Knows nothing of the model."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tokenflation.sdk.errors import MissingExtra, PlanError
 
@@ -40,6 +42,8 @@ _NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_token
     "--tasks-per-day", type=float, metavar="N", help="Tasks a day of all kinds together, in the recorded mix."
 )
 @click.option("--kind", "kinds", multiple=True, metavar="KIND=N", help="Tasks a day of one kind; repeat for others.")
+@click.option("--plan", "plan_file", type=click.Path(), metavar="FILE",
+              help="A plan in YAML, in place of all options above and below but --seed; see `tokenflation plan init`.")  # fmt: skip
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="flat", show_default=True, help="Shape of a day.")
 @click.option("--modulation", type=float, default=0.0, show_default=True, metavar="CV",
               help="Slow random swing of the whole load; 0 is Poisson arrivals.")  # fmt: skip
@@ -50,22 +54,25 @@ _NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_token
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the prototypes' draws.")
 @output_options
 @with_history
-def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], shape: str, modulation: float,
+def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], plan_file: str | None, shape: str, modulation: float,
             growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
     """Say what a fleet asks for: prefill and decode tokens per second, calls in flight, by hour, with intervals."""
-    if (tasks_per_day is None) == (not kinds):
-        raise click.UsageError("give either --tasks-per-day N or one or more --kind KIND=N.")
-    plan = an.Plan(
-        tasks_per_day=tasks_per_day if tasks_per_day is not None else _volumes(kinds),
-        day_shape=shape,
-        modulation_cv=modulation,
-        growth_per_day=growth_per_day,
-        days=days,
-        kv_bytes_per_token=kv_bytes_per_token,
-        level=level,
-    )
-    calls, remarks = _fleet(an.load(store), everything=tasks_per_day is None)
+    if (tasks_per_day is not None) + bool(kinds) + (plan_file is not None) != 1:
+        raise click.UsageError("give one of --tasks-per-day N, --plan FILE, or one or more --kind KIND=N.")
+    if plan_file is not None:
+        plan = _read_plan(plan_file)
+    else:
+        plan = an.Plan(
+            tasks_per_day=tasks_per_day if tasks_per_day is not None else _volumes(kinds),
+            day_shape=shape,
+            modulation_cv=modulation,
+            growth_per_day=growth_per_day,
+            days=days,
+            kv_bytes_per_token=kv_bytes_per_token,
+            level=level,
+        )
+    calls, remarks = _fleet(an.load(store), everything=isinstance(plan.tasks_per_day, Mapping))
     lower_bounds = censored_remarks(calls, load_censored(store))
     demand = an.forecast(calls, plan, rng=np.random.default_rng(seed))
     manifest = {**demand.attrs["manifest"], "seed": seed}
@@ -78,6 +85,20 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], sha
         click.echo(json.dumps(answer, indent=2, allow_nan=False))
         return
     emit(demand, as_json, as_csv, lambda: _page(demand, manifest))
+
+
+def _read_plan(path: str) -> an.Plan:
+    """Return the plan of the file; refuse options that it stands in for rather than ignore them."""
+    context = click.get_current_context()
+    for name in ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_token", "level"):
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} and --plan exclude each other; write it into the plan.")
+    try:
+        from tokenflation.analysis.plan_file import read_plan
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--plan", "analysis") from error
+    return read_plan(path)
 
 
 def _fleet(calls: pd.DataFrame, *, everything: bool) -> tuple[pd.DataFrame, list[str]]:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "diff": ("tokenflation.cli.diff", "Say why two stores differ in what a task takes.", "analysis"),
     "forecast": ("tokenflation.cli.forecast", "Say what a fleet of these tasks will ask for.", "analysis"),
     "backtest": ("tokenflation.cli.backtest", "Say how forecasts of a recorded demand would have done.", "analysis"),
+    "plan": ("tokenflation.cli.plan", "Write a plan of what a fleet will be asked to do.", "analysis"),
     "export": (
         "tokenflation.cli.export",
         "Write a trace for planners and load generators, or a flame graph.",

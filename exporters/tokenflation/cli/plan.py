@@ -1,0 +1,47 @@
+"""`tokenflation plan init`: a commented plan of the recorded task kinds, to be edited. Knows nothing of the demand model."""
+
+from pathlib import Path
+
+import click
+
+from tokenflation.sdk.errors import MissingExtra, PlanError
+
+try:
+    from tokenflation import analysis as an
+    from tokenflation.analysis.baselines import choose_baselines, without_baselines
+    from tokenflation.analysis.plan_file import template
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("tokenflation"):
+        raise
+    raise MissingExtra("`tokenflation plan`", "analysis") from error
+
+__all__ = ["command"]
+
+
+@click.group("plan")
+def command() -> None:
+    """Write a plan of what a fleet will be asked to do."""
+
+
+@command.command("init")
+@click.argument("store", metavar="DB")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write it here; without it, print it. A file that is there is not replaced.")  # fmt: skip
+def init(store: str, output: Path | None) -> None:
+    """Write a commented YAML plan with the task kinds of the store."""
+    calls = an.load(store)
+    fleet, _ = without_baselines(calls, choose_baselines(calls))
+    starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
+    recorded = {str(kind): (len(of), float(of.max() - of.min()) / 1e9) for kind, of in starts}
+    if not recorded:
+        raise PlanError(f"{store} has no task; record some first: `tokenflation run --store {store} SCRIPT`.")
+    text = template(recorded)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise PlanError(f"The plan cannot be written to {output}: {error.strerror}. Choose another -o FILE.") from error
+    click.echo(f"Wrote {output}. Edit its volumes, then: tokenflation forecast {store} --plan {output}", err=True)

@@ -1,0 +1,130 @@
+"""Plans as files: what is written can be read, and what makes no sense is named with its field and the fix."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("yaml", reason="plans as files need PyYAML, of the extra `analysis`")
+
+from tokenflation.analysis.plan_file import plan_of, read_plan, template
+from tokenflation.analysis.plan_parts import Growth
+from tokenflation.cli.forecast import command as forecast
+from tokenflation.cli.plan import command as plan
+from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.records import Call
+from tokenflation.sdk.store.write import Batch, open_writer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    calls = [
+        Call(call_id=f"{kind}-{run}-{step}", trace_id=f"{kind}-{run}", task=kind, task_id=f"{kind}-{run}", agent="a",
+             agent_run_id=f"{kind}-{run}", step=step, provider="openai", api="openai.chat", model="m",
+             started_at_ns=step * 2 * 10**9, ended_at_ns=step * 2 * 10**9 + 10**9, duration_s=1.0, ttft_s=0.2,
+             stream=True, input_tokens=100 * (step + 1) + run, output_tokens=10, usage_source="provider",
+             usage_complete=True)
+        for kind in ("triage", "odd: #kind")
+        for run in range(12)
+        for step in range(3)
+    ]  # fmt: skip
+    path = tmp_path / "runs.db"
+    writer = open_writer(path)
+    writer.write(Batch(calls=calls))
+    writer.close()
+    return path
+
+
+def test_a_plan_written_from_a_store_can_be_forecast_as_it_is(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    done = CliRunner().invoke(plan, ["init", str(store), "-o", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert dict(read_plan(file).tasks_per_day) == {"triage": 1_000, "odd: #kind": 1_000}  # type: ignore[arg-type]
+    shown = CliRunner().invoke(forecast, [str(store), "--plan", str(file)], catch_exceptions=False)
+    assert "day's peak" in shown.stdout
+
+
+def test_every_choice_of_the_template_can_be_taken() -> None:
+    import yaml
+
+    text = template({"a": (12, 0.0)})
+    taken = 0
+    for line in text.splitlines():
+        choice = line.removeprefix("# ")
+        if line.startswith("# ") and choice.split(":")[0] in (
+            "week_shape",
+            "growth",
+            "burstiness",
+            "timing",
+            "kv_bytes_per_token",
+        ):
+            plan_of({"tasks_per_day": 10, **yaml.safe_load(choice)})
+            taken += 1
+    assert taken == 9
+
+
+def test_a_plan_that_is_there_is_not_replaced(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("mine")
+    with pytest.raises(PlanError, match="another -o FILE"):
+        CliRunner().invoke(plan, ["init", str(store), "-o", str(file)], catch_exceptions=False)
+    assert file.read_text() == "mine"
+
+
+def test_an_option_that_the_plan_stands_in_for_is_refused(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("tasks_per_day: 10")
+    done = CliRunner().invoke(forecast, [str(store), "--plan", str(tmp_path / "p.yaml"), "--days", "3"])
+    assert (done.exit_code, "--days" in done.stderr) == (2, True)
+
+
+def test_numbers_with_an_exponent_are_numbers_and_users_multiply() -> None:
+    found = plan_of({"tasks_per_day": {"a": "1e6", "b": {"users": 20, "tasks_per_user_per_day": 3}}})
+    assert found.volumes({"a": 1, "b": 1}) == {"a": 1e6, "b": 60.0}
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ({}, "plan.tasks_per_day is missing"),
+    ([], "a plan is a mapping"),
+    ({"tasks_per_day": 1, "burstines": {}}, "did you mean burstiness"),
+    ({"tasks_per_day": {"a": {"users": 5}}}, "plan.tasks_per_day.a.tasks_per_user_per_day is missing"),
+    ({"tasks_per_day": {"a": {"users": -5, "tasks_per_user_per_day": 1}}}, "users is -5"),
+    ({"tasks_per_day": {"a": "many"}}, "must be a finite number"),
+    ({"tasks_per_day": 1, "day_shape": [2.0] * 24}, "plan.day_shape sums to 48.*Multiply each by 0.5"),
+    ({"tasks_per_day": 1, "day_shape": [1.0] * 23}, "plan.day_shape has 23 weights; it needs 24"),
+    ({"tasks_per_day": 1, "day_shape": ["x"] * 24}, "list of 24 numbers"),
+    ({"tasks_per_day": 1, "week_shape": 5}, "plan.week_shape is 5"),
+    ({"tasks_per_day": 1, "growth": {"per_day": -2}}, "plan.growth.per_day is -2"),
+    ({"tasks_per_day": 1, "growth": {"kind": "logistic"}}, "plan.growth.limit is missing"),
+    ({"tasks_per_day": 1, "growth": {"kind": "table", "table": {0: -1}}}, r"plan.growth.table\[0\] is -1"),
+    ({"tasks_per_day": 1, "growth": 0.01}, "it is a mapping, as in `growth"),
+    ({"tasks_per_day": 1, "burstiness": {"kind": "hawkes", "branching": 1}}, "plan.burstiness.branching is 1"),
+    ({"tasks_per_day": 1, "burstiness": {"kind": "wild"}}, "plan.burstiness.kind is 'wild'"),
+    ({"tasks_per_day": 1, "timing": {"ttft_s": 1}}, "plan.timing.tpot_s is missing"),
+])  # fmt: skip
+def test_a_bad_plan_is_told_by_its_field(content: object, said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        plan_of(content)
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: 1\na: 2", "\x00", "- 1", "? {}: 1", "&a [*a]", "{[]: 1}"])
+def test_a_file_that_is_no_plan_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    with pytest.raises(PlanError, match=r"plan\.yaml"):
+        read_plan(file)
+
+
+def test_a_plan_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(PlanError, match="nowhere"):
+        read_plan("nowhere.yaml")
+
+
+def test_growth_follows_its_form() -> None:
+    days = np.arange(0.0, 200.0)
+    logistic = Growth(kind="logistic", per_day=0.1, limit=5.0).levels(days)
+    assert logistic[0] == pytest.approx(1.0)
+    assert logistic[-1] == pytest.approx(5.0, rel=1e-4)
+    assert (np.diff(logistic) > 0).all()
+    table = Growth(kind="table", table={0: 1, 10: 3}).levels(days)
+    assert list(table[[0, 5, 10, 100]]) == [1.0, 2.0, 3.0, 3.0]
