@@ -65,6 +65,8 @@ def _listening(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((_HOST, port))
+        # Who comes while the store is being read waits, and is not refused.
+        bound.listen(64)
     except OSError as error:
         bound.close()
         raise ExportError(

@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One titled part of the page; `lede` is plain text, `body` is HTML."""
+    """One titled part of the page; `lede` is plain text, names in backticks, `body` is HTML."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ def section_html(section: Section) -> str:
     title = f"{section.key}-title"
     return (
         f'<section id="{section.key}" aria-labelledby="{title}"><h2 id="{title}">{escape(section.title)}</h2>'
-        f'<p class="lede">{escape(section.lede)}</p>{"".join(section.body)}</section>'
+        f'<p class="lede">{coded(section.lede)}</p>{"".join(section.body)}</section>'
     )
 
 

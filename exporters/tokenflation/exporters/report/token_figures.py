@@ -12,6 +12,7 @@ __all__ = ["NAME_LETTERS", "growth_figure", "kinds_figure", "step_label", "steps
 
 NAME_LETTERS = 18
 """Longest name beside a bar."""
+_FEW_STEPS = 8
 
 
 def kinds_figure(shares: pd.DataFrame, side: str) -> Any:
@@ -137,6 +138,8 @@ def growth_figure(bands: pd.DataFrame, lines: pd.DataFrame) -> Any:
     )
     furthest = max([*steps, 1])
     figure.update_xaxes(range=[0, furthest * 1.02], hoverformat=",d", unifiedhovertitle={"text": "step %{x}"})
+    if furthest < _FEW_STEPS:
+        figure.update_xaxes(dtick=1)
     # Long runs that the axis cuts off must not set its height.
     seen = lines.loc[lines["step"] <= furthest, "input_tokens"]
     figure.update_yaxes(range=[0, 1.04 * max([*seen, *bands["p90"], 1])])
