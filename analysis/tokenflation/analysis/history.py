@@ -82,7 +82,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     plain = [one.lower() for one in path.suffixes if one.lower() not in (".gz", ".xz", ".bz2", ".zst")]
     try:
         if plain and plain[-1] in (".jsonl", ".ndjson"):
-            table = pd.read_json(path, lines=True, convert_dates=False, dtype=False)
+            table = pd.read_json(path, lines=True, dtype=False)
         else:
             table = pd.read_csv(path)
     except FileNotFoundError as error:

@@ -27,6 +27,8 @@ MEMBERS = ("naive_day", "naive_week", "profile", "recent", "trend", "mixed", "re
 """Members of the ensemble, in the order of the rows that `members` returns."""
 # Demand below this share of the typical step counts as this much: logarithms of single requests are noise.
 _FLOOR = 0.01
+# Share of steps whose last bins may hold next to nothing; where more do, requests are too few to count so finely.
+_RARELY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Recent:
     steps: Floats
     """Log of the mean of each whole step before the origin, NaN where most of it is a gap."""
     last: float
-    """Log of the last bins before the origin, a sixth of a step; NaN where they are gaps."""
+    """Log of the mean of the last bins before the origin; NaN where they are gaps."""
     last_of: Floats
     """The same as it was at the end of each step."""
     peak: float
@@ -70,7 +72,7 @@ def step_logs(values: Floats, bin_s: float, step_s: float) -> Recent:
     if not len(positive):
         raise FrameError("the series is zero everywhere; there is no demand to forecast. Check which column was read.")
     least = _FLOOR * float(np.median(positive))
-    tail = _means(known.reshape(whole, per_step)[:, -max(1, per_step // 6) :], least=0.5)
+    tail = _tail(known.reshape(whole, per_step), least)
     logs = np.log(np.maximum(steps, least))
     lasts = np.log(np.maximum(tail, least))
     largest = np.max(known[-per_step:], where=~gaps[-per_step:], initial=least)
@@ -84,6 +86,16 @@ def _means(rows: Floats, *, least: float) -> Floats:
     count = known.sum(axis=1)
     total = np.where(known, rows, 0.0).sum(axis=1)
     return np.where(count >= max(1.0, least * rows.shape[1]), total / np.maximum(count, 1), np.nan)
+
+
+def _tail(rows: Floats, least: float) -> Floats:
+    """Return the mean of the last bins of each step: a sixth of it, or as many as hardly ever hold nothing."""
+    per_step = rows.shape[1]
+    for count in (max(1, per_step // 6), max(1, per_step // 2)):
+        tail = _means(rows[:, -count:], least=0.5)
+        if np.mean(tail[np.isfinite(tail)] <= least) <= _RARELY:
+            return tail
+    return _means(rows, least=0.5)
 
 
 def members(recent: Recent, count: int) -> Floats:

@@ -1,0 +1,167 @@
+"""Reading a recorded demand, and the commands that forecast and judge it."""
+
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tokenflation.analysis.history import read_history
+from tokenflation.cli.backtest import command as backtest
+from tokenflation.cli.forecast import command as forecast
+from tokenflation.sdk.errors import FrameError, TokenflationError
+from tokenflation.sdk.records import Call
+from tokenflation.sdk.store.write import Batch, open_writer
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "demand"
+
+
+def written(folder: Path, text: str, name: str = "demand.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def hourly(folder: Path, hours: int = 240) -> Path:
+    rows = [f"{hour * 3600},{100 + 50 * np.sin(2 * np.pi * hour / 24) + hour % 7:.2f}" for hour in range(hours)]
+    return written(folder, "\n".join(["t_s,req_per_s", *rows]))
+
+
+def test_rows_that_are_missing_become_gaps(tmp_path: Path) -> None:
+    found = read_history(written(tmp_path, "time,count\n0,5\n60,6\n240,7\n300,8\n360,9\n"))
+    assert found.bin_s == 60
+    np.testing.assert_array_equal(found.values, [5, 6, np.nan, np.nan, 7, 8, 9])
+
+
+def test_dates_are_read_whatever_their_zone(tmp_path: Path) -> None:
+    text = "date,count\n2025-01-06T00:00:00Z,1\n2025-01-06T02:00:00+01:00,2\n2025-01-06T02:00:00Z,3\n"
+    found = read_history(written(tmp_path, text))
+    assert (found.start_s, found.bin_s, found.values.tolist()) == (1736121600.0, 3600.0, [1.0, 2.0, 3.0])
+
+
+def test_rows_may_come_in_any_order_and_the_last_of_a_time_counts(tmp_path: Path) -> None:
+    found = read_history(written(tmp_path, "t_s,n\n120,3\n0,1\n60,2\n60,9\n"))
+    assert found.values.tolist() == [1.0, 9.0, 3.0]
+
+
+def test_milliseconds_are_told_by_their_size(tmp_path: Path) -> None:
+    found = read_history(written(tmp_path, "time,n\n1736121600000,1\n1736121660000,2\n"))
+    assert (found.start_s, found.bin_s) == (1736121600.0, 60.0)
+
+
+def test_a_trace_of_requests_becomes_their_rate(tmp_path: Path) -> None:
+    rows = "\n".join(f"2023-11-16 18:{minute:02d}:{second:02d}.5,100,10" for minute in range(60) for second in (0, 30))
+    path = written(tmp_path, f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}\n")
+    assert read_history(path).values.tolist() == pytest.approx([2 / 60] * 59)
+    assert read_history(path, column="input_tokens").values.tolist() == pytest.approx([200 / 60] * 59)
+
+
+def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl.xz"
+    lines = [json.dumps({"timestamp": 1000 * second, "input_length": 5, "output_length": 1, "hash_ids": [1]})
+             for second in range(0, 3600, 2)]  # fmt: skip
+    path.write_bytes(lzma.compress("\n".join(lines).encode()))
+    assert read_history(path).values.mean() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "cannot be read"),
+        ("time,count\n", "no rows"),
+        ("time,count\nnever,5\nsoon,6\n", "does not hold times"),
+        ("time,count\n0,5\n0,6\n", "all rows have one time"),
+        ("time,count\n0,5\n60,-6\n120,5\n", "negative"),
+        ("time,count\n0,5\n1,6\n1e15,7\n2,8\n", "check its times"),
+    ],
+)
+def test_what_is_no_series_is_refused_with_the_reason(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(FrameError, match=why):
+        read_history(written(tmp_path, text))
+
+
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(FrameError, match="req_per_s"):
+        read_history(hourly(tmp_path), column="tokens")
+
+
+@pytest.mark.shared_data
+def test_every_recorded_demand_at_hand_is_read_as_a_series() -> None:
+    paths = sorted(DATA.glob("*")) if DATA.is_dir() else []
+    if not paths:
+        pytest.skip("the shared data is not there")
+    assert all(len(read_history(path).values) >= 50 for path in paths)
+
+
+def test_a_file_alone_is_forecast_hour_by_hour(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        forecast, ["--history", str(hourly(tmp_path)), "--hours", "3", "--json"], catch_exceptions=False
+    )
+    buckets = json.loads(done.stdout)["buckets"]
+    assert [row["bucket_start"] for row in buckets if row["statistic"] == "mean"] == [864000.0, 867600.0, 871200.0]
+    assert all(row["low"] < row["mean"] < row["high"] for row in wide(buckets))
+
+
+def wide(buckets: list[dict[str, float]]) -> list[dict[str, float]]:
+    by_start: dict[float, dict[str, float]] = {}
+    for row in buckets:
+        by_start.setdefault(row["bucket_start"], {})[str(row["statistic"])] = row["value"]
+    return list(by_start.values())
+
+
+def test_months_ahead_are_asked_for_by_scenario(tmp_path: Path) -> None:
+    arguments = ["--history", str(hourly(tmp_path)), "--months", "2", "--growth", "high=0.1", "--csv"]
+    done = CliRunner().invoke(forecast, arguments, catch_exceptions=False)
+    assert done.stdout.splitlines()[0] == "scenario,month,statistic,value,unit"
+    assert len(done.stdout.splitlines()) == 1 + 2 * 4
+
+
+def test_tasks_of_a_store_are_forecast_by_kind_with_what_they_take(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        forecast, ["--history", str(store(tmp_path)), "--hours", "2", "--json"], catch_exceptions=False
+    )
+    means = {(row["task"], row["resource"]): row["value"] for row in json.loads(done.stdout)["buckets"]
+             if row["statistic"] == "mean"}  # fmt: skip
+    assert means["triage", "tasks_per_s"] == pytest.approx(1 / 1200, rel=0.15)
+    assert means["all", "input_tokens_per_s"] == pytest.approx(200 * means["all", "tasks_per_s"])
+
+
+def store(folder: Path) -> Path:
+    """Return a store of four days with a task of two calls every twenty minutes."""
+    calls = []
+    for number in range(4 * 72):
+        for step in range(2):
+            start = (1_736_121_600 + 1200 * number + step) * 10**9
+            calls.append(Call(call_id=f"{number}-{step}", trace_id=str(number), task="triage", task_id=str(number),
+                              agent="a", agent_run_id=str(number), step=step, provider="openai", api="openai.chat",
+                              model="m", started_at_ns=start, ended_at_ns=start + 10**8, duration_s=0.1, stream=False,
+                              input_tokens=100, output_tokens=10, usage_source="provider",
+                              usage_complete=True))  # fmt: skip
+    path = folder / "runs.db"
+    writer = open_writer(path)
+    writer.write(Batch(calls=calls))
+    writer.close()
+    return path
+
+
+def test_a_backtest_names_every_model_and_says_how_many_gaps_there_are(tmp_path: Path) -> None:
+    done = CliRunner().invoke(backtest, [str(hourly(tmp_path))], catch_exceptions=False)
+    assert "ensemble" in done.stdout
+    assert "0 bins are gaps" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--history", "X", "--tasks-per-day", "5"], ["--months", "2"], ["--history", "X", "--growth", "a=1"], []],
+)
+def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
+    given = [str(hourly(tmp_path)) if one == "X" else one for one in arguments]
+    assert CliRunner().invoke(forecast, given).exit_code == 2
+
+
+@pytest.mark.parametrize("options", [["--level", "2"], ["--step", "-1"], ["--step", "1000"], ["--first", "0"]])
+def test_a_backtest_that_makes_no_sense_is_refused(tmp_path: Path, options: list[str]) -> None:
+    with pytest.raises(TokenflationError):
+        CliRunner().invoke(backtest, [str(hourly(tmp_path)), *options], catch_exceptions=False)

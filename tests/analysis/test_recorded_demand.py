@@ -1,0 +1,217 @@
+"""Recorded demand: what a forecast of a series must do whatever the series."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tokenflation.analysis.backtest import backtest, judged, pinball, provisioned, wape
+from tokenflation.analysis.backtesting import roll
+from tokenflation.analysis.conformal import Bound, quantile
+from tokenflation.analysis.gaps import find_gaps
+from tokenflation.analysis.history import History, read_history
+from tokenflation.analysis.monthsahead import months_ahead
+from tokenflation.analysis.recorded import forecast_series, forecast_tasks, mix_is_stable
+from tokenflation.analysis.timeseries import LEAST_STEPS, members, step_logs
+from tokenflation.sdk.errors import FrameError, PlanError
+
+Floats = NDArray[np.float64]
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "demand"
+
+
+def daily(days: int, seed: int = 0, noise: float = 0.1) -> Floats:
+    """Return hourly demand with a day's shape and multiplicative noise."""
+    hours = np.arange(24 * days)
+    shape = 100 * (1.5 + np.sin(2 * np.pi * hours / 24))
+    return np.asarray(shape * np.exp(np.random.default_rng(seed).normal(0, noise, len(hours))), dtype=np.float64)
+
+
+def next_day(values: Floats) -> Floats:
+    return np.asarray(roll(values, 3600, step_s=3600, horizon=24, first=len(values)).middle[-1], dtype=np.float64)
+
+
+def test_a_shape_of_the_day_is_found_to_within_its_noise() -> None:
+    series = daily(15)
+    assert wape(next_day(series[:336]), series[336:]) < 0.12
+
+
+def test_a_forecast_scales_with_the_series() -> None:
+    series = daily(10)
+    assert next_day(1e6 * series) == pytest.approx(1e6 * next_day(series), rel=1e-6)
+
+
+def test_a_forecast_does_not_depend_on_when_the_series_is_said_to_start() -> None:
+    early = forecast_series(History("x", 0.0, 3600, daily(5), "1/s"), steps=3)
+    late = forecast_series(History("x", 7e8, 3600, daily(5), "1/s"), steps=3)
+    assert late["value"].to_numpy() == pytest.approx(early["value"].to_numpy(), nan_ok=True)
+    assert (late["bucket_start"] - early["bucket_start"]).unique() == pytest.approx([7e8])
+
+
+def test_no_forecast_knows_what_comes_after_its_origin() -> None:
+    series = daily(8)
+    other = series.copy()
+    other[150:] *= 7
+    a, b = (roll(one, 3600, step_s=3600, horizon=24, first=100) for one in (series, other))
+    for name in ("middle", "low", "high", "provision"):
+        np.testing.assert_array_equal(getattr(a, name)[:51], getattr(b, name)[:51])
+
+
+def test_a_constant_series_is_forecast_as_it_is() -> None:
+    assert next_day(np.full(240, 5.0)) == pytest.approx(np.full(24, 5.0))
+
+
+def test_outages_written_as_zeros_hardly_change_the_forecast() -> None:
+    series = daily(14)
+    cut = series.copy()
+    cut[60:75] = cut[200:206] = cut[-3:] = 0.0
+    assert wape(next_day(cut), next_day(series)) < 0.06
+
+
+def test_missing_bins_hardly_change_the_forecast() -> None:
+    series = daily(14)
+    cut = series.copy()
+    cut[np.random.default_rng(1).random(len(cut)) < 0.15] = np.nan
+    assert wape(next_day(cut), next_day(series)) < 0.06
+
+
+def test_zeros_of_a_closed_night_are_demand_and_not_a_gap() -> None:
+    series = daily(10)
+    series[np.arange(len(series)) % 24 < 6] = 0.0
+    assert not find_gaps(series, 3600).any()
+    assert next_day(series)[:6].max() < 0.1 * np.mean(series)
+
+
+def test_zeros_of_a_series_of_few_requests_are_demand_and_not_a_gap() -> None:
+    series = np.random.default_rng(0).poisson(1.5, 480).astype(np.float64)
+    assert not find_gaps(series, 3600).any()
+    assert 0.5 < next_day(series).mean() < 3
+
+
+def test_a_zero_between_hours_that_hardly_differ_is_a_gap() -> None:
+    series = daily(10, noise=0.02)
+    series[[50, 51, 130]] = 0.0
+    assert np.flatnonzero(find_gaps(series, 3600)).tolist() == [50, 51, 130]
+
+
+def test_a_series_that_is_too_short_is_refused_with_what_it_needs() -> None:
+    with pytest.raises(FrameError, match=f"at least {LEAST_STEPS}"):
+        step_logs(np.ones(20), 3600, 3600)
+
+
+def test_a_series_of_nothing_but_zeros_is_refused() -> None:
+    with pytest.raises(FrameError, match="zero everywhere"):
+        step_logs(np.zeros(400), 3600, 3600)
+
+
+def test_a_step_that_is_no_multiple_of_the_bin_is_refused() -> None:
+    with pytest.raises(FrameError, match="no multiple"):
+        step_logs(np.ones(400), 600, 900)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_intervals_hold_nine_times_in_ten_on_a_series_whose_noise_doubles(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    series = daily(16, noise=0.0) * np.exp(rng.normal(0, np.where(np.arange(384) < 200, 0.1, 0.2)))
+    made = roll(series, 3600, step_s=3600, horizon=1, first=1)
+    judged_at = np.arange(144, 384)
+    row = judged_at - made.origins[0]
+    inside = (series[judged_at] >= made.low[row, 0]) & (series[judged_at] <= made.high[row, 0])
+    assert 0.86 <= inside.mean() <= 0.94
+
+
+def test_a_bound_is_missed_as_often_as_it_says_when_errors_grow() -> None:
+    bound, misses = Bound(0.1), []
+    for score in np.random.default_rng(0).exponential(1, 2000) * np.linspace(1, 5, 2000):
+        misses.append(score > bound.value())
+        bound.learn(float(score), bound.value())
+    assert np.mean(misses[100:]) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_quantile_of_few_scores_lies_where_one_more_would_make_it_exact() -> None:
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.6) == pytest.approx(3.0)
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.99) > 4.0
+
+
+def test_the_figures_of_a_forecast_are_those_worked_out_by_hand() -> None:
+    assert wape(np.array([1.0, 4.0, 9.0]), np.array([2.0, 2.0, np.nan])) == pytest.approx(3 / 4)
+    assert pinball(np.array([1.0, 3.0]), np.array([2.0, 2.0]), 0.9) == pytest.approx((0.9 + 0.1) / 2)
+    bins = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert provisioned(np.array([1.0, 2.0]), bins) == pytest.approx(2 * 1.5 / 2.5)
+
+
+def test_a_quarter_of_the_bins_may_be_short_where_that_is_allowed() -> None:
+    assert provisioned(np.ones(2), np.array([[1.0, 2.0], [3.0, 4.0]]), short=0.25) == pytest.approx(3 / 2.5)
+
+
+def test_hours_of_outage_count_only_where_every_hour_is_asked_for() -> None:
+    series = daily(14, noise=0.02)
+    series[250:256] = 0.0
+    rows = backtest(History("x", 0.0, 3600, series, "1/s"))
+    ours = rows[(rows["model"] == "ensemble") & (rows["ahead"] == "next step")].iloc[0]
+    assert ours["steps"] == 168 - 6
+    assert ours["wape_all"] > ours["wape"]
+
+
+def test_a_bound_that_is_always_held_and_one_that_never_is_are_told_apart() -> None:
+    truth, bins = np.array([1.0, 2.0]), np.array([[1.0], [2.0]])
+    bounds = {"low": truth - 1, "high": truth + 1, "provision": truth - 0.5}
+    figures = judged(truth, truth, truth, bins, bounds=bounds)
+    assert (figures["coverage"], figures["short"], figures["wape"]) == (1.0, 1.0, 0.0)
+
+
+def test_kinds_whose_shares_stay_are_forecast_together_and_sum_to_the_total() -> None:
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    kinds = {name: History(name, 0.0, 3600, rng.poisson(of * daily(8)).astype(np.float64) / 3600, "tasks/s")
+             for name, of in (("a", 1.0), ("b", 3.0))}  # fmt: skip
+    taken = pd.DataFrame(
+        {"calls": [2.0, 1.0], "input_tokens": [10.0, 20.0], "output_tokens": [1.0, 2.0]}, index=["a", "b"]
+    )
+    found = forecast_tasks(kinds, taken, steps=4)
+    assert found.attrs["manifest"]["mix"].startswith("stable")
+    mean = found[found["statistic"] == "mean"].pivot_table(
+        index="task", columns="resource", values="value", aggfunc="sum"
+    )
+    assert mean.loc["all"].to_numpy() == pytest.approx((mean.loc["a"] + mean.loc["b"]).to_numpy())
+    assert mean.loc["a", "input_tokens_per_s"] == pytest.approx(10 * mean.loc["a", "tasks_per_s"])
+
+
+def test_a_kind_that_grows_beside_one_that_does_not_moves_the_mix() -> None:
+    steady = History("a", 0.0, 3600, np.full(240, 1.0), "tasks/s")
+    growing = History("b", 0.0, 3600, np.linspace(0.1, 3, 240), "tasks/s")
+    assert not mix_is_stable({"a": steady, "b": growing})
+
+
+def test_months_ahead_grow_as_the_scenario_says_around_the_last_week() -> None:
+    history = History("x", 0.0, 3600, np.tile(daily(1, noise=0.0), 21), "1/s")
+    found = months_ahead(history, months=2, growth_per_month={"twice": 1.0}, rng=np.random.default_rng(0))
+    mean = found[found["statistic"] == "mean"]["value"].to_numpy()
+    assert mean == pytest.approx(history.values.mean() * np.array([2**0.5, 2**1.5]), rel=1e-6)
+
+
+def test_a_growth_that_leaves_less_than_nothing_is_refused() -> None:
+    with pytest.raises(PlanError, match="growth of 'x'"):
+        months_ahead(History("x", 0.0, 3600, daily(21), "1/s"), months=1, growth_per_month={"x": -1.5},
+                     rng=np.random.default_rng(0))  # fmt: skip
+
+
+def test_members_cover_every_step_asked_for_even_beyond_the_record() -> None:
+    rows = members(step_logs(daily(3), 3600, 3600), 400)
+    assert rows.shape[1] == 400
+    assert np.isfinite(rows).all()
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("name", "hour", "day"), [("m-large", 0.155, 0.33), ("m-small", 0.145, 0.19)])
+def test_two_weeks_of_production_requests_are_forecast_within_the_bars(name: str, hour: float, day: float) -> None:
+    path = DATA / f"servegen_10min_{name}.csv"
+    if not path.exists():
+        pytest.skip("the shared data is not there")
+    rows = backtest(read_history(path), first=168)
+    ours = rows[rows["model"] == "ensemble"].set_index("ahead")
+    assert ours.loc["next step", "wape_all"] <= hour
+    assert ours.loc["next day", "wape_all"] <= day
+    assert 0.87 <= ours.loc["next step", "coverage"] <= 0.93
+    assert ours.loc["next step", "provisioned"] < 1.9
