@@ -95,6 +95,15 @@ def test_inspect_ai_tokens_are_the_model_usage_that_each_sample_states(logs: Any
     ]
 
 
+def test_inspect_ai_samples_logged_with_and_without_their_events_have_their_calls_once(logs: Any) -> None:
+    _, rows, summary = logs("inspect_ai.tar.xz")
+
+    spans = rows("SELECT max(started_at_ns) - min(started_at_ns) FROM calls GROUP BY task, task_id")
+
+    assert max(taken for (taken,) in spans) < 86_400 * 10**9
+    assert len(spans) == summary.tasks
+
+
 def test_inspect_ai_scorers_are_runs_of_their_own_and_scores_are_outcomes(logs: Any) -> None:
     _, rows, _ = logs("inspect_ai.tar.xz")
     assert rows("SELECT count(*) FROM calls WHERE agent = 'scorer' AND depth = 0")[0][0] > 0

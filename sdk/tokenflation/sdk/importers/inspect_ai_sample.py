@@ -17,8 +17,9 @@ def sample_rows(about: Mapping[str, Any], sample: Mapping[str, Any], task: str) 
     run_id = text(about, "eval_id", "run_id", "created") or ""
     rows = TaskRows("inspect-ai", f"{run_id}/{text(sample, 'uuid') or name}", task=task)
     rows.task_id = f"{name[:80]}#{rows.id_of('task')[:8]}"
-    placing = _Placing(rows)
-    for event in dicts(sample, "events"):
+    events = dicts(sample, "events")
+    placing = _Placing(rows, min((at for one in events if (at := time_ns(one, "timestamp")) is not None), default=0))
+    for event in events:
         placing.add(event)
     if not placing.calls:
         _add_answers(rows, sample)
@@ -31,9 +32,11 @@ def sample_rows(about: Mapping[str, Any], sample: Mapping[str, Any], task: str) 
 class _Placing:
     """Holds the open spans and steps while the events come in order."""
 
-    def __init__(self, rows: TaskRows) -> None:
+    def __init__(self, rows: TaskRows, first_ns: int) -> None:
         self.rows = rows
         self.calls = 0
+        self._latest_ns = first_ns
+        """Time of the last event that has one: an event without stands after it, not at the beginning of 1970."""
         self._spans: dict[str, tuple[str, str | None, str]] = {}
         """Type, parent and name of each span."""
         self._steps: list[str] = []
@@ -43,6 +46,7 @@ class _Placing:
     def add(self, event: Mapping[str, Any]) -> None:
         """Take one event."""
         kind = event.get("event")
+        self._latest_ns = time_ns(event, "timestamp") or self._latest_ns
         if kind == "span_begin" and (span_id := text(event, "id")) is not None:
             place = text(event, "type") or "", text(event, "parent_id"), text(event, "name") or ""
             self._spans.setdefault(span_id, place)
@@ -86,10 +90,15 @@ class _Placing:
             return
         run, call_id = self._run(event), self.rows.id_of("call", self.calls)
         self.calls += 1
-        at_ns, done_ns = time_ns(event, "timestamp") or 0, time_ns(event, "completed")
+        told_ns, done_ns = time_ns(event, "timestamp"), time_ns(event, "completed")
+        at_ns = self._latest_ns if told_ns is None else told_ns
         spent_s = number(output, "time") or number(event, "working_time")
         started_at_ns, ended_at_ns = (
-            (at_ns, done_ns) if done_ns is not None else (at_ns - round((spent_s or 0) * 1e9), at_ns)
+            (at_ns, done_ns)
+            if done_ns is not None
+            else (at_ns, 0)
+            if told_ns is None
+            else (at_ns - round((spent_s or 0) * 1e9), at_ns)
         )
         choices = dicts(output, "choices")
         failed = text(event, "error") or text(output, "error")
@@ -106,7 +115,7 @@ class _Placing:
             finish_reasons=tuple(found for one in choices if (found := text(one, "stop_reason")) is not None),
             attempts=1 + min(count(event, "retries") or 0, 1000),
             started_at_ns=max(started_at_ns, 0),
-            ended_at_ns=max(ended_at_ns, started_at_ns, 0) or None,
+            ended_at_ns=(max(ended_at_ns, started_at_ns) if ended_at_ns > 0 else 0) or None,
             duration_s=max(done_ns - at_ns, 0) / 1e9 if done_ns is not None else spent_s,
             prompted_by="tool" if inputs and inputs[-1].get("role") == "tool" else "user" if inputs else None,
             **_usage(mapping(output, "usage")),
@@ -153,8 +162,9 @@ def _add_answers(rows: TaskRows, sample: Mapping[str, Any]) -> None:
     at_ns = time_ns(sample, "started_at") or 0
     for position, answer in enumerate(answers):
         model = text(answer, "model")
+        # The ids of `_Placing`: a log of the same sample with its events has the same calls, not more.
         rows.call(
-            rows.main, rows.id_of("answer", position), provider="unknown", api="inspect-ai", model=model,
+            rows.main, rows.id_of("call", position), provider="unknown", api="inspect-ai", model=model,
             started_at_ns=at_ns + position, **_usage(usage),
         )  # fmt: skip
 
