@@ -172,6 +172,14 @@ def test_inflation_by_prices_splits_the_cost_by_cache_input_and_output(
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_profile_takes_no_task_that_reports_its_input_for_one_without_usage(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("profile", make_store([{"input_tokens": 5, "usage_complete": 0}])) == 0
+
+    assert "1 task (1 without complete usage), 1 call; usage 100.0% in part" in capsys.readouterr().out
+
+
 def test_inflation_by_an_unknown_baseline_lists_the_kinds(
     make_store: MakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

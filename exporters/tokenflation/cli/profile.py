@@ -119,7 +119,9 @@ def _says_nothing(row: _Row, measure: Measure) -> bool:
 
 def _title(row: _Row) -> Text:
     silent = row["tasks"] - row["tasks_with_usage"]
-    remark = f" ({silent:,} without usage)" if silent else ""
+    # A task that reports input and no output is not without usage.
+    lacking = "complete usage" if row["partial_share_mean"] > 0 else "usage"
+    remark = f" ({silent:,} without {lacking})" if silent else ""
     kind: str = "All kinds" if pd.isna(row["task"]) else row["task"]
     shares = [(row[f"{name}_share_mean"], text) for name, text in _USAGE]
     usage = ", ".join(f"{human_share(share)} {text}" for share, text in shares if share > 0)
