@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.arrivals import Arrivals, arrivals
+from tokenflation.analysis.attribution import runs_to_record
 from tokenflation.analysis.bursts import dispersion
 from tokenflation.analysis.demand import cumulants
 from tokenflation.analysis.loads import LEVELS, Load, load_of, statistics
@@ -29,6 +30,7 @@ _DAY_S = 86_400
 _CELLS = 1 << 14
 _HALF_WIDTH_Z = 1.645
 _TAIL = 0.1
+_TARGET = 0.15
 _DOMINATED = 0.25
 _PRIOR_LOG_SD = 1.0
 _TOTALS = {
@@ -203,7 +205,22 @@ def _manifest(runs: Runs, plan: Plan, counts: dict[str, int], volumes: dict[str,
     return {"kinds": kinds, "days": plan.days, "bucket_s": plan.bucket_s, "level": plan.level, "draws": DRAWS,
             "modulation_cv": plan.slow_cv, "day_weights": [float(one) for one in plan.day_weights],
             "week_weights": [float(one) for one in plan.week_shape], "growth_per_day": plan.growth_per_day,
-            "assumptions": assumptions, "warnings": warnings}  # fmt: skip
+            "assumptions": assumptions, "warnings": warnings, "advice": _advice(runs, volumes, counts, totals)}  # fmt: skip
+
+
+def _advice(runs: Runs, volumes: dict[str, float], counts: dict[str, int], totals: pd.DataFrame) -> list[str]:
+    """Return which runs to record next, judged by input tokens, where there is anything left to win."""
+    if any(counts[kind] < LEAST_RUNS for kind in volumes):
+        return []
+    tokens = totals["input_tokens"].to_numpy(dtype=np.float64)
+    values = {kind: tokens[runs.kind_of_run == number] for number, kind in enumerate(runs.kinds)}
+    wanted = runs_to_record(values, volumes, target=_TARGET)
+    return [
+        f"Collect {more:,} more {'run' if more == 1 else 'runs'} of `{kind}`: it holds {share:.0%} of the variance that "
+        f"the recorded runs leave (to know the mean to ± {_TARGET:.0%})."
+        for kind, more, share in zip(wanted["task"], wanted["more"], wanted["variance_share"], strict=True)
+        if more > 0
+    ]
 
 
 def _support(kind: str, tokens: Floats, warnings: list[str]) -> dict[str, float | None]:

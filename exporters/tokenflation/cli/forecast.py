@@ -132,7 +132,7 @@ def _page(demand: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
         Text(),
         _busiest(demand, manifest),
     ]
-    for title, key, style in (("Mind", "warnings", "bold"), ("Assumed", "assumptions", "")):
+    for title, key, style in (("Mind", "warnings", "bold"), ("Next", "advice", ""), ("Assumed", "assumptions", "")):
         if manifest[key]:
             parts += [
                 Text(),

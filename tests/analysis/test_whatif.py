@@ -1,0 +1,68 @@
+"""What-ifs: worked by hand on small runs, and what they refuse."""
+
+import pandas as pd
+import pytest
+
+from tokenflation.analysis.plan import Plan
+from tokenflation.analysis.whatif import caching_on, depth_capped, history_compacted, only_model, volume_that_fits
+from tokenflation.sdk.errors import FrameError, PlanError
+
+
+def run(inputs: list[int], task_id: str = "t", model: str = "m") -> pd.DataFrame:
+    """One agent run whose call i reads inputs[i] tokens and continues the call before it."""
+    names = [f"{task_id}-{step}" for step in range(len(inputs))]
+    return pd.DataFrame({
+        "call_id": names, "continues_call_id": [None, *names[:-1]], "task": "a", "task_id": task_id, "agent_run_id": task_id,
+        "depth": 0, "model": model, "started_at_ns": [10**9 * 10 * step for step in range(len(inputs))], "duration_s": 2.0,
+        "ttft_s": 0.5, "input_tokens": inputs, "cache_read_tokens": 0, "output_tokens": 10,
+    }).convert_dtypes()  # fmt: skip
+
+
+def test_a_cache_serves_each_call_the_one_it_continues() -> None:
+    calls = run([100, 250, 400])
+    assert caching_on(calls)["cache_read_tokens"].tolist() == [0, 100, 250]
+    assert calls["cache_read_tokens"].tolist() == [0, 0, 0]
+
+
+def test_a_history_that_would_pass_the_limit_is_summed_up_first() -> None:
+    found = history_compacted(run([400, 900, 1_400, 1_500]), 1_000, keep_tokens=100)
+    # 1,400 would pass: the 900 are read once more and become 100, to which the call adds its 500.
+    assert found["input_tokens"].tolist() == [400, 900, 600, 700, 900]
+    assert found["output_tokens"].tolist()[-1] == 100
+
+
+def test_a_limit_that_no_history_reaches_changes_nothing() -> None:
+    calls = run([400, 900])
+    pd.testing.assert_frame_equal(history_compacted(calls, 10_000), calls)
+
+
+def test_what_lies_deeper_than_the_cap_is_gone() -> None:
+    calls = run([1, 2, 3])
+    calls["depth"] = pd.array([0, 1, 2], dtype="Int64")
+    assert depth_capped(calls, 1)["input_tokens"].tolist() == [1, 2]
+
+
+def test_only_runs_of_one_model_are_kept_and_a_model_without_any_is_refused() -> None:
+    calls = pd.concat([run([1, 2], "x", "old"), run([3], "y", "new")], ignore_index=True)
+    assert only_model(calls, "new")["input_tokens"].tolist() == [3]
+    with pytest.raises(PlanError, match="record runs with that model"):
+        only_model(calls, "newest")
+
+
+def test_the_volume_that_fits_reaches_the_limit_and_no_more() -> None:
+    calls = pd.concat([run([100 * one, 200 * one], str(one)) for one in range(1, 21)], ignore_index=True)
+    plan = Plan(tasks_per_day=1e6)
+    factor = volume_that_fits(calls, plan, resource="concurrent_calls", limit=500.0, statistic="mean")
+    assert factor == pytest.approx(500 / (1e6 / 86_400 * 4), rel=2e-3)
+
+
+def test_what_makes_no_sense_is_refused_by_name() -> None:
+    calls = run([1])
+    with pytest.raises(FrameError, match="depth"):
+        depth_capped(calls.drop(columns="depth"), 1)
+    with pytest.raises(PlanError, match="keep_tokens is 20"):
+        history_compacted(calls, 10, keep_tokens=20)
+    with pytest.raises(PlanError, match="above 0"):
+        volume_that_fits(calls, Plan(tasks_per_day=1), resource="kv_tokens", limit=0.0)
+    with pytest.raises(PlanError, match="no p95 of 'gpu'"):
+        volume_that_fits(calls, Plan(tasks_per_day=1), resource="gpu", limit=1.0)
