@@ -1,6 +1,7 @@
 """Scopes: nesting, depth, and that a context never leaks."""
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,10 @@ def closed() -> Iterator[list[Scope]]:
     stop = scopes.listen(lambda scope, opened: None if opened else found.append(scope))
     yield found
     stop()
+
+
+def name_of(scope: Scope | None) -> str:
+    return scope.name if scope is not None else ""
 
 
 def test_agents_inside_agents_are_one_level_deeper_each() -> None:
@@ -76,6 +81,77 @@ def test_a_decorated_generator_never_leaks_its_scope_to_its_consumer(closed: lis
         assert current() is None
     assert seen == ["gen"] * 3
     assert [scope.name for scope in closed] == ["gen"]
+
+
+def test_a_scope_opened_in_a_generator_holds_inside_of_it_and_not_for_its_consumer() -> None:
+    seen: list[str] = []
+
+    def numbers() -> Iterator[int]:
+        with tf.agent("gen"):
+            for number in range(3):
+                seen.append(name_of(current()))
+                yield number
+
+    with tf.task("consumer"):
+        for _ in numbers():
+            assert name_of(current()) == "consumer"
+        abandoned = numbers()
+        next(abandoned)
+        assert name_of(current()) == "consumer"
+    assert current() is None
+    assert seen == ["gen"] * 4
+
+
+def test_what_a_generator_begins_inside_its_scope_has_it() -> None:
+    def numbers() -> Iterator[list[str]]:
+        with tf.agent("gen"):
+            found: list[str] = []
+            context = contextvars.copy_context()
+            thread = threading.Thread(target=lambda: found.append(context.run(lambda: name_of(current()))))
+            thread.start()
+            thread.join()
+            yield found
+
+    assert list(numbers()) == [["gen"]]
+
+
+def test_a_scope_opened_in_an_async_generator_holds_for_its_tasks_and_not_for_its_consumer() -> None:
+    async def deep() -> str:
+        await asyncio.sleep(0)
+        return name_of(current())
+
+    async def numbers() -> AsyncIterator[list[str]]:
+        async with tf.agent("gen"):
+            yield [await deep(), await asyncio.create_task(deep()), *await asyncio.gather(deep(), deep())]
+
+    async def work() -> list[str]:
+        found = []
+        async for names in numbers():
+            found += [*names, await deep()]
+        return found
+
+    assert asyncio.run(work()) == ["gen"] * 4 + [""]
+
+
+def test_a_context_manager_made_of_a_generator_opens_its_scope_for_its_block() -> None:
+    @contextlib.contextmanager
+    def session() -> Iterator[None]:
+        with tf.task("session"):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def asession() -> AsyncIterator[None]:
+        async with tf.task("asession"):
+            yield
+
+    async def work() -> str:
+        async with asession():
+            return name_of(current())
+
+    with session():
+        assert name_of(current()) == "session"
+    assert current() is None
+    assert asyncio.run(work()) == "asession"
 
 
 def test_a_decorated_generator_passes_on_what_is_sent_thrown_and_returned() -> None:

@@ -13,6 +13,7 @@ import functools
 import logging
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
 from types import TracebackType
@@ -22,6 +23,7 @@ from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.decorating import decorated
 from tokenflation.sdk.errors import LimitReached, TaskLimitReached, TokenflationError
 from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.generators import Opener, opener_of
 from tokenflation.sdk.limits import Budget, Limits, limits_of
 from tokenflation.sdk.limits import admit as admit_to
 from tokenflation.sdk.records import SpanRecord, StructureSource
@@ -43,6 +45,7 @@ __all__ = [
 Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
 
+_DECORATING = decorated.__code__.co_filename
 _log = logging.getLogger("tokenflation")
 _current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
 _random = random.Random()
@@ -71,7 +74,7 @@ def listen(listener: Callable[["Scope", bool], None]) -> Callable[[], None]:
 def current() -> "Scope | None":
     """Return the innermost scope that is still open in this context, or None."""
     scope = _current.get()
-    while scope is not None and scope.ended_at_ns is not None:
+    while scope is not None and (scope.ended_at_ns is not None or (scope.opener and scope.opener.is_suspended())):
         scope = scope.parent
     return scope
 
@@ -122,6 +125,8 @@ class Scope(ContextDecorator):
         """`span` where a span of other tracing stands in for a scope of the user's."""
         self.tool_call_id: str | None = None
         """The tool call that this tool run is for, where a span says it."""
+        self.opener: Opener | None = None
+        """The generator that it was opened in: it holds only while that runs."""
 
     def __enter__(self) -> Self:
         if self.started_at_ns and self.ended_at_ns is None:
@@ -135,6 +140,7 @@ class Scope(ContextDecorator):
             _log.warning("The limits of task %r have no effect: call tokenflation.sdk.instrument() first.", self.name)
         _tell(self, opened=True)
         _current.set(self)
+        self.opener = _opener()
         return self
 
     def __exit__(
@@ -210,6 +216,14 @@ class Scope(ContextDecorator):
             # Depth counts the agent runs around this one, so the outermost agent's calls have depth 0.
             self.depth += 1 if self.agent_run_id is not None else 0
             self.agent, self.agent_run_id = self.name, self.span_id
+
+
+def _opener() -> Opener | None:
+    """Return the generator whose `with` or `async with` opens a scope; `decorated` ones see to it by themselves."""
+    frame = sys._getframe(2)
+    if frame.f_code is Scope.__aenter__.__code__ and frame.f_back is not None:
+        frame = frame.f_back
+    return opener_of(frame) if frame.f_code.co_filename != _DECORATING else None
 
 
 def task(
