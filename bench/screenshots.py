@@ -1,55 +1,91 @@
-"""Makes the README's picture of a report by headless Chromium.
+"""Makes the README's pictures of the report by headless Chromium, of the bundled example: light, dark, and on a phone.
 
-    tokenflation report runs.db -o report.html
-    python bench/screenshots.py report.html docs/report.png
+    python bench/screenshots.py                        # replays the example, writes docs/report*.png
+    python bench/screenshots.py --page report.html     # of a page that is there already
 
-Needs Chromium (Debian: apt-get install chromium) and playwright from the dev extra.
+Needs Chromium (Debian: apt-get install chromium), playwright from the dev extra, and for the example the demo extra.
 """
 
 import argparse
 import shutil
+import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-# What fits one picture: the headline, and a chart of each kind.
-_SECTIONS = "kinds,parts,growth,demand"
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: what of the page it shows, and how."""
+
+    name: str
+    sections: tuple[str, ...]
+    width: int
+    dark: bool = False
+    header: bool = True
 
 
-def shoot(page: Path, picture: Path, *, sections: list[str], width: int, dark: bool) -> None:
-    """Write a picture of the page's head and of the sections named, the rest hidden."""
-    shown = ", ".join(f"#{name}" for name in sections)
-    style = f"main section:not({shown}), nav, footer, figure.chart details {{ display: none !important; }}"
-    style += "header { padding-bottom: 2.5rem; }"
+PICTURES = (
+    Picture("report.png", ("findings", "kinds", "parts"), 1120),
+    Picture("report-task.png", ("tasks", "inflation"), 1120, dark=True, header=False),
+    Picture("report-cache.png", ("cache", "growth"), 1120, header=False),
+    Picture("report-phone.png", ("findings",), 390, dark=True),
+)
+_FINDINGS = 3
+
+
+def shoot(page: Path, folder: Path) -> None:
+    """Write all pictures of a page into a folder."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce",
-        )
-        tab = context.new_page()
-        tab.goto(page.resolve().as_uri())
-        tab.locator("html[data-drawn]").wait_for(state="attached")
-        tab.add_style_tag(content=style)
-        tab.screenshot(path=picture, full_page=True)
+        for picture in PICTURES:
+            context = browser.new_context(
+                viewport={"width": picture.width, "height": 900},
+                color_scheme="dark" if picture.dark else "light",
+                reduced_motion="reduce",
+            )
+            tab = context.new_page()
+            tab.goto(page.resolve().as_uri())
+            tab.locator("html[data-drawn]").wait_for(state="attached")
+            tab.add_style_tag(content=_style(picture))
+            path = folder / picture.name
+            tab.screenshot(path=path, full_page=True)
+            context.close()
+            print(f"{path}: {path.stat().st_size:,} bytes")
         browser.close()
 
 
+def _style(picture: Picture) -> str:
+    """Return CSS that hides what the picture leaves out."""
+    shown = ", ".join(f"#{name}" for name in picture.sections)
+    hidden = f"main section:not({shown}), nav, footer, details, .findings li:nth-child(n + {_FINDINGS + 1})"
+    if not picture.header:
+        hidden += ", header"
+    return f"{hidden} {{ display: none !important; }} header {{ padding-bottom: 2.5rem; }}"
+
+
+def example(folder: Path) -> Path:
+    """Replay the bundled recording into a folder and return its report."""
+    command = [sys.executable, "-c", "from tokenflation.cli import main; main()"]
+    subprocess.run(
+        [*command, "demo", "--replay", "--pace", "0", "--out", str(folder)], check=True, stdout=subprocess.DEVNULL
+    )
+    return folder / "report.html"
+
+
 def main() -> None:
-    """Read the arguments and take the picture."""
+    """Read the arguments and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("picture", type=Path)
-    parser.add_argument("--sections", default=_SECTIONS, help=f"comma-separated; default {_SECTIONS}")
-    parser.add_argument("--width", type=int, default=1120)
-    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--page", type=Path, help="a report; default: that of the bundled example")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for the pictures; default docs")
     given = parser.parse_args()
     if shutil.which("chromium") is None:
         sys.exit("No Chromium found. Install one: apt-get install chromium")
-    shoot(given.page, given.picture, sections=given.sections.split(","), width=given.width, dark=given.dark)
-    print(f"{given.picture}: {given.picture.stat().st_size:,} bytes")
+    with tempfile.TemporaryDirectory() as folder:
+        shoot(given.page or example(Path(folder)), given.out)
 
 
 if __name__ == "__main__":
