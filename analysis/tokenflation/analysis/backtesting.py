@@ -4,6 +4,7 @@ From each origin only the bins before it are given to anything: gaps, shapes, we
 figure knows the future. What happened during a gap is not known; it neither counts nor teaches.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,12 @@ Floats = NDArray[np.float64]
 # How much an error counts a day later, and how strongly a member's weight falls with its error over the best member's.
 _REMEMBERED = 0.9
 _SHARPNESS = 4.0
+# Before anything is seen: a repeated day or week and what follows the last days alone for less, both shapes together for
+# more than the others.
+_FIRST_WEIGHTS = {"naive_day": 0.3, "naive_week": 0.3, "recent": 0.4, "recent_regression": 0.4, "mixed": 2.0,
+                  "regression": 2.0}  # fmt: skip
+# How much of what forecasts were off by in the last two days is taken back, from a quarter of a day ahead on.
+_TAKEN_BACK, _BIAS_DAYS = 0.25, 2
 _MOST_ORIGINS = 28 * 24
 
 
@@ -65,12 +72,15 @@ def roll(values: Floats, bin_s: float, *, step_s: float, horizon: int, level: fl
     shape = (len(origins), horizon)
     found = {name: np.full(shape, np.nan) for name in ("middle", "low", "high", "provision")}
     each = np.full((len(origins), len(MEMBERS), horizon), np.nan)
+    plain = np.full(shape, np.nan)
     learner = _Learner(horizon, recent.per_day, level, short)
     for row, origin in enumerate(origins):
         recent = step_logs(values[skipped : skipped + origin * per_step], bin_s, step_s)
-        learner.learn(row, recent, each, found)
+        learner.learn(row, recent, each, plain, found)
         each[row] = members(recent, horizon)
         logs = ahead(each[row], learner.weights())
+        plain[row] = logs
+        logs = logs + learner.bias()
         found["middle"][row] = logs
         found["low"][row], found["high"][row], found["provision"][row] = learner.bounds(logs)
     return Rolled(origins=origins, **{name: np.exp(one) for name, one in found.items()}, each=np.exp(each), steps=truth,
@@ -90,13 +100,16 @@ class _Learner:
 
     def __init__(self, horizon: int, per_day: int, level: float, short: float) -> None:
         self._errors = np.zeros((len(MEMBERS), horizon))
+        self._off = [deque[float](maxlen=_BIAS_DAYS * per_day) for _ in range(horizon)]
+        self._back = _TAKEN_BACK * np.minimum(1.0, np.arange(horizon) / max(1.0, per_day / 4))
+        self._first = np.array([_FIRST_WEIGHTS.get(name, 1.0) for name in MEMBERS])[:, None]
         self._keep = _REMEMBERED ** (1.0 / per_day)
         tail = (1.0 - level) / 2
         self._low = [Bound(tail, distance + 1) for distance in range(horizon)]
         self._high = [Bound(tail, distance + 1) for distance in range(horizon)]
         self._peak = [Bound(short, distance + 1) for distance in range(horizon)]
 
-    def learn(self, row: int, recent: Recent, each: Floats, found: dict[str, Floats]) -> None:
+    def learn(self, row: int, recent: Recent, each: Floats, plain: Floats, found: dict[str, Floats]) -> None:
         """Take in the last step known at origin number `row`, which earlier origins forecast at one horizon each."""
         self._errors *= self._keep
         actual = float(recent.steps[-1])
@@ -105,6 +118,7 @@ class _Learner:
         for distance in range(min(row, len(self._low))):
             before = row - 1 - distance
             self._errors[:, distance] += np.abs(np.exp(each[before, :, distance]) - np.exp(actual))
+            self._off[distance].append(actual - float(plain[before, distance]))
             middle = found["middle"][before, distance]
             self._low[distance].learn(middle - actual, middle - found["low"][before, distance])
             self._high[distance].learn(actual - middle, found["high"][before, distance] - middle)
@@ -118,7 +132,12 @@ class _Learner:
         best = around.min(axis=0)
         # No weight has been earned where nothing has been seen.
         share = np.where(best > 0, around / np.where(best > 0, best, 1.0), 1.0)
-        return np.asarray(share**-_SHARPNESS, dtype=np.float64)
+        return np.asarray(self._first * share**-_SHARPNESS, dtype=np.float64)
+
+    def bias(self) -> Floats:
+        """Return how much is added to the forecast of each horizon, in logs, for what it was off by lately."""
+        off = np.array([np.median(one) * len(one) / (one.maxlen or 1) if one else 0.0 for one in self._off])
+        return np.asarray(self._back * off, dtype=np.float64)
 
     def bounds(self, logs: Floats) -> tuple[Floats, Floats, Floats]:
         """Return low, high and provisioned demand in logs."""

@@ -49,7 +49,8 @@ class Bound:
             return
         if np.isfinite(bound):
             self._asked += GAMMA * (self._miss - float(score > bound))
-            self._asked = min(max(self._asked, -_BEYOND), 1.0)
+            # Of steps far ahead a run of hits is one hit counted often: it does not make the bound tighter than claimed.
+            self._asked = min(max(self._asked, -_BEYOND), 1.0 if self._distance == 1 else self._miss)
         self._scores.append(score)
 
 

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 _DAYS = 28
 # What a day's average and what the last bins are off a shape count for, and the days after which the latter has faded to 1/e.
-_OFF_DAY, _OFF_NOW, _FADE_DAYS = 0.45, 0.85, 0.3
+_OFF_DAY, _OFF_NOW, _FADE_DAYS = 0.5, 0.9, 0.3
 _ROUNDS = 4
 _LEAST_ERROR = 0.05
 _STIFFNESS, _TREND_STIFFNESS = 1.7, 0.5
@@ -219,9 +219,9 @@ def _shrunk(features: Floats, wanted: Floats, weights: Floats, usual: Floats) ->
     number = (weights > 0).sum(axis=1)
     found = usual
     penalty = np.eye(features.shape[2])[None] * (0.1 * number)[:, None, None] + 1e-9 * np.eye(features.shape[2])
-    rest = wanted - np.einsum("dif,df->di", features, usual)
+    rest = wanted - (features @ usual[:, :, None])[:, :, 0]
     for _ in range(_ROUNDS):
-        error = np.abs(wanted - np.einsum("dif,df->di", features, found))
+        error = np.abs(wanted - (features @ found[:, :, None])[:, :, 0])
         inner = weights / np.maximum(error, 0.03)
         inner *= (number / np.maximum(inner.sum(axis=1), 1e-300))[:, None]
         weighted = np.swapaxes(features * inner[:, :, None], 1, 2)
