@@ -14,7 +14,7 @@ LAYERS = (
     ("sdk.wire",),
     ("sdk.exchange",),
     ("sdk.stopping",),
-    ("sdk.limits", "sdk.decorating", "sdk.spanwords"),
+    ("sdk.limits", "sdk.decorating", "sdk.generators", "sdk.spanwords"),
     (
         "sdk.hooks",
         "sdk.forks",
