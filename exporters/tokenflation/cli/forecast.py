@@ -24,6 +24,7 @@ from tokenflation.analysis.plan import SHAPES
 from tokenflation.analysis.structure_rows import censored_remarks, load_censored
 from tokenflation.cli._history import with_history
 from tokenflation.cli._output import emit, human, json_rows, output_options
+from tokenflation.exporters.demand import write_demand
 
 __all__ = ["command"]
 
@@ -52,10 +53,12 @@ _NAMES = {"prefill_tokens_per_s": "prefill, cache used", "prefill_no_cache_token
 @click.option("--kv-bytes-per-token", type=float, metavar="B", help="Also give KV cache in bytes.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Probability that an interval claims.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the prototypes' draws.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Also write the long table as .parquet, .csv or .json, and a manifest beside it.")  # fmt: skip
 @output_options
 @with_history
 def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], plan_file: str | None, shape: str, modulation: float,
-            growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int,
+            growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int, output: str | None,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
     """Say what a fleet asks for: prefill and decode tokens per second, calls in flight, by hour, with intervals."""
     if (tasks_per_day is not None) + bool(kinds) + (plan_file is not None) != 1:
@@ -78,6 +81,9 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], pla
     manifest = {**demand.attrs["manifest"], "seed": seed}
     manifest["assumptions"] = [*remarks, *manifest["assumptions"]]
     manifest["warnings"] = [*lower_bounds, *manifest["warnings"]]
+    if output is not None:
+        demand.attrs["manifest"] = manifest
+        write_demand(demand, output, seed=seed)
     if as_json and not as_csv:
         totals, buckets = demand[demand["bucket_start"] < 0], demand[demand["bucket_start"] >= 0]
         answer = {"manifest": manifest, "totals": json_rows(totals.drop(columns="bucket_start")),
