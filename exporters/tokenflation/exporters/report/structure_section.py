@@ -238,9 +238,11 @@ def context_table(kinds: pd.DataFrame | None) -> list[str]:
                 share(row["redundant_input_ratio"]),
                 f"{count(row['growth_exponent'])}{_bracket(row, 'growth_exponent')}"
                 if pd.notna(row["growth_exponent"])
-                else "too few runs",
+                else "not known",
                 f"{exact(row['compactions_explicit'])} + {exact(row['compactions_inferred'])}",
-                f"{exact(row['calls_near_window'])} of {exact(row['calls_with_window'])}",
+                f"{exact(row['calls_near_window'])} of {exact(row['calls_with_window'])}"
+                if row["calls_with_window"]
+                else "not known",
                 f"{exact(row['calls'])} of {exact(row['steps'])}",
             )
             for row in shown.to_dict("records")
@@ -248,6 +250,6 @@ def context_table(kinds: pd.DataFrame | None) -> list[str]:
     )  # fmt: skip
     how = (
         "Input / peak context says how often a context was read. The growth exponent is 1 where input grows with the number "
-        "of steps, 2 where it grows with its square. Cut down: times that the record marks, and times inferred from a fall. Near the window: calls that fill 80 % of it or more."
+        "of steps, 2 where it grows with its square; it takes ten runs of lengths that differ fourfold. Cut down: times that the record marks, and times inferred from a fall. Near the window: calls that fill 80 % of it or more."
     )
     return [found, note(how)]
