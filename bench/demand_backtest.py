@@ -6,7 +6,7 @@ recorded before it. `WAPE all` judges every hour as recorded, outages as zeros; 
 outage. Capacity is at 1 % short 10-minute bins over mean demand, with a headroom found in hindsight for every row alike;
 the second figure of ours is the bound that we would have provided, with the share of bins short, without hindsight.
 
-    python bench/demand_backtest.py [--data ../shared/data/demand] [--others PYTHON|none] [--only TEXT]
+    python bench/demand_backtest.py [--data ../shared/data/demand] [--others PYTHON|none] [--only TEXT] [--limit S]
 
 `--others` is the Python of an environment with statsforecast, prophet and pmdarima; by default one is made in a temporary
 folder (`venv`, pip; a minute). What cannot be installed or run is said so, not left out in silence.
@@ -71,21 +71,27 @@ def environment(folder: Path) -> tuple[str | None, str]:
     return python, "; ".join(failed)
 
 
-def others(python: str, history: History) -> dict[str, dict[str, list[float]]]:
+def others(python: str, history: History, limit_s: float) -> dict[str, dict[str, list[float]]]:
     from demand_predictors import PREDICTORS  # the names alone; they run in the other environment
 
-    hours = np.nan_to_num(history.values).reshape(-1, 6).mean(axis=1)
-    asked = json.dumps({"hours": hours.tolist(), "first": FIRST, "names": list(PREDICTORS)})
-    done = subprocess.run([python, str(HERE / "demand_predictors.py")], input=asked, capture_output=True, text=True,
-                          check=False)  # fmt: skip
-    if done.returncode:
-        print(f"  the other forecasters could not run: {done.stderr.strip()[-300:]}")
-        return {}
-    found: dict[str, dict[str, list[float]]] = json.loads(done.stdout[done.stdout.index("{") :])
+    hours = np.nan_to_num(history.values).reshape(-1, 6).mean(axis=1).tolist()
+    found: dict[str, dict[str, list[float]]] = {}
+    for name in PREDICTORS:
+        asked = json.dumps({"hours": hours, "first": FIRST, "names": [name]})
+        command = [python, str(HERE / "demand_predictors.py")]
+        try:
+            done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            print(f"  {name} did not finish within {limit_s:g} s")
+            continue
+        if done.returncode:
+            print(f"  {name} could not run: {done.stderr.strip()[-300:]}")
+            continue
+        found |= json.loads(done.stdout[done.stdout.index('{"') :])
     return found
 
 
-def other_rows(history: History, python: str) -> pd.DataFrame:
+def other_rows(history: History, python: str, limit_s: float) -> pd.DataFrame:
     """Return the figures of the other forecasters, as `backtest` has them."""
     bins = history.values.reshape(-1, 6)
     gaps = find_gaps(history.values, history.bin_s).reshape(-1, 6)
@@ -93,7 +99,7 @@ def other_rows(history: History, python: str) -> pd.DataFrame:
     truth = np.where((~gaps).sum(axis=1) >= 3, known, np.nan)[FIRST:]
     raw = np.nan_to_num(bins).mean(axis=1)[FIRST:]
     rows = []
-    for name, made in others(python, history).items():
+    for name, made in others(python, history, limit_s).items():
         if made["error"]:
             print(f"  {name} did not run: {made['error']}")
             continue
@@ -182,6 +188,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data" / "demand")
     parser.add_argument("--others", default="make", help="Python with the other forecasters; `none` leaves them out")
     parser.add_argument("--only", default="", help="only series whose name holds this")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for each of the others on one series")
     parser.add_argument("--no-gaps", action="store_true", help="leave out the tables of gaps")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +204,7 @@ def main() -> None:
             began = time.perf_counter()
             ours = backtest(history, step_s=3600.0, first=FIRST)
             spent = time.perf_counter() - began
-            theirs = pd.DataFrame() if python is None else other_rows(history, python)
+            theirs = pd.DataFrame() if python is None else other_rows(history, python, options.limit)
             for ahead, title in (("next step", "hour-ahead"), ("next day", "day-ahead")):
                 print(f"\n{key[0]} {key[1]}: {title}, days 8 to 14 ({spent:.1f} s for ours)")
                 rows = pd.concat([ours, theirs], ignore_index=True)
