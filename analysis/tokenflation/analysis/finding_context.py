@@ -115,7 +115,9 @@ def large_results(steps: pd.DataFrame, tool_calls: pd.DataFrame | None) -> Itera
     at = order[["call_id", "task", "task_id", "agent"]].assign(later=later).drop_duplicates("call_id")
     found = large.merge(at, on="call_id")
     found["saved"] = (found["result"] - LARGE_RESULT_TOKENS) * found["later"]
-    results = known.merge(at[["call_id", "task", "agent"]], on="call_id").groupby(["task", "agent", "tool"]).size()
+    results = (
+        known.merge(at[["call_id", "task", "agent"]], on="call_id").groupby(["task", "agent", "tool"]).size().to_dict()
+    )
     for (task, agent, tool), rows in found.groupby(["task", "agent", "tool"], sort=True):
         carried, all_of_it = int(rows["later"].sum()), int(rows["result"].sum())
         yield Finding(
@@ -123,7 +125,7 @@ def large_results(steps: pd.DataFrame, tool_calls: pd.DataFrame | None) -> Itera
             task=str(task),
             agent=str(agent),
             tool=str(tool),
-            sentence=f"{len(rows):,} of {many(int(results.loc[(task, agent, tool)]), 'result')} of the tool `{tool}` in "
+            sentence=f"{len(rows):,} of {many(results[task, agent, tool], 'result')} of the tool `{tool}` in "
             f"{named(str(task), str(agent))} had more than {LARGE_RESULT_TOKENS:,} tokens, {all_of_it:,} together, and "
             f"were carried along {many(carried, 'time')}.",
             advice="Let the tool return less (a page, a filter, a summary), or drop the result once it was read.",
@@ -175,7 +177,7 @@ def long_histories(steps: pd.DataFrame) -> Iterator[Finding]:
             estimate=f"One compaction at the middle step of each run, to {100 * kept:.0f} % of the context there ({how}) and never "
             "below the first one, less reading the history once more. What the agent would look up again is not counted.",
             counted_calls=counted,
-            calls=int(of_agent.loc[(task, agent)]),
+            calls=of_agent[task, agent],
             task_ids=most_tasks(rows, "saved"),
         )
 

@@ -79,7 +79,7 @@ def loops(calls: pd.DataFrame, flags: pd.DataFrame) -> Iterator[Finding]:
             finding="loop",
             task=str(task),
             sentence=f"{many(len(own), 'stretch', 'stretches')} of {named(str(task))} went round in a circle, the longest "
-            f"{rounds} of {', '.join(f'`{name}`' for name in str(own.loc[own['times'].idxmax(), 'tools']).split(', '))}.",
+            f"{rounds} of {', '.join(f'`{name}`' for name in str(own['tools'].iloc[int(own['times'].to_numpy().argmax())]).split(', '))}.",
             advice="Stop an agent that asks for the same thing a third time, or tell it that it does.",
             saved_tokens=int(known.sum()) if len(known) else None,
             saved_unit=_BOTH,
