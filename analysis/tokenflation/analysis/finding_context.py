@@ -161,7 +161,7 @@ def long_histories(steps: pd.DataFrame) -> Iterator[Finding]:
     # To write the summary the history is read once more.
     saved = (candidates["middle"].astype("float64") - after) * later - candidates["middle"].astype("float64")
     worth = candidates.assign(saved=saved.round().astype("int64")).query("saved > 0").reset_index()
-    of_agent = steps.groupby(_KEY).size()
+    of_agent = steps.groupby(_KEY).size().to_dict()
     for (task, agent), rows in worth.groupby(_KEY, sort=True):
         counted = int(rows["steps"].sum())
         yield Finding(
