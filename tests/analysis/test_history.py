@@ -24,7 +24,7 @@ def written(folder: Path, text: str, name: str = "demand.csv") -> Path:
     return path
 
 
-def hourly(folder: Path, hours: int = 240) -> Path:
+def hourly(folder: Path, hours: int = 170) -> Path:
     rows = [f"{hour * 3600},{100 + 50 * np.sin(2 * np.pi * hour / 24) + hour % 7:.2f}" for hour in range(hours)]
     return written(folder, "\n".join(["t_s,req_per_s", *rows]))
 
@@ -100,7 +100,7 @@ def test_a_file_alone_is_forecast_hour_by_hour(tmp_path: Path) -> None:
         forecast, ["--history", str(hourly(tmp_path)), "--hours", "3", "--json"], catch_exceptions=False
     )
     buckets = json.loads(done.stdout)["buckets"]
-    assert [row["bucket_start"] for row in buckets if row["statistic"] == "mean"] == [864000.0, 867600.0, 871200.0]
+    assert [row["bucket_start"] for row in buckets if row["statistic"] == "mean"] == [612000.0, 615600.0, 619200.0]
     assert all(row["low"] < row["mean"] < row["high"] for row in wide(buckets))
 
 
@@ -129,9 +129,9 @@ def test_tasks_of_a_store_are_forecast_by_kind_with_what_they_take(tmp_path: Pat
 
 
 def store(folder: Path) -> Path:
-    """Return a store of four days with a task of two calls every twenty minutes."""
+    """Return a store of three days with a task of two calls every twenty minutes."""
     calls = []
-    for number in range(4 * 72):
+    for number in range(3 * 72):
         for step in range(2):
             start = (1_736_121_600 + 1200 * number + step) * 10**9
             calls.append(Call(call_id=f"{number}-{step}", trace_id=str(number), task="triage", task_id=str(number),
@@ -147,7 +147,7 @@ def store(folder: Path) -> Path:
 
 
 def test_a_backtest_names_every_model_and_says_how_many_gaps_there_are(tmp_path: Path) -> None:
-    done = CliRunner().invoke(backtest, [str(hourly(tmp_path))], catch_exceptions=False)
+    done = CliRunner().invoke(backtest, [str(hourly(tmp_path, 100))], catch_exceptions=False)
     assert "ensemble" in done.stdout
     assert "0 bins are gaps" in done.stdout
 

