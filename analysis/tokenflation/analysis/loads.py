@@ -17,6 +17,7 @@ from tokenflation.analysis.quantiles import EXPANSION_BELOW, lattice, modulated,
 __all__ = ["LEVELS", "Load", "load_of", "statistics"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # Expected runs held at once, segments times buckets: 32 MB.
@@ -77,8 +78,8 @@ def statistics(load: Load, *, level: float, enough: bool) -> dict[str, Floats]:
 
 def _laws(path: Path, weights: Floats, over: Arrivals, times_s: Floats, kappa: Floats, cv: Floats) -> Laws:
     """Return the law of each bucket: smooth ones, and by FFT where few runs overlap; equal buckets are done once."""
-    found = smooth_laws(kappa)
-    few = np.flatnonzero((skewness(kappa) >= EXPANSION_BELOW) & (kappa[0] > 0))
+    few: Ints = np.flatnonzero((skewness(kappa) >= EXPANSION_BELOW) & (kappa[0] > 0))
+    found = smooth_laws(kappa, few)
     if not len(few):
         return found
     looks = np.round(np.log(np.maximum(np.vstack((kappa, cv))[:, few], 1e-300)), _DIGITS)

@@ -70,10 +70,14 @@ class Laws:
         return Laws(np.concatenate((self.flat, others.flat)), *parts)
 
 
-def smooth_laws(kappa: Floats) -> Laws:
-    """Return the normal or the Cornish-Fisher law of each column of cumulants, shape (4, columns)."""
+def smooth_laws(kappa: Floats, leave: Ints) -> Laws:
+    """Return the normal or the Cornish-Fisher law of each column of cumulants, shape (4, columns).
+
+    The columns `leave`, which get another law, are left as normal.
+    """
     columns = kappa.shape[1]
     plain = skewness(kappa) < NORMAL_BELOW
+    plain[leave] = True
     ends: Floats = np.array([NORMAL_SCORES[0], NORMAL_SCORES[-1]])
     low, step = np.full(columns, ends[0]), np.full(columns, (ends[1] - ends[0]) / (_POINTS - 1))
     offset = np.zeros(columns, dtype=np.int64)

@@ -128,7 +128,13 @@ def _standardised(z: Floats, kappa: Floats, laws: Laws, columns: Ints) -> Floats
     spread = np.sqrt(np.maximum(kappa[1], 1e-300))
     plain = skewness(kappa) < NORMAL_BELOW
     skew, excess = np.where(plain, 0.0, kappa[2] / spread**3), np.where(plain, 0.0, kappa[3] / spread**4)
-    found = z + (z**2 - 1) * skew / 6 + (z**3 - 3 * z) * excess / 24 - (2 * z**3 - 5 * z) * skew**2 / 36
+    found = np.empty_like(z)
+    even = np.flatnonzero(laws.smooth[columns])
+    x, skew, excess = z[:, even], skew[even], excess[even]
+    square = x * x
+    found[:, even] = (
+        x + (square - 1) * (skew / 6) + x * ((square - 3) * (excess / 24) - (2 * square - 5) * (skew**2 / 36))
+    )
     jumpy = np.flatnonzero(~laws.smooth[columns])
     if len(jumpy):
         below = _normal_below(z[:, jumpy])
