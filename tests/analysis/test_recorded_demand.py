@@ -215,3 +215,9 @@ def test_two_weeks_of_production_requests_are_forecast_within_the_bars(name: str
     assert ours.loc["next day", "wape_all"] <= day
     assert 0.87 <= ours.loc["next step", "coverage"] <= 0.93
     assert ours.loc["next step", "provisioned"] < 1.9
+
+
+def test_a_record_that_starts_with_an_outage_is_judged_all_the_same() -> None:
+    series = daily(8, noise=0.02)
+    series[:30] = series[55:70] = 0.0
+    assert np.isfinite(roll(series, 3600, step_s=3600, horizon=2, first=1).middle[-1]).all()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.conformal import Bound
 from tokenflation.analysis.gaps import find_gaps
-from tokenflation.analysis.timeseries import LEAST_STEPS, MEMBERS, Recent, ahead, members, step_logs
+from tokenflation.analysis.timeseries import LEAST_STEPS, MEMBERS, Recent, ahead, members, step_logs, steps_known
 
 __all__ = ["Rolled", "roll"]
 
@@ -75,7 +75,11 @@ def roll(values: Floats, bin_s: float, *, step_s: float, horizon: int, level: fl
     plain = np.full(shape, np.nan)
     learner = _Learner(horizon, recent.per_day, level, short)
     for row, origin in enumerate(origins):
-        recent = step_logs(values[skipped : skipped + origin * per_step], bin_s, step_s)
+        known = values[skipped : skipped + origin * per_step]
+        if (steps_known(known, bin_s, step_s) < LEAST_STEPS) and origin < whole:
+            # What is a gap may show only later: an early origin can know less than it will seem to have known.
+            continue
+        recent = step_logs(known, bin_s, step_s)
         learner.learn(row, recent, each, plain, found)
         each[row] = members(recent, horizon)
         logs = ahead(each[row], learner.weights())
@@ -117,6 +121,8 @@ class _Learner:
             return
         for distance in range(min(row, len(self._low))):
             before = row - 1 - distance
+            if not np.isfinite(plain[before, distance]):
+                continue
             self._errors[:, distance] += np.abs(np.exp(each[before, :, distance]) - np.exp(actual))
             self._off[distance].append(actual - float(plain[before, distance]))
             middle = found["middle"][before, distance]

@@ -17,7 +17,7 @@ from tokenflation.analysis.gaps import DAY_S, WEEK_S, find_gaps
 from tokenflation.analysis.seasonal import autoregression, faded, fourier, profile, repeated
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["LEAST_STEPS", "MEMBERS", "Recent", "ahead", "members", "step_logs"]
+__all__ = ["LEAST_STEPS", "MEMBERS", "Recent", "ahead", "members", "step_logs", "steps_known"]
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +78,14 @@ def step_logs(values: Floats, bin_s: float, step_s: float) -> Recent:
     largest = np.max(known[-per_step:], where=~gaps[-per_step:], initial=least)
     peak = float(np.log(largest)) if np.isfinite(logs[-1]) else np.nan
     return Recent(logs, float(lasts[-1]), lasts, peak, max(1, round(DAY_S / step_s)), max(1, round(WEEK_S / step_s)))
+
+
+def steps_known(values: Floats, bin_s: float, step_s: float) -> int:
+    """Return how many whole steps before the end of `values` hold known demand."""
+    per_step = round(step_s / bin_s)
+    used = values[len(values) % per_step :]
+    held = np.where(find_gaps(used, bin_s), np.nan, used).reshape(-1, per_step)
+    return int(np.isfinite(_means(held, least=0.5)).sum())
 
 
 def _means(rows: Floats, *, least: float) -> Floats:
