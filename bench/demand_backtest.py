@@ -116,7 +116,7 @@ def show(rows: pd.DataFrame) -> None:
         figures = [
             row.get(name, np.nan) for name in ("mase", "pinball", "coverage", "provisioned", "provided", "short")
         ]
-        cells = ["-" if pd.isna(value) else f"{value:.3f}" for value in figures]
+        cells = ["-" if pd.isna(value) or value > 1e6 else f"{value:.3f}" for value in figures]
         print(f"  {row['model']:28} {row['wape_all']:8.4f} {row['wape']:7.4f} {cells[0]:>6} {cells[1]:>7} {cells[2]:>11} "
               f"{cells[3]:>8} {cells[4]:>8} {cells[5]:>6}")  # fmt: skip
 

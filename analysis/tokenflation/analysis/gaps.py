@@ -18,7 +18,7 @@ WEEK_S = 7 * DAY_S
 # Shares of the week's median, of log steps between bins, and of days: judged on series with gaps cut into them.
 _NOTHING = 0.02
 _SMOOTH = 0.35
-_USUAL = 0.6
+_USUAL = 0.75
 
 
 def find_gaps(values: Floats, bin_s: float) -> Flags:
@@ -65,7 +65,7 @@ def _recurs(low: Flags, missing: Flags, bin_s: float) -> Flags:
     phase = np.arange(len(low)) % day
     known = np.bincount(phase, weights=~missing, minlength=day)
     share = np.bincount(phase, weights=low, minlength=day) / np.maximum(known, 1)
-    recurs = ((share >= _USUAL) & (known >= 2))[phase]
+    recurs = ((share >= _USUAL) & (known >= 3))[phase]
     if len(low) > week:
         recurs[week:] |= low[:-week]
         recurs[:-week] |= low[week:]
