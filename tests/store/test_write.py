@@ -1,5 +1,6 @@
 """The writer of the hot path."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from tests.store.builders import call, span
 
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, ToolRun
+from tokenflation.sdk.store import write
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, SqliteWriter, StoreUnwritableError, open_writer
 
@@ -149,6 +151,22 @@ def test_eight_processes_that_create_and_write_one_store_at_once_lose_nothing(st
     assert [worker.wait(60) for worker in workers] == [0] * 8
     assert _rows(store, "SELECT count(*), count(DISTINCT call_id) FROM calls") == [(1600, 1600)]
     assert _rows(store, "SELECT value FROM meta WHERE name = 'schema_version'") == [(str(SCHEMA_VERSION),)]
+
+
+def test_a_store_that_another_process_makes_between_two_looks_is_ours(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = write.read_version
+
+    def before_the_other(connection: sqlite3.Connection) -> int | None:
+        monkeypatch.setattr(write, "read_version", look)
+        version = look(connection)
+        open_writer(store).close()
+        return version
+
+    monkeypatch.setattr(write, "read_version", before_the_other)
+    with contextlib.closing(open_writer(store)) as writer:
+        assert not writer.has_call("none")
 
 
 def test_an_empty_file_becomes_a_store(store: Path) -> None:

@@ -31,20 +31,18 @@ def command(store: str, port: int) -> None:
 
     The page is that of `tokenflation report`; any task can be taken apart. It listens on 127.0.0.1 only. Ctrl-C stops it.
     """
-    listening = _listening(port)
-    click.echo(f"Reading {store} ...")
-    app = create_app(store)
-    click.echo(f"http://{_HOST}:{listening.getsockname()[1]}/ shows {store}; Ctrl-C stops.")
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOP_S, lifespan="on"
-    )
-    try:
-        _Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        # uvicorn raises the signal again once everything is closed: to stop the page is no failure.
-        click.echo("Stopped.")
-    finally:
-        listening.close()
+    with _listening(port) as listening:
+        click.echo(f"Reading {store} ...")
+        app = create_app(store)
+        click.echo(f"http://{_HOST}:{listening.getsockname()[1]}/ shows {store}; Ctrl-C stops.")
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOP_S, lifespan="on"
+        )
+        try:
+            _Server(config).run(sockets=[listening])
+        except KeyboardInterrupt:
+            # uvicorn raises the signal again once everything is closed: to stop the page is no failure.
+            click.echo("Stopped.")
 
 
 class _Server(uvicorn.Server):

@@ -270,9 +270,11 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> int | None:
     """Return the schema version, or None of a database without tables; changes nothing."""
     version = read_version(connection)
     if version is None and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StoreError(
-            f"{path} is an SQLite database but not a tokenflation store. Give another path; it is unchanged."
-        )
+        version = read_version(connection)  # another process may have made all tables between the two looks
+        if version is None:
+            raise StoreError(
+                f"{path} is an SQLite database but not a tokenflation store. Give another path; it is unchanged."
+            )
     if version is not None and version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} has schema version {version}; this tokenflation knows versions up to {SCHEMA_VERSION}. "
