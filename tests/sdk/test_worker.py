@@ -62,8 +62,8 @@ def test_a_worker_that_fails_beyond_its_guards_is_followed_by_another_that_loses
 def test_a_worker_that_is_behind_does_not_rest_between_two_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "_WINDOW_S", 3600.0)
-    monkeypatch.setattr(recorder, "_BUSY_WINDOW_S", 3600.0)
+    monkeypatch.setattr(marks, "_WINDOW_S", 3600.0)
+    monkeypatch.setattr(marks, "_BUSY_WINDOW_S", 3600.0)
     monkeypatch.setattr(marks, "_MAX_BATCH", 20)
     store = tmp_path / "runs.db"
     answer = {"id": "1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}

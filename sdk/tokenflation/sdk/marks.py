@@ -1,15 +1,22 @@
-"""What stands in the recorder's queue: exchanges, spans, and marks between them that tell its worker what to do."""
+"""What stands in the recorder's queue, exchanges, spans and marks between them, and how much of it is taken when."""
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange
 
-__all__ = ["Flush", "Grown", "Wake", "next_items", "portions", "size_of"]
+__all__ = ["Flush", "Grown", "Wake", "next_items", "portions", "rest", "rest_s", "size_of"]
 
 _MAX_BATCH = 256
+_WINDOW_S = 0.03
+"""After a commit the worker waits so long before the next: one then serves all calls that end meanwhile."""
+_BUSY_PER_S = 60.0
+_BUSY_WINDOW_S = 0.25
+"""The same where so many end a second, and go on to: work done together costs half, and the journal holds it meanwhile."""
+_LOOK_S = 0.05
 _PORTION = 32
 _PORTION_BYTES = 4 * 1024 * 1024
 
@@ -42,6 +49,22 @@ def next_items(waiting: "queue.SimpleQueue[Any]", patience_s: float) -> list[Any
     except queue.Empty:
         pass
     return items
+
+
+def rest_s(count: int, took_ns: int) -> float:
+    """Return how long to wait for more, at most, after a batch of `count` items that came in so long."""
+    is_busy = count > 1 and count * 1e9 >= _BUSY_PER_S * took_ns
+    return _BUSY_WINDOW_S if is_busy else _WINDOW_S
+
+
+def rest(waiting: "queue.SimpleQueue[Any]", hurry: threading.Event, longest_s: float, look: Callable[[], bool]) -> None:
+    """Wait while more comes and does not fill a batch, unless in a hurry; `look` says now and then if that is enough."""
+    until_ns, before, count = now_ns() + int(longest_s * 1e9), -1, waiting.qsize()
+    while before < count < _MAX_BATCH and (left_ns := until_ns - now_ns()) > 0:
+        if hurry.wait(min(left_ns / 1e9, _LOOK_S)) or look():
+            break
+        before, count = count, waiting.qsize()
+    hurry.clear()
 
 
 def portions(items: list[Any]) -> Iterator[list[Any]]:

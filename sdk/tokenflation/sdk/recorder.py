@@ -7,6 +7,7 @@ nothing of HTTP libraries.
 
 import atexit
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -24,7 +25,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.forks import watch_forks
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.lastcall import last_call, note_call
-from tokenflation.sdk.marks import Flush, Grown, Wake, next_items, portions, size_of
+from tokenflation.sdk.marks import Flush, Grown, Wake, next_items, portions, rest, rest_s, size_of
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
@@ -38,11 +39,7 @@ __all__ = ["Recorder"]
 
 _MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _RETRY_S = 1.0
-_WINDOW_S = 0.03
-"""After a commit we wait so long before the next: one commit then serves all calls that end meanwhile."""
-_MANY = 16
-_BUSY_WINDOW_S = 0.08
-"""The same after so many at once: work that is done together costs half, and what ended is safe in the journal."""
+_HURRY_BYTES = 8 * 1024 * 1024  # so much is not kept waiting
 _SWEEP_S = 0.05
 """So often we look at the calls under way, while there are any."""
 _IDLE_S = 30.0
@@ -254,6 +251,8 @@ class Recorder:
             return False
         self._queued_bytes += size
         self._queue.put(item)
+        if self._queued_bytes > _HURRY_BYTES:
+            self._hurry.set()
         if self._worker is None:
             self._start()
         return True
@@ -281,7 +280,7 @@ class Recorder:
                 self._worker = None
 
     def _work(self) -> bool:
-        last = False
+        last, taken_ns, look = False, 0, functools.partial(self._guarded, self._sweep)
         while not last:
             items = self._next_items()
             marks = [one for one in items if isinstance(one, Flush)]
@@ -293,14 +292,13 @@ class Recorder:
             if now >= self._next_sweep_ns:
                 self._next_sweep_ns = now + int(_SWEEP_S * 1e9)
                 self._guarded(self._sweep)
-            wrote = False
-            if self._outbox.due() and (marks or last or now >= self._next_try_ns):
-                wrote = bool(self._guarded(self._write, now))
+            due = self._outbox.due() and (marks or last or now >= self._next_try_ns)
+            wrote = bool(due and self._guarded(self._write, now))
             for mark in marks:
                 mark.done.set()
-            if wrote and not last and self._queue.qsize() < _MANY:  # else it is behind already
-                self._hurry.wait(_WINDOW_S if len(items) < _MANY else _BUSY_WINDOW_S)
-                self._hurry.clear()
+            if wrote and not last:
+                rest(self._queue, self._hurry, rest_s(len(items), now - taken_ns), look)
+            taken_ns = now
         self._guarded(self._outbox.give_up)
         self._guarded(self._outbox.drop_writer)
         return True
@@ -378,13 +376,15 @@ class Recorder:
             self._outbox.add_span(span)
         self._export(rows.final)
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> bool:
+        """Look at the calls under way; whether there is anything to write."""
         rows, gone = self._underway.sweep(now_ns())
         for call in rows:
             self._outbox.add(call, (), ())
         for call_id in gone:
             self._outbox.remove(call_id)
         self._export(self._assembler.expire(now_ns()))
+        return self._outbox.due()
 
     def _export(self, calls: list[Call]) -> None:
         if self.emitter is not None:
