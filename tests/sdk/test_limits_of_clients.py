@@ -289,10 +289,26 @@ def test_a_task_that_the_host_cancels_is_cancelled(provider: Provider, handle: I
     assert provider.requests == []
 
 
+def test_what_ended_only_now_may_be_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.1)
+
+    async def work() -> str:
+        under_way = {"a call"}
+        run = stopping.Stopping()
+        run.begin(lambda: bool(under_way))
+        await asyncio.sleep(0.05)
+        under_way.clear()
+        await asyncio.sleep(0.1)
+        run.end()
+        return "taken in"
+
+    assert asyncio.run(work()) == "taken in"
+
+
 def test_what_is_under_way_when_the_limit_is_reached_may_end(
     provider: Provider, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "GRACE_S", 0.02)
+    monkeypatch.setattr(stopping, "GRACE_S", 0.2)
 
     async def ask(client: openai.AsyncOpenAI, text: str) -> Any:
         return await client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
@@ -300,8 +316,10 @@ def test_what_is_under_way_when_the_limit_is_reached_may_end(
     async def work() -> list[Any]:
         async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k") as client:
             with tf.task("capped", max_calls=1):
-                asked = [ask(client, "[[slow:0.01]]"), ask(client, "refused")]
-                return await asyncio.gather(*asked, return_exceptions=True)
+                slow = asyncio.create_task(ask(client, "[[slow:0.05]]"))
+                while not provider.requests:
+                    await asyncio.sleep(0.01)
+                return await asyncio.gather(slow, ask(client, "refused"), return_exceptions=True)
 
     slow, refused_one = asyncio.run(work())
     assert slow.usage.total_tokens == 350

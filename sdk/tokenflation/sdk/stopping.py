@@ -40,7 +40,7 @@ class Stopping:
         task = _current_task()
         if task is not None:
             loop = task.get_loop()
-            loop.call_later(GRACE_S, self._look, loop, is_busy)
+            loop.call_later(GRACE_S, self._look, loop, is_busy, is_busy())
 
     def end(self) -> None:
         """Note that the run has ended."""
@@ -53,11 +53,11 @@ class Stopping:
         task = _current_task()
         return task is None or (task in self._cancelled and task.uncancel() == 0)
 
-    def _look(self, loop: Any, is_busy: Callable[[], bool]) -> None:
+    def _look(self, loop: Any, is_busy: Callable[[], bool], was_busy: bool) -> None:
         if self._over:
             return
-        if is_busy():
-            loop.call_later(GRACE_S, self._look, loop, is_busy)
+        if (busy := is_busy()) or was_busy:  # what ended only now is still being taken in
+            loop.call_later(GRACE_S, self._look, loop, is_busy, busy)
             return
         # The run began in this very thread, outside any loop: it waits for the loop, so all of that is inside.
         is_inside = self._is_outside_loops and self._thread_id == threading.get_ident()
