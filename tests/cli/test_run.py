@@ -103,3 +103,31 @@ def test_a_misspelt_option_is_named_as_one(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "no such option: --stroe" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "program", "said"),
+    [
+        (("-m",), "nowhere", "there is no module 'nowhere' to run"),
+        (("-m",), ".relative", "there is no module '.relative' to run"),
+        (("-m",), "program.py", "leave out -m: tokenflation run program.py"),
+        (("--otlp", "localhost:4318"), "program.py", "--otlp 'localhost:4318' is no URL"),
+        (("--otlp", "http://[::1"), "program.py", "--otlp 'http://[::1' is no URL"),
+    ],
+)
+def test_what_cannot_be_run_leaves_no_store_behind(
+    tmp_path: Path, options: tuple[str, ...], program: str, said: str
+) -> None:
+    (tmp_path / "program.py").write_text("print('ran')")
+    done = as_recorded(tmp_path, program, "--store", "runs.db", *options)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
+def test_a_module_of_the_working_folder_runs_with_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "inner.py").write_text("import sys\nprint(__name__, sys.argv[1:])")
+    done = as_recorded(tmp_path, "package.inner", "--quiet", "-m")
+    assert (done.stdout, done.stderr) == ("__main__ []\n", "")

@@ -3,6 +3,7 @@
 import atexit
 import builtins
 import contextlib
+import importlib.util
 import os
 import runpy
 import signal
@@ -12,11 +13,12 @@ import threading
 import time
 import types
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 
 import tokenflation.sdk as tf
+from tokenflation.cli._words import many
 from tokenflation.sdk.errors import TokenflationError
 
 __all__ = ["command"]
@@ -51,10 +53,10 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, qui
     store = store or os.environ.get("TOKENFLATION_STORE") or "tokenflation.db"
     if program.startswith("-"):
         raise click.UsageError(f"no such option: {program}. Options of tokenflation come first, then the program.")
-    if not as_module and not Path(program).is_file():
-        hint = f"use -m for a module: tokenflation run -m {program}"
-        named = program.replace(".", "").isidentifier() and not program.endswith(".py")
-        raise TokenflationError(f"there is no file {program!r} to run; {hint if named else 'check the path'}.")
+    if as_module:
+        _check_module(program)
+    else:
+        _check_script(program)
     _check_folder(store)
     since_ns = time.time_ns()
     handle = tf.instrument(store, task=kind, span_exporter=_exporter(otlp))
@@ -76,6 +78,34 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, qui
         sys.exit(1)
 
 
+def _check_script(program: str) -> None:
+    if not Path(program).is_file():
+        hint = f"use -m for a module: tokenflation run -m {program}"
+        named = program.replace(".", "").isidentifier() and not program.endswith(".py")
+        raise TokenflationError(f"there is no file {program!r} to run; {hint if named else 'check the path'}.")
+
+
+def _check_module(name: str) -> None:
+    """Refuse a module that is nowhere before a store is made; and make the module path what Python makes it for -m.
+
+    Only the first part of the name is looked for: to look for what is inside a package imports the package, which is
+    the program's to do.
+    """
+    sys.path[0] = os.getcwd()
+    if name.endswith(".py") and Path(name).is_file():
+        raise TokenflationError(f"{name!r} is a file, not a module; leave out -m: tokenflation run {name}.")
+    outer = name.partition(".")[0]
+    try:
+        found = bool(outer) and importlib.util.find_spec(outer) is not None
+    except ValueError:  # a module without a spec, as one that another program made: it is there
+        found = True
+    if not found:
+        raise TokenflationError(
+            f"there is no module {name!r} to run; check its name, install it beside tokenflation in {sys.prefix}, or "
+            "run from the folder that it lies in."
+        )
+
+
 def _check_folder(store: str) -> None:
     folder = Path(store).absolute().parent
     if not folder.is_dir():
@@ -85,6 +115,10 @@ def _check_folder(store: str) -> None:
 def _exporter(url: str | None) -> object:
     if url is None:
         return None
+    if not _is_web_address(url):
+        raise TokenflationError(
+            f"--otlp {url!r} is no URL to send spans to; give the whole one, as http://localhost:4318/v1/traces."
+        )
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
@@ -92,6 +126,14 @@ def _exporter(url: str | None) -> object:
 
         raise MissingExtra("--otlp", "otlp") from None
     return OTLPSpanExporter(endpoint=url)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that do not close
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _run_script(program: str, arguments: tuple[str, ...]) -> None:
@@ -109,7 +151,6 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
 
 def _run_module(name: str, arguments: tuple[str, ...]) -> None:
     sys.argv[:] = [name, *arguments]
-    sys.path[0] = os.getcwd()
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
@@ -136,7 +177,7 @@ def _end(handle: tf.Instrumentation, quiet: bool, process_id: int, interrupted: 
 
 def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
     lost = sum(handle.drops.values())
-    click.echo(f"tokenflation: {handle.recorded} calls recorded to {_short(handle.store)}", err=True)
+    click.echo(f"tokenflation: {many(handle.recorded, 'call')} recorded to {_short(handle.store)}", err=True)
     silent = _streams_without_usage(handle.store, since_ns) if handle.recorded else 0
     if silent:
         click.echo(
@@ -145,7 +186,9 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
             err=True,
         )
     if lost:
-        click.echo(f"tokenflation: LOST {lost} records; tokenflation info {_short(handle.store)} says why", err=True)
+        click.echo(
+            f"tokenflation: LOST {many(lost, 'record')}; tokenflation info {_short(handle.store)} says why", err=True
+        )
     elif not handle.recorded:
         click.echo(
             "tokenflation: this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and "
