@@ -20,7 +20,7 @@ from tokenflation.sdk.importers.otlp_values import attributes, either, first, ma
 from tokenflation.sdk.importers.spancalls import Node
 from tokenflation.sdk.importers.spanreading import node_of, span_id_of, trace_id_of
 
-__all__ = ["are_events", "event_of", "events_of", "name_agents"]
+__all__ = ["are_events", "event_of", "events_of", "names_agent"]
 
 _LOGS = ("resourceLogs", "resource_logs")
 _AGENTS = (b"claude_code.", b"codex.", b"gemini_cli.")
@@ -29,7 +29,7 @@ _SESSIONS = ("session.id", "conversation.id", "prompt.id", "prompt_id")
 _CLAUDES = frozenset({"claude_code.api_request", "claude_code.api_error", "api_request", "api_error"})
 
 
-def name_agents(start: bytes) -> bool:
+def names_agent(start: bytes) -> bool:
     """Return whether a file's beginning names an event of a coding agent."""
     return any(agent in start for agent in _AGENTS)
 
@@ -37,7 +37,7 @@ def name_agents(start: bytes) -> bool:
 def are_events(head: Head) -> bool:
     """Return whether a file's beginning holds logs of a coding agent."""
     logs = any(key in head.keys or any(key in one for one in head.objects) for key in _LOGS)
-    return logs and name_agents(head.start)
+    return logs and names_agent(head.start)
 
 
 def events_of(document: Mapping[str, Any], where: str) -> Iterator[Node | Skipped]:

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from tokenflation.sdk.errors import MissingExtra
-from tokenflation.sdk.importers.agent_events import name_agents
+from tokenflation.sdk.importers.agent_events import names_agent
 from tokenflation.sdk.importers.formats import Context, Format, Head, Skipped, Taken
 from tokenflation.sdk.importers.otlp import spans_of
 from tokenflation.sdk.importers.spanrows import SpanPile
@@ -47,7 +47,7 @@ def _sniff(head: Head) -> float:
         return 0.0
     if _IDS.search(start):
         return 0.9
-    return 0.85 if name_agents(start) and _LOG.search(start) else 0.0
+    return 0.85 if names_agent(start) and _LOG.search(start) else 0.0
 
 
 def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
