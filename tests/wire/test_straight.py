@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.wire.walking import walk
 
 from tokenflation.sdk.wire.dialects import DIALECTS
-from tokenflation.sdk.wire.extract import _reader
+from tokenflation.sdk.wire.extract import document_reader
 from tokenflation.sdk.wire.facts import Facts
 from tokenflation.sdk.wire.shapes import Answer
 from tokenflation.sdk.wire.straight import lookup, once
@@ -91,7 +91,7 @@ def test_straight_code_reads_of_documents_what_the_table_of_every_dialect_says(d
         for path in data.draw(st.lists(st.sampled_from(places), max_size=12)):
             put(document, path, data.draw(leaves))
         walk(walked, rules, document, time_ns)
-        _reader(rules)(read, document, document.get(rules.event_key, ""), time_ns)
+        document_reader(rules)(read, document, "", time_ns)
 
     assert read == walked
 

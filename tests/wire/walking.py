@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokenflation.sdk.wire.extract import _is_answer, _note_blocked, _note_finish, _note_part, _note_parts
+from tokenflation.sdk.wire.extract import _is_answer, _note_blocked, _note_event, _note_finish, _note_part, _note_parts
 from tokenflation.sdk.wire.facts import Facts
 from tokenflation.sdk.wire.shapes import Answer, Count
 from tokenflation.sdk.wire.usage import scalars
@@ -10,13 +10,15 @@ from tokenflation.sdk.wire.values import at, first, text, word
 
 
 def walk(facts: Facts, rules: Answer, document: dict[str, Any], time_ns: int) -> None:
-    """Take in one document by all rules but those for events, as `add_document` does."""
+    """Take in one document, as the dialect's `document_reader` does."""
+    facts.documents += 1
     kind = document.get(rules.event_key, "")
     walk_errors(facts, rules, document, kind)
     if rules.only_if is None or _is_answer(document, *rules.only_if):
         walk_answer(facts, rules, document, kind, time_ns)
     for path in rules.ends_if:
         facts.ended = facts.ended or bool(at(document, path))
+    _note_event(facts, rules, document, kind, time_ns)
 
 
 def walk_errors(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any) -> None:

@@ -4,34 +4,18 @@ A whole JSON body is one document; a stream is one document per event. The same 
 says replaces what an earlier one said, and nothing is ever summed over documents but pieces of tool arguments.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tokenflation.sdk.wire.facts import MAX_ANSWER, CallKey, Facts, SeenCall, note_answer
 from tokenflation.sdk.wire.shapes import Answer, EventRule, Part, Tool
-from tokenflation.sdk.wire.straight import find, function, once
+from tokenflation.sdk.wire.straight import find, function, once, shared
 from tokenflation.sdk.wire.usage import scalars
-from tokenflation.sdk.wire.values import at, dumps, first, text, word
+from tokenflation.sdk.wire.values import Path, at, dumps, first, text, word
 
-__all__ = ["add_document", "whole"]
+__all__ = ["document_reader", "whole"]
 
 _NO_KEY: CallKey = (-1, "")
-
-
-def add_document(facts: Facts, rules: Answer, document: dict[str, Any], time_ns: int, name: str = "") -> None:
-    """Take in one document: the whole answer, or what one streamed event brought at `time_ns`.
-
-    `name` is the event's own name, which stands in for a `type` that the document lacks.
-    """
-    facts.documents += 1
-    kind = document.get(rules.event_key, name)
-    _reader(rules)(facts, document, kind, time_ns)
-    wrapper = next((key for key in document if key in rules.events), None) if rules.wrapped else None
-    if wrapper is not None and type(document[wrapper]) is dict:
-        kind, document = wrapper, document[wrapper]
-    rule = rules.events.get(kind) if type(kind) is str else None
-    if rule is not None:
-        _note_event(facts, rules, rule, document, time_ns)
 
 
 def _is_answer(document: dict[str, Any], key: str, values: frozenset[str | None]) -> bool:
@@ -40,14 +24,27 @@ def _is_answer(document: dict[str, Any], key: str, values: frozenset[str | None]
 
 
 @once
-def _reader(rules: Answer) -> Callable[[Facts, dict[str, Any], Any, int], None]:
-    """Return the function that reads a document by all rules but those for events of a certain type."""
-    lines = list(_answer_lines(rules))
+def document_reader(rules: Answer) -> Callable[[Facts, dict[str, Any], str, int], None]:
+    """Return the function that takes in one document: the whole answer, or what one streamed event brought.
+
+    It takes the facts, the document, the event's own name, which stands in for a `type` that the document lacks, and
+    when it came.
+    """
+    objects_lines, objects = shared([*rules.errors, *rules.usage], "document")
+    lines = list(_answer_lines(rules, objects))
     if rules.only_if is not None:
         lines = ["if is_answer(document, *rules.only_if):", *_indented(lines)]
     return function(  # type: ignore[no-any-return]
-        "read(facts, document, kind, time_ns)",
-        [*_error_lines(rules), *lines, *_end_lines(rules)],
+        "read(facts, document, name, time_ns)",
+        [
+            "facts.documents += 1",
+            f"kind = document.get({rules.event_key!r}, name)",
+            *objects_lines,
+            *_error_lines(rules, objects),
+            *lines,
+            *_end_lines(rules),
+            *(["note_event(facts, rules, document, kind, time_ns)"] if rules.events else []),
+        ],
         rules=rules,
         text=text,
         note_error=_note_error,
@@ -57,10 +54,11 @@ def _reader(rules: Answer) -> Callable[[Facts, dict[str, Any], Any, int], None]:
         merge_usage=_merge_usage,
         note_choice=_choice_reader(rules),
         note_blocked=_note_blocked,
+        note_event=_note_event,
     )
 
 
-def _answer_lines(rules: Answer) -> Iterator[str]:
+def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
     yield "answer = document"
     for path in reversed(rules.envelopes):  # the first that is there wins
         yield from (*find((path,), "document"), "if type(found) is dict:", "    answer = found")
@@ -73,7 +71,8 @@ def _answer_lines(rules: Answer) -> Iterator[str]:
         yield f"if found is not None and (type(found) is not str or facts.extra.get({name!r}) != found):"
         yield f"    note_extra(facts, {name!r}, found)"
     for path in rules.usage:
-        yield from (*find((path,), "document", "usage"), "if type(usage) is dict:", "    facts.counted += 1")
+        yield from find((path,), "document", "usage", objects)
+        yield from ("if usage is not None and type(usage) is dict:", "    facts.counted += 1")
         if rules.merge_usage:
             yield "    merge_usage(facts, rules, usage, kind)"
         else:
@@ -91,13 +90,13 @@ def _answer_lines(rules: Answer) -> Iterator[str]:
         yield from (*find((rules.blocked,), "answer"), "note_blocked(facts, found)")
 
 
-def _error_lines(rules: Answer) -> Iterator[str]:
+def _error_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
     yield "error = None"
     for path in rules.errors:
         yield "if not error or type(error) is not dict and type(error) is not str:"
-        yield from _indented(find((path,), "document", "error"))
+        yield from _indented(find((path,), "document", "error", objects))
     yield "if not error or type(error) is not dict and type(error) is not str:"
-    yield "    error = document if type(kind) is str and kind in rules.error_events else None"
+    yield "    error = document if kind and type(kind) is str and kind in rules.error_events else None"
     yield "if error is not None:"
     yield "    note_error(facts, rules, error)"
 
@@ -204,7 +203,17 @@ def _note_parts(facts: Facts, rules: Answer, parts: list[Any], index: int, time_
             _note_part(facts, rules, part, (index, position), time_ns)
 
 
-def _note_event(facts: Facts, rules: Answer, rule: EventRule, document: dict[str, Any], time_ns: int) -> None:
+def _note_event(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any, time_ns: int) -> None:
+    """Take in what an event of a certain type brings, beside what any document brings."""
+    wrapper = next((key for key in document if key in rules.events), None) if rules.wrapped else None
+    if wrapper is not None and type(document[wrapper]) is dict:
+        kind, document = wrapper, document[wrapper]
+    rule = rules.events.get(kind) if type(kind) is str else None
+    if rule is not None:
+        _apply_event(facts, rules, rule, document, time_ns)
+
+
+def _apply_event(facts: Facts, rules: Answer, rule: EventRule, document: dict[str, Any], time_ns: int) -> None:
     slot = (0, next((document[key] for key in rules.slot if type(document.get(key)) is int), 0))
     if rule.channel != "none":
         content = at(document, rule.content)
@@ -248,10 +257,8 @@ def _note_part(facts: Facts, rules: Answer, part: dict[str, Any], slot: tuple[in
     if rule is not None:
         _apply(facts, rule, part, slot, time_ns)
     flagged = rules.reasoning_flag is not None and part.get(rules.reasoning_flag) is True
-    keys = [key for key in part if key in rules.keyed]
-    if len(keys) > 1:
-        keys = [key for key in rules.keyed if key in part]
-    for key in keys:
+    keys = rules.keyed.keys() & part.keys()
+    for key in keys if len(keys) < 2 else [key for key in rules.keyed if key in keys]:
         rule, value = rules.keyed[key], part[key]
         if value is None or value == "":
             continue

@@ -5,8 +5,7 @@ Whatever the bytes are, the result is a `Reading` or None (no request to a model
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote
@@ -16,12 +15,12 @@ from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS
 from tokenflation.sdk.wire.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.eventstream import EXCEPTION, aws_events
-from tokenflation.sdk.wire.extract import add_document, whole
+from tokenflation.sdk.wire.extract import document_reader, whole
 from tokenflation.sdk.wire.facts import Facts, said, tool_calls
 from tokenflation.sdk.wire.providers import provider_of
 from tokenflation.sdk.wire.repeats import Repeats
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
-from tokenflation.sdk.wire.sse import Event, block_event, json_events, sse_blocks, sse_events
+from tokenflation.sdk.wire.sse import block_event, json_events, sse_blocks, sse_events
 from tokenflation.sdk.wire.straight import lookup
 from tokenflation.sdk.wire.usage import consistent, usage_extra, usage_of
 from tokenflation.sdk.wire.values import at, loads, text, word
@@ -142,7 +141,9 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
     if not opening:
         return facts, False
     if opening == b"\0":  # the length of a message, four bytes of which the first is 0
-        _add_events(facts, rules, aws_events(chunks))
+        take = _event_reader(facts, rules)
+        for event in aws_events(chunks):
+            take(*event)
         return facts, True
     if opening not in (b"{", b"["):
         _add_sse(facts, rules, chunks)
@@ -150,10 +151,11 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
     if opening == b"{":
         document = loads(chunks[0][1] if len(chunks) == 1 else b"".join([chunk for _, chunk in chunks]))
         if type(document) is dict:
-            add_document(facts, rules, document, 0)
+            document_reader(rules)(facts, document, "", 0)
             facts.ended = True
             return facts, False
-    repeats = Repeats(facts, rules, partial(_add_event, facts, rules, b""))
+    take = _event_reader(facts, rules)
+    repeats = Repeats(facts, rules, lambda time_ns, data: take(time_ns, b"", data))
     for event in json_events(chunks):
         repeats.event(event.time_ns, event.data)
     repeats.finish()
@@ -170,42 +172,46 @@ def _opening(chunks: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 def _add_sse(facts: Facts, rules: Answer, chunks: Sequence[tuple[int, bytes]]) -> None:
+    take = _event_reader(facts, rules)
     blocks = sse_blocks(chunks)
     if blocks is None:
-        _add_events(facts, rules, sse_events(chunks))
+        for event in sse_events(chunks):
+            take(*event)
         return
-    repeats = Repeats(facts, rules, partial(_add_block, facts, rules))
+
+    def take_block(time_ns: int, block: bytes) -> None:
+        event = block_event(block)
+        if event is not None:
+            take(time_ns, *event)
+
+    repeats = Repeats(facts, rules, take_block)
     some = iter(blocks)
     while batch := list(islice(some, _BATCH)):
         repeats.events(batch)
     repeats.finish()
 
 
-def _add_block(facts: Facts, rules: Answer, time_ns: int, block: bytes) -> None:
-    event = block_event(block)
-    if event is not None:
-        _add_event(facts, rules, event[0], time_ns, event[1])
+def _event_reader(facts: Facts, rules: Answer) -> Callable[[int, bytes, bytes], None]:
+    """Return the function that takes in an event of a stream: when it came, its name, its data."""
+    add, terminator, blob = document_reader(rules), rules.terminator, rules.blob
 
-
-def _add_events(facts: Facts, rules: Answer, events: Iterator[Event]) -> None:
-    for event in events:
-        _add_event(facts, rules, event.name, event.time_ns, event.data)
-
-
-def _add_event(facts: Facts, rules: Answer, name: bytes, time_ns: int, data: bytes) -> None:
-    if rules.terminator is not None:
-        if facts.terminated:
+    def take(time_ns: int, name: bytes, data: bytes) -> None:
+        if terminator is not None:
+            if facts.terminated:
+                return
+            if data.strip() == terminator:
+                facts.ended = facts.terminated = True
+                return
+        document = loads(data)
+        if type(document) is not dict:
             return
-        if data.strip() == rules.terminator:
-            facts.ended = facts.terminated = True
-            return
-    document = loads(data)
-    if type(document) is dict:
-        if rules.blob is not None:
-            document = _unwrapped(document, rules.blob)
+        if blob is not None:
+            document = _unwrapped(document, blob)
         if name.startswith(EXCEPTION):
             facts.error = word(name[len(EXCEPTION) :].decode("utf-8", "replace")) or "error"
-        add_document(facts, rules, document, time_ns, name.decode("utf-8", "replace"))
+        add(facts, document, name.decode("utf-8", "replace") if name else "", time_ns)
+
+    return take
 
 
 def _unwrapped(document: dict[str, Any], key: str) -> dict[str, Any]:

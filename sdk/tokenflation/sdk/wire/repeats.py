@@ -136,20 +136,28 @@ class Repeats:
 
     def _learn(self, time_ns: int, event: bytes) -> None:
         """Read an event, and make it and the one before it a template if they are alike and this one said nothing."""
-        facts, before = self._facts, self._before
+        facts, twin = self._facts, self._before
+        self._before = event if len(event) <= _MAX_BYTES else None
+        if twin is not None and (self._before is None or self._tries >= _MAX_TRIES or not _may_be_alike(twin, event)):
+            twin = None
+        if twin is None and not self._templates:  # whether it says something new matters to no other event
+            self._known = None
+            self._add(time_ns, event)
+            return
         known, counted, said = self._known or signature(facts), facts.counted, facts.noted_answers
         self._add(time_ns, event)
-        self._before = event if len(event) <= _MAX_BYTES else None
         self._known = signature(facts)
         if self._known != known:
             self._templates = []  # what said nothing new before would take this back
-            return
-        if before is None or self._before is None or self._tries >= _MAX_TRIES:
-            return
-        self._tries += 1
-        template = self._like_the_last(before, event, facts.counted != counted)
-        if template is not None and facts.answer_chars < MAX_ANSWER:
-            template = _with_answer(template, event, facts, facts.noted_answers - said)
+        elif twin is not None:
+            self._tries += 1
+            self._make(twin, event, facts.counted != counted, facts.noted_answers - said)
+
+    def _make(self, before: bytes, event: bytes, counts: bool, pieces: int) -> None:
+        """Make a template of two events that are alike, if they differ in nothing that matters."""
+        template = self._like_the_last(before, event, counts)
+        if template is not None and self._facts.answer_chars < MAX_ANSWER:
+            template = _with_answer(template, event, self._facts, pieces)
         if template is not None:
             self._templates = [template, *self._templates[: _MAX_TEMPLATES - 1]]
             self._fresh = True
@@ -205,10 +213,13 @@ def _fits(event: bytes, template: _Template) -> bool:
     return True
 
 
+def _may_be_alike(before: bytes, event: bytes) -> bool:
+    """Return whether two events may have the same keys; with JSON in a text they are not worth the comparison."""
+    return before.count(b'":') == event.count(b'":')
+
+
 def _template(before: bytes, event: bytes, keys: frozenset[bytes], counts: bool) -> _Template | None:
     """Return what two events share, or None if they differ in more than the values of keys that nobody reads."""
-    if before.count(b'":') != event.count(b'":'):  # other keys, or JSON in a text: not worth the comparison
-        return None
     old, new = _SCALAR.split(before), _SCALAR.split(event)
     if len(old) != len(new):
         return None

@@ -5,13 +5,14 @@ finds what `values.first` finds along the same paths, which tests hold equal, an
 as literals. Knows no provider.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from tokenflation.sdk.wire.values import Path, first
 
-__all__ = ["find", "function", "lookup", "once"]
+__all__ = ["find", "function", "lookup", "once", "shared"]
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -37,20 +38,44 @@ def lookup(paths: tuple[Path, ...]) -> Callable[[Any], Any]:
     return function("lookup(value)", lines, first=first, paths=paths)  # type: ignore[no-any-return]
 
 
-def find(paths: tuple[Path, ...], holder: str, target: str = "found") -> Iterator[str]:
-    """Yield the lines that set `target` to the first thing along the paths inside `holder`, a dict, that is not null."""
+def find(
+    paths: Iterable[Path], holder: str, target: str = "found", objects: Mapping[Path, str] | None = None
+) -> Iterator[str]:
+    """Yield the lines that set `target` to the first thing along the paths inside `holder`, a dict, that is not null.
+
+    `objects` are those inside it which were looked up already, by their paths.
+    """
     if not paths:
         yield f"{target} = None"
     for number, path in enumerate(paths):
         if number:
             yield f"if {target} is None:"
         indent = "    " if number else ""
+        if objects and path[:-1] in objects:
+            yield f"{indent}{target} = {objects[path[:-1]]}.get({path[-1]!r})"
+            continue
         yield f"{indent}{target} = {holder}" + (f".get({path[0]!r})" if path else "")
+        if path[1:]:  # most of these lead nowhere
+            yield f"{indent}if {target} is not None:"
         for key in path[1:]:
             if type(key) is int:
-                yield f"{indent}{target} = {target}[{key}] if type({target}) is list and {key} < len({target}) else None"
+                inner = f"{target}[{key}] if type({target}) is list and {key} < len({target}) else None"
             else:
-                yield f"{indent}{target} = {target}.get({key!r}) if type({target}) is dict else None"
+                inner = f"{target}.get({key!r}) if type({target}) is dict else None"
+            yield f"{indent}    {target} = {inner}"
+
+
+def shared(paths: Iterable[Path], holder: str) -> tuple[list[str], dict[Path, str]]:
+    """Return lines that look up the objects which several paths lead deep into, each once, and their names by path.
+
+    An object that is not there is an empty one.
+    """
+    into = Counter(path[:-1] for path in paths if len(path) > 2)
+    names = {path: f"{holder}_{number}" for number, path in enumerate(path for path in into if into[path] > 1)}
+    lines: list[str] = []
+    for path, name in names.items():
+        lines += [*find((path,), holder, name), f"if type({name}) is not dict:", f"    {name} = {{}}"]
+    return lines, names
 
 
 def function(signature: str, lines: Iterable[str], **names: Any) -> Any:
