@@ -153,6 +153,26 @@ def test_however_a_process_ends_its_calls_are_in_the_store(provider: Provider, s
     assert len(rows(store)) == 20
 
 
+def test_what_ends_while_the_process_leaves_is_kept(provider: Provider, store: Path) -> None:
+    program = """
+        from tokenflation.sdk import recorder
+        handle = tf.instrument(store)
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "[[slow:0.01]]"}]}
+        with httpx.Client() as client:
+            with client.stream("POST", url + "/v1/messages", json={**body, "stream": True}) as answer:
+                parts = answer.iter_raw()
+                next(parts)
+                handle._recorder.leave()  # as another thread calls os._exit
+                recorder.Recorder._take = lambda self, items: time.sleep(60)  # no turn for the worker any more
+                list(parts)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    recover(store)
+    (call,) = rows(store)
+    assert (call["status"], call["input_tokens"], call["output_tokens"]) == ("ok", 200, 150)
+
+
 def test_no_text_is_in_the_journal_of_a_killed_process(provider: Provider, store: Path) -> None:
     program = """
         from tokenflation.sdk.recorder import Recorder

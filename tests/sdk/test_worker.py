@@ -81,6 +81,21 @@ def test_a_worker_that_is_behind_does_not_rest_between_two_batches(
         assert rows(store) >= 180
 
 
+def test_a_short_queue_is_emptied_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_WINDOW_S", "_BUSY_WINDOW_S", "_LOOK_S"):
+        monkeypatch.setattr(marks, name, 3600.0)
+    answer = {"id": "1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    deadline = time.monotonic() + 10.0
+    with tf.instrument(tmp_path / "runs.db", queue_size=40) as handle:
+        with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer))) as client:
+            for _ in range(200):
+                client.post("http://models.test/v1/chat/completions", json={"model": "m", "messages": []})
+                while handle._recorder._queue.qsize() > 30 and time.monotonic() < deadline:
+                    time.sleep(0.001)
+        assert handle.flush()
+        assert (handle.recorded, handle.drops) == (200, {})
+
+
 def test_a_worker_that_fails_to_the_end_delays_no_close_and_is_shown(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

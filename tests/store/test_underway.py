@@ -1,12 +1,16 @@
 """The calls under way: each has a slot of the journal that is its own until its row is written."""
 
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.sentfrom import SentFrom
-from tokenflation.sdk.store.journal import entries
+from tokenflation.sdk.store.journal import Journal, entries
 from tokenflation.sdk.store.underway import Underway
 
 
@@ -66,3 +70,40 @@ def test_the_late_end_of_a_collected_stream_is_not_noted_as_that_of_another_call
     (path,) = tmp_path.glob("runs.db.underway-*")
     underway.leave_to_parent()
     assert [(begun.call_id, ended) for begun, ended in entries(path.read_bytes())] == [("next", None)]
+
+
+def test_calls_that_leave_together_as_the_first_are_all_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    underway = Underway(str(tmp_path / "runs.db"), default_task="task")
+    others = threading.Barrier(4)
+    slowly = Journal.open
+
+    def waits_for_the_others(store: str) -> Journal:
+        others.wait(10)
+        return slowly(store)
+
+    def leaves(call_id: str) -> int:
+        if call_id != "0":
+            others.wait(10)
+        return left(underway, call_id).slot
+
+    monkeypatch.setattr(Journal, "open", waits_for_the_others)
+    with ThreadPoolExecutor(4) as pool:
+        slots = list(pool.map(leaves, "0123"))
+    underway.leave_to_parent()
+    assert len(set(slots) - {-1}) == 4
+
+
+def test_a_call_that_leaves_from_within_the_opening_of_the_journal_waits_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    underway = Underway(str(tmp_path / "runs.db"), default_task="task")
+    opened = Journal.open
+
+    def interrupted(store: str) -> Journal:
+        left(underway, "from a signal's handler")
+        return opened(store)
+
+    monkeypatch.setattr(Journal, "open", interrupted)
+    exchange = left(underway, "1")
+    underway.leave_to_parent()
+    assert exchange.slot > 0

@@ -1,5 +1,6 @@
 """What stands in the recorder's queue, exchanges, spans and marks between them, and how much of it is taken when."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from typing import Any
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange
 
-__all__ = ["Flush", "Grown", "Wake", "next_items", "portions", "rest", "rest_s", "size_of"]
+__all__ = ["Flush", "Grown", "Hurry", "Wake", "next_items", "portions", "rest", "rest_s", "size_of"]
 
 _MAX_BATCH = 256
 _WINDOW_S = 0.03
@@ -26,6 +27,34 @@ class Flush:
 
     def __init__(self) -> None:
         self.done = threading.Event()
+
+
+class Hurry:
+    """Asks the worker not to wait for more.
+
+    Takes no lock as an `Event` would: a stream that is collected as garbage may ask from within whatever is done here.
+    """
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Ask, until it is cleared."""
+        if self._asked.empty():
+            self._asked.put(None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether somebody asks, at once if so, else after so long."""
+        with contextlib.suppress(queue.Empty):
+            self._asked.get(timeout=timeout_s)
+            self._asked.put(None)
+        return not self._asked.empty()
+
+    def clear(self) -> None:
+        """Forget who asked so far."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._asked.get_nowait()
 
 
 class Wake:
@@ -57,14 +86,15 @@ def rest_s(count: int, took_ns: int) -> float:
     return _BUSY_WINDOW_S if is_busy else _WINDOW_S
 
 
-def rest(waiting: "queue.SimpleQueue[Any]", hurry: threading.Event, longest_s: float, look: Callable[[], bool]) -> None:
+def rest(waiting: "queue.SimpleQueue[Any]", hurry: Hurry, longest_s: float, look: Callable[[], bool]) -> None:
     """Wait while more comes and does not fill a batch, unless in a hurry; `look` says now and then if that is enough."""
     until_ns, before, count = now_ns() + int(longest_s * 1e9), -1, waiting.qsize()
     while before < count < _MAX_BATCH and (left_ns := until_ns - now_ns()) > 0:
         if hurry.wait(min(left_ns / 1e9, _LOOK_S)) or look():
             break
         before, count = count, waiting.qsize()
-    hurry.clear()
+    if waiting.qsize() < _MAX_BATCH:  # else whoever is in a hurry may stand behind the next batch
+        hurry.clear()
 
 
 def portions(items: list[Any]) -> Iterator[list[Any]]:

@@ -25,7 +25,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.forks import watch_forks
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.lastcall import last_call, note_call
-from tokenflation.sdk.marks import Flush, Grown, Wake, next_items, portions, rest, rest_s, size_of
+from tokenflation.sdk.marks import Flush, Grown, Hurry, Wake, next_items, portions, rest, rest_s, size_of
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
@@ -152,7 +152,7 @@ class Recorder:
     def leave(self, timeout_s: float = 1.0) -> None:
         """Write what is left, as the process ends without running its exit handlers."""
         if not self._closed and self._process_id == os.getpid() and self.flush(timeout_s):
-            self._guarded(self._underway.close)
+            self._guarded(self._underway.close_unused)
 
     def _is_idle(self) -> bool:
         return self._worker is None and self._queue.empty() and not self._drops
@@ -163,7 +163,7 @@ class Recorder:
         self._ended = False
         """Whether the worker came to its end, with nothing left."""
         self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
-        self._hurry = threading.Event()
+        self._hurry = Hurry()
         self._asleep = True
         """Whether the worker waits for the queue alone, and so must be told of a new call."""
         self._awake_until_ns = self._next_sweep_ns = self._next_try_ns = 0
@@ -245,13 +245,13 @@ class Recorder:
     def _put(self, item: Any, size: int, *, force: bool = False) -> bool:
         if self._closed:
             return False
-        full = self._queue.qsize() >= self._queue_size or self._queued_bytes + size > _MAX_QUEUED_BYTES
-        if full and not force:
+        waiting = self._queue.qsize()
+        if not force and (waiting >= self._queue_size or self._queued_bytes + size > _MAX_QUEUED_BYTES):
             self.count_loss("queue_full")
             return False
         self._queued_bytes += size
         self._queue.put(item)
-        if self._queued_bytes > _HURRY_BYTES:
+        if self._queued_bytes > _HURRY_BYTES or 2 * waiting >= self._queue_size:
             self._hurry.set()
         if self._worker is None:
             self._start()

@@ -176,10 +176,13 @@ class Journal:
         self._held = held_on([self.path])
         self._free.extendleft(range(count * _SEGMENT_SLOTS, (count + 1) * _SEGMENT_SLOTS))
 
+    def is_unused(self) -> bool:
+        """Return whether nothing in the file is needed any more."""
+        return len(self._free) == len(self._segments) * _SEGMENT_SLOTS - 1
+
     def close(self) -> None:
         """Remove the file if nothing in it is needed any more; else it stays for whoever opens the store next."""
-        unused = len(self._free) == len(self._segments) * _SEGMENT_SLOTS - 1
-        if unused:
+        if self.is_unused():
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.leave()

@@ -5,6 +5,7 @@ folder that cannot be written, a full disk, no `flock`) everything else works; a
 """
 
 import logging
+import threading
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Underway:
         self._store = store
         self._default_task = default_task
         self._journal: Journal | None = None
-        self._tried = False
+        self._opening = threading.RLock()
+        self._tried = self._opened = False
         self._open: dict[str, tuple[weakref.ref[Exchange], int]] = {}
         self._shown: dict[str, _Shown] = {}
 
@@ -57,9 +59,11 @@ class Underway:
 
     def begin(self, exchange: Exchange) -> None:
         """Note a call that leaves."""
+        if not self._opened:
+            with self._opening:  # calls that leave together are all noted; a signal's handler may come here from inside
+                if not self._tried:
+                    self._open_journal()
         journal = self._journal
-        if journal is None and not self._tried:
-            journal = self._open_journal()
         if journal is not None and _generates(exchange.api):
             exchange.slot = journal.begin(_begun(exchange, self._default_task))
         # Weak: an exchange that its hook let go of without an end (a redirect) was no call.
@@ -114,9 +118,14 @@ class Underway:
     def close(self) -> None:
         """Let go of the journal; nothing that is still under way will be written by this process."""
         journal, self._journal = self._journal, None
-        self._tried = True
+        self._tried = self._opened = True
         if journal is not None:
             journal.close()
+
+    def close_unused(self) -> None:
+        """Let go of the journal if no call is in it; one that ends before the process does is noted there."""
+        if self._journal is not None and self._journal.is_unused():
+            self.close()
 
     def leave_to_parent(self) -> None:
         """In a forked child, let go of the parent's journal without a change to it."""
@@ -153,13 +162,14 @@ class Underway:
         shown.call = row
         return row
 
-    def _open_journal(self) -> Journal | None:
+    def _open_journal(self) -> None:
         self._tried = True
         try:
             self._journal = Journal.open(self._store)
         except OSError as error:
             _log.debug("tokenflation: no journal beside %s: %s", self._store, error)
-        return self._journal
+        finally:
+            self._opened = True
 
 
 @lru_cache(maxsize=256)
