@@ -77,7 +77,7 @@ class _Rebuilding:
         self._known[call.call_id] = history
         if not history.failed:
             if history.beside is None or history.beside.waits:
-                run.newest = history
+                run.note_newest(history)
             self._hosts.remember(history)
         self._histories.remember(history, reading)
         host = run.host

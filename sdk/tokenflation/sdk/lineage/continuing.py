@@ -6,6 +6,8 @@ Pure: readings in, an edge out. Knows nothing of agent runs inside of others, no
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import compress
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -28,6 +30,10 @@ _HEAD_BYTES = 32 * 1024
 _RECENT_RUNS = 16
 _EQUALS_KEPT = 8
 _MIN_ID = 6
+_ONE_QUESTION = ("user",)
+"""The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
+
+_tells_from = attrgetter("tells_from")
 
 
 class Continued(Struct, frozen=True):
@@ -53,12 +59,11 @@ class Histories:
         self._by_answer: Recent[str, History] = Recent()
         self._recent: deque[Run] = deque(maxlen=_RECENT_RUNS)
         """Agent runs longest silent first; a run stands in it once."""
-        self._near: tuple[Reading, list[tuple[Run, History]]] | None = None
+        self._near: tuple[Reading, bytes, list[tuple[Run, History]]] | None = None
         """What `_tellable` found last: it is asked up to three times while one call is placed."""
 
     def remember(self, history: History, reading: Reading) -> None:
         """Note a call as the newest of its history."""
-        history.answer_chars = len(history.answer.strip())
         self._near = None
         if history.end_hash:
             same = self._by_end.get(history.end_hash, [])[1 - _EQUALS_KEPT :]
@@ -82,7 +87,7 @@ class Histories:
     def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Continued | None:
         """Return what a request continues, or None; `run_id` is the scope's, `after` the call before in its context."""
         kept = self._kept_by_provider(reading)
-        if kept is not None:
+        if kept is not None or reading.message_roles == _ONE_QUESTION:
             return kept
         prefix = self._by_prefix(reading, run_id, started_at_ns, after)
         if prefix is not None and _is_tight(reading, prefix):
@@ -96,9 +101,9 @@ class Histories:
 
         That call is the run's own, or was told the run's messages; its like are calls of others that made other parts.
         """
-        head = first_messages(reading)
+        head, near = self._tellable(reading)
         opening: str | None = None
-        for run, history in self._tellable(reading):
+        for run, history in near:
             if history.answer_chars > len(head) or history.open_tool_calls:
                 continue
             told = run if run.instructions_hash == reading.instructions_hash else run.about
@@ -129,8 +134,8 @@ class Histories:
 
     def quoted(self, reading: Reading, started_at_ns: int) -> History | None:
         """Return the newest finished call, of an agent run that is over, whose answer the first messages quote."""
-        head = first_messages(reading)
-        for run, history in self._tellable(reading):
+        head, near = self._tellable(reading)
+        for run, history in near:
             if not _MIN_QUOTE <= history.answer_chars <= len(head):
                 continue
             if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
@@ -142,29 +147,26 @@ class Histories:
 
     def told(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Run | None:
         """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
-        head = first_messages(reading)
-        for run, newest in self._tellable(reading):
+        head, near = self._tellable(reading)
+        for run, newest in near:
             if run.scope_run_id != run_id or newest.ended_at_ns > started_at_ns:
                 continue
             if len(run.opening) >= 8 and contains(head, run.opening) and _tells_end(head, newest):
                 return run
         return None
 
-    def _tellable(self, reading: Reading) -> list[tuple[Run, History]]:
-        """Return the agent runs, newest first, with the calls of theirs that a new history may tell of.
+    def _tellable(self, reading: Reading) -> tuple[bytes, list[tuple[Run, History]]]:
+        """Return a new history's first messages, and the agent runs, newest first, with the calls that it may tell of.
 
         Its first messages must have room for their answers, as those of a short question, of nearly all, have not; or
         the calls wait for tools.
         """
-        if self._near is None or self._near[0] is not reading:
-            room = len(first_messages(reading))
-            found = [
-                (run, newest)
-                for run in reversed(self._recent)
-                if (newest := run.newest) is not None and (newest.answer_chars <= room or newest.open_tool_calls)
-            ]
-            self._near = reading, found
-        return self._near[1]
+        near = self._near
+        if near is None or near[0] is not reading:
+            head, runs = first_messages(reading), list(reversed(self._recent))
+            with_room = compress(runs, map(len(head).__ge__, map(_tells_from, runs)))
+            near = self._near = reading, head, [(one, one.newest) for one in with_room if one.newest is not None]
+        return near[1], near[2]
 
     def recent(self) -> Iterable[Run]:
         """Return the agent runs heard of last, newest first."""
@@ -260,7 +262,8 @@ def first_text(reading: Reading) -> str:
     """Return the beginning of the first message's text."""
     if not reading.message_bytes or not reading.prompt:
         return ""
-    found = texts(_pieces(reading, 0, 1))
+    start = reading.system_bytes + reading.tool_definition_bytes
+    found = texts([reading.prompt[start : start + reading.message_bytes[0]]])
     return max(found, key=len)[:256] if found else ""
 
 

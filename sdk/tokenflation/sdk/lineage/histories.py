@@ -106,12 +106,21 @@ class Run(Struct, eq=False):
     opening: str = ""
     """Beginning of its first message."""
     newest: "History | None" = None
+    """Its newest call, as `note_newest` was told."""
+    tells_from: int = 0
+    """Bytes that a text must have to tell of its newest call: those of the answer; none while that waits for tools."""
     quotes: bool = False
     """It is in this task because it began with the answer of another run of it."""
     about: "Run | None" = None
     """The agent run whose messages its own first message repeats: it may summarise them."""
     bare: bool = False
     """It began with a call that offers no tools."""
+
+    def note_newest(self, history: "History") -> None:
+        """Keep its newest call."""
+        self.newest = history
+        history.answer_chars = len(history.answer.strip())
+        self.tells_from = 0 if history.open_tool_calls else history.answer_chars
 
     def note_result(self, text: str) -> None:
         """Keep what a tool call of it gave."""

@@ -53,7 +53,7 @@ class Moves:
             before.continued += 1
             history.run, history.beside = told, before if waits else None
             if told.newest is None or told.newest.ended_at_ns <= history.ended_at_ns:
-                told.newest = history
+                told.note_newest(history)
                 self._hosts.remember(history)
 
     def _take_out(self, run: Run) -> None:

@@ -133,7 +133,7 @@ class Lineage:
             history.answer = max(answers, key=len)[:MAX_ANSWER]
         if not failed:
             if history.beside is None or history.beside.waits:
-                run.newest = history
+                run.note_newest(history)
             self._hosts.remember(history)
         self._histories.remember(history, reading)
         return history
