@@ -93,3 +93,33 @@ def test_equal_prompts_of_different_tasks_share_ids_over_the_whole_file(tmp_path
 def test_mooncake_is_one_file_never_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="is a folder"):
         write(_two_tasks(), tmp_path, format="mooncake")
+
+
+def _sharing(*prompts: str) -> pd.DataFrame:
+    """Return calls of one task; a letter is the content of a block of 64 tokens."""
+    rows, seen = [], set[bytes]()
+    for at, prompt in enumerate(prompts):
+        keys = rolling(*prompt)
+        cut = [keys[: 8 * end] for end in range(1, len(prompt) + 1)]
+        shared = sum(one in seen for one in cut)
+        seen |= set(cut)
+        rows.append(call(at_s=at, step=at, input_tokens=64 * len(prompt), block_hashes=keys, shared_blocks=shared))
+    return frame(rows)
+
+
+def test_reuse_that_ends_inside_a_block_is_counted_and_named(tmp_path: Path) -> None:
+    calls = _sharing("aaaaab", "aaaaac", "aaaaaaaaad", "aaaaaaaaae")
+
+    summary = write(calls, tmp_path / "out.jsonl", format="mooncake")
+
+    # The second and third share 5 blocks of 64 tokens, none of 512; of the 9 that the fourth shares, 8 are one of 512.
+    (note,) = summary.notes
+    assert note.startswith("3 calls sharing a beginning that ends inside a block of 512 tokens: 704 tokens of reuse")
+    assert note.endswith("(34% of the input) do not show; blocks of 64 keep them")
+    assert write(calls, tmp_path / "out.jsonl", format="mooncake", block_size=64).notes == ()
+
+
+def test_reuse_that_whole_blocks_show_is_not_named(tmp_path: Path) -> None:
+    calls = _sharing("a" * 16, "a" * 16 + "b", "a" * 16 + "b")
+
+    assert write(calls, tmp_path / "out.jsonl", format="mooncake").notes == ()

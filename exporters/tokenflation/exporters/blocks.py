@@ -63,11 +63,16 @@ class BlockIds:
         """Return the call's `ceil(input_tokens / block_size)` numbers; call it in order of time within a session."""
         blocks = -(-call.input_tokens // self._block_tokens)
         wanted = -(-blocks // self._ratio)
+        known = self._next
         leading = self._hashed(call, blocks) if call.block_hashes is not None else self._shared(call, blocks)
         ids = np.concatenate((leading, np.arange(self._next, self._next + wanted - len(leading), dtype=np.int64)))
         self._next += wanted - len(leading)
         self._earlier.append(_Earlier(call.agent_run_id, blocks, ids))
         self._tally.blocks += wanted
+        hidden = min(call.shared_blocks or 0, blocks) - int(np.count_nonzero(leading < known)) * self._ratio
+        if hidden > 0 and self._ratio > 1:
+            self._tally.hidden_calls += 1
+            self._tally.hidden_tokens += hidden * self._block_tokens
         return ids
 
     def _hashed(self, call: CallRow, blocks: int) -> Ids:

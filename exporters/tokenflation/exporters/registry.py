@@ -132,7 +132,10 @@ def write(
         blocks=tally.blocks,
         skipped_calls=tally.skipped,
         skipped_call_ids=tuple(tally.skipped_ids),
-        notes=(*notes_of(tally), *(() if "block_hashes" in calls.columns else (_NO_HASHES,))),
+        notes=(
+            *notes_of(tally, block_size=export.block_size, block_tokens=block_tokens),
+            *(() if "block_hashes" in calls.columns else (_NO_HASHES,)),
+        ),
     )
 
 

@@ -40,6 +40,10 @@ class Tally:
     """Calls with none of the three: every id is new."""
     short_shared: int = 0
     """Calls whose recorded shared blocks no earlier call is long enough for."""
+    hidden_calls: int = 0
+    """Calls that share with an earlier call of their task a beginning which ends inside a block of the file."""
+    hidden_tokens: int = 0
+    """What they share beyond the last whole block, in tokens; the file does not show it."""
     padded: int = 0
     trimmed: int = 0
     no_output: int = 0
@@ -124,7 +128,15 @@ _NOTES = (
 )
 
 
-def notes_of(tally: Tally) -> tuple[str, ...]:
-    """Return one sentence per count that is not 0."""
+def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, ...]:
+    """Return one sentence per count that is not 0; the sizes of a block, of the file and of the store, are in tokens."""
     counted = ((getattr(tally, name), noun, text) for name, noun, text in _NOTES)
-    return tuple(f"{count:,} {noun}{'s' * (count != 1)} {text}" for count, noun, text in counted if count)
+    notes = [f"{count:,} {noun}{'s' * (count != 1)} {text}" for count, noun, text in counted if count]
+    if tally.hidden_calls:
+        share = tally.hidden_tokens / tally.input_tokens
+        notes.append(
+            f"{tally.hidden_calls:,} call{'s' * (tally.hidden_calls != 1)} sharing a beginning that ends inside a block of "
+            f"{block_size:,} tokens: {tally.hidden_tokens:,} tokens of reuse ({share:.0%} of the input) do not show; "
+            f"blocks of {block_tokens:,} keep them"
+        )
+    return tuple(notes)
