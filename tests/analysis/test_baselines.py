@@ -45,7 +45,7 @@ def test_of_two_kinds_of_single_calls_none_is_taken_and_both_are_named(make_call
     chosen = choose_baselines(calls)
 
     assert (chosen.kinds, chosen.names) == ((), (INTRINSIC,))
-    assert "2 kinds do (once, rag)" in chosen.why
+    assert "there are 2 such kinds (once, rag)" in chosen.why
     assert len(without_baselines(calls, chosen)[0]) == 4
 
 

@@ -118,6 +118,22 @@ def test_inflation_takes_the_only_kind_of_single_calls_and_says_so(
     assert agent["inflation_input_low"] < agent["inflation_input"] < agent["inflation_input_high"]
 
 
+def test_the_baseline_is_wrapped_on_a_terminal_and_one_line_in_a_file(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(_rows())
+    assert _run("inflation", store, "--json") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what is captured for a terminal
+
+    assert _run("inflation", store, "--json") == 0
+
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(map(str.strip, lines)) == line
+
+
 def test_inflation_shows_people_factors_and_drivers(make_store: MakeStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("inflation", make_store(_rows()), "--baseline", "once") == 0
 
@@ -145,7 +161,7 @@ def test_inflation_without_a_direct_kind_takes_the_intrinsic_baseline_and_names_
 
     assert "first request + final answer" in shown.out
     assert "intrinsic" in shown.out
-    assert "no kind does" in shown.err
+    assert "there is no such kind" in shown.err
     assert (row["baseline_source"], row["inflation_input"]) == ("intrinsic", 6.0)
 
 

@@ -53,7 +53,7 @@ def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--history", metavar="FILE|DB",
                   help="Forecast this recorded demand instead of a planned volume; with --plan, months ahead by its growth.")  # fmt: skip
     @click.option("--column", metavar="NAME", help="With --history: the column of its numbers.")
-    @click.option("--hours", type=click.IntRange(1, 336), default=24, show_default=True,
+    @click.option("--hours", type=click.IntRange(1, 336), metavar="N", default=24, show_default=True,
                   help="With --history: hours to look ahead.")  # fmt: skip
     @click.option("--months", type=click.IntRange(1, 60), metavar="N",
                   help="With --history: look months ahead, by --growth or a plan's growth.")  # fmt: skip

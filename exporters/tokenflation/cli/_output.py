@@ -17,12 +17,13 @@ try:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
+    from rich.text import Text
 
     from tokenflation.cli._fitting import fitting
 except ModuleNotFoundError as error:
     raise MissingExtra("This command", "analysis") from error
 
-__all__ = ["emit", "human", "human_share", "human_time", "json_rows", "output_options"]
+__all__ = ["emit", "human", "human_share", "human_time", "json_rows", "output_options", "remark"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -57,6 +58,12 @@ def emit(frame: pd.DataFrame, as_json: bool, as_csv: bool, table: Callable[[], R
         if not console.is_terminal:
             console = _Console(highlight=False, width=_PIPE_COLUMNS)
         console.print(fitting(table()))
+
+
+def remark(text: str) -> None:
+    """Print a sentence to standard error: wrapped at words on a terminal, in one line to a file or pipe."""
+    console = _Console(highlight=False, stderr=True)
+    console.print(Text(text), soft_wrap=not console.is_terminal)
 
 
 class _Console(Console):

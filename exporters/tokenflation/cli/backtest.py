@@ -25,7 +25,9 @@ __all__ = ["command"]
 @click.option("--task", metavar="KIND", help="Of DB the tasks of one kind; all together by default.")
 @click.option("--step", "step_s", type=float, metavar="S", help="Seconds to forecast at a time; an hour by default.")
 @click.option("--first", type=int, metavar="N", help="Steps before those judged; a week, or half the series.")
-@click.option("--level", type=float, default=0.9, show_default=True, help="Probability that an interval claims.")
+@click.option(
+    "--level", type=float, metavar="P", default=0.9, show_default=True, help="Probability that an interval claims."
+)
 @output_options
 def command(history: str, column: str | None, task: str | None, step_s: float | None, first: int | None, level: float,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip

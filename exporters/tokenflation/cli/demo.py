@@ -38,7 +38,14 @@ _TASKS_PER_DAY = 1_000_000
 @click.command("demo")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-out"), show_default=True,
               help="Folder for the store, the traces and the report; made if absent.")  # fmt: skip
-@click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Tasks of each of three kinds.")
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="Tasks of each of three kinds.",
+)
 @click.option("--model", type=click.Path(path_type=Path), help="A .gguf file to use in place of the installed weights.")
 @click.option("--replay", "replayed", is_flag=True, help="Replay a recorded provider; no model runs.")
 @click.option("--pace", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="F",

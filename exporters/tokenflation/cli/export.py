@@ -33,7 +33,12 @@ _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.ite
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
 @click.argument("out", type=click.Path(readable=False))
 @click.option("--format", "format_", type=click.Choice(sorted(FORMATS)), required=True, help=_FORMAT_HELP)
-@click.option("--block-size", type=click.IntRange(min=1), help="Tokens per block; 512 for mooncake, else the store's.")
+@click.option(
+    "--block-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tokens per block; 512 for mooncake, else the store's.",
+)
 @click.option(
     "--task", "kinds", metavar="KIND", multiple=True, help="Only tasks of this kind; may stand several times."
 )

@@ -35,7 +35,7 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
 
 
 @click.command("forecast")
-@click.argument("store", metavar="DB", type=click.Path(readable=False), required=False)
+@click.argument("store", metavar="[DB]", type=click.Path(readable=False), required=False)
 @click.option(
     "--tasks-per-day",
     type=click.FloatRange(min=0, min_open=True),
@@ -55,7 +55,14 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
 @click.option("--kv-bytes-per-token", type=float, metavar="B", help="Also give KV cache in bytes.")
 @click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
               help="Probability that an interval claims.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the prototypes' draws.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Seed of the prototypes' draws.",
+)
 @click.option("--what-if", "what_ifs", multiple=True, metavar="CHANGE",
               help="Also forecast the runs re-evaluated with cache=on or off, max_depth=N, compact_at=TOKENS or model:OLD=NEW, "
                    "beside the plan as it is; commas join changes, and it may stand several times.")  # fmt: skip

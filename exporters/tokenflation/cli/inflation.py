@@ -14,8 +14,8 @@ from tokenflation.analysis.columns.inflation import FACTORS
 from tokenflation.analysis.comparison.baselines import INTRINSIC, choose_baselines
 from tokenflation.analysis.comparison.costs import costs, read_prices
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.cli._output import emit, human, human_share, output_options
-from tokenflation.cli._words import many, printable_lines
+from tokenflation.cli._output import emit, human, human_share, output_options, remark
+from tokenflation.cli._words import many
 
 __all__ = ["command", "small"]
 
@@ -47,7 +47,7 @@ def command(
     wanted = (*named, INTRINSIC) if intrinsic else named
     chosen = choose_baselines(calls, wanted)
     if not wanted:
-        click.echo(f"Baseline: {printable_lines(chosen.why)}", err=True)
+        remark(f"Baseline: {chosen.why}")
     frame = analysis.inflation(calls, baseline=wanted or chosen.names, prices=prices, rng=np.random.default_rng(_SEED))
     split = None if prices is None else costs(calls, prices, rng=np.random.default_rng(_SEED))
     emit(frame, as_json, as_csv, lambda: _tables(frame, split))

@@ -30,7 +30,7 @@ _STOP_S = 3
 
 @click.command("serve")
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
-@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True,
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", default=8321, show_default=True,
               help="Port on 127.0.0.1; 0: any that is free.")  # fmt: skip
 @click.option("--plan", "plan_file", type=click.Path(), metavar="FILE",
               help="A plan in YAML whose forecast the page shows, and follows as you edit it; see `tokenflation plan init`.")  # fmt: skip

@@ -60,7 +60,7 @@ def choose_baselines(calls: pd.DataFrame, named: Sequence[str] = ()) -> Baseline
         return Baselines(kinds=wanted, why=f"{_listed(wanted)}, as named." if wanted else f"{INTRINSIC}, as named.")
     if len(direct) == 1 and len(kinds) > 1:
         return Baselines(kinds=(direct[0],), why=f"{direct[0]}, the only task kind whose every task is one call.")
-    found = f"{len(direct)} kinds do ({_listed(direct)})" if len(direct) > 1 else "no kind does"
+    found = f"there are {len(direct)} such kinds ({_listed(direct)})" if len(direct) > 1 else "there is no such kind"
     if len(kinds) == len(direct) == 1:
         found = "there is no other kind to compare with it"
     return Baselines(
