@@ -135,7 +135,7 @@ def test_a_living_process_is_left_its_journal(provider: Provider, store: Path) -
     "ending",
     [
         "os._exit(0)",
-        "time.sleep(0.1); os.kill(os.getpid(), signal.SIGTERM)",
+        "while handle.recorded < 20: time.sleep(0.01)\n        os.kill(os.getpid(), signal.SIGTERM)",
         "sys.exit(3)",
         "raise RuntimeError",
         "pass",
@@ -143,7 +143,7 @@ def test_a_living_process_is_left_its_journal(provider: Provider, store: Path) -
 )
 def test_however_a_process_ends_its_calls_are_in_the_store(provider: Provider, store: Path, ending: str) -> None:
     program = f"""
-        tf.instrument(store)
+        handle = tf.instrument(store)
         with httpx.Client() as client:
             for _ in range(20):
                 ask(client)
@@ -252,6 +252,32 @@ def test_the_input_that_a_stream_has_told_is_kept_when_a_kill_cuts_it(provider: 
         assert (call["status"], call["input_tokens"], call["output_tokens"]) == ("cut", 200, None)
         assert (call["usage_source"], call["usage_complete"]) == ("partial", 0)
         recover(store)
+
+
+def test_the_model_of_a_call_that_was_shown_under_way_is_kept_when_a_kill_follows_its_end(
+    provider: Provider, store: Path
+) -> None:
+    program = """
+        import sqlite3
+        from tokenflation.sdk.recorder import Recorder
+        tf.instrument(store)
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "[[slow:0.01]]"}]}
+        with httpx.Client() as client:
+            with client.stream("POST", url + "/v1/messages", json={**body, "stream": True}) as answer:
+                parts = answer.iter_raw()
+                next(parts)
+                while not sqlite3.connect(store).execute("SELECT ttfc_s FROM calls WHERE ttfc_s > 0").fetchall():
+                    next(parts)
+                Recorder._take = lambda self, items: time.sleep(60)  # no turn for the worker any more
+                list(parts)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    (cut,) = rows(store)
+    recover(store)
+    (call,) = rows(store)
+    assert (cut["status"], call["status"], call["input_tokens"], call["output_tokens"]) == ("cut", "ok", 200, 150)
+    assert (call["model"], call["ttfc_s"]) == ("m", cut["ttfc_s"])
 
 
 def test_what_turns_out_to_be_a_retry_or_no_model_call_leaves_no_row(provider: Provider, store: Path) -> None:

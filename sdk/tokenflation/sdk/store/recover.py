@@ -5,9 +5,12 @@ Knows the file format by `journal` alone; what usage objects mean it asks the di
 
 import logging
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
+
+from msgspec.structs import replace
 
 from tokenflation.sdk.records import Attempt, Call, Status, Usage, UsageSource
 from tokenflation.sdk.scopes import new_trace_id
@@ -49,6 +52,7 @@ def recover(store: str | os.PathLike[str], writer: SqliteWriter | None = None) -
 
 
 def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]]) -> int:
+    shown = _shown(writer.path, [begun.call_id for begun, ended in left if ended is not None])
     with writer.transaction():
         # By its time, not its id: a retry stands in the store under the id of its first attempt.
         written = writer.attempts_started_at([begun.started_at_ns for begun, _ in left])
@@ -59,6 +63,9 @@ def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]]) -> 
             if begun.started_at_ns in written or not _is_call(begun, ended):
                 continue
             call = row_of(begun, ended)
+            if begun.call_id in shown:
+                model, ttfc_s = shown[begun.call_id]
+                call = replace(call, model=model, ttfc_s=ttfc_s if call.stream else None)
             (cut if ended is None else finished).append(call)
             if ended is not None:
                 attempts.append(_attempt(call, ended))
@@ -66,6 +73,17 @@ def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]]) -> 
         writer.write(Batch(calls=finished, attempts=attempts), replace=True)
         writer.write(Batch(calls=cut), replace=False)
     return len(finished) + len(cut)
+
+
+def _shown(store: os.PathLike[str], call_ids: Sequence[str]) -> dict[str, tuple[str | None, float | None]]:
+    """Return model and `ttfc_s` of those calls that their process had written while they were under way."""
+    found: dict[str, tuple[str | None, float | None]] = {}
+    with closing(sqlite3.connect(store, timeout=_TIMEOUT_S)) as connection:
+        for at in range(0, len(call_ids), 500):  # SQLite binds a bounded number of values
+            some = tuple(call_ids[at : at + 500])
+            query = f"SELECT call_id, model, ttfc_s FROM calls WHERE call_id IN ({','.join('?' * len(some))})"
+            found.update({call_id: (model, ttfc_s) for call_id, model, ttfc_s in connection.execute(query, some)})
+    return found
 
 
 def _is_call(begun: Begun, ended: Ended | None) -> bool:
