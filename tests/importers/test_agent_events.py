@@ -5,14 +5,18 @@ docs/cli/telemetry.md.
 """
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.importers import claude_logs
 from tests.importers.agent_events import CLAUDE, event, logged
 from tests.importers.spans import TRACE, request, rows, span
 
 from tokenflation.sdk.importers import import_paths
+from tokenflation.sdk.importers.fields import made_id
 
 TOKENS = "input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
 
@@ -121,3 +125,38 @@ def test_logs_of_other_programs_are_no_agents(tmp_path: Path, store: Path) -> No
     (tmp_path / "shop.jsonl").write_text(json.dumps(logged(event("shop.sold", price=3))))
     summary = import_paths([tmp_path / "shop.jsonl", good], store)
     assert (summary.calls, summary.foreign) == (1, {"of no known format": 1})
+
+
+def _session(path: Path, *messages: str) -> Path:
+    """Write the log of a session that has one call a message; its requests are named after them."""
+    calls = [claude_logs.answer(f"a-{name}", None, place, name, stop="end_turn") for place, name in enumerate(messages)]
+    return claude_logs.write(path, calls)
+
+
+@pytest.mark.parametrize("telemetry_first", [True, False])
+def test_a_call_in_the_log_of_its_session_and_in_telemetry_is_one_call(
+    tmp_path: Path, store: Path, telemetry_first: bool
+) -> None:
+    both = [CLAUDE | {"session.id": claude_logs.SESSION, "request_id": f"req_m{number}"} for number in (1, 2)]
+    (tmp_path / "otel.jsonl").write_text(
+        json.dumps(logged(*(event("claude_code.api_request", 3, **one) for one in both)))
+    )
+    log = _session(tmp_path / "session.jsonl", "m1", "m2", "m3")
+    files = [tmp_path / "otel.jsonl", log]
+
+    added = [import_paths([file], store).calls for file in (files if telemetry_first else files[::-1])]
+
+    assert added == ([2, 1] if telemetry_first else [3, 0])
+    assert len(rows(store, "call_id")) == 3
+
+
+def test_a_call_that_the_store_has_by_the_id_of_its_message_is_not_added_again(tmp_path: Path, store: Path) -> None:
+    import_paths([_session(tmp_path / "session.jsonl", "m1")], store)
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE calls SET call_id = ?", (made_id("claude-code", "message", "m1"),))
+
+    again = import_paths([tmp_path / "session.jsonl"], store)
+    grown = import_paths([_session(tmp_path / "session.jsonl", "m1", "m2")], store)
+
+    assert (again.calls, again.skipped) == (0, {"already in the store": 1})
+    assert (grown.calls, len(rows(store, "call_id"))) == (1, 2)

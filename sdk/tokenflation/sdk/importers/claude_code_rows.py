@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenflation.sdk.importers.building import Run, TaskRows
 from tokenflation.sdk.importers.claude_code_session import MAIN, Answer, Failure, Node, Session
+from tokenflation.sdk.importers.claude_code_spans import call_id_of
 from tokenflation.sdk.importers.fields import count, made_id, text
 from tokenflation.sdk.importers.formats import Taken
 from tokenflation.sdk.records import Attempt
@@ -33,7 +34,8 @@ def taken(session: Session, *, task: str, default_id: str) -> Taken:
             "calls_without_output": unreported or None,
         }
     )
-    return Taken(rows.batch(), compactions)
+    formerly = {_call_id(one): _older_id(one) for one in session.answers.values() if one.request_id is not None}
+    return Taken(rows.batch(), compactions, formerly)
 
 
 class _Claims:
@@ -310,7 +312,12 @@ class _Placing:
 
 
 def _call_id(answer: Answer) -> str:
-    # The provider's id, without the session: a resumed session repeats the calls of the one before it.
+    # The provider's id, without the session: a resumed session repeats the calls of the one before it. That of the
+    # request, where the log has it: the agent's telemetry names no other.
+    return _older_id(answer) if answer.request_id is None else call_id_of(answer.request_id)
+
+
+def _older_id(answer: Answer) -> str:
     return made_id(_FORMAT, "message", answer.message_id)
 
 

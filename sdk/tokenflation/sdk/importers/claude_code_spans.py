@@ -14,7 +14,7 @@ from tokenflation.sdk.importers.fields import made_id, seconds, text
 from tokenflation.sdk.importers.spanusage import Counted, from_provider
 from tokenflation.sdk.spanwords import Role
 
-__all__ = ["ITS_CALL", "answers_id", "counts", "given_by", "in_full", "is_its_call", "its_role", "ttft_s"]
+__all__ = ["ITS_CALL", "answers_id", "call_id_of", "counts", "given_by", "in_full", "is_its_call", "its_role", "ttft_s"]
 
 ITS_CALL = "claude_code.llm_request"
 """Name of its span of a model call; not all versions say so in an attribute."""
@@ -54,6 +54,11 @@ def answers_id(attributes: Mapping[str, Any]) -> str | None:
     return text(dict(attributes), "request_id") if is_its_call(attributes) else None
 
 
+def call_id_of(request_id: str) -> str:
+    """Return the id of the call of a request: its event, its span and its line in the session's log have one."""
+    return made_id("claude-code-request", request_id)
+
+
 def its_role(title: str, attributes: Mapping[str, Any]) -> Role | None:
     """Return what a span of this title is, if it is a prompt's or a tool's."""
     if title == "claude_code.interaction":
@@ -71,7 +76,7 @@ def given_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """
     said = dict(attributes) if is_its_call(attributes) else {}
     request, agent = text(said, "request_id"), text(said, "agent_id")
-    found: dict[str, Any] = {} if request is None else {"call_id": made_id("claude-code-request", request)}
+    found: dict[str, Any] = {} if request is None else {"call_id": call_id_of(request)}
     if agent is not None:
         depth = 1 if text(said, "parent_agent_id") is None else 2
         found |= {"agent_run_id": agent, "agent": text(said, "agent.name", "agent_type") or "subagent", "depth": depth}

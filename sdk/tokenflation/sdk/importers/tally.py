@@ -80,7 +80,7 @@ class Tally:
         if not batch.calls:
             self._left_out["session", "a session without calls"] += 1
             return
-        batch, known = _own(batch, writer)
+        batch, known = _own(taken, writer)
         if len(known) == len({call.call_id for call in batch.calls}):
             self._left_out["session", _IN_STORE] += 1
             return
@@ -134,12 +134,14 @@ _COUNTED = (
 )  # fmt: skip
 
 
-def _own(batch: Batch, writer: SqliteWriter) -> tuple[Batch, set[str]]:
+def _own(taken: Taken, writer: SqliteWriter) -> tuple[Batch, set[str]]:
     """Return the batch without calls that the store has in another task, and the calls that it has in this one."""
-    tasks = writer.tasks_of([call.call_id for call in batch.calls])
+    batch = taken.batch
+    tasks = writer.tasks_of([*(call.call_id for call in batch.calls), *taken.formerly.values()])
     here = {call.call_id: call.task_id for call in batch.calls}
-    known = {call_id for call_id, task_id in tasks.items() if task_id == here[call_id]}
-    elsewhere = tasks.keys() - known
+    known = {call_id for call_id in here if tasks.get(call_id) == here[call_id]}
+    elsewhere = {one for one in here if (one in tasks and one not in known) or taken.formerly.get(one) in tasks}
+    known -= elsewhere
     if not elsewhere:
         return batch, known
     own = Batch(
