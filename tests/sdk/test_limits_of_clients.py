@@ -305,6 +305,46 @@ def test_what_ended_only_now_may_be_taken_in(monkeypatch: pytest.MonkeyPatch) ->
     assert asyncio.run(work()) == "taken in"
 
 
+def test_what_left_and_ended_between_two_looks_may_be_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.1)
+
+    async def work() -> str:
+        run = stopping.Stopping()
+        run.begin(lambda: False)
+        await asyncio.sleep(0.05)
+        run.note()  # the next attempt of a call that had failed
+        await asyncio.sleep(0.1)
+        run.end()
+        return "taken in"
+
+    assert asyncio.run(work()) == "taken in"
+
+
+def test_however_many_requests_are_refused_a_task_is_cancelled_once_and_may_clean_up(
+    provider: Provider, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.1)
+    seen: list[str] = []
+
+    async def refused_after(delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        await _asked_async(provider, 0)
+
+    async def work() -> None:
+        with tf.task("capped", max_calls=0):
+            asked = [asyncio.create_task(refused_after(number / 50)) for number in range(4)]
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.2)
+                await asyncio.gather(*asked, return_exceptions=True)
+                seen.append("cleaned up")
+
+    with pytest.raises(TaskLimitReached):
+        asyncio.run(work())
+    assert seen == ["cleaned up"]
+
+
 def test_what_is_under_way_when_the_limit_is_reached_may_end(
     provider: Provider, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,11 +26,15 @@ class Stopping:
         self._is_outside_loops = _current_task() is None
         self._tasks: WeakSet[Any] = WeakSet()
         self._cancelled: WeakSet[Any] = WeakSet()
+        self._watched: set[Any] = set()
+        """Loops that a look is due in: one for all that is refused."""
+        self._noted = 0
         self._over = False
         self.note()
 
     def note(self) -> None:
-        """Remember the asyncio task that runs now as one of the run's, if there is one."""
+        """Remember the asyncio task that runs now as one of the run's, if there is one: a request of its leaves."""
+        self._noted += 1
         task = _current_task()
         if task is not None:
             self._tasks.add(task)
@@ -38,9 +42,9 @@ class Stopping:
     def begin(self, is_busy: Callable[[], bool]) -> None:
         """See to it that the run ends; `is_busy` says whether anything of it is still under way."""
         task = _current_task()
-        if task is not None:
-            loop = task.get_loop()
-            loop.call_later(GRACE_S, self._look, loop, is_busy, is_busy())
+        if task is not None and (loop := task.get_loop()) not in self._watched:
+            self._watched.add(loop)
+            loop.call_later(GRACE_S, self._look, loop, is_busy, self._quiet(is_busy))
 
     def end(self) -> None:
         """Note that the run has ended."""
@@ -53,18 +57,25 @@ class Stopping:
         task = _current_task()
         return task is None or (task in self._cancelled and task.uncancel() == 0)
 
-    def _look(self, loop: Any, is_busy: Callable[[], bool], was_busy: bool) -> None:
+    def _look(self, loop: Any, is_busy: Callable[[], bool], before: int | None) -> None:
         if self._over:
             return
-        if (busy := is_busy()) or was_busy:  # what ended only now is still being taken in
-            loop.call_later(GRACE_S, self._look, loop, is_busy, busy)
+        quiet = self._quiet(is_busy)
+        if quiet is None or quiet != before:  # what ended only now is still being taken in
+            loop.call_later(GRACE_S, self._look, loop, is_busy, quiet)
             return
+        self._watched.discard(loop)
         # The run began in this very thread, outside any loop: it waits for the loop, so all of that is inside.
         is_inside = self._is_outside_loops and self._thread_id == threading.get_ident()
         for task in sys.modules["asyncio"].all_tasks(loop) if is_inside else tuple(self._tasks):
-            if task.get_loop() is loop and not task.done():
+            # Once each: a second cancellation would break what the task does about the first.
+            if task.get_loop() is loop and not task.done() and task not in self._cancelled:
                 self._cancelled.add(task)
                 task.cancel()
+
+    def _quiet(self, is_busy: Callable[[], bool]) -> int | None:
+        """Return what stays the same for as long as nothing is under way, not even in between; None while something is."""
+        return None if is_busy() else self._noted
 
 
 def _current_task() -> Any | None:
