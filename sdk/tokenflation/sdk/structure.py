@@ -51,8 +51,8 @@ def structure_of(placement: Placement, reading: Reading, after: str | None) -> d
         "reasoning_blocks": reading.reasoning_blocks,
     }
     run = placement.run
-    if run is not None and placement.structure_source == "wire" and run.run_id == placement.agent_run_id:
-        columns |= _of_run(run, foreign=placement.parent_id is not None)  # it may have moved since it was placed
+    if run is not None and run.moved and placement.structure_source == "wire" and run.run_id == placement.agent_run_id:
+        columns |= _of_run(run, foreign=placement.parent_id is not None)  # perhaps since the call was placed
     return columns
 
 

@@ -23,6 +23,8 @@ class ToolRuns:
 
     def take(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
         """Return the rows that a call adds (it asks for tool calls) or changes (it brings results of earlier ones)."""
+        if not reading.tool_calls and not reading.tool_results and placement.inside_call_id is None:
+            return []
         changed: dict[tuple[str, str], ToolRun] = {}
         if first_attempt:
             for run, result in self._answered(reading, placement):

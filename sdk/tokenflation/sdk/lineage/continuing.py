@@ -6,8 +6,6 @@ Pure: readings in, an edge out. Knows nothing of agent runs inside of others, no
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import compress
-from operator import attrgetter
 
 from msgspec import Struct
 
@@ -32,8 +30,6 @@ _EQUALS_KEPT = 8
 _MIN_ID = 6
 _ONE_QUESTION = ("user",)
 """The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
-
-_tells_from = attrgetter("tells_from")
 
 
 class Continued(Struct, frozen=True):
@@ -163,9 +159,12 @@ class Histories:
         """
         near = self._near
         if near is None or near[0] is not reading:
-            head, runs = first_messages(reading), list(reversed(self._recent))
-            with_room = compress(runs, map(len(head).__ge__, map(_tells_from, runs)))
-            near = self._near = reading, head, [(one, one.newest) for one in with_room if one.newest is not None]
+            head = first_messages(reading)
+            room = len(head)
+            found = [
+                (run, run.newest) for run in reversed(self._recent) if run.tells_from <= room and run.newest is not None
+            ]
+            near = self._near = reading, head, found
         return near[1], near[2]
 
     def recent(self) -> Iterable[Run]:

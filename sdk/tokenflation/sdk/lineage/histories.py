@@ -115,6 +115,8 @@ class Run(Struct, eq=False):
     """The agent run whose messages its own first message repeats: it may summarise them."""
     bare: bool = False
     """It began with a call that offers no tools."""
+    moved: bool = False
+    """It, or what it is inside of, was put elsewhere after calls of it had been placed."""
 
     def note_newest(self, history: "History") -> None:
         """Keep its newest call."""

@@ -63,7 +63,7 @@ class Moves:
 
     def _shift(self, run: Run, task: tuple[str, str, str], depth: int) -> None:
         run.task, run.task_id, run.trace_id = task
-        run.depth = depth
+        run.depth, run.moved = depth, True
         for call_id in run.calls[-MAX_RUN_CALLS:]:
             known = self._moves.get(call_id)
             self._moves[call_id] = known or Move(call_id, run)
