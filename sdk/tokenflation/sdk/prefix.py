@@ -27,7 +27,10 @@ def extend_anchors(anchors: Sequence[Anchor], prompt_bytes: int, input_tokens: i
     """Return the anchors `(bytes, tokens)` that lie before this prompt's end, and its end as the last one.
 
     An anchor that contradicts the total (more tokens than the whole prompt has) is left out: the total is the truth.
+    `anchors` are in order, as a call before this one left them.
     """
+    if anchors and anchors[0][0] > 0 and anchors[-1][0] < prompt_bytes and anchors[-1][1] <= input_tokens:
+        return (*anchors, (prompt_bytes, input_tokens))
     kept: list[Anchor] = []
     for anchor in anchors:
         last = kept[-1] if kept else (0, 0)
@@ -37,15 +40,14 @@ def extend_anchors(anchors: Sequence[Anchor], prompt_bytes: int, input_tokens: i
     return tuple(kept)
 
 
-def block_ends(anchors: Sequence[Anchor], block_tokens: int) -> list[int]:
+def block_ends(anchors: Sequence[Anchor], block_tokens: int, behind: Anchor = (0, 0)) -> list[int]:
     """Return the byte at which each block ends: `ceil(tokens / block_tokens)` of them, the last at the prompt's end.
 
-    Bytes behind a full block that brought no token are in no block: a full block never changes once it is full.
+    Bytes behind a full block that brought no token are in no block: a full block never changes once it is full. Those
+    full at the anchor `behind`, before the others, are left out.
     """
-    if not anchors:
-        return []
     ends: list[int] = []
-    place = tokens = 0
+    place, tokens = behind
     for next_place, next_tokens in anchors:
         more_bytes, more_tokens = next_place - place, next_tokens - tokens
         first = block_tokens - tokens % block_tokens  # from this anchor to the next end of a block
@@ -100,19 +102,22 @@ class BlockHasher:
         `continues` is the call that it may extend; taken over is only what has the same instructions, messages and
         anchors.
         """
-        ends = block_ends(anchors, self._block_tokens)
         before = self._recent.get(continues or "")
-        if before is not None and _extends(reading, anchors, ends, before):
+        if before is not None and _extends(reading, anchors, before):
+            known = len(before.anchors)
+            ends = block_ends(anchors[known:], self._block_tokens, anchors[known - 1])
             hashes, start, state = before.hashes, before.end, before.state.copy()
         else:
+            ends = block_ends(anchors, self._block_tokens)
             hashes, start, state = b"", 0, block_state(self._key)
         full = anchors[-1][1] // self._block_tokens if anchors else 0
-        hashes += roll_blocks(state, reading.prompt, ends[len(hashes) // 8 : full], start)
+        fresh = full - len(hashes) // 8
+        hashes += roll_blocks(state, reading.prompt, ends[:fresh], start)
         if full:
-            start = ends[full - 1]
+            start = ends[fresh - 1] if fresh else start
             if reading.message_hashes:
                 self._keep(call_id, reading, anchors, start, hashes, state.copy())
-        return hashes + roll_blocks(state, reading.prompt, ends[full:], start)
+        return hashes + roll_blocks(state, reading.prompt, ends[fresh:], start)
 
     def _keep(self, call_id: str, reading: Reading, anchors: tuple[Anchor, ...], end: int, hashes: bytes,
               state: Any) -> None:  # fmt: skip
@@ -126,11 +131,9 @@ class BlockHasher:
             self._kept_bytes -= len(self._recent.popitem(last=False)[1].hashes)
 
 
-def _extends(reading: Reading, anchors: tuple[Anchor, ...], ends: list[int], before: _Hashed) -> bool:
-    full = len(before.hashes) // 8
+def _extends(reading: Reading, anchors: tuple[Anchor, ...], before: _Hashed) -> bool:
     return (
         reading.instructions_hash == before.instructions_hash
         and reading.message_hashes[before.messages - 1 : before.messages] == (before.last_hash,)
         and anchors[: len(before.anchors)] == before.anchors
-        and ends[full - 1 : full] == [before.end]
     )

@@ -317,9 +317,9 @@ def _is_in(answer: str, said: Sequence[str]) -> bool:
 def _may_move(run: Run, history: History) -> bool:
     """Return whether a run may turn out to have been inside one of these tool calls: it began and ended meanwhile."""
     newest = run.newest
-    if newest is None or newest.waits or run.placed_by_scope or run.scope_run_id != history.run.scope_run_id:
+    if newest is None or run.started_at_ns < history.ended_at_ns or run.scope_run_id != history.run.scope_run_id:
         return False
-    if len(newest.answer.strip()) < _MIN_CHARS or run.started_at_ns < history.ended_at_ns:
+    if newest.waits or run.placed_by_scope or len(newest.answer.strip()) < _MIN_CHARS:
         return False
     if run.host is None:
         return not _is_around(run, history.run)
