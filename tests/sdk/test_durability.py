@@ -136,6 +136,7 @@ def test_a_living_process_is_left_its_journal(provider: Provider, store: Path) -
     [
         "os._exit(0)",
         "while handle.recorded < 20: time.sleep(0.01)\n        os.kill(os.getpid(), signal.SIGTERM)",
+        "os.execvp('true', ['true'])",
         "sys.exit(3)",
         "raise RuntimeError",
         "pass",
@@ -367,8 +368,28 @@ def test_a_long_stream_is_read_whole_in_bounded_memory(provider: Provider, store
     assert int(recorded.stdout) - int(bare.stdout) < 45, (bare, recorded)
 
 
-def test_os_exit_is_its_own_again_after_close(store: Path) -> None:
-    before = os._exit
+def test_os_exit_and_exec_are_their_own_again_after_close(store: Path) -> None:
+    before = os._exit, os.execv, os.execve
     with tf.instrument(store):
-        assert os._exit is not before
-    assert os._exit is before
+        assert os._exit is not before[0]
+        assert os.execv is not before[1]
+        assert os.execve is not before[2]
+    assert (os._exit, os.execv, os.execve) == before
+
+
+def test_a_program_that_cannot_become_another_goes_on_recording(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+            for become in (lambda: os.execv("/no/such/program", ["x"]), lambda: os.execve("/no/such", ["x"], {})):
+                try:
+                    become()
+                except FileNotFoundError:
+                    assert handle.recorded == 1
+            ask(client)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    recover(store)
+    assert len(rows(store)) == 2

@@ -1,4 +1,5 @@
-"""Does something before a process ends by `os._exit`, which runs no exit handlers: as children of multiprocessing end.
+"""Does something before a process ends without running its exit handlers: by `os._exit`, as children of multiprocessing
+do, or by `os.exec*`, as servers do that load themselves anew.
 
 Knows nothing of what is done.
 """
@@ -11,7 +12,7 @@ from typing import Any
 
 from tokenflation.sdk.hooks.patching import cover, uncover
 
-__all__ = ["before_os_exit"]
+__all__ = ["before_exec", "before_os_exit"]
 
 
 def before_os_exit(action: Callable[[], object]) -> Callable[[], None]:
@@ -32,3 +33,29 @@ def before_os_exit(action: Callable[[], object]) -> Callable[[], None]:
     owner: Any = os
     layer = cover(owner, "_exit", shell)
     return lambda: uncover(layer)
+
+
+def before_exec(action: Callable[[], object]) -> Callable[[], None]:
+    """Run `action` whenever this process or a fork of it becomes another program; return what undoes it.
+
+    `action` must come to an end by itself, and leave all as it was: there may be no such program. What it raises is not
+    seen by this one.
+    """
+
+    def shell(original: Any) -> Any:
+        @functools.wraps(original)
+        def become(*args: Any, **kwargs: Any) -> Any:
+            with contextlib.suppress(Exception):
+                action()
+            original(*args, **kwargs)
+
+        return become
+
+    owner: Any = os
+    layers = [cover(owner, name, shell) for name in ("execv", "execve")]  # the others of `os` come here
+
+    def undo() -> None:
+        for layer in layers:
+            uncover(layer)
+
+    return undo

@@ -28,6 +28,7 @@ __all__ = ["Instrumentation", "active", "instrument", "span_processor", "transpo
 _QUEUE_SIZE = 10_000
 _LOCK_WAIT_S = 0.25
 """A fork waits until no transaction is under way, and a transaction may wait for another process's."""
+_EXEC_WAIT_S = 1.0
 _EXPORT_WAIT_S = 3.0
 """A program's end waits no longer for an endpoint that takes no spans."""
 _SWITCH_WAIT_S = 10.0
@@ -192,7 +193,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         _quietly(earlier.close)  # its hooks would record each call a second time
     from tokenflation.sdk import hooks  # what follows is imported only by who records
     from tokenflation.sdk.bridge import ForeignCalls
-    from tokenflation.sdk.exits import before_os_exit
+    from tokenflation.sdk.exits import before_exec, before_os_exit
     from tokenflation.sdk.threads import carry_scopes
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
@@ -213,6 +214,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         partial(scopes.listen, recorder.scope_changed),
         carry_scopes,
         partial(before_os_exit, recorder.leave),
+        partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),
         partial(hooks.install, recorder.tap),
     ]
     if foreign_calls is not None:
