@@ -1,5 +1,6 @@
 """What an exchange keeps, and that it is handed over exactly once."""
 
+import itertools
 import os
 import threading
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from tests.hooks.conftest import Collected, body
 
 from tokenflation.sdk import exchange as module
-from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.exchange import End, Exchange
 
 
 def begun(collected: Collected) -> Exchange:
@@ -34,6 +35,33 @@ def test_only_the_first_end_counts_even_between_threads(collected: Collected) ->
     for thread in threads:
         thread.join()
     assert collected.only is exchange
+
+
+@pytest.mark.parametrize(
+    ("end", "ended_at_ns"), [("closed", 3), ("dropped", 3), ("read", 4), ("failed", 4), ("cancelled", 4)]
+)
+def test_an_answer_ends_with_its_last_byte_where_its_host_only_lets_go_of_it(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch, end: End, ended_at_ns: int
+) -> None:
+    monkeypatch.setattr(module, "now_ns", itertools.count(1).__next__)
+    exchange = begun(collected)
+    for chunk in (b"12345", b"67890"):
+        exchange.add(chunk)
+    exchange.finish(end)
+    assert (exchange.started_at_ns, exchange.ended_at_ns) == (1, ended_at_ns)
+
+
+@pytest.mark.parametrize("chunks", [[], [b"12345", b"67890-"]], ids=["nothing came", "the last of it was not kept"])
+def test_an_answer_whose_last_byte_is_unknown_ends_when_its_host_lets_go_of_it(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch, chunks: list[bytes]
+) -> None:
+    monkeypatch.setattr(module, "MAX_KEPT_BYTES", 10)
+    exchange = begun(collected)
+    for chunk in chunks:
+        exchange.add(chunk)
+    monkeypatch.setattr(module, "now_ns", lambda: exchange.started_at_ns + 7)
+    exchange.finish("dropped")
+    assert exchange.ended_at_ns == exchange.started_at_ns + 7
 
 
 def test_past_the_limit_a_body_is_cut_and_never_has_a_hole(

@@ -189,6 +189,14 @@ def test_an_async_answer_dropped_halfway_ends(lib: Any, recorded: Collected) -> 
     assert body(recorded.only) == PIECES[0]
 
 
+def test_an_answer_closed_halfway_ends_with_the_last_byte_that_was_read(lib: Any, recorded: Collected) -> None:
+    with lib.Client(transport=streaming(lib)) as client:
+        response = client.send(client.build_request("POST", URL), stream=True)
+        next(response.iter_raw())
+        response.close()
+    assert recorded.only.ended_at_ns == recorded.only.chunks[-1][0]
+
+
 @READERS
 def test_traffic_that_is_no_model_call_is_not_touched(read: Shell, lib: Any, recorded: Collected) -> None:
     with lib.Client(transport=streaming(lib)) as client:

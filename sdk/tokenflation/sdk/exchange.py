@@ -69,6 +69,7 @@ class Exchange(Struct, eq=False, weakref=True):
     """Bytes of the answer that are kept; those of the last MiB may be missing where the host ends a stream early."""
     truncated: bool = False
     ended_at_ns: int | None = None
+    """When the last byte came that the host had of the answer; where it had none, when it was done with it."""
     end: End | None = None
     error_type: str | None = None
     process_id: int = 0
@@ -153,7 +154,9 @@ class Exchange(Struct, eq=False, weakref=True):
         """
         if not self._finished.acquire(blocking=False):
             return
-        self.ended_at_ns = now_ns()
+        # Who lets go of an answer waits for none of it any more, and may have had the last of it long ago.
+        left = end in ("closed", "dropped") and self.chunks and not self.truncated
+        self.ended_at_ns = self.chunks[-1][0] if left else now_ns()
         self.end = end
         if error is not None:
             self.error_type = type(error).__name__
