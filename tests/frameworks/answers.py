@@ -84,10 +84,33 @@ def responses(answer: Answer) -> Rendered:
     started = {**base, "status": "in_progress", "output": [], "usage": None}
     data: list[dict[str, Any]] = [{"type": "response.created", "response": started}]
     for index, item in enumerate(output):
-        data.append({"type": "response.output_item.added", "output_index": index, "item": item})
+        at = {"output_index": index, "item_id": item["id"]}
+        empty: dict[str, Any] = {"content": []} if item["type"] == "message" else {"arguments": ""}
+        begun = {**item, **empty, "status": "in_progress"}
+        data.append({"type": "response.output_item.added", "output_index": index, "item": begun})
+        data += _said(at, text) if item["type"] == "message" else _called(at, item)
         data.append({"type": "response.output_item.done", "output_index": index, "item": item})
     data.append({"type": "response.completed", "response": done})
     return done, [(entry["type"], {**entry, "sequence_number": number}) for number, entry in enumerate(data)]
+
+
+def _said(at: dict[str, Any], text: dict[str, Any]) -> list[dict[str, Any]]:
+    at = {**at, "content_index": 0}
+    return [
+        {"type": "response.content_part.added", **at, "part": {**text, "text": ""}},
+        {"type": "response.output_text.delta", **at, "delta": text["text"], "logprobs": []},
+        {"type": "response.output_text.done", **at, "text": text["text"], "logprobs": []},
+        {"type": "response.content_part.done", **at, "part": text},
+    ]
+
+
+def _called(at: dict[str, Any], item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return how a function call's arguments come: a client that streams may read them here alone."""
+    kind = "response.function_call_arguments"
+    return [
+        {"type": f"{kind}.delta", **at, "delta": item["arguments"]},
+        {"type": f"{kind}.done", **at, "name": item["name"], "arguments": item["arguments"]},
+    ]
 
 
 def messages(answer: Answer) -> Rendered:

@@ -1,5 +1,6 @@
 """The matrix of frameworks by itself: the scripted model, the judge and the page, with an agent that needs no framework."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,21 @@ def test_an_agent_that_asks_again_by_itself_makes_a_failed_call_in_the_same_run(
     assert differences(SCENARIOS["retry"], served, rows) == []
     rows["calls"][1]["agent_run_id"] = "another"
     assert differences(SCENARIOS["retry"], served, rows) == ["step wrong in 1 of 2 calls (retry turn 1: 2, not 1)"]
+
+
+def test_a_streamed_response_says_text_and_arguments_piece_by_piece_too() -> None:
+    parameters: Any = {"type": "object", "properties": {"query": {"type": "string"}}}
+    search: Any = {"type": "function", "name": "search", "parameters": parameters, "strict": False}
+    with Model() as model:
+        client = openai.OpenAI(base_url=model.openai_url, api_key="k")
+        asked, said = (
+            [event.delta for event in client.responses.create(model="m", input=text, tools=[search], stream=True)
+             if event.type == kind]
+            for text, kind in [("[[plan:tools]]", "response.function_call_arguments.delta"),
+                               ("[[plan:single]]", "response.output_text.delta")]
+        )  # fmt: skip
+        assert "".join(asked) == json.dumps(model.served[0].answer.asked[0].arguments)
+        assert "".join(said) == model.served[1].answer.text
 
 
 def test_a_request_that_names_no_plan_is_refused_and_noted() -> None:
