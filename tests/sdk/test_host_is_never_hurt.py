@@ -212,6 +212,30 @@ def test_what_close_cannot_wait_for_is_shown_as_lost_until_it_is_written(provide
     assert info(store)["rows"]["calls"] == 1
 
 
+def test_what_close_could_not_wait_for_is_not_lost_where_the_journal_has_it(provider: Provider, tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    program = """
+        import os, signal, sqlite3, sys, httpx, tokenflation.sdk as tf
+        url, store = sys.argv[1:]
+        handle = tf.instrument(store)
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+        with httpx.Client() as client:
+            for _ in range(3):
+                client.post(f"{url}/chat/completions", json=body)
+            with tf.task("t"):
+                pass
+        handle._recorder.close(timeout_s=0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program), provider.openai_url, str(store)], check=False)
+    waiting = read_losses(store)["waiting_for_store"]
+    found = info(store)
+    assert waiting >= 4  # no journal has scopes
+    assert (found["rows"]["calls"], found["drops"]) == (3, {"waiting_for_store": waiting - 3})
+
+
 def test_a_store_that_is_deleted_while_recording_is_made_anew(provider: Provider, tmp_path: Path) -> None:
     store = tmp_path / "runs.db"
     with tf.instrument(store) as handle:

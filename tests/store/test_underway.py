@@ -77,9 +77,9 @@ def test_calls_that_leave_together_as_the_first_are_all_noted(tmp_path: Path, mo
     others = threading.Barrier(4)
     slowly = Journal.open
 
-    def waits_for_the_others(store: str) -> Journal:
+    def waits_for_the_others(*where: str) -> Journal:
         others.wait(10)
-        return slowly(store)
+        return slowly(*where)
 
     def leaves(call_id: str) -> int:
         if call_id != "0":
@@ -99,9 +99,9 @@ def test_a_call_that_leaves_from_within_the_opening_of_the_journal_waits_for_not
     underway = Underway(str(tmp_path / "runs.db"), default_task="task")
     opened = Journal.open
 
-    def interrupted(store: str) -> Journal:
+    def interrupted(*where: str) -> Journal:
         left(underway, "from a signal's handler")
-        return opened(store)
+        return opened(*where)
 
     monkeypatch.setattr(Journal, "open", interrupted)
     exchange = left(underway, "1")

@@ -174,8 +174,8 @@ class Recorder:
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
         self._assembler = Assembler(key=self._key, default_task=self._default_task, exact_tokens=self._exact_tokens)
-        self._underway = Underway(self.store, default_task=self._default_task or "task")
         writer_id = secrets.token_hex(8)
+        self._underway = Underway(self.store, default_task=self._default_task or "task", writer_id=writer_id)
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
     def _context(self) -> SentFrom:

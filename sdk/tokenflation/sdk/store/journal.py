@@ -4,7 +4,7 @@ The host's thread notes a call when it leaves and when it ends, into shared memo
 page cache keeps it when the process is killed. Once the worker has written the call's row, its slot is free again. A
 process holds its file by `flock`; a file that nobody holds is a dead process's, and `recover` makes rows of it.
 
-The file, `DB.underway-PID-RANDOM`, is slots of 1,024 bytes; the first begins with `MAGIC`. Of every other slot, byte 0
+The file, `DB.underway-PID-WRITER`, is slots of 1,024 bytes; the first begins with `MAGIC`. Of every other slot, byte 0
 says 0 free, 1 under way, 2 finished; bytes 2-3 and 4-5 are the lengths (little endian) of two JSON objects, `Begun` at
 byte 8 and `Ended` at byte 456. So whatever a killed process had finished is read with nothing but the standard library:
 
@@ -101,15 +101,15 @@ class Journal:
         self._free = deque(range(_SEGMENT_SLOTS - 1, 0, -1))
 
     @classmethod
-    def open(cls, store: str | os.PathLike[str]) -> "Journal":
-        """Make this process's file beside a store, and hold it.
+    def open(cls, store: str | os.PathLike[str], writer_id: str = "") -> "Journal":
+        """Make this process's file beside a store, and hold it; `writer_id` is that of its notes of losses.
 
         Raises:
             OSError: the folder cannot be written, the disk is full, or the platform has no `flock`.
         """
         if fcntl is None:
             raise OSError("no flock on this platform")
-        path = Path(f"{real_path(store)}.underway-{os.getpid()}-{secrets.token_hex(4)}")
+        path = Path(f"{real_path(store)}.underway-{os.getpid()}-{writer_id or secrets.token_hex(4)}")
         draft = path.with_name(path.name + _DRAFT)
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:

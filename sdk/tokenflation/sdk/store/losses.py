@@ -16,7 +16,10 @@ from pathlib import Path
 
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["forget_losses", "note_losses", "read_losses"]
+__all__ = ["WAITING", "forget_losses", "note_losses", "note_written", "read_losses"]
+
+WAITING = "waiting_for_store"
+"""What a writer could not wait for any longer: lost, unless somebody writes it later."""
 
 
 def note_losses(store: str | os.PathLike[str], writer_id: str, drops: Mapping[str, int]) -> Path | None:
@@ -40,6 +43,21 @@ def forget_losses(store: str | os.PathLike[str], writer_id: str) -> None:
         try:
             (folder / f"{stem}{writer_id}.json").unlink(missing_ok=True)
         except OSError:
+            continue
+
+
+def note_written(store: str | os.PathLike[str], writer_id: str, count: int) -> None:
+    """Note that so many of the records that a dead writer noted as waiting stand in the store now."""
+    for folder, stem in _places(store):
+        path = folder / f"{stem}{writer_id}.json"
+        try:
+            drops = Counter[str](json.loads(path.read_text(encoding="utf-8"))["drops"])
+            drops[WAITING] -= count
+            if +drops:
+                path.write_text(json.dumps({"drops": +drops}, sort_keys=True), encoding="utf-8")
+            else:
+                path.unlink()
+        except (OSError, ValueError, KeyError, TypeError):
             continue
 
 

@@ -122,6 +122,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     if noted and (not file.exists() or not file.stat().st_size):
         return {"path": str(path), "file_bytes": 0, "rows": {}, **_losses(noted)}
     engine = open_store(file)
+    noted = dict(read_losses(file))  # again: what a killed process left has become rows
     try:
         with engine.connect() as connection:
             found = {"path": str(path), "file_bytes": _file_bytes(file), **_meta(connection, file)}

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tokenflation.sdk.records import Attempt, Call, Status, Usage, UsageSource
 from tokenflation.sdk.scopes import new_trace_id
 from tokenflation.sdk.store.journal import Begun, Ended, dead_journals, entries
+from tokenflation.sdk.store.losses import note_written
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.store.tail import dialects_of
 from tokenflation.sdk.store.write import Batch, SqliteWriter, open_writer
@@ -39,13 +40,15 @@ def recover(store: str | os.PathLike[str], writer: SqliteWriter | None = None) -
     try:
         for path, data in dead_journals(store):
             left = list(entries(data))
-            if left:
-                if writer is not None:
-                    count += _write(writer, left)
-                else:
-                    with closing(open_writer(store, timeout_s=_TIMEOUT_S)) as own:
-                        count += _write(own, left)
+            written = 0
+            if left and writer is not None:
+                written = _write(writer, left)
+            elif left:
+                with closing(open_writer(store, timeout_s=_TIMEOUT_S)) as own:
+                    written = _write(own, left)
             path.unlink()
+            note_written(store, path.name.rpartition("-")[2], written)
+            count += written
     except Exception:  # reading a store must not fail because a dead process's calls cannot be added to it
         _log.debug("tokenflation: what a killed process left beside %s cannot be recovered", store, exc_info=True)
     return count

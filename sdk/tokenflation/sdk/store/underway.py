@@ -45,8 +45,9 @@ class _Shown:
 class Underway:
     """The calls that have left and not ended, and the slots of those that ended and are not in the store yet."""
 
-    def __init__(self, store: str, *, default_task: str) -> None:
+    def __init__(self, store: str, *, default_task: str, writer_id: str = "") -> None:
         self._store = store
+        self._writer_id = writer_id
         self._default_task = default_task
         self._journal: Journal | None = None
         self._opening = threading.RLock()
@@ -165,7 +166,7 @@ class Underway:
     def _open_journal(self) -> None:
         self._tried = True
         try:
-            self._journal = Journal.open(self._store)
+            self._journal = Journal.open(self._store, self._writer_id)
         except OSError as error:
             _log.debug("tokenflation: no journal beside %s: %s", self._store, error)
         finally:
