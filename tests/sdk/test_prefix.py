@@ -1,5 +1,6 @@
 """Prefix blocks: their count, and that a growing history keeps its blocks."""
 
+from itertools import accumulate
 from typing import Any
 
 from hypothesis import given
@@ -40,6 +41,17 @@ def test_a_longer_prompt_keeps_the_full_blocks_of_the_shorter(steps: list[tuple[
         ends = block_ends(anchors, 64)
         assert ends[:full] == before[:full]
         before = ends
+
+
+@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 2000)), min_size=1, max_size=8), st.data())
+def test_blocks_behind_an_anchor_end_where_they_end_in_the_whole_prompt(
+    steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    places = accumulate(steps, lambda before, more: (before[0] + more[0], before[1] + more[1]))
+    anchors = tuple(places)
+    known = data.draw(st.integers(1, len(anchors)))
+    behind = anchors[known - 1]
+    assert block_ends(anchors[known:], 64, behind) == block_ends(anchors, 64)[behind[1] // 64 :]
 
 
 def test_an_anchor_with_more_tokens_than_the_prompt_is_left_out() -> None:
