@@ -129,6 +129,46 @@ def test_an_event_that_takes_back_what_came_between_is_not_skipped() -> None:
     assert fast == slow
 
 
+def _chat_events(*documents: dict[str, Any]) -> list[bytes]:
+    return [f"data: {json.dumps(document)}\n\n".encode() for document in documents]
+
+
+def _piece(text: str, **more: Any) -> dict[str, Any]:
+    return {**more, "choices": [{"index": 0, "delta": {"content": text}}]}
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [_piece("a", note={"content": "a"}), _piece("a", note={"content": "b"})],
+        [_piece("a", id="x"), _piece("b", id="x"), _piece("c", id="y"), _piece("d", id="x"), _piece("e", id="x")],
+        [_piece("a", usage={"prompt_tokens": 3}), _piece("b", usage={"prompt_tokens": 3}), _piece("c", usage=None)],
+        [_piece(""), _piece("a"), _piece(""), _piece("b", error="broken"), _piece("c"), _piece("d", id="z")],
+        [{"choices": [{"delta": {"content": "a", "tool_calls": [{"function": {"name": "f", "arguments": "1"}}]}}]}] * 3,
+    ],
+)
+def test_an_event_is_known_from_the_last_stream_only_by_what_it_brings_itself(documents: list[dict[str, Any]]) -> None:
+    body = json.dumps(REQUESTS["openai.chat"]).encode()
+    before = _chat_events(*[_piece(word) for word in "abc"])
+    _read("openai.chat", list(enumerate(before)), request_body=body)
+
+    fast, slow = _both("openai.chat", _chat_events(_piece(""), *documents), request_body=body)
+
+    assert fast is not None
+    assert fast.answer
+    assert fast == slow
+
+
+def test_two_documents_in_a_body_are_a_stream_even_if_the_second_says_nothing_new() -> None:
+    body = json.dumps(REQUESTS["openai.chat"]).encode()
+    _read("openai.chat", list(enumerate(_chat_events(*[_piece(word) for word in "abc"]))), request_body=body)
+
+    reading = _read("openai.chat", [(1, b"\n".join([json.dumps(_piece("a")).encode()] * 2))], request_body=body)
+
+    assert reading is not None
+    assert (reading.stream, reading.first_token_ns) == (True, 1)
+
+
 _GEMINI = st.builds(
     lambda text, thought, tokens, finish: {
         "candidates": [{"content": {"parts": [{"text": text, **({"thought": True} if thought else {})}]}, **finish}],

@@ -2,8 +2,9 @@
 
 Two events in a row that differ in nothing but values, of which the second changed no fact, make a template: the bytes
 they share, and holes. An event that fits is what the second was, but for those values, so it changes no fact either and
-need not be decoded, until another event changes one. A hole is the value of a key that no rule looks at, a text of generated content (which matters by
-being there, and has been), or a count: of those the last one counts, so of a run of events the last is read.
+need not be decoded, until another event changes one. A hole is the value of a key that no rule looks at, a text of
+generated content (which matters by being there, and has been), or a count: of those the last one counts, so of a run of
+events the last is read. Where the last stream of a dialect had its one hole, a piece of the answer makes a template alone.
 """
 
 import re
@@ -52,6 +53,8 @@ class Repeats:
         self._facts = facts
         self._keys = _keys(rules)
         self._dialect = id(rules)
+        self._mark = _marks.get(self._dialect)
+        """Where an event by itself may make a template."""
         self._known: tuple[Any, ...] | None = None
         """What the facts say, while nothing but the answer has been added to them."""
         self._add = add
@@ -136,6 +139,13 @@ class Repeats:
 
     def _learn(self, time_ns: int, event: bytes) -> None:
         """Read an event, and make it and the one before it a template if they are alike and this one said nothing."""
+        guess = None
+        # Of a first document it is not known whether it is the whole answer.
+        if self._mark is not None and not self._templates and self._facts.documents:
+            guess = _guess(event, self._mark)
+        if guess is not None:
+            self._prove(guess, time_ns, event)
+            return
         facts, twin = self._facts, self._before
         self._before = event if len(event) <= _MAX_BYTES else None
         if twin is not None and (self._before is None or self._tries >= _MAX_TRIES or not _may_be_alike(twin, event)):
@@ -152,6 +162,23 @@ class Repeats:
         elif twin is not None:
             self._tries += 1
             self._make(twin, event, facts.counted != counted, facts.noted_answers - said)
+
+    def _prove(self, guess: _Template, time_ns: int, event: bytes) -> None:
+        """Read an event, and make it the template that is guessed if all that it adds is the text in the hole.
+
+        What else it says replaces what was said before, so an event that fits says that again and changes nothing.
+        """
+        facts = self._facts
+        expected = facts.counted, facts.noted_calls, facts.noted_answers + 1
+        self._add(time_ns, event)
+        self._before, self._known = event, None
+        proven = (facts.counted, facts.noted_calls, facts.noted_answers) == expected
+        template = _with_answer(guess, event, facts, 1) if proven else None
+        if template is None:
+            self._mark = None
+            return
+        self._templates = [template]
+        self._fresh = True
 
     def _make(self, before: bytes, event: bytes, counts: bool, pieces: int) -> None:
         """Make a template of two events that are alike, if they differ in nothing that matters."""
@@ -181,6 +208,15 @@ def _between(events: list[bytes], head: bytes, tail: bytes) -> list[bytes]:
     """
     holes = list(map(itemgetter(slice(len(head), -len(tail))), events))
     return holes if b"".join(events) == head + (tail + head).join(holes) + tail else []
+
+
+def _guess(event: bytes, mark: bytes) -> _Template | None:
+    """Return an event with a hole for the text behind the first `mark`; None if that is empty, or stands there twice."""
+    start, _, rest = event.partition(mark)
+    text = _TEXT.match(rest)
+    if text is None or not text.end() or len(event) > _MAX_BYTES or event.count(b'"%b"' % text.group()) != 1:
+        return None
+    return _Template((start + mark, rest[text.end() :]), (False,), False, -1)
 
 
 def _at_mark(before: bytes, event: bytes, mark: bytes, counts: bool) -> _Template | None:
