@@ -110,3 +110,15 @@ def test_the_parameters_of_made_tasks_are_recovered(make_calls: Calls) -> None:
     assert row["osl_p50"] == pytest.approx(np.exp(5), rel=0.05)
     # A context that grows by c from c: n calls read c n (n + 1) / 2, which is (n + 1) / 2 times the last one.
     assert row["input_over_peak_context_p50"] == pytest.approx((row["calls_p50"] + 1) / 2)
+
+
+def test_a_ratio_that_nobody_reports_has_no_interval(make_calls: Calls) -> None:
+    calls = make_calls([{"task_id": f"{n}", "input_tokens": 10 + n, "output_tokens": 5 + n % 3} for n in range(12)])
+
+    row = _only(profile(calls, rng=np.random.default_rng(0)))
+
+    ratios = [name.removesuffix("_low") for name in row.index if name.endswith("_low")]
+    unknown = [name for name in ratios if pd.isna(row[f"{name}_mean"])]
+    assert "cache_write_of_billed" in unknown
+    assert [name for name in unknown if pd.notna(row[f"{name}_low"]) or pd.notna(row[f"{name}_high"])] == []
+    assert row["input_output_ratio_low"] < row["input_output_ratio_mean"] < row["input_output_ratio_high"]

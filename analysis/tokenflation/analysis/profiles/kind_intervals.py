@@ -49,6 +49,9 @@ def add_intervals(
             sides = _fetched(connection, tasks, kinds[part], int(size))
             low[part], high[part] = bootstrapped(*sides, _IS_SHARE, weights, level)
     for place, measure in enumerate(RATIOS):
+        # What nobody reports adds up to 0 here, and to nothing in the ratio: no ratio, no interval.
+        missing = np.ma.getmaskarray(np.ma.masked_invalid(found[f"{measure.name}_mean"].astype(np.float64)))
+        low[missing, place] = high[missing, place] = np.nan
         found[f"{measure.name}_low"] = np.ma.masked_invalid(low[:, place])
         found[f"{measure.name}_high"] = np.ma.masked_invalid(high[:, place])
 
