@@ -131,3 +131,13 @@ def test_a_module_of_the_working_folder_runs_with_its_arguments(tmp_path: Path) 
     (tmp_path / "package" / "inner.py").write_text("import sys\nprint(__name__, sys.argv[1:])")
     done = as_recorded(tmp_path, "package.inner", "--quiet", "-m")
     assert (done.stdout, done.stderr) == ("__main__ []\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_program_that_may_not_be_read_leaves_no_store_behind(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("print('ran')")
+    (tmp_path / "program.py").chmod(0)
+    done = as_recorded(tmp_path, "program.py", "--store", "runs.db")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be read" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]

@@ -248,3 +248,10 @@ def test_a_store_that_is_no_regular_file_is_refused_and_stays(tmp_path: Path) ->
 
     assert pipe.is_fifo()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "pipe.db"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(ImportSourceError, match="closed: the folder cannot be read"):
+        import_paths([tmp_path / "closed"], store)

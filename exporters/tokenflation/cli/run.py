@@ -79,10 +79,12 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, qui
 
 
 def _check_script(program: str) -> None:
-    if not Path(program).is_file():
+    if not os.path.isfile(program):  # Path.is_file() raises in a folder that may not be read
         hint = f"use -m for a module: tokenflation run -m {program}"
         named = program.replace(".", "").isidentifier() and not program.endswith(".py")
         raise TokenflationError(f"there is no file {program!r} to run; {hint if named else 'check the path'}.")
+    if not os.access(program, os.R_OK):
+        raise TokenflationError(f"{program!r} cannot be read: check the file's permissions.")
 
 
 def _check_module(name: str) -> None:

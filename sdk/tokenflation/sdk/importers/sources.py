@@ -34,6 +34,8 @@ def find_entries(paths: Iterable[Path]) -> list[Entry]:
 def _entries(path: Path) -> list[Entry]:
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file())
+        if not inside and not os.access(path, os.R_OK | os.X_OK):
+            raise ImportSourceError(f"{path}: the folder cannot be read. Check its permissions.")
         if not inside:
             raise ImportSourceError(f"{path}: the folder holds no file. Give the folder that holds the logs.")
         task = path.resolve().name or "task"
