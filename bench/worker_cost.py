@@ -2,17 +2,21 @@
 
     python bench/worker_cost.py [--bench DIR] [--cases chat,stream,agent] [--calls 400] [--batch 40] [--rounds 15]
     python bench/worker_cost.py --count [--top 30]
+    python bench/worker_cost.py --machine
 
 Exchanges with the bodies of the side-by-side bench's mock server go straight into the worker's entry, on one thread, a
 `--batch` to each transaction: no client, no socket, no queue. `all` is the best round without the stages' timers;
 a stage is its own time without the stages inside of it, timers included. `agent` is histories of ten steps with a tool.
-`--count` counts the interpreter's instructions a call by function instead, which a busy machine does not change.
+`--count` counts the interpreter's instructions a call by function instead, which a busy machine does not change; it shows
+where they are, not what they cost, as a loop in C is one of them. `--machine` counts the processor's under valgrind.
 Prints, never gates.
 """
 
 import argparse
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -139,6 +143,32 @@ def run(bodies: Bodies, batch: int) -> float:
         return spent_ns / len(items) / 1000
 
 
+def prepare(bodies: Bodies) -> None:
+    """Do what `run` does but for the worker's part."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "runs.db")
+        one = recorder.Recorder(path, open_writer=lambda: open_writer(path, key=KEY), key=KEY, queue_size=10**6)
+        one._start = lambda: None  # type: ignore[method-assign, assignment, return-value]
+        exchanges(one, bodies())
+        one._closed = True
+
+
+def machine(name: str, bench: Path) -> float:
+    """Return the processor's instructions a call, what begins once left out."""
+    found = {}
+    for only in ("run", "prepare"):
+        for calls in (100, 400):
+            command = [sys.executable, __file__, "--bench", str(bench), "--cases", name, "--calls", str(calls)]
+            valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+            ended = subprocess.run(
+                [*valgrind, *command, "--only", only],
+                env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            found[only, calls] = int(ended.stderr.rpartition("Collected : ")[2].split()[0])
+    spent = found["run", 400] - found["run", 100]
+    return (spent - found["prepare", 400] + found["prepare", 100]) / 300
+
+
 class Stages:
     """Timers around the stages; the time of a stage is without that of stages inside it."""
 
@@ -221,6 +251,8 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=40)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--count", action="store_true", help="count instructions instead of time")
+    options.add_argument("--machine", action="store_true", help="count the processor's instructions; needs valgrind")
+    options.add_argument("--only", choices=("run", "prepare"), help=argparse.SUPPRESS)
     options.add_argument("--top", type=int, default=15, help="functions that --count prints")
     args = options.parse_args()
     mock = mock_server(args.bench)
@@ -229,10 +261,14 @@ def main() -> None:
         "stream": lambda: chats(mock, args.calls, True),
         "agent": lambda: agents(mock, args.calls),
     }
+    for name in args.cases.split(",") if args.machine else ():
+        print(f"{name}: {machine(name, args.bench):,.0f} instructions of the processor a call", flush=True)
+    for name in args.cases.split(",") if args.only else ():
+        run(cases[name], args.batch) if args.only == "run" else prepare(cases[name])
     for name in args.cases.split(",") if args.count else ():
         print(name)
         count(cases[name], args.batch, args.top)
-    if args.count:
+    if args.count or args.machine or args.only:
         return
     print("us a call".ljust(10) + f"{'all':>8}" + "".join(f"{name:>10}" for name, *_ in STAGES))
     for name in args.cases.split(","):
