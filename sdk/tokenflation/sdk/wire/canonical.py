@@ -47,14 +47,6 @@ def canonical(message: Any, content_key: str) -> bytes:
     """
     if type(message) is not dict:
         return dumps(clean(message))
-    content = message.get(content_key, ())
-    if content is None or (type(content) is str and len(content) < _SHORTEST_PAYLOAD):
-        given = message
-        if None in message.values():
-            given = {key: entry for key, entry in message.items() if entry is not None}
-        encoded = dumps(given)
-        if _is_clean(encoded):
-            return encoded
     cleaned = _clean_object(message, 1)
     content = cleaned.get(content_key)
     if type(content) is list and len(content) == 1:
@@ -62,20 +54,6 @@ def canonical(message: Any, content_key: str) -> bytes:
         if bare is not None:
             cleaned = {**cleaned, content_key: bare}
     return dumps(cleaned)
-
-
-def _is_clean(encoded: bytes) -> bool:
-    """Return whether it is sure that `clean` changes nothing in the object of this short JSON.
-
-    To look for the traces of what it changes costs a fraction of a look at each value.
-    """
-    return (
-        len(encoded) <= _SHORTEST_PAYLOAD
-        and b"null" not in encoded
-        and b"ignature" not in encoded  # the moving keys all have this or the next
-        and b"cache_" not in encoded
-        and encoded.startswith(b"{")  # else it could not be encoded whole
-    )
 
 
 def clean(value: Any, depth: int = 0) -> Any:
