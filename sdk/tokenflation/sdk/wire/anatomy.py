@@ -5,11 +5,9 @@ order, each in its canonical form, so that a request which extends another has a
 Linear in the bytes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from operator import add
-from struct import Struct
 from typing import Any, TypedDict
 
 from tokenflation.sdk.records import ToolResult
@@ -22,7 +20,6 @@ __all__ = ["Anatomy", "anatomy", "block_hashes", "block_state", "roll_blocks", "
 
 _HASH_BYTES = 8
 _SHORTEST_SAID = 8
-_length_bytes = Struct(">Q").pack
 
 _Found = tuple[str | None, int, bool | None, tuple[str, ...]]
 """Of a tool result: its id, its bytes, whether it says that the tool failed, and its texts."""
@@ -65,7 +62,7 @@ def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatom
         instructions_hash=_digest(key, system, tools),
         system_bytes=len(system),
         tool_definition_bytes=len(tools),
-        message_hashes=tuple(_rolled(_keyed(key, b"tf.message").copy(), _framed(pieces))),
+        message_hashes=_rolling(pieces, key),
         message_bytes=tuple(map(len, pieces)),
         message_roles=roles,
         prompt=b"".join((system, tools, *pieces)),
@@ -115,19 +112,12 @@ def roll_blocks(state: Any, prompt: bytes, boundaries: Sequence[int], start: int
 
     No boundary lies before `start`.
     """
-    begins = (start, *boundaries)
-    return b"".join(_rolled(state, map(prompt.__getitem__, map(slice, begins, boundaries))))
-
-
-def _rolled(state: Any, pieces: Iterable[bytes]) -> list[bytes]:
-    """Return what a rolling hash is after each piece, and leave its state behind the last."""
-    copy = state.copy
-    return [copy().digest() for _ in map(state.update, pieces)]
-
-
-def _framed(pieces: Sequence[bytes]) -> Iterable[bytes]:
-    """Return each piece behind its length: where one ends and the next begins makes a difference to a hash of them."""
-    return map(add, map(_length_bytes, map(len, pieces)), pieces)
+    update, copy = state.update, state.copy
+    hashes = []
+    for begin, end in zip((start, *boundaries), boundaries, strict=False):
+        update(prompt[begin:end])
+        hashes.append(copy().digest())
+    return b"".join(hashes)
 
 
 @lru_cache(maxsize=64)
@@ -202,9 +192,20 @@ def _definitions(request: Mapping[str, Any], shape: Request) -> list[Any]:
 
 def _digest(key: bytes, *parts: bytes) -> bytes:
     state = _keyed(key, b"tf.instructions").copy()
-    state.update(b"".join(_framed(parts)))
+    for part in parts:
+        state.update(len(part).to_bytes(8, "big") + part)
     digest: bytes = state.digest()
     return digest
+
+
+def _rolling(pieces: Sequence[bytes], key: bytes) -> tuple[bytes, ...]:
+    state = _keyed(key, b"tf.message").copy()
+    hashes = []
+    for piece in pieces:
+        state.update(len(piece).to_bytes(8, "big"))
+        state.update(piece)
+        hashes.append(state.copy().digest())
+    return tuple(hashes)
 
 
 def _results(message: Any, kind: str | None, shape: Request) -> list[_Found]:

@@ -311,10 +311,10 @@ def _verdict(
 
 def _usage(facts: Facts, rules: Answer, provider: str, model: str, *, final: bool) -> tuple[Usage, UsageSource]:
     usage = usage_of(facts.usage, rules, provider=provider, model=model, final=final)
-    unknown = (usage.input_tokens, usage.output_tokens).count(None)
-    if unknown == 2:
+    known = usage.input_tokens is not None, usage.output_tokens is not None
+    if not any(known):
         return usage, "absent"
-    return usage, "provider" if final and not unknown else "partial"
+    return usage, "provider" if all(known) and final else "partial"
 
 
 def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:

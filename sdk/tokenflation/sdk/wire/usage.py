@@ -13,9 +13,8 @@ from tokenflation.sdk.wire.values import MAX_COUNT, Path, at, count_of, first, w
 
 __all__ = ["consistent", "scalars", "usage_extra", "usage_of"]
 
-_Wanted = dict[str, tuple[list[tuple[str, Path]], dict[str, str]]]
-"""First key of some paths -> name and rest of the path of each; the second key -> the name, of those that end with it,
-which are not among the others."""
+_Wanted = dict[str | int, tuple[list[tuple[str, Path]], dict[str | int, str]]]
+"""First key of some paths -> name and rest of the path of each; the second key -> the name, of those that end with it."""
 
 
 def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str, final: bool) -> Usage:
@@ -40,14 +39,13 @@ def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
     A provider that says so contradicts itself. The total is what it bills, so the part is cut to it.
     """
     said: dict[str, int] = {}
-    input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
-    cache_read, cache_write, reasoning = usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens
-    if cache_read is not None and input_tokens is not None and cache_read > input_tokens:
-        said["raw_cache_read_tokens"] = cache_read
-    if cache_write is not None and input_tokens is not None and cache_write > input_tokens:
-        said["raw_cache_write_tokens"] = cache_write
-    if reasoning is not None and output_tokens is not None and reasoning > output_tokens:
-        said["raw_reasoning_tokens"] = reasoning
+    for name, part, total in (
+        ("raw_cache_read_tokens", usage.cache_read_tokens, usage.input_tokens),
+        ("raw_cache_write_tokens", usage.cache_write_tokens, usage.input_tokens),
+        ("raw_reasoning_tokens", usage.reasoning_tokens, usage.output_tokens),
+    ):
+        if part is not None and total is not None and part > total:
+            said[name] = part
     if not said:
         return usage, said
     totals = {"raw_reasoning_tokens": usage.output_tokens}
@@ -132,16 +130,16 @@ def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
     """Return what the usage object says beyond our counts: cost, tiers, modalities, sums over hidden iterations."""
     extra: dict[str, Any] = {}
     by_key = _by_key(rules)
-    for key in by_key.keys() & raw.keys():
-        (wanted, by_second), holder = by_key[key], raw[key]
-        if type(holder) is dict:
-            for second in by_second.keys() & holder.keys():
-                value = scalars(holder[second])
-                if value is not None:
-                    extra[by_second[second]] = value
-        for name, rest in wanted:
-            value = scalars(at(holder, rest))
-            if value is not None:
+    for key, holder in raw.items():
+        if holder is None or key not in by_key:
+            continue
+        wanted, by_second = by_key[key]
+        if type(holder) is not dict or len(by_second) < len(wanted):
+            found = [(name, at(holder, rest)) for name, rest in wanted]
+        else:
+            found = [(by_second[second], holder[second]) for second in by_second.keys() & holder.keys()]
+        for name, entry in found:
+            if entry is not None and (value := scalars(entry)) is not None:
                 extra[name] = value
     for key, ending in rules.modalities.items():
         for modality, tokens in _modalities(raw.get(key)):
@@ -158,11 +156,10 @@ def _by_key(rules: Answer) -> _Wanted:
     """Return what `rules.usage_extra` asks for by its first key: each object is looked up once."""
     found: _Wanted = {}
     for name, path in rules.usage_extra.items():
-        wanted, by_second = found.setdefault(str(path[0]), ([], {}))
-        if len(path) == 2 and type(path[1]) is str:
+        wanted, by_second = found.setdefault(path[0], ([], {}))
+        wanted.append((name, path[1:]))
+        if len(path) == 2:
             by_second[path[1]] = name
-        else:
-            wanted.append((name, path[1:]))
     return found
 
 
@@ -195,7 +192,7 @@ def scalars(value: Any) -> Any:
     """Return a finite number, a flag, an identifier, or an object's entries that are so; None for anything else."""
     kind = type(value)
     if kind is int:
-        return value if abs(value) <= MAX_COUNT else None
+        return value if -MAX_COUNT <= value <= MAX_COUNT else None
     if kind is dict:
         kept = {key: scalars(entry) for key, entry in value.items() if word(key) and type(entry) is not dict}
         return {key: entry for key, entry in kept.items() if entry is not None} or None
