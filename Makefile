@@ -14,8 +14,9 @@ DEMO_OUT ?= demo-out
 
 .PHONY: test lint format demo matrix matrix-newest beside spark frameworks clean
 
+# On two cores at once; what fails beside others is asked again alone.
 test: lint
-	.venv/test/bin/python -m pytest
+	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile || .venv/test/bin/python -m pytest --last-failed
 
 lint: .venv/test/.installed
 	.venv/test/bin/ruff check
