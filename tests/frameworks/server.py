@@ -4,7 +4,8 @@
         run_an_agent(base_url=model.openai_url, prompt="Help me. [[plan:tools]]")
         assert [one.turn for one in model.served] == [0, 1, 2, 3, 4, 5]
 
-The plan of a request is the first one named in its system prompt, then in what the user says, then anywhere. The tool
+The plan of a request is the one of the answer that it says it follows (the server holds the history of Responses), or
+the first one named in its system prompt, then in what the user says, then anywhere. The tool
 of an ask is the offered one whose name has the ask's tool in it, or the only one that delegates; arguments are made
 from its schema. Where a tool to answer with is offered, answers are given through it. A request of the plan `compact`
 that does not offer its tool wants a summary, and gets one, also where it names no plan.
@@ -53,6 +54,8 @@ class Model(Provider):
     _turns: Counter[str] = field(default_factory=Counter)
     _answered: Counter[str] = field(default_factory=Counter)
     _of: dict[int, Served] = field(default_factory=dict)
+    _held: dict[str, Served] = field(default_factory=dict)
+    """Answers by their ids, as a request may name the one before instead of its history."""
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _deciding: threading.Lock = field(default_factory=threading.Lock)
 
@@ -67,6 +70,7 @@ class Model(Provider):
             else:
                 self.served.append(served)
                 self._of[id(request)] = served
+                self._held[served.answer.response_id] = served
                 request.markers += [("status", str(served.status))] if served.status != 200 else []
         return super().note(request)
 
@@ -82,7 +86,8 @@ class Model(Provider):
     def _decide(self, request: Received) -> Served:
         at_ns = time.time_ns()
         offered = _offered(request.body)
-        name = _plan_of(request.body) or ("compact" if self._turns["compact"] else None)
+        before = self._held.get(request.body.get("previous_response_id") or "")
+        name = before.plan if before else _plan_of(request.body) or ("compact" if self._turns["compact"] else None)
         if name not in PLANS:
             raise LookupError(f"{request.path} names no plan: {json.dumps(request.body)[:300]}")
         if name == "compact" and not any("search" in tool for tool in offered):
@@ -117,6 +122,8 @@ class Model(Provider):
         number = next(self._numbers)
         model = request.body.get("model") or request.path.rpartition("/")[2].partition(":")[0]
         size = len(request.raw) // 4
+        if before := self._held.get(request.body.get("previous_response_id") or ""):
+            size += before.answer.input_tokens + before.answer.output_tokens
         return Answer(f"resp_{number}", model, text, asked, input_tokens=size, output_tokens=20 + number)
 
 

@@ -159,6 +159,21 @@ def test_a_streamed_response_says_text_and_arguments_piece_by_piece_too() -> Non
         assert "".join(said) == model.served[1].answer.text
 
 
+def test_a_request_that_names_the_answer_before_it_goes_on_with_its_plan() -> None:
+    with Model() as model:
+        client = openai.OpenAI(base_url=model.openai_url, api_key="k")
+        search: Any = {"type": "function", "name": "search", "parameters": {"type": "object"}, "strict": False}
+        first = client.responses.create(model="m", input="[[plan:retry]]", tools=[search])
+        result: Any = {"type": "function_call_output", "call_id": "call_1", "output": "found"}
+        second = client.responses.create(model="m", input=[result], previous_response_id=first.id, tools=[search])
+
+    assert second.output_text == "The result of retry is yrter."
+    assert [(one.plan, one.turn, one.status) for one in model.served] == [
+        ("retry", 0, 200), ("retry", 1, 429), ("retry", 1, 200),
+    ]  # fmt: skip
+    assert model.served[2].answer.input_tokens > model.served[0].answer.input_tokens
+
+
 def test_a_request_that_names_no_plan_is_refused_and_noted() -> None:
     with Model() as model:
         client = openai.OpenAI(base_url=model.openai_url, api_key="k", max_retries=0)
