@@ -41,7 +41,7 @@ LAYERS = (
         "sdk.exits",
         "sdk.exporting",
     ),
-    ("sdk.structure", "sdk.toolruns"),
+    ("sdk.structure", "sdk.toolruns", "sdk.processes"),
     ("sdk.assemble",),
     ("sdk.store",),
     ("sdk.recorder",),

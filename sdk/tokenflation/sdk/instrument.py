@@ -194,6 +194,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
     from tokenflation.sdk import hooks  # what follows is imported only by who records
     from tokenflation.sdk.bridge import ForeignCalls
     from tokenflation.sdk.exits import before_exec, before_os_exit
+    from tokenflation.sdk.processes import carry_scopes_to_processes
     from tokenflation.sdk.threads import carry_scopes
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
@@ -213,6 +214,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
     steps: list[Callable[[], Callable[[], object]]] = [
         partial(scopes.listen, recorder.scope_changed),
         carry_scopes,
+        carry_scopes_to_processes,
         partial(before_os_exit, recorder.leave),
         partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),
         partial(hooks.install, recorder.tap),

@@ -39,8 +39,11 @@ __all__ = [
     "new_span_id",
     "new_trace_id",
     "outcome",
+    "packed",
+    "root_in",
     "task",
     "tool",
+    "unpacked",
 ]
 
 Kind = Literal["task", "agent", "tool"]
@@ -54,6 +57,10 @@ _random = random.Random()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random.seed)
 _listeners: list[Callable[["Scope", bool], None]] = []
+_PACKED = ("kind", "name", "span_id", "trace_id", "parent_id", "task", "task_id", "agent_run_id", "agent", "depth")
+"""What another process must know of a scope; limits stay where they are counted."""
+_root: "Scope | None" = None
+"""The scope of another process that started this one inside of it."""
 
 
 def new_span_id() -> str:
@@ -74,20 +81,53 @@ def listen(listener: Callable[["Scope", bool], None]) -> Callable[[], None]:
 
 def current() -> "Scope | None":
     """Return the innermost scope that is still open in this context, or None."""
-    scope = _current.get()
+    scope = _current.get() or _root
     while scope is not None and (scope.ended_at_ns is not None or (scope.opener and scope.opener.is_suspended())):
         scope = scope.parent
     return scope
 
 
 @contextlib.contextmanager
-def inside(scope: "Scope") -> Iterator[None]:
-    """Run a piece of work, in a thread of its own, inside a scope that another thread opened."""
+def inside(scope: "Scope | None") -> Iterator[None]:
+    """Run a piece of work, in a thread of its own, inside a scope that another thread opened, or inside none."""
     token = _current.set(scope)
     try:
         yield
     finally:
         _current.reset(token)
+
+
+def packed(scope: "Scope") -> list[dict[str, Any]]:
+    """Return a scope and those around it, the outermost first, for another process: plain values."""
+    chain = []
+    one: Scope | None = scope
+    while one is not None:
+        chain.append({name: getattr(one, name) for name in _PACKED})
+        one = one.parent
+    return chain[::-1]
+
+
+def unpacked(chain: list[dict[str, Any]]) -> "Scope":
+    """Return the scope that another process packed; it is open here until that which runs inside of it ends.
+
+    Raises:
+        LookupError, TypeError, ValueError, TokenflationError: it is not what `packed` returned.
+    """
+    scope: Scope | None = None
+    for one in chain:
+        around, scope = scope, Scope(one["kind"], one["name"])
+        scope.parent, scope.started_at_ns = around, now_ns()
+        for name in _PACKED:
+            setattr(scope, name, one[name])
+    if scope is None:
+        raise ValueError("no scope was packed")
+    return scope
+
+
+def root_in(chain: list[dict[str, Any]]) -> None:
+    """Let this whole process run inside a scope that another process packed."""
+    global _root
+    _root = unpacked(chain)
 
 
 class Scope(ContextDecorator):

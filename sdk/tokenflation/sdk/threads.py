@@ -16,7 +16,9 @@ from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.lastcall import carried, last_call
 
-__all__ = ["carry_scopes"]
+__all__ = ["carry_scopes", "within"]
+
+_POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
 
 
 def carry_scopes() -> Callable[[], None]:
@@ -78,7 +80,7 @@ def _start_shell(original: Any) -> Any:
 
 
 def _is_pool_worker(thread: threading.Thread) -> bool:
-    return getattr(getattr(thread, "_target", None), "__module__", "") == "concurrent.futures.thread"
+    return getattr(getattr(thread, "_target", None), "__module__", "") in _POOLS
 
 
 def _run_inside(thread: threading.Thread, origin: _Origin) -> None:
@@ -95,12 +97,15 @@ def _run_inside(thread: threading.Thread, origin: _Origin) -> None:
 def _submit_shell(original: Any) -> Any:
     @functools.wraps(original)
     def submit(this: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        origin = _origin()
-        if origin is None:
-            return original(this, function, *args, **kwargs)
-        return original(this, _Within(origin, function), *args, **kwargs)
+        return original(this, within(function), *args, **kwargs)
 
     return submit
+
+
+def within(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does its work, in whichever thread, inside the scope that is open now."""
+    origin = _origin()
+    return _Within(origin, function) if origin is not None else function
 
 
 class _Within:
