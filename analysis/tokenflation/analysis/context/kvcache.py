@@ -15,8 +15,7 @@ import pandas as pd
 from tokenflation.analysis.columns.context import BYTES_COLUMNS, CACHE_COLUMNS, NEEDED_COLUMNS, TTL_COLUMNS
 from tokenflation.analysis.context.prefix import hashed_calls, reuse_by_call, reuse_segments
 from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.analysis.statistics.intervals import paired_interval
-from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
+from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
 from tokenflation.sdk.errors import PlanError
 
 __all__ = ["CACHE_GROUPS", "TTLS_S", "cache_bytes_needed", "cache_summary", "hits_by_bytes", "hits_by_ttl"]
@@ -54,7 +53,7 @@ def cache_summary(
     Without hashes the ideal is not known, but what the own task had is where the source counts it. Source: VOCABULARY.md, "prefix cache hit rate".
 
     With `rng`, the realised and the ideal rate have intervals of width `level` in groups of at least 10 tasks, whole tasks
-    resampled (`intervals.paired_interval`).
+    resampled (`of_tasks.ratio_of_sums`).
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
@@ -305,13 +304,9 @@ def _intervals(
     for _, tasks in sums.groupby("group", sort=True):
         for name, (part, of) in rates.items():
             told = tasks[tasks[of] > 0]
-            ends = (math.nan, math.nan)
-            if rng is not None and len(told) >= LEAST_RUNS and told[part].sum() > 0:
-                mine, base = (told[[one]].to_numpy(np.float64) for one in (part, of))
-                low, high = paired_interval(mine, base, rng, level)
-                ends = (float(low[0]), min(float(high[0]), 1.0))
-            found[f"{name}_low"].append(ends[0])
-            found[f"{name}_high"].append(ends[1])
+            ends = ratio_of_sums(told[part], told[of], rng=rng, level=level, is_share=True)[1:]
+            for side, end in zip(("low", "high"), ends, strict=True):
+                found[f"{name}_{side}"].append(math.nan if end is None else end)
     return found
 
 

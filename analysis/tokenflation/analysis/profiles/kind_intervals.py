@@ -12,7 +12,7 @@ import numpy as np
 
 from tokenflation.analysis.columns import RATIOS
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.analysis.statistics.ratios import bootstrapped, normal
+from tokenflation.analysis.statistics.ratios import agreed, bootstrapped, normal
 
 __all__ = ["NORMAL_TASKS", "add_intervals", "errors_sql"]
 
@@ -26,6 +26,11 @@ _ROWS = 100_000
 
 _PAIRS = [one.ratio for one in RATIOS if one.ratio is not None]
 _IS_SHARE = np.array([one.unit == "fraction" for one in RATIOS])
+# Shares that add up to 1: all those of billed tokens, and of calls by what they report.
+_WHOLES = [
+    [place for place, pair in enumerate(_PAIRS) if pair[1] == whole and _IS_SHARE[place]]
+    for whole in ("billed_tokens", "calls")
+]
 
 
 def add_intervals(
@@ -48,6 +53,8 @@ def add_intervals(
             part = places[first : first + step]
             sides = _fetched(connection, tasks, kinds[part], int(size))
             low[part], high[part] = bootstrapped(*sides, _IS_SHARE, weights, level)
+    for parts in _WHOLES:
+        low, high = agreed(low, high, parts)
     for place, measure in enumerate(RATIOS):
         # What nobody reports adds up to 0 here, and to nothing in the ratio: no ratio, no interval.
         missing = np.ma.getmaskarray(np.ma.masked_invalid(found[f"{measure.name}_mean"].astype(np.float64)))

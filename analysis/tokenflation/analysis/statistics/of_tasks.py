@@ -1,15 +1,17 @@
-"""A ratio of sums over tasks with its interval, one at a time. The statistics: `ratios`."""
+"""Ratios of sums over tasks with their intervals, of one kind of tasks. The statistics: `ratios`."""
 
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.analysis.statistics.ratios import bootstrapped, normal
 
-__all__ = ["ratio_of_sums"]
+__all__ = ["ratio_of_sums", "ratios_of_sums"]
+
+Floats = NDArray[np.float64]
 
 _RESAMPLES = 1000
 # Above so many tasks a sum over them is normal to within the noise of resampling.
@@ -30,19 +32,38 @@ def ratio_of_sums(
     where no task adds to the numerator: how rare what was never seen is, these tasks cannot say.
     """
     known = numerators.notna() & denominators.notna()
-    above, below = (side[known].to_numpy(np.float64) for side in (numerators, denominators))
-    if not below.sum() > 0:
-        return None, None, None
-    ratio = float(above.sum() / below.sum())
-    if rng is None or len(above) < LEAST_RUNS or not above.sum() > 0 or (is_share and ratio >= 1):
-        return ratio, None, None
-    share = np.array([is_share])
-    if len(above) > _NORMAL_TASKS:
-        error = np.sqrt(np.sum((above - ratio * below) ** 2) * len(above) / (len(above) - 1)) / above.sum()
-        z = NormalDist().inv_cdf((1 + level) / 2)
-        ends = normal(np.array([[ratio]]), np.array([[error]]), np.array([[float(len(above))]]), share, z)
-    else:
-        weights = rng.multinomial(len(above), np.full(len(above), 1 / len(above)), size=_RESAMPLES).astype(np.float64)
-        ends = bootstrapped(above[None, :, None], below[None, :, None], share, weights, level)
-    low, high = (float(end[0, 0]) for end in ends)
+    above, below = (side[known].to_numpy(np.float64)[:, None] for side in (numerators, denominators))
+    found = ratios_of_sums(above, below, np.array([is_share]), rng=rng, level=level)
+    ratio, low, high = (None if np.isnan(one[0]) else float(one[0]) for one in found)
     return ratio, low, high
+
+
+def ratios_of_sums(
+    numerators: Floats,
+    denominators: Floats,
+    is_share: NDArray[np.bool_],
+    *,
+    rng: np.random.Generator | None,
+    level: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Return ratios and both ends of their intervals, missing as in `ratio_of_sums`; all rest on the same resamples.
+
+    The sides have one row per task and one column per ratio, NaN where a task does not know one.
+    """
+    tasks, ratios = numerators.shape
+    known = np.isfinite(numerators) & np.isfinite(denominators)
+    above, below = np.where(known, numerators, 0.0), np.where(known, denominators, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(below.sum(axis=0) > 0, above.sum(axis=0) / below.sum(axis=0), np.nan)
+        if rng is None:
+            return ratio, np.full(ratios, np.nan), np.full(ratios, np.nan)
+        if tasks > _NORMAL_TASKS:
+            counts = known.sum(axis=0).astype(np.float64)
+            squares = np.sum((above - ratio * below) ** 2, axis=0) * counts / np.maximum(counts - 1, 1)
+            error = np.sqrt(squares) / above.sum(axis=0)
+            z = NormalDist().inv_cdf((1 + level) / 2)
+            ends = normal(ratio[None], error[None], counts[None], is_share, z)
+        else:
+            weights = rng.multinomial(tasks, np.full(tasks, 1 / max(tasks, 1)), size=_RESAMPLES).astype(np.float64)
+            ends = bootstrapped(above[None], np.where(known, below, np.nan)[None], is_share, weights, level)
+    return ratio, ends[0][0], ends[1][0]

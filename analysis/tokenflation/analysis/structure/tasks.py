@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tokenflation.analysis.columns.structure_kinds import KIND_COLUMNS, KIND_RATIOS, TASK_STRUCTURE_COLUMNS, KindRatio
+from tokenflation.analysis.columns.structure_kinds import KIND_COLUMNS, KIND_RATIOS, TASK_STRUCTURE_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
+from tokenflation.analysis.statistics.of_tasks import ratios_of_sums
+from tokenflation.analysis.statistics.ratios import agreed
 from tokenflation.analysis.structure.flags import run_flags
 from tokenflation.analysis.structure.shape import shape
 from tokenflation.analysis.structure.timing import timing
@@ -26,6 +27,11 @@ _RUN_SUMS = (
     "reflections", "loops", "loop_steps",
 )  # fmt: skip
 _PARTS = ("generation", "tool", "human_wait", "rest", "unknown")
+_SIDES = {name for one in KIND_RATIOS for name in (*one.numerators, one.denominator) if name}
+_IS_SHARE = np.array([one.unit == "fraction" for one in KIND_RATIOS])
+_TIME_SHARES = [
+    place for place, one in enumerate(KIND_RATIOS) if one.numerators in {(f"{part}_ns",) for part in _PARTS}
+]
 
 
 def structure_tasks(
@@ -122,9 +128,7 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
     for name, column in KIND_COLUMNS.items():
         if column.kind == "int" and name not in row:
             row[name] = int(group[name].sum()) if group[name].notna().any() else None
-    for ratio in KIND_RATIOS:
-        ends = (ratio.name, f"{ratio.name}_low", f"{ratio.name}_high")
-        row |= dict(zip(ends, _ratio(group, ratio, rng, level), strict=True))
+    row |= _ratios(group, rng, level)
     if row["failed_calls"] and not row["failed_with_usage"]:
         # What the tasks without failures report, nothing, would be taken for what the failures used.
         row |= dict.fromkeys(
@@ -133,12 +137,22 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
     return row
 
 
-def _ratio(
-    group: pd.DataFrame, ratio: KindRatio, rng: np.random.Generator | None, level: float
-) -> tuple[float | None, float | None, float | None]:
-    above = sum((group[name].astype("Float64") for name in ratio.numerators), start=pd.Series(0.0, group.index))
-    below = group[ratio.denominator].astype("Float64") if ratio.denominator else pd.Series(1.0, group.index)
-    return ratio_of_sums(above, below, rng=rng, level=level, is_share=ratio.unit == "fraction")
+def _ratios(group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, float | None]:
+    """Return all ratios of a kind with their intervals, of one set of resamples, so that parts of a whole agree."""
+    known = group.astype(dict.fromkeys(_SIDES, "Float64"))
+    above = [sum((known[name] for name in one.numerators), start=pd.Series(0.0, group.index)) for one in KIND_RATIOS]
+    below = [known[one.denominator] if one.denominator else pd.Series(1.0, group.index) for one in KIND_RATIOS]
+    tops, bottoms = (
+        np.stack([one.to_numpy(np.float64, na_value=np.nan) for one in side], axis=1) for side in (above, below)
+    )
+    value, low, high = ratios_of_sums(tops, bottoms, _IS_SHARE, rng=rng, level=level)
+    lows, highs = agreed(low[None], high[None], _TIME_SHARES)
+    columns = {"": value, "_low": lows[0], "_high": highs[0]}
+    return {
+        f"{ratio.name}{end}": None if np.isnan(values[place]) else float(values[place])
+        for place, ratio in enumerate(KIND_RATIOS)
+        for end, values in columns.items()
+    }
 
 
 def _seconds(*columns: "pd.Series[Any]") -> float | None:
