@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenflation.sdk.store.journal import MAGIC, Begun, Ended, Journal, dead_journals, entries
+from tokenflation.sdk.store.journal import MAGIC, Begun, Ended, Journal, dead_journals, entries, without_slot
+from tokenflation.sdk.store.losses import note_losses
+from tokenflation.sdk.store.read import info
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tail import find_usage
 from tokenflation.sdk.store.write import open_writer
@@ -38,14 +40,68 @@ def test_names_that_are_too_long_for_a_slot_are_cut_and_spoil_no_other(tmp_path:
     assert found[1][1] == Ended(5, "read", 200)
 
 
-def test_a_full_journal_grows_and_then_says_that_it_is_full(tmp_path: Path) -> None:
+def test_a_full_journal_says_so_and_grows(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "runs.db")
     slots = [journal.begin(begun(number)) for number in range(600)]
-    assert slots.count(-1) == journal.full == 89
+    assert sum(slot < 0 for slot in slots) == journal.full == without_slot(journal.path.read_bytes()) == 89
     journal.grow()
     slots += [journal.begin(begun(number)) for number in range(600, 700)]
     assert len({slot for slot in slots if slot >= 0}) == len(list(entries(journal.path.read_bytes()))) == 611
     journal.leave()
+
+
+def test_what_is_noted_before_and_after_it_grows_is_all_there_and_every_slot_is_free_again(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = []
+    for number in range(5000):
+        slots.append(journal.begin(begun(number)))
+        journal.grow()
+    for slot in slots:
+        journal.end(slot, Ended(5, "read", 200))
+    found = {one.call_id: end for one, end in entries(journal.path.read_bytes())}
+    assert found == {f"{number:016x}": Ended(5, "read", 200) for number in range(5000)}
+    for slot in slots:
+        journal.free(slot)
+    journal.close()
+    assert not journal.path.exists()
+
+
+def test_a_journal_for_which_the_disk_has_no_room_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = [journal.begin(begun(number)) for number in range(600)]
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", lambda *_: os.pwrite(-1, b"", 0))
+        journal.grow()
+        assert journal.begin(begun(600)) < 0
+    journal.free(slots[0])
+    assert journal.begin(begun(601)) == slots[0]
+    journal.leave()
+
+
+def test_calls_of_a_dead_process_that_had_no_slot_are_counted_as_lost_once(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    open_writer(store).close()
+    journal = Journal.open(store, "dead")
+    slots = [journal.begin(begun(number)) for number in range(600)]
+    journal.free(slots[-1])  # the worker has written this one all the same
+    journal.leave()
+    assert recover(store) == 511
+    assert recover(store) == 0
+    assert (info(store)["rows"]["calls"], info(store)["drops"]) == (511, {"journal_full": 88})
+
+
+def test_calls_without_a_slot_that_are_noted_beside_the_store_are_not_counted_twice(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    open_writer(store).close()
+    journal = Journal.open(store, "dead")
+    for number in range(600):
+        journal.begin(begun(number))
+    journal.leave()
+    note_losses(store, "dead", {"waiting_for_store": 580})
+    assert recover(store) == 511
+    assert info(store)["drops"] == {"journal_full": 20, "waiting_for_store": 69}
 
 
 def test_a_journal_without_calls_is_removed_and_one_with_calls_stays(tmp_path: Path) -> None:

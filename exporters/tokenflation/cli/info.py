@@ -31,6 +31,7 @@ _LOSSES = {
     "export_unfinished": "spans that were not sent when the program ended; the rows are in the store",
     "hook_error": "a hook of ours failed inside a client; the program went on",
     "hook_missing": "this version of a client lacks what we hook: its calls are not recorded",
+    "journal_full": "calls that a killed program had no room to note while its store was locked or the disk was full",
     "parser_error": "a body that could not be read",
     "queue_full": "calls that ended faster than they were written: see instrument(queue_size=)",
     "recorder_error": "the recorder itself failed at a call",

@@ -314,8 +314,7 @@ class Recorder:
         if len(self._outbox) or len(self._underway) or now_ns() < self._awake_until_ns:
             return _SWEEP_S
         self._asleep = True
-        # A call that left before it could see this has woken nobody.
-        return _SWEEP_S if len(self._underway) else _IDLE_S
+        return _SWEEP_S if len(self._underway) else _IDLE_S  # a call that left before it could see this woke nobody
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -327,6 +326,7 @@ class Recorder:
 
     def _take(self, items: list[Any]) -> None:
         for some in portions(items):
+            self._underway.make_room()
             # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
             readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
             for item in some:
@@ -392,7 +392,7 @@ class Recorder:
                 self._guarded(self.emitter.call, call)
 
     def _write(self, now: int) -> bool:
-        if not self._outbox.write(keep=not self._closed):
+        if not self._outbox.write(keep=not self._closed, waiting=self._underway.make_room):
             self._next_try_ns = now + int(_RETRY_S * 1e9)
             return False
         done, self._unwritten = self._unwritten, []

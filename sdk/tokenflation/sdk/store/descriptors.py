@@ -32,8 +32,8 @@ class Held:
         return any(_file_of(number) != file for number, file in self._files.items())
 
 
-def held_on(paths: Iterable[str | os.PathLike[str]]) -> Held:
-    """Return the descriptors that are open on these files."""
+def held_on(paths: Iterable[str | os.PathLike[str] | int]) -> Held:
+    """Return the descriptors that are open on these files, each given by a path or an open descriptor."""
     wanted = set()
     for path in paths:
         with contextlib.suppress(OSError):

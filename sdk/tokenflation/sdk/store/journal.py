@@ -14,6 +14,9 @@ byte 8 and `Ended` at byte 456. So whatever a killed process had finished is rea
             size = int.from_bytes(data[slot + 4:slot + 6], "little")
             print(json.loads(data[slot + 456:slot + 456 + size])["usage"])
 
+The file doubles where room is getting scarce. Two counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how
+many calls found no slot all the same, and how many of those stand in the store: the difference is what a kill lost.
+
 There is no text of prompts or answers in it, nor hosts, paths or headers: ids and names of scopes, times, and numbers.
 Knows nothing of SQL.
 """
@@ -30,10 +33,10 @@ from typing import Any
 import msgspec
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.store.descriptors import Held, held_on, never_close
+from tokenflation.sdk.store.descriptors import held_on, never_close
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries"]
+__all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries", "without_slot"]
 
 try:
     import fcntl
@@ -44,10 +47,11 @@ MAGIC = b"tokenflation calls under way, 1\n"
 _SLOT_BYTES = 1024
 _BEGUN_AT = 8
 _ENDED_AT = 456
-_SEGMENT_SHIFT = 9
-_SEGMENT_SLOTS = 1 << _SEGMENT_SHIFT
-_SEGMENT_BYTES = _SEGMENT_SLOTS * _SLOT_BYTES
-_MAX_SEGMENTS = 16
+_FULL_AT = 64
+_STORED_AT = 72
+_FIRST_SLOTS = 512
+_MAX_SLOTS = 32_768
+_NO_ROOM = -2
 _DRAFT = ".draft"
 _OLD_DRAFT_S = 3600.0
 _MAX_NAME = 48
@@ -94,11 +98,13 @@ class Journal:
         self.path = path
         self.full = 0
         """Calls that found no free slot: they are recorded, but a kill before they are written loses them."""
+        self._stored = 0
         self._descriptor = descriptor
-        self._segments = [mmap.mmap(descriptor, _SEGMENT_BYTES)]
-        self._held = Held({})
+        self._slots = _FIRST_SLOTS
+        self._own = held_on([descriptor])
+        self._file = self._mapped(_FIRST_SLOTS)
         # The first to be freed is the next to be used: a program with few calls under way stays on a page or two.
-        self._free = deque(range(_SEGMENT_SLOTS - 1, 0, -1))
+        self._free = deque(range(_FIRST_SLOTS - 1, 0, -1))
 
     @classmethod
     def open(cls, store: str | os.PathLike[str], writer_id: str = "") -> "Journal":
@@ -114,10 +120,9 @@ class Journal:
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _reserve(descriptor, 0)
+            _reserve(descriptor, 0, _FIRST_SLOTS * _SLOT_BYTES)
             os.pwrite(descriptor, MAGIC, 0)
             made = cls(path, descriptor)
-            made._held = held_on([draft])
             os.rename(draft, path)  # only now may others see it: it is held and has its magic
         except BaseException:
             os.close(descriptor)
@@ -127,25 +132,28 @@ class Journal:
         return made
 
     def begin(self, begun: Begun) -> int:
-        """Note a call that leaves; returns its slot, -1 where there is none."""
+        """Note a call that leaves; returns its slot, a negative number where there is none: for `end` and `free` alike."""
         try:
             slot = self._free.pop()
         except IndexError:
             self.full += 1
-            return -1
+            self._file[_FULL_AT:_STORED_AT] = self.full.to_bytes(8, "little")
+            return _NO_ROOM
         text = _encode(begun)
         if len(text) > _ENDED_AT - _BEGUN_AT:
             text = _encode(_shortened(begun))[: _ENDED_AT - _BEGUN_AT]
-        segment, at = self._segments[slot >> _SEGMENT_SHIFT], (slot & (_SEGMENT_SLOTS - 1)) * _SLOT_BYTES
+        file, at = self._file, slot * _SLOT_BYTES
         begin = at + _BEGUN_AT
         size = len(text)
-        segment[begin : begin + size] = text
-        segment[at + 2 : at + 6] = size.to_bytes(4, "little")
-        segment[at] = 1  # last, so that a kill in between leaves no half entry
+        file[begin : begin + size] = text
+        file[at + 2 : at + 6] = size.to_bytes(4, "little")
+        file[at] = 1  # last, so that a kill in between leaves no half entry
         return slot
 
     def end(self, slot: int, ended: Ended) -> None:
         """Note that the call in this slot ended."""
+        if slot < 0:
+            return
         text = _encode(ended)
         if len(text) > _SLOT_BYTES - _ENDED_AT:
             ended.first_usage = None
@@ -154,31 +162,39 @@ class Journal:
             ended.usage = None
             ended.error_type = None
             text = _encode(ended)
-        segment, at = self._segments[slot >> _SEGMENT_SHIFT], (slot & (_SEGMENT_SLOTS - 1)) * _SLOT_BYTES
+        file, at = self._file, slot * _SLOT_BYTES
         begin = at + _ENDED_AT
         size = len(text)
-        segment[begin : begin + size] = text
-        segment[at + 4 : at + 6] = size.to_bytes(2, "little")
-        segment[at] = 2
+        file[begin : begin + size] = text
+        file[at + 4 : at + 6] = size.to_bytes(2, "little")
+        file[at] = 2
 
     def free(self, slot: int) -> None:
         """Give a slot back: its call stands in the store, or is no call of ours."""
-        self._segments[slot >> _SEGMENT_SHIFT][(slot & (_SEGMENT_SLOTS - 1)) * _SLOT_BYTES] = 0
-        self._free.append(slot)
+        if slot >= 0:
+            self._file[slot * _SLOT_BYTES] = 0
+            self._free.append(slot)
+        elif slot == _NO_ROOM:
+            self._stored += 1
+            self._file[_STORED_AT : _STORED_AT + 8] = self._stored.to_bytes(8, "little")
 
     def grow(self) -> None:
-        """Make room for more calls where it is getting scarce; 8,192 slots at most."""
-        count = len(self._segments)
-        if len(self._free) > _SEGMENT_SLOTS // 4 or count >= _MAX_SEGMENTS or self._held.closed():
+        """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk has no room."""
+        slots = self._slots
+        if 2 * len(self._free) > slots or slots >= _MAX_SLOTS or self._held.closed():
             return
-        _reserve(self._descriptor, count * _SEGMENT_BYTES)
-        self._segments.append(mmap.mmap(self._descriptor, _SEGMENT_BYTES, offset=count * _SEGMENT_BYTES))
-        self._held = held_on([self.path])
-        self._free.extendleft(range(count * _SEGMENT_SLOTS, (count + 1) * _SEGMENT_SLOTS))
+        try:
+            _reserve(self._descriptor, slots * _SLOT_BYTES, slots * _SLOT_BYTES)
+            # Whoever writes into the former one meanwhile writes into the same memory.
+            self._file = self._mapped(2 * slots)
+        except OSError:
+            return
+        self._slots = 2 * slots
+        self._free.extendleft(range(slots, 2 * slots))
 
     def is_unused(self) -> bool:
         """Return whether nothing in the file is needed any more."""
-        return len(self._free) == len(self._segments) * _SEGMENT_SLOTS - 1
+        return len(self._free) == self._slots - 1 and self.full == self._stored
 
     def close(self) -> None:
         """Remove the file if nothing in it is needed any more; else it stays for whoever opens the store next."""
@@ -189,16 +205,21 @@ class Journal:
 
     def leave(self) -> None:
         """Let go of the file without a change to it: after a fork it is the parent's."""
-        segments, self._segments = self._segments, []
         self._free.clear()
         descriptor, self._descriptor = self._descriptor, -1
         if self._held.closed():
-            never_close(segments)
+            never_close(self._file)
             return
-        for segment in segments:
-            segment.close()
+        self._file.close()
         if descriptor >= 0:
             os.close(descriptor)  # never unlock: the lock is the parent's too
+
+    def _mapped(self, slots: int) -> mmap.mmap:
+        """Return the file as memory; it has a descriptor of its own."""
+        before = held_on([self._descriptor])
+        mapped = mmap.mmap(self._descriptor, slots * _SLOT_BYTES)
+        self._held = held_on([self._descriptor]) - (before - self._own)
+        return mapped
 
 
 def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:
@@ -215,6 +236,12 @@ def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:
         except ValueError:
             continue
         yield begun, ended
+
+
+def without_slot(data: bytes) -> int:
+    """Return how many calls a file's content has no entry for, as there was no room, and that are not in the store."""
+    full, stored = (int.from_bytes(data[at : at + 8], "little") for at in (_FULL_AT, _STORED_AT))
+    return max(0, full - stored) if data.startswith(MAGIC) else 0
 
 
 @contextlib.contextmanager
@@ -264,12 +291,12 @@ def _beside(store: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def _reserve(descriptor: int, offset: int) -> None:
+def _reserve(descriptor: int, offset: int, count: int) -> None:
     """Take the room on the disk now: shared memory of a file for which the disk has none kills who writes to it."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, offset, _SEGMENT_BYTES)
+        os.posix_fallocate(descriptor, offset, count)
     else:
-        os.pwrite(descriptor, bytes(_SEGMENT_BYTES), offset)
+        os.pwrite(descriptor, bytes(count), offset)
 
 
 def _shortened(begun: Begun) -> Begun:

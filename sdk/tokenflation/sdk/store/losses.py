@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["WAITING", "forget_losses", "note_losses", "note_written", "read_losses"]
+__all__ = ["WAITING", "forget_losses", "note_losses", "note_written", "noted_waiting", "read_losses"]
 
 WAITING = "waiting_for_store"
 """What a writer could not wait for any longer: lost, unless somebody writes it later."""
@@ -44,6 +44,16 @@ def forget_losses(store: str | os.PathLike[str], writer_id: str) -> None:
             (folder / f"{stem}{writer_id}.json").unlink(missing_ok=True)
         except OSError:
             continue
+
+
+def noted_waiting(store: str | os.PathLike[str], writer_id: str) -> int:
+    """Return how many records a writer noted beside the store as waiting."""
+    found = 0
+    for folder, stem in _places(store):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            text = (folder / f"{stem}{writer_id}.json").read_text(encoding="utf-8")
+            found = max(found, int(json.loads(text)["drops"][WAITING]))
+    return found
 
 
 def note_written(store: str | os.PathLike[str], writer_id: str, count: int) -> None:

@@ -86,11 +86,12 @@ class Outbox:
         """Return whether there is anything that the store does not have: rows, or losses."""
         return bool(len(self)) or self._noted != self._drops
 
-    def write(self, *, keep: bool = True) -> bool:
+    def write(self, *, keep: bool = True, waiting: Callable[[], object] = lambda: None) -> bool:
         """Write what waits in one transaction; True if nothing waits any more (written, or lost and counted).
 
-        While another process keeps the store locked it is tried again for 30 s. On failure the rows are kept for the
-        next time, up to a bound and if `keep`, and what is lost or waits is noted beside the store.
+        While another process keeps the store locked it is tried again for 30 s, with `waiting` called between two tries.
+        On failure the rows are kept for the next time, up to a bound and if `keep`, and what is lost or waits is noted
+        beside the store.
         """
         deadline = now_ns() + int(_LOCKED_S * 1e9)
         while True:
@@ -101,6 +102,7 @@ class Outbox:
                 return True
             if not _is_lock(error) or now_ns() > deadline:
                 break
+            waiting()
             time.sleep(_PAUSE_S)
         _log.debug("tokenflation: the store cannot be written", exc_info=error)
         self.drop_writer()
@@ -158,9 +160,6 @@ class Outbox:
             if self._writer is not None and (_file_at(self.store) != self._file or self._held.closed()):
                 self.drop_writer()  # somebody removed or replaced the file: rows go into the one that is there now
             writer = self._writer if self._writer is not None else self._opened()
-            if not self._recovered:
-                recover(self.store, writer)
-                self._recovered = True
             self.recorded += writer.write(self._batch())
         except Exception as error:
             return error
@@ -169,6 +168,9 @@ class Outbox:
             forget_losses(self.store, self._writer_id)
             self._noted_beside = False
         self._noted = dict(self._drops)
+        if not self._recovered:  # only now: while another process keeps the store locked, nothing of it could be done
+            self._recovered = True
+            recover(self.store, writer)
         return None
 
     def _opened(self) -> SqliteWriter:

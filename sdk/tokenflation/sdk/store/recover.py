@@ -5,7 +5,6 @@ Knows the file format by `journal` alone; what usage objects mean it asks the di
 
 import logging
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -14,8 +13,8 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.records import Attempt, Call, Status, Usage, UsageSource
 from tokenflation.sdk.scopes import new_trace_id
-from tokenflation.sdk.store.journal import Begun, Ended, dead_journals, entries
-from tokenflation.sdk.store.losses import note_written
+from tokenflation.sdk.store.journal import Begun, Ended, dead_journals, entries, without_slot
+from tokenflation.sdk.store.losses import note_written, noted_waiting
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.store.tail import dialects_of
 from tokenflation.sdk.store.write import Batch, SqliteWriter, open_writer
@@ -39,24 +38,26 @@ def recover(store: str | os.PathLike[str], writer: SqliteWriter | None = None) -
     count = 0
     try:
         for path, data in dead_journals(store):
-            left = list(entries(data))
+            left, writer_id = list(entries(data)), path.name.rpartition("-")[2]
+            lost = without_slot(data)
             written = 0
-            if left and writer is not None:
-                written = _write(writer, left)
-            elif left:
+            if (left or lost) and writer is not None:
+                written = _write(writer, left, lost, writer_id)
+            elif left or lost:
                 with closing(open_writer(store, timeout_s=_TIMEOUT_S)) as own:
-                    written = _write(own, left)
+                    written = _write(own, left, lost, writer_id)
             path.unlink()
-            note_written(store, path.name.rpartition("-")[2], written)
+            note_written(store, writer_id, written)
             count += written
     except Exception:  # reading a store must not fail because a dead process's calls cannot be added to it
         _log.debug("tokenflation: what a killed process left beside %s cannot be recovered", store, exc_info=True)
     return count
 
 
-def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]]) -> int:
-    shown = _shown(writer.path, [begun.call_id for begun, ended in left if ended is not None])
+def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]], lost: int, writer_id: str) -> int:
+    """Write a dead process's calls, and how many it had no room to note; return how many were added or completed."""
     with writer.transaction():
+        shown = writer.shown([begun.call_id for begun, ended in left if ended is not None])
         # By its time, not its id: a retry stands in the store under the id of its first attempt.
         written = writer.attempts_started_at([begun.started_at_ns for begun, _ in left])
         finished: list[Call] = []
@@ -75,18 +76,11 @@ def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]]) -> 
         # A call that was still under way when its process last wrote it is in the store as cut, with what was known.
         writer.write(Batch(calls=finished, attempts=attempts), replace=True)
         writer.write(Batch(calls=cut), replace=False)
-    return len(finished) + len(cut)
-
-
-def _shown(store: os.PathLike[str], call_ids: Sequence[str]) -> dict[str, tuple[str | None, float | None]]:
-    """Return model and `ttfc_s` of those calls that their process had written while they were under way."""
-    found: dict[str, tuple[str | None, float | None]] = {}
-    with closing(sqlite3.connect(store, timeout=_TIMEOUT_S)) as connection:
-        for at in range(0, len(call_ids), 500):  # SQLite binds a bounded number of values
-            some = tuple(call_ids[at : at + 500])
-            query = f"SELECT call_id, model, ttfc_s FROM calls WHERE call_id IN ({','.join('?' * len(some))})"
-            found.update({call_id: (model, ttfc_s) for call_id, model, ttfc_s in connection.execute(query, some)})
-    return found
+        count = len(finished) + len(cut)
+        lost -= max(0, noted_waiting(writer.path, writer_id) - count)  # what is noted beside the store counts already
+        if lost > 0:
+            writer.write(Batch(drops={"journal_full": lost}, writer_id=writer_id))
+    return count
 
 
 def _is_call(begun: Begun, ended: Ended | None) -> bool:

@@ -84,7 +84,7 @@ class Underway:
         for exchange in exchanges:
             self._shown.pop(exchange.call_id, None)
             slot, exchange.slot = exchange.slot, -1
-            if slot >= 0 and self._journal is not None:
+            if self._journal is not None:
                 self._journal.free(slot)
 
     def was_shown(self, exchange: Exchange) -> bool:
@@ -96,7 +96,7 @@ class Underway:
         """Return rows of calls that have been under way for long, and the ids of those that were none after all.
 
         A row has status `cut` and what is known so far; it is given out when it is new, and again at intervals that
-        double while more becomes known. Makes room in the journal where that is getting scarce.
+        double while more becomes known.
         """
         rows: list[Call] = []
         gone: list[str] = []
@@ -108,9 +108,13 @@ class Underway:
                 row = self._news_of(exchange, now)
                 if row is not None:
                     rows.append(row)
+        self.make_room()
+        return rows, gone
+
+    def make_room(self) -> None:
+        """Make room in the journal where that is getting scarce: for the worker, wherever it may be busy for long."""
         if self._journal is not None:
             self._journal.grow()
-        return rows, gone
 
     def exchanges(self) -> list[Exchange]:
         """Return the exchanges that are under way."""
@@ -138,7 +142,7 @@ class Underway:
         """Forget an exchange that its hook let go of without an end."""
         if self._open.pop(call_id, None) is None:
             return  # it has ended meanwhile
-        if slot >= 0 and self._journal is not None:
+        if self._journal is not None:
             self._journal.free(slot)
         shown = self._shown.pop(call_id, None)
         if shown is not None and shown.call is not None:

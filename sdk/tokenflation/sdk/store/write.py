@@ -113,6 +113,15 @@ class SqliteWriter:
             found.update(self._connection.execute(query, some))
         return found
 
+    def shown(self, call_ids: Sequence[str]) -> dict[str, tuple[str | None, float | None]]:
+        """Return model and `ttfc_s` (s) of each of these calls that the store holds."""
+        found: dict[str, tuple[str | None, float | None]] = {}
+        for at in range(0, len(call_ids), 500):  # SQLite binds a bounded number of values
+            some = tuple(call_ids[at : at + 500])
+            query = f"SELECT call_id, model, ttfc_s FROM calls WHERE call_id IN ({','.join('?' * len(some))})"
+            found.update({call_id: (model, ttfc_s) for call_id, model, ttfc_s in self._connection.execute(query, some)})
+        return found
+
     def attempts_started_at(self, times_ns: Sequence[int]) -> set[int]:
         """Return those of these times (unix ns) at which an attempt that the store holds was started."""
         found: set[int] = set()
