@@ -9,6 +9,7 @@ from typing import Any
 
 import anthropic
 import httpx2
+import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -94,6 +95,30 @@ def test_a_stream_that_is_not_whole_is_one_row_and_one_span_that_say_who_ended_i
     assert (call["status"], call["extra"]["stream_end"], call["attempts"]) == (status, end, 1)
     assert (call["output_tokens"], call["usage_complete"]) == (None, 0)  # message_start holds a placeholder only
     assert [(span.attributes or {})["tokenflation.stream.end"] for span in spans.get_finished_spans()] == [end]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "counts", "told"),
+    [
+        (2, True, ("cut", "closed", None, 0)),
+        (3, True, ("cut", "closed", None, 0)),
+        (4, True, ("ok", None, 150, 1)),
+        (3, False, ("ok", None, None, 0)),
+    ],
+    ids=["before its reason", "before its counts", "after its counts", "without counts"],
+)
+def test_a_chat_stream_is_whole_once_its_host_had_all_that_it_asked_for_before_it_left(
+    handle: Instrumentation, chunks: int, counts: bool, told: tuple[Any, ...]
+) -> None:
+    asked: Any = {"stream_options": {"include_usage": True}} if counts else {}
+    answer = as_events(bodies.chat_stream({"content": "yes"})[:chunks], dies=True)
+    with Scripted(answer) as server, openai.OpenAI(base_url=server.openai_url, api_key="k") as client:
+        stream = client.chat.completions.create(model="m", messages=QUESTION["messages"], stream=True, **asked)
+        for _ in range(chunks):
+            next(stream)
+        stream.close()
+    call = only_call(handle)
+    assert (call["status"], call["extra"].get("stream_end"), call["output_tokens"], call["usage_complete"]) == told
 
 
 def test_a_whole_stream_says_nothing_of_its_end(handle: Instrumentation, spans: InMemorySpanExporter) -> None:

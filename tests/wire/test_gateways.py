@@ -48,11 +48,11 @@ def test_a_gateway_names_claudes_cache_as_claude_does_beside_a_prompt_that_holds
     [
         ("api.perplexity.ai", "read", "ok"),
         ("router.huggingface.co", "read", "ok"),
-        ("api.perplexity.ai", "closed", "cut"),
+        ("api.perplexity.ai", "closed", "ok"),
         ("api.openai.com", "read", "cut"),
     ],
 )
-def test_only_providers_that_never_say_done_end_a_stream_with_its_counts(
+def test_only_providers_that_never_say_done_end_a_stream_that_is_read_to_its_end_with_its_counts(
     exchange: Any, host: str, end: str, status: str
 ) -> None:
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": COUNTED}

@@ -67,6 +67,72 @@ def test_a_stream_that_never_says_done_is_cut_though_its_usage_stands(exchange: 
     assert (reading.status, reading.usage_source, reading.usage_complete) == ("cut", "partial", False)
 
 
+_CHAT_COUNTS = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+_ASKS = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+_ASKS_FOR_COUNTS = {**_ASKS, "stream_options": {"include_usage": True}}
+
+
+@pytest.mark.parametrize("end", ["closed", "dropped", "cancelled"])
+@pytest.mark.parametrize("api", ["openai.chat", "anthropic.messages"])
+def test_a_stream_left_with_its_last_reason_and_counts_is_whole_without_its_terminator(
+    exchange: Any, chat_stream: Any, messages_stream: Any, api: str, end: str
+) -> None:
+    events = [*chat_stream([{"content": "a"}], _CHAT_COUNTS, done=False)]
+    if api == "anthropic.messages":
+        events = messages_stream({"input_tokens": 1, "output_tokens": 1}, {"output_tokens": 2})[:-1]
+
+    reading = exchange(api, events, end=end)
+
+    assert (reading.status, reading.usage_source, reading.usage_complete) == ("ok", "provider", True)
+    assert (reading.usage, reading.error_type) == (Usage(input_tokens=1, output_tokens=2), None)
+    assert reading.finish_reasons in (("stop",), ("end_turn",))
+
+
+@pytest.mark.parametrize(("end", "status"), [("read", "cut"), ("failed", "error")])
+def test_a_stream_that_ends_by_itself_without_its_terminator_is_not_whole(
+    exchange: Any, messages_stream: Any, end: str, status: str
+) -> None:
+    events = messages_stream({"input_tokens": 1, "output_tokens": 1}, {"output_tokens": 2})[:-1]
+
+    reading = exchange("anthropic.messages", events, end=end)
+
+    assert (reading.status, reading.usage_complete) == (status, False)
+
+
+@pytest.mark.parametrize(("request_body", "status"), [(_ASKS, "ok"), (_ASKS_FOR_COUNTS, "cut")])
+def test_a_stream_left_with_its_last_reason_lost_its_counts_if_it_had_asked_for_them(
+    exchange: Any, chat_stream: Any, request_body: dict[str, Any], status: str
+) -> None:
+    events = chat_stream([{"content": "a"}], done=False)
+
+    reading = exchange("openai.chat", events, request=request_body, end="closed")
+
+    assert (reading.status, reading.finish_reasons, reading.usage_source) == (status, ("stop",), "absent")
+    assert not reading.usage_complete
+
+
+def test_a_stream_left_before_all_choices_have_ended_is_cut(exchange: Any, chat_stream: Any) -> None:
+    other = {"choices": [{"index": 1, "delta": {"content": "b"}, "finish_reason": "stop"}]}
+
+    readings = [
+        exchange(
+            "openai.chat", chat_stream([{"content": "a"}], *more, done=False), request={**_ASKS, "n": 2}, end="closed"
+        )
+        for more in ((), (other,))
+    ]
+
+    assert [(one.status, one.finish_reasons) for one in readings] == [("cut", ("stop",)), ("ok", ("stop", "stop"))]
+
+
+def test_counts_that_came_before_the_last_reason_are_not_the_last(exchange: Any, chat_stream: Any) -> None:
+    counted = {"choices": [{"index": 0, "delta": {"content": "a"}}], "usage": _CHAT_COUNTS["usage"]}
+    events = [counted, counted, *chat_stream([{"content": "a"}], done=False)]
+
+    reading = exchange("openai.chat", events, request=_ASKS, end="closed")
+
+    assert (reading.status, reading.usage_source) == ("cut", "partial")
+
+
 def read_chat(pieces: list[bytes]) -> Reading:
     path = "/v1/chat/completions"
     found = read(ExchangeBytes(api="openai.chat", path=path, status_code=200, chunks=list(enumerate(pieces))), key=b"k")

@@ -57,10 +57,11 @@ def walk_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
 def walk_usage(facts: Facts, rules: Answer, usage: dict[str, Any], kind: Any) -> None:
     facts.counted += 1
     if rules.merge_usage:
+        facts.counted_in = facts.documents
         dropped = rules.placeholders.get(kind, ()) if type(kind) is str else ()
         facts.usage.update({key: value for key, value in usage.items() if value is not None and key not in dropped})
     elif has_count(usage, rules.input) or has_count(usage, rules.output):
-        facts.usage = usage
+        facts.usage, facts.counted_in = usage, facts.documents
 
 
 def has_count(usage: dict[str, Any], count: Count) -> bool:

@@ -131,8 +131,8 @@ _TEXT = Answer(
 
 
 def _invoke(dialect: Dialect, *proof: str) -> Dialect:
-    """Return a family's dialect as InvokeModel speaks it; `proof` are the keys of which a request has one."""
-    request = replace(dialect.request, proof=(frozenset(proof),), model_in_path=_MODEL)
+    """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has one of the `proof` keys."""
+    request = replace(dialect.request, proof=(frozenset(proof),), model_in_path=_MODEL, counts_if=())
     return Dialect(api="bedrock.invoke", compatible=_PROVIDER, request=request, answer=dialect.answer)
 
 

@@ -38,7 +38,7 @@ _FAILED: Final[Mapping[str, Literal["error"]]] = {
 CHAT_V2: Final = Dialect(
     api="cohere.chat",
     compatible=_PROVIDER,
-    request=replace(CHAT.request, proof=(frozenset({"messages"}),), model_in_path=""),
+    request=replace(CHAT.request, proof=(frozenset({"messages"}),), model_in_path="", counts_if=()),
     answer=Answer(
         model=(),
         response_id=(("id",),),

@@ -11,6 +11,7 @@ __all__ = ["CHAT", "RESPONSES"]
 _CHAT_REQUEST = Request(
     proof=(frozenset({"messages"}),),
     model_in_path=r"/deployments/([^/]+)/",  # Azure
+    counts_if=("stream_options", "include_usage"),
     messages=("messages",),
     tools=("tools", "functions"),
     schemas=(("response_format", "json_schema"),),

@@ -32,7 +32,10 @@ COMPLETIONS: Final = Dialect(
     api="openai.completions",
     compatible=_COMPATIBLE,
     request=Request(
-        proof=(frozenset({"prompt", "instruction"}),), model_in_path=_DEPLOYMENT, messages=("prompt", "input")
+        proof=(frozenset({"prompt", "instruction"}),),
+        model_in_path=_DEPLOYMENT,
+        counts_if=CHAT.request.counts_if,
+        messages=("prompt", "input"),
     ),
     answer=replace(
         CHAT.answer,

@@ -16,6 +16,7 @@ from tokenflation.sdk.wire.values import Path, at, dumps, first, text, word
 __all__ = ["document_reader", "whole"]
 
 _NO_KEY: CallKey = (-1, "")
+_LEFT = ("closed", "dropped", "cancelled")
 
 
 def _is_answer(document: dict[str, Any], key: str, values: frozenset[str | None]) -> bool:
@@ -74,9 +75,11 @@ def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
         yield from find((path,), "document", "usage", objects)
         yield from ("if usage is not None and type(usage) is dict:", "    facts.counted += 1")
         if rules.merge_usage:
+            yield "    facts.counted_in = facts.documents"
             yield "    merge_usage(facts, rules, usage, kind)"
         else:
-            yield from ("    if has_counts(usage):", "        facts.usage = usage")
+            yield "    if has_counts(usage):"
+            yield "        facts.usage, facts.counted_in = usage, facts.documents"
     if rules.choices is None:
         yield "note_choice(facts, answer, 0, time_ns)"
         return
@@ -132,16 +135,22 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return ["    " + line for line in lines]
 
 
-def whole(facts: Facts, rules: Answer, provider: str, *, read_to_end: bool) -> bool:
-    """Return whether a stream that brought these facts, and was or was not read to its end, came to its end."""
+def whole(facts: Facts, rules: Answer, provider: str, *, end: str, choices: int, counts: bool) -> bool:
+    """Return whether a stream that brought these facts came to its end: whether it lost nothing that was asked for.
+
+    `end` is how the host was done with it; it had asked for so many `choices`, and for their `counts` or not. Whoever
+    leaves a stream in which every choice has said why it ended, and the counts have come, leaves nothing behind but the
+    terminator. One that was read to its end needs that: without it, something between may have ended it.
+    """
     if rules.ends_unmarked:
-        return read_to_end and facts.first_token_ns is not None
+        return end == "read" and facts.first_token_ns is not None
     finished = bool(facts.finish) and None not in facts.finish.values()
-    if rules.ends_with_finish:
-        return finished
-    if provider in rules.ends_with_usage and read_to_end and finished and facts.usage:
-        return True
-    return facts.ended
+    if rules.ends_with_finish or facts.ended or not finished:
+        return finished if rules.ends_with_finish else facts.ended
+    if end == "read":
+        return provider in rules.ends_with_usage and bool(facts.usage)
+    counted = facts.counted_in >= facts.finished_in > 0
+    return end in _LEFT and len(facts.finish) >= choices and (counted or not (counts or facts.usage))
 
 
 def _number(value: Any, otherwise: int) -> int:
@@ -194,7 +203,10 @@ def _note_finish(facts: Facts, rules: Answer, choice: dict[str, Any], index: int
         facts.extra["state"] = reason
     else:
         detail = word(at(choice, rules.finish_detail)) if rules.finish_detail else None
-        facts.finish[index] = f"{reason}:{detail}" if detail else reason
+        said_now = f"{reason}:{detail}" if detail else reason
+        if facts.finish.get(index) != said_now:
+            facts.finished_in = facts.documents
+        facts.finish[index] = said_now
 
 
 def _note_parts(facts: Facts, rules: Answer, parts: list[Any], index: int, time_ns: int) -> None:

@@ -72,6 +72,10 @@ class Facts(Struct):
     documents: int = 0
     counted: int = 0
     """Usage objects seen."""
+    counted_in: int = 0
+    """The last document with counts, from 1; 0 while there was none."""
+    finished_in: int = 0
+    """The last document in which a choice ended."""
     noted_calls: int = 0
     """Pieces of tool calls seen."""
     reasoning: set[tuple[int, int]] = field(default_factory=set)

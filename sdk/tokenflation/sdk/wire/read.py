@@ -239,7 +239,7 @@ def _reading(
     rules = dialect.answer
     provider = provider_of(view.host, dialect.compatible)
     ended = (
-        whole(facts, rules, provider, read_to_end=view.end == "read") if streamed else facts.ended
+        whole(facts, rules, provider, end=view.end, **_wanted(request, dialect.request)) if streamed else facts.ended
     ) and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
     model = text(request.get("model")) or _model_in_path(view.path, dialect.request)
@@ -271,6 +271,13 @@ def _reading(
         extra={**_extra(view, facts, rules, readable), **contradicted},
         **anatomy(request, dialect.request, key=key),
     )
+
+
+def _wanted(request: dict[str, Any], shape: Request) -> dict[str, Any]:
+    """Return how many choices a request wants, and whether it wants counts: unless it could ask for them and did not."""
+    choices = at(request, shape.choices)
+    counts = not request or not shape.counts_if or bool(at(request, shape.counts_if))
+    return {"choices": choices if type(choices) is int else 1, "counts": counts}
 
 
 def _model_in_path(path: str, shape: Request) -> str | None:

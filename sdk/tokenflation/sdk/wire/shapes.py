@@ -185,6 +185,10 @@ class Request(Struct, frozen=True, kw_only=True):
     """Key of the id of the answer that this request goes on from."""
     conversation: Paths = (("conversation", "id"), ("conversation",), ("conversation_id",))
     """Where the id of a conversation stands whose history the provider keeps."""
+    choices: Path = ("n",)
+    """Where it says how many choices it wants; else it wants one."""
+    counts_if: Path = ()
+    """Something true here asks for the counts of a stream, which has none otherwise."""
     forced: Paths = (("tool_choice", "function", "name"), ("tool_choice", "name"), ("tool_choice", "tool", "name"))
     """Where the name of the one tool stands that the answer must call."""
     model_in_path: str = ""
