@@ -135,7 +135,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return ["    " + line for line in lines]
 
 
-def whole(facts: Facts, rules: Answer, provider: str, *, end: str, choices: int, counts: bool) -> bool:
+def whole(facts: Facts, rules: Answer, provider: str, *, end: str | None, choices: int, counts: bool) -> bool:
     """Return whether a stream that brought these facts came to its end: whether it lost nothing that was asked for.
 
     `end` is how the host was done with it; it had asked for so many `choices`, and for their `counts` or not. Whoever
