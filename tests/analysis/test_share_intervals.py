@@ -76,3 +76,11 @@ def test_a_ratio_that_few_tasks_know_rests_on_those_alone() -> None:
     assert ratio == pytest.approx([above[:, 0].sum() / below[:, 0].sum(), above[21:, 1].sum() / below[21:, 1].sum()])
     assert low[0] < ratio[0] < high[0]
     assert np.isnan([low[1], high[1]]).all()
+
+
+@pytest.mark.parametrize("tasks", [0, 9])
+def test_fewer_than_ten_tasks_have_no_interval_even_none_at_all(tasks: int) -> None:
+    sides = np.full((tasks, 1), 3.0)
+    ratio, low, high = ratios_of_sums(sides, 2 * sides, np.array([True]), rng=np.random.default_rng(0), level=0.9)
+    assert np.isnan([low, high]).all()
+    assert ratio.tolist() == ([0.5] if tasks else pytest.approx([np.nan], nan_ok=True))

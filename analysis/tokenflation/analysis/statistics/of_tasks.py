@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.analysis.statistics.ratios import bootstrapped, normal
 
 __all__ = ["ratio_of_sums", "ratios_of_sums"]
@@ -55,7 +56,7 @@ def ratios_of_sums(
     above, below = np.where(known, numerators, 0.0), np.where(known, denominators, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(below.sum(axis=0) > 0, above.sum(axis=0) / below.sum(axis=0), np.nan)
-        if rng is None:
+        if rng is None or tasks < LEAST_RUNS:
             return ratio, np.full(ratios, np.nan), np.full(ratios, np.nan)
         if tasks > _NORMAL_TASKS:
             counts = known.sum(axis=0).astype(np.float64)
@@ -64,6 +65,6 @@ def ratios_of_sums(
             z = NormalDist().inv_cdf((1 + level) / 2)
             ends = normal(ratio[None], error[None], counts[None], is_share, z)
         else:
-            weights = rng.multinomial(tasks, np.full(tasks, 1 / max(tasks, 1)), size=_RESAMPLES).astype(np.float64)
+            weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES).astype(np.float64)
             ends = bootstrapped(above[None], np.where(known, below, np.nan)[None], is_share, weights, level)
     return ratio, ends[0][0], ends[1][0]
