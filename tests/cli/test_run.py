@@ -17,10 +17,12 @@ def as_python(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, program], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def as_recorded(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
+def as_recorded(
+    folder: Path, program: str, *options: str, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program with the recorder on."""
     command = [sys.executable, "-c", _RUN, "run", *(options or ("--quiet",)), program]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, input=given)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,10 @@ def test_a_misspelt_option_is_named_as_one(tmp_path: Path) -> None:
     [
         (("-m",), "nowhere", "there is no module 'nowhere' to run"),
         (("-m",), ".relative", "there is no module '.relative' to run"),
+        (("-m",), "nowhere.inner", "there is no module 'nowhere' to run"),
+        (("-m",), "program.inner", "there is no module 'program.inner' to run"),
+        (("-m",), "email.nowhere", "there is no module 'email.nowhere' to run"),
+        (("-m",), "email.mime", "'email.mime' is a package and cannot be run"),
         (("-m",), "program.py", "leave out -m: tokenflation run program.py"),
         (("--otlp", "localhost:4318"), "program.py", "--otlp 'localhost:4318' is no URL"),
         (("--otlp", "http://[::1"), "program.py", "--otlp 'http://[::1' is no URL"),
@@ -131,6 +137,24 @@ def test_a_module_of_the_working_folder_runs_with_its_arguments(tmp_path: Path) 
     (tmp_path / "package" / "inner.py").write_text("import sys\nprint(__name__, sys.argv[1:])")
     done = as_recorded(tmp_path, "package.inner", "--quiet", "-m")
     assert (done.stdout, done.stderr) == ("__main__ []\n", "")
+
+
+@pytest.mark.parametrize("name", ["package", "package.inner", "space.inner", "package.hidden", "json.tool"])
+def test_a_module_that_python_runs_is_run(tmp_path: Path, name: str) -> None:
+    for file, text in (
+        ("package/__init__.py", "__path__.append('elsewhere')"),
+        ("package/__main__.py", "print('ran')"),
+        ("package/inner.py", "print('ran')"),
+        ("elsewhere/hidden.py", "print('ran')"),
+        ("space/inner.py", "print('ran')"),
+    ):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    command = [sys.executable, "-m", name]
+    plain = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, input="[1]")
+    done = as_recorded(tmp_path, name, "--quiet", "-m", given="[1]")
+    assert (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert done.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -88,24 +89,52 @@ def _check_script(program: str) -> None:
 
 
 def _check_module(name: str) -> None:
-    """Refuse a module that is nowhere before a store is made; and make the module path what Python makes it for -m.
-
-    Only the first part of the name is looked for: to look for what is inside a package imports the package, which is
-    the program's to do.
-    """
+    """Refuse a module that is nowhere before a store is made; and make the module path what Python makes it for -m."""
     sys.path[0] = os.getcwd()
     if name.endswith(".py") and Path(name).is_file():
         raise TokenflationError(f"{name!r} is a file, not a module; leave out -m: tokenflation run {name}.")
-    outer = name.partition(".")[0]
-    try:
-        found = bool(outer) and importlib.util.find_spec(outer) is not None
-    except ValueError:  # a module without a spec, as one that another program made: it is there
-        found = True
-    if not found:
+    missing = _missing(name)
+    if missing.endswith("__main__"):
+        raise TokenflationError(f"{name!r} is a package and cannot be run: there is no module {missing!r}.")
+    if missing:
         raise TokenflationError(
-            f"there is no module {name!r} to run; check its name, install it beside tokenflation in {sys.prefix}, or "
+            f"there is no module {missing!r} to run; check its name, install it beside tokenflation in {sys.prefix}, or "
             "run from the folder that it lies in."
         )
+
+
+def _missing(name: str) -> str:
+    """Return the module that is not there of those that it takes to run this one; "" if none is known to be missing.
+
+    Runs nothing: to import a package, so that it may say where the modules inside it are, is the program's to do.
+    """
+    outer, *inner = name.split(".")
+    try:
+        spec = importlib.util.find_spec(outer) if outer else None
+    except ValueError:  # a module without a spec, as one that another program made: it is there
+        return ""
+    full = outer
+    while spec is not None:
+        places = spec.submodule_search_locations
+        if not inner and places is None:
+            return ""
+        package, part = spec, inner.pop(0) if inner else "__main__"
+        full = f"{full}.{part}"
+        found = (finder.find_spec(full, places or ()) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next(filter(None, found), None)
+        if spec is None and _may_hide(package):
+            return ""
+        if part == "__main__":
+            break
+    return "" if spec is not None else full if outer else name
+
+
+def _may_hide(package: ModuleSpec) -> bool:
+    """Return whether a package may, once it is imported, have modules where none are found now."""
+    text = None
+    with contextlib.suppress(ImportError, AttributeError):  # its file is gone, or its loader knows no sources
+        text = package.loader.get_source(package.name)  # type: ignore[union-attr]
+    return text is None or any(word in text for word in ("__path__", "sys.modules", "sys.meta_path"))
 
 
 def _check_folder(store: str) -> None:
