@@ -1,5 +1,7 @@
 """`tokenflation tasks`: kinds of tasks and their names."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def store(tmp_path: Path) -> Path:
 
 def _kinds(*arguments: str) -> list[dict[str, object]]:
     done = CliRunner().invoke(_tokenflation, ["tasks", *arguments, "--json"], catch_exceptions=False)
-    return [json.loads(line) for line in done.output.splitlines()]
+    found: list[dict[str, object]] = json.loads(done.output)
+    return found
 
 
 def test_a_new_name_holds_for_rows_that_came_before_and_after(store: Path) -> None:
@@ -55,3 +58,12 @@ def test_info_counts_tasks_under_the_names_of_their_kinds(store: Path) -> None:
     _kinds(str(store), "--rename", str(kind["task"]), "triage")
     done = CliRunner().invoke(_tokenflation, ["info", str(store), "--json"], catch_exceptions=False)
     assert json.loads(done.output)["tasks"] == {"triage": kind["tasks"]}
+
+
+def test_the_kinds_come_as_one_json_document_or_as_csv_with_the_same_columns(store: Path) -> None:
+    shown = CliRunner().invoke(_tokenflation, ["tasks", str(store), "--csv"], catch_exceptions=False).output
+    rows = list(csv.DictReader(io.StringIO(shown)))
+    assert rows == [{name: str(value) for name, value in kind.items()} for kind in _kinds(str(store))]
+    assert "\r" not in shown
+    both = CliRunner().invoke(_tokenflation, ["tasks", str(store), "--csv", "--json"])
+    assert (both.exit_code, "exclude each other" in both.output) == (2, True)

@@ -1,6 +1,8 @@
 """`tokenflation tasks`: the kinds of tasks in a store, and what the user calls them. Needs no optional package."""
 
+import csv
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ from tokenflation.sdk.store.names import rename_task, task_kinds
 
 __all__ = ["command"]
 
+_FIELDS = ("task", "name", "tasks", "calls", "agent_runs", "depth")
 _COLUMNS = ("name", "recorded as", "tasks", "calls", "agent runs", "depth")
 
 
@@ -19,19 +22,26 @@ _COLUMNS = ("name", "recorded as", "tasks", "calls", "agent runs", "depth")
 @click.option(
     "--rename", nargs=2, metavar="OLD NEW", multiple=True, help="Call a kind of task otherwise; may be given again."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(db: Path, rename: tuple[tuple[str, str], ...], as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with one object per kind.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
+def command(db: Path, rename: tuple[tuple[str, str], ...], as_json: bool, as_csv: bool) -> None:
     """Show the kinds of tasks in a store; rename them.
 
     Without scopes, a kind is named by its agent, where the system prompt gives that a name, or by a fingerprint of the
     system prompt and the tools, such as task-3f2a. The new name holds for what is recorded already and what comes.
     """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other; give one of them.")
     for old, new in rename:
         rename_task(db, old, new)
     kinds = task_kinds(db)
     if as_json:
-        for kind in kinds:
-            click.echo(json.dumps(kind))
+        click.echo(json.dumps(kinds, indent=2))
+        return
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")  # as the other commands' lines end
+        writer.writeheader()
+        writer.writerows(kinds)
         return
     rows = [
         (
