@@ -10,6 +10,7 @@ ROOTS = [ROOT / name / "tokenflation" for name in ("sdk", "analysis", "exporters
 
 # From the bottom up; modules of one row may import each other only inside their own package.
 LAYERS = (
+    ("children",),
     ("sdk.records", "sdk.errors", "sdk.clock", "sdk.interrupts"),
     ("sdk.wire",),
     ("sdk.exchange",),
@@ -47,6 +48,7 @@ LAYERS = (
     ("sdk.recorder",),
     ("sdk.instrument", "sdk.importers"),
     ("sdk",),
+    ("startup",),
     ("analysis.columns", "analysis.plain"),
     ("analysis.frames",),
     ("analysis.streams",),

@@ -19,8 +19,10 @@ from urllib.parse import quote, urlsplit
 import click
 
 import tokenflation.sdk as tf
-from tokenflation.cli._words import many
+from tokenflation.children import hand_on, told
 from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.words import many
+from tokenflation.startup import forget
 
 __all__ = ["command"]
 
@@ -42,10 +44,16 @@ _OUR_FILES = (__file__, runpy.__file__, "<frozen runpy>")
 )
 @click.option("-m", "as_module", is_flag=True, help="Run a module instead of a script.")
 @click.option("--otlp", metavar="URL", help="Also send spans to this OTLP/HTTP traces endpoint.")
+@click.option(
+    "--children/--no-children",
+    default=True,
+    show_default=True,
+    help="Record the Python programs that PROGRAM starts anew, too, where tokenflation is installed for them.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing at the end.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(store: str | None, kind: str, as_module: bool, otlp: str | None, quiet: bool,
+def command(store: str | None, kind: str, as_module: bool, otlp: str | None, children: bool, quiet: bool,
             program: str, arguments: tuple[str, ...]) -> None:  # fmt: skip
     """Run PROGRAM with its ARGUMENTS and record its model calls.
 
@@ -60,7 +68,10 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, qui
         _check_script(program)
     _check_folder(store)
     since_ns = time.time_ns()
-    handle = tf.instrument(store, task=kind, span_exporter=_exporter(otlp))
+    forget(os.path.abspath(store))
+    handle = tf.instrument(store, task=kind, span_exporter=_exporter(otlp), children=children)
+    if children and otlp:
+        hand_on({**told(), "otlp": otlp})
     # Not in a `finally` here: the program's threads go on after its main module ends, and Python waits for them first.
     interrupted = threading.Event()
     atexit.register(_end, handle, quiet, os.getpid(), interrupted, since_ns)
@@ -208,8 +219,10 @@ def _end(handle: tf.Instrumentation, quiet: bool, process_id: int, interrupted: 
 
 def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
     lost = sum(handle.drops.values())
-    click.echo(f"tokenflation: {many(handle.recorded, 'call')} recorded to {_short(handle.store)}", err=True)
-    silent = _streams_without_usage(handle.store, since_ns) if handle.recorded else 0
+    all_calls, silent = _calls_since(handle.store, since_ns)
+    others = max(0, all_calls - handle.recorded)
+    beside = f", and {others} by programs that it started, or that write there too" if others else ""
+    click.echo(f"tokenflation: {many(handle.recorded, 'call')} recorded to {_short(handle.store)}{beside}", err=True)
     if silent:
         click.echo(
             f"tokenflation: {silent} of them, streamed, came without token counts: OpenAI's Chat Completions sends them "
@@ -220,27 +233,31 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
         click.echo(
             f"tokenflation: LOST {many(lost, 'record')}; tokenflation info {_short(handle.store)} says why", err=True
         )
-    elif not handle.recorded:
+    elif not handle.recorded and not others:
         click.echo(
             "tokenflation: this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and "
-            "boto3) or websockets; programs that it starts anew are recorded only if they call instrument()",
+            "boto3) or websockets",
             err=True,
         )
     else:
         click.echo(f"tokenflation: next, tokenflation profile {_short(handle.store)}", err=True)
 
 
-def _streams_without_usage(store: str, since_ns: int) -> int:
-    """Return how many whole streamed chat calls since then say nothing of their tokens; 0 where the store cannot say."""
+def _calls_since(store: str, since_ns: int) -> tuple[int, int]:
+    """Return how many calls began since then, and how many of them are whole streamed chat calls without token counts.
+
+    Zeros where the store cannot say.
+    """
     asked = (
-        "SELECT count(*) FROM calls WHERE started_at_ns >= ? AND stream AND status = 'ok' "
-        "AND usage_source = 'absent' AND api = 'openai.chat'"
+        "SELECT count(*), count(*) FILTER (WHERE stream AND status = 'ok' AND usage_source = 'absent' "
+        "AND api = 'openai.chat') FROM calls WHERE started_at_ns >= ?"
     )
     try:
         with contextlib.closing(sqlite3.connect(f"file:{quote(store)}?mode=ro", uri=True, timeout=1.0)) as connection:
-            return int(connection.execute(asked, (since_ns,)).fetchone()[0])
+            all_calls, silent = connection.execute(asked, (since_ns,)).fetchone()
+            return int(all_calls), int(silent)
     except sqlite3.Error:
-        return 0
+        return 0, 0
 
 
 def _short(path: str) -> str:

@@ -140,6 +140,7 @@ def instrument(
     queue_size: int = _QUEUE_SIZE,
     exact_tokens: bool = False,
     mcp_trace_context: bool = True,
+    children: bool = False,
 ) -> Instrumentation:
     """Record every model call of this process from here on; clients made before are recorded too.
 
@@ -157,6 +158,9 @@ def instrument(
             the extra `tokens` and about 0.3 ms for each new KB of prompt.
         mcp_trace_context: while spans are exported, tell MCP servers the trace that their tools run in, as
             `_meta.traceparent` of the call; what the host or its own tracing says there stays. No argument is changed.
+        children: also record programs of Python that this one starts anew (`subprocess`, `spawn`, `forkserver`), where
+            tokenflation is installed for them too: they are told by the environment variable TOKENFLATION_CHILDREN.
+            Forked processes need no such thing.
 
     Raises:
         StoreError: `store` is a file of another kind, or was written by a newer version.
@@ -167,7 +171,7 @@ def instrument(
     alone = _switching.acquire(timeout=_SWITCH_WAIT_S)
     try:
         return _instrument(
-            path, store, task, tracer_provider, span_exporter, queue_size, exact_tokens, mcp_trace_context
+            path, store, task, tracer_provider, span_exporter, queue_size, exact_tokens, mcp_trace_context, children
         )
     finally:
         if alone:
@@ -175,7 +179,7 @@ def instrument(
 
 
 def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_provider: Any, span_exporter: Any,
-                queue_size: int, exact_tokens: bool, mcp_trace_context: bool) -> Instrumentation:  # fmt: skip
+                queue_size: int, exact_tokens: bool, mcp_trace_context: bool, children: bool) -> Instrumentation:  # fmt: skip
     global _active
     if _active is not None:
         if _active.store != path:
@@ -191,10 +195,11 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         require_splintr()
     if (earlier := getattr(sys, _HANDLE, None)) is not None:
         _quietly(earlier.close)  # its hooks would record each call a second time
+    from tokenflation.children import hand_on
     from tokenflation.sdk import hooks  # what follows is imported only by who records
     from tokenflation.sdk.bridge import ForeignCalls
     from tokenflation.sdk.exits import before_exec, before_os_exit
-    from tokenflation.sdk.processes import carry_scopes_to_processes
+    from tokenflation.sdk.processes import carry_scopes_to_processes, stand_inside
     from tokenflation.sdk.threads import carry_scopes
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
@@ -215,6 +220,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         partial(scopes.listen, recorder.scope_changed),
         carry_scopes,
         carry_scopes_to_processes,
+        stand_inside,
         partial(before_os_exit, recorder.leave),
         partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),
         partial(hooks.install, recorder.tap),
@@ -222,6 +228,9 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
     if foreign_calls is not None:
         steps += [partial(_watch_calls, foreign_calls, tracer_provider), partial(scopes.listen, _nest_in_user_spans)]
     steps.append(partial(_read_spans, tracer_provider))
+    if children:
+        told = {"store": path, "task": task, "exact_tokens": exact_tokens, "mcp_trace_context": mcp_trace_context}
+        steps.append(partial(hand_on, told))
     undo = [undo_one for step in steps if (undo_one := _installed(step)) is not None]
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
     setattr(sys, _HANDLE, _active)

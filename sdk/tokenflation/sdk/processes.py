@@ -12,17 +12,14 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from tokenflation.children import CHILDREN, SCOPE
 from tokenflation.sdk import scopes
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.threads import within
 
-__all__ = ["CHILDREN", "SCOPE", "carry_scopes_to_processes"]
+__all__ = ["carry_scopes_to_processes", "stand_inside"]
 
-CHILDREN = "TOKENFLATION_CHILDREN"
-"""Variable of the environment: how programs of Python that are started anew record, as JSON."""
-SCOPE = "TOKENFLATION_SCOPE"
-"""Variable of the environment: the scope that such a program runs inside of, as JSON."""
 _POOLS = ("concurrent.futures.process", "multiprocessing.pool")
 _BEFORE_ENV = 10
 """Arguments of `Popen` before its `env`."""
@@ -62,6 +59,13 @@ def carry_scopes_to_processes() -> Callable[[], None]:
     ):
         when_imported(module, patch, wanted=lambda: live)
     return undo
+
+
+def stand_inside() -> Callable[[], None]:
+    """Let this process run inside the scope that its environment names, if any; return what ends it."""
+    told = os.environ.get(SCOPE)
+    scopes.root_in(json.loads(told) if told else [])
+    return lambda: scopes.root_in([])
 
 
 class _Work:

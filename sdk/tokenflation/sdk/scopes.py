@@ -125,9 +125,9 @@ def unpacked(chain: list[dict[str, Any]]) -> "Scope":
 
 
 def root_in(chain: list[dict[str, Any]]) -> None:
-    """Let this whole process run inside a scope that another process packed."""
+    """Let this whole process run inside a scope that another process packed, or inside none."""
     global _root
-    _root = unpacked(chain)
+    _root = unpacked(chain) if chain else None
 
 
 class Scope(ContextDecorator):

@@ -1,0 +1,44 @@
+"""What programs of Python that a recorded one starts anew are told, by variables of their environment.
+
+Imports nothing: every interpreter that is told something comes here as it starts.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["CHILDREN", "SCOPE", "hand_on", "told"]
+
+CHILDREN = "TOKENFLATION_CHILDREN"
+"""The variable that says how they record, as JSON."""
+SCOPE = "TOKENFLATION_SCOPE"
+"""The variable that says which scope they run inside of, as JSON."""
+
+
+def hand_on(settings: dict[str, Any]) -> Callable[[], None]:
+    """Let programs that are started from here on record with these arguments of `instrument()`; return what ends it.
+
+    `otlp` beside them is the endpoint that spans go to.
+    """
+    before, here = os.environ.get(CHILDREN), os.getpid()
+    os.environ[CHILDREN] = ours = json.dumps(settings)
+
+    def end() -> None:
+        if os.environ.get(CHILDREN) != ours or os.getpid() != here:
+            return
+        if before is None:
+            del os.environ[CHILDREN]
+        else:
+            os.environ[CHILDREN] = before
+
+    return end
+
+
+def told() -> dict[str, Any]:
+    """Return how this program is told to record; empty where it is not."""
+    try:
+        found = json.loads(os.environ.get(CHILDREN, ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

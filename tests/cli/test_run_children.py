@@ -1,0 +1,224 @@
+"""`tokenflation run` of programs that start others anew: each is recorded, inside the scope that started it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from tests.providers import Provider
+from tests.stored import rows
+
+_ASK = """
+import os, sys
+def ask(text="hi"):
+    import httpx
+    body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    httpx.post(os.environ["URL"] + "/v1/chat/completions", json=body).raise_for_status()
+"""
+_CHILD = "from asking import ask\nask('child')\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "asking.py").write_text(_ASK)
+    (tmp_path / "child.py").write_text(_CHILD)
+    return tmp_path
+
+
+def run(folder: Path, provider: Provider, program: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "program.py").write_text(textwrap.dedent(program))
+    command = [sys.executable, "-m", "tokenflation.cli", "run", "--store", "runs.db", *options, "program.py"]
+    environment = {**os.environ, "URL": provider.url}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def placed(folder: Path) -> list[tuple[str, str, int]]:
+    return sorted((row["task"], row["task_id"], row["depth"]) for row in rows(folder / "runs.db"))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "subprocess.run([sys.executable, 'child.py'], check=True)",
+        "subprocess.run([sys.executable, 'child.py'], check=True, env={**os.environ, 'MORE': '1'})",
+        "subprocess.run(f'{sys.executable} child.py', shell=True, check=True)",
+        "subprocess.run([sys.executable, '-I', '-c', 'import sys; sys.path[:0] = [\".\"]; import child'], check=True)",
+        "asyncio.run(wait())",
+    ],
+    ids=["run", "environment", "shell", "isolated", "asyncio"],
+)
+def test_a_program_that_is_started_anew_is_recorded_inside_the_scope_that_started_it(
+    folder: Path, provider: Provider, start: str
+) -> None:
+    program = f"""
+        import asyncio, os, subprocess, sys
+        import tokenflation.sdk as tf
+        async def wait():
+            child = await asyncio.create_subprocess_exec(sys.executable, "child.py")
+            await child.wait()
+        with tf.task("triage", id="T-1"), tf.agent("planner"), tf.agent("reader"):
+            {start}
+    """
+    said = run(folder, provider, program).stderr
+    assert placed(folder) == [("triage", "T-1", 1)]
+    assert "0 calls recorded to runs.db, and 1 by programs that it started" in said
+
+
+def test_a_program_without_a_scope_around_it_has_tasks_of_its_own(folder: Path, provider: Provider) -> None:
+    program = """
+        import subprocess, sys
+        from asking import ask
+        ask("parent")
+        for _ in range(2):
+            subprocess.run([sys.executable, "child.py"], check=True)
+    """
+    run(folder, provider, program, "--task", "trip")
+    found = placed(folder)
+    assert [task for task, _, _ in found] == ["trip"] * 3
+    assert len({task_id for _, task_id, _ in found}) == 3
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_processes_of_multiprocessing_are_recorded_however_they_start(
+    folder: Path, provider: Provider, method: str
+) -> None:
+    program = f"""
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+        import tokenflation.sdk as tf
+        from asking import ask
+        if __name__ == "__main__":
+            context = multiprocessing.get_context({method!r})
+            with ProcessPoolExecutor(2, context) as pool:
+                for number in range(4):
+                    with tf.task("pooled", id=str(number)):
+                        pool.submit(ask, str(number))
+            with tf.task("alone", id="p"):
+                process = context.Process(target=ask)
+                process.start()
+            process.join()
+    """
+    run(folder, provider, program)
+    assert placed(folder) == [("alone", "p", 0), *(("pooled", str(number), 0) for number in range(4))]
+
+
+def test_what_a_started_program_starts_is_recorded_too(folder: Path, provider: Provider) -> None:
+    (folder / "middle.py").write_text(
+        "import subprocess, sys\nsubprocess.run([sys.executable, 'child.py'], check=True)\n"
+    )
+    program = """
+        import subprocess, sys
+        import tokenflation.sdk as tf
+        with tf.task("triage", id="T-1"):
+            subprocess.run([sys.executable, "middle.py"], check=True)
+    """
+    run(folder, provider, program)
+    assert placed(folder) == [("triage", "T-1", 0)]
+
+
+def test_a_started_program_that_switches_the_recorder_on_by_itself_keeps_its_store_and_the_scope(
+    folder: Path, provider: Provider
+) -> None:
+    (folder / "child.py").write_text("import tokenflation.sdk as tf\ntf.instrument('own.db')\n" + _CHILD)
+    program = """
+        import subprocess, sys
+        import tokenflation.sdk as tf
+        with tf.task("triage", id="T-1"):
+            subprocess.run([sys.executable, "child.py"], check=True)
+    """
+    said = run(folder, provider, program).stderr
+    assert [row["task_id"] for row in rows(folder / "own.db")] == ["T-1"]
+    assert rows(folder / "runs.db") == []
+    assert "already recording" not in said
+
+
+def test_a_run_inside_a_run_writes_to_its_own_store_and_hands_that_on(folder: Path, provider: Provider) -> None:
+    (folder / "middle.py").write_text(
+        "import subprocess, sys\nsubprocess.run([sys.executable, 'child.py'], check=True)\n"
+    )
+    program = """
+        import subprocess, sys
+        import tokenflation.sdk as tf
+        with tf.task("triage", id="T-1"):
+            inner = [sys.executable, "-m", "tokenflation.cli", "run", "--store", "inner.db", "--task", "inner", "middle.py"]
+            subprocess.run(inner, check=True)
+    """
+    run(folder, provider, program)
+    assert [row["task"] for row in rows(folder / "inner.db")] == ["inner"]
+    assert rows(folder / "runs.db") == []
+
+
+def test_a_program_that_takes_the_place_of_this_one_is_recorded(folder: Path, provider: Provider) -> None:
+    program = """
+        import os, sys
+        from asking import ask
+        ask()
+        os.execv(sys.executable, [sys.executable, "child.py"])
+    """
+    run(folder, provider, program)
+    assert len(rows(folder / "runs.db")) == 2
+
+
+def test_programs_that_call_no_model_load_nothing_of_ours(folder: Path, provider: Provider) -> None:
+    program = """
+        import subprocess, sys
+        code = "import sys, json; print(json.dumps(sorted(name for name in sys.modules if 'tokenflation' in name)))"
+        subprocess.run([sys.executable, "-c", code], check=True)
+    """
+    done = run(folder, provider, program)
+    assert json.loads(done.stdout) == ["tokenflation", "tokenflation.children", "tokenflation.startup"]
+
+
+def test_started_programs_are_left_alone_if_asked(folder: Path, provider: Provider) -> None:
+    program = """
+        import os, subprocess, sys
+        subprocess.run([sys.executable, "child.py"], check=True)
+        print(sorted(name for name in os.environ if name.startswith("TOKENFLATION_")))
+    """
+    done = run(folder, provider, program, "--no-children")
+    assert done.stdout == "[]\n"
+    assert rows(folder / "runs.db") == []
+
+
+@pytest.mark.parametrize("told", ["", "{", "[]", '{"store": "/nowhere/at/all.db"}', '{"nothing": 1}'])
+def test_what_cannot_be_understood_in_the_environment_stops_no_program(
+    folder: Path, provider: Provider, told: str
+) -> None:
+    environment = {**os.environ, "URL": provider.url, "TOKENFLATION_CHILDREN": told, "TOKENFLATION_SCOPE": told}
+    done = subprocess.run(
+        [sys.executable, "child.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_one_line_records_started_programs_too_and_ends_with_the_recorder(folder: Path, provider: Provider) -> None:
+    (folder / "program.py").write_text(
+        textwrap.dedent("""
+            import os, subprocess, sys
+            import tokenflation.sdk as tf
+            with tf.instrument("runs.db", children=True), tf.task("triage", id="T-1"):
+                subprocess.run([sys.executable, "child.py"], check=True)
+            subprocess.run([sys.executable, "child.py"], check=True)
+            print([name for name in os.environ if name.startswith("TOKENFLATION_")])
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=folder, env={**os.environ, "URL": provider.url}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+    assert placed(folder) == [("triage", "T-1", 0)]
