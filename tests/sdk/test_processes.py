@@ -11,6 +11,7 @@ from multiprocessing.pool import Pool, ThreadPool
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 
 import tokenflation.sdk as tf
@@ -58,6 +59,15 @@ def test_each_piece_of_a_process_pools_work_runs_inside_the_scope_that_handed_it
         assert first.result() == ("one", "reader", 1)
         assert [second.result(), *mapped] == [("two", None, 0)] * 3
         assert third.result() is None
+
+
+def test_the_processes_of_joblib_serve_each_scope_in_turn() -> None:
+    with tf.task("triage", id="one"), tf.agent("planner"):
+        first = joblib.Parallel(2)(joblib.delayed(where)(number) for number in range(3))
+    with tf.task("triage", id="two"):
+        second = joblib.Parallel(2)(joblib.delayed(lambda: where())() for _ in range(3))
+    third = joblib.Parallel(2)(joblib.delayed(where)(number) for number in range(3))
+    assert (first, second, third) == ([("one", "planner", 0)] * 3, [("two", None, 0)] * 3, [None] * 3)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from tokenflation.sdk.threads import within
 
 __all__ = ["carry_scopes_to_processes", "stand_inside"]
 
-_POOLS = ("concurrent.futures.process", "multiprocessing.pool")
+_EXECUTORS = ("concurrent.futures.process", "joblib.externals.loky.process_executor", "loky.process_executor")
+_POOLS = (*_EXECUTORS, "multiprocessing.pool")
 _BEFORE_ENV = 10
 """Arguments of `Popen` before its `env`."""
 _MAX_CHARS = 32_000
@@ -51,7 +52,7 @@ def carry_scopes_to_processes() -> Callable[[], None]:
     for module, patch in (
         ("subprocess", covering("__init__", by=_popen_shell, of="Popen")),
         ("multiprocessing.process", covering("start", by=_start_shell, of="BaseProcess")),
-        ("concurrent.futures.process", covering("submit", by=_work_shell, of="ProcessPoolExecutor")),
+        *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         (
             "multiprocessing.pool",
             covering("apply_async", "_map_async", "imap", "imap_unordered", by=_work_shell, of="Pool"),
