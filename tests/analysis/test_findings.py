@@ -238,6 +238,24 @@ def test_failed_tasks_are_named_the_most_expensive_first() -> None:
     assert "2 of 3 tasks of `kind` failed (2 by outcome)" in row["sentence"]
 
 
+def test_a_direct_answer_that_fails_is_what_it_was_recorded_for_and_no_finding() -> None:
+    rows = [
+        *(call(f"a{n}{step}", f"r{n}", step, 10 * n + step, task_id=f"t{n}") for n in range(2) for step in range(2)),
+        *(call(f"o{n}", f"o{n}", 0, 50 + n, task="once", task_id=f"o{n}") for n in range(2)),
+    ]
+    said = pd.DataFrame(
+        {"task": ["kind", "kind", "once", "once"], "task_id": ["t0", "t1", "o0", "o1"], "outcome": [0, 1, 0, 0],
+         "score": [None] * 4, "status": ["ok"] * 4, "error_type": [None] * 4, "censored_by": [None] * 4}
+    )  # fmt: skip
+    failed = [
+        found[found["finding"] == "failed_tasks"]["task"].tolist()
+        for found in (findings(frame_of(rows), None, said), findings(frame_of(rows), None, said, baselines=()))
+    ]
+
+    assert failed[0] == ["kind"]
+    assert sorted(failed[1]) == ["kind", "once"]
+
+
 def test_findings_are_ranked_by_what_they_save() -> None:
     rows = [{**row, "cache_read_tokens": 0} for row in _run(*range(1_000, 11_000, 1_000))]
 

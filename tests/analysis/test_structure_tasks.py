@@ -93,6 +93,22 @@ def test_intervals_need_ten_tasks_and_hold_the_ratio() -> None:
     assert row[[f"{ratio.name}_low" for ratio in KIND_RATIOS]].isna().all()
 
 
+def test_calls_that_never_meet_are_in_flight_as_long_as_any_is_and_as_surely() -> None:
+    rng = np.random.default_rng(8)
+    calls: list[Row] = []
+    for number in range(12):
+        pause = float(rng.integers(1, 90))
+        calls += [
+            call(f"a{number}", f"r{number}", 0, 0, task_id=f"t{number}"),
+            call(f"b{number}", f"r{number}", 1, 5 + pause, task_id=f"t{number}"),
+        ]
+    row = structure_kinds(structure_tasks(frame_of(calls)), rng=np.random.default_rng(1)).iloc[0]
+    assert row["concurrency_max"] == 1
+    for end in ("", "_low", "_high"):
+        assert 0 < row[f"concurrency_mean{end}"] == row[f"generation_share{end}"] < 1
+    assert row["generation_share_low"] == pytest.approx(1 - row["human_wait_share_high"])
+
+
 def test_the_summary_has_all_of_a_kind_in_one_row() -> None:
     calls, tools = _two_tasks()
     outcomes = pd.DataFrame({"task": "kind", "task_id": ["t", "u"], "outcome": [1, 0], "status": "ok"})

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation.cli._output import human, human_share
-from tokenflation.cli._words import many
 from tokenflation.cli.inflation import small
+from tokenflation.sdk.words import many
 
 __all__ = ["page"]
 

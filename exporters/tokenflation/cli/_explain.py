@@ -14,7 +14,7 @@ from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli._forecast_view import NAMES
 from tokenflation.cli._output import human
-from tokenflation.cli._words import many
+from tokenflation.sdk.words import many
 
 __all__ = ["explained"]
 

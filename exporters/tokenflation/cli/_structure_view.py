@@ -12,7 +12,8 @@ from rich.text import Text
 
 from tokenflation.cli._fitting import Fitted
 from tokenflation.cli._output import human, human_share, human_time
-from tokenflation.cli._words import plural, printable
+from tokenflation.cli._words import printable
+from tokenflation.sdk.words import plural
 
 __all__ = ["StructureView"]
 

@@ -14,7 +14,8 @@ from tokenflation.analysis.structure.folding import tool_names
 from tokenflation.analysis.structure.trees import Node, Totals, walk
 from tokenflation.cli._fitting import Fitted
 from tokenflation.cli._output import human, human_time
-from tokenflation.cli._words import plural, printable
+from tokenflation.cli._words import printable
+from tokenflation.sdk.words import plural
 
 __all__ = ["TaskList", "TreeView"]
 

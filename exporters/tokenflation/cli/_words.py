@@ -1,16 +1,6 @@
-"""Counts and names as commands print them. Knows no table and needs no package, so that every command can have it."""
+"""Names as commands print them. Knows no table and needs no package, so that every command can have it."""
 
-__all__ = ["many", "plural", "printable", "printable_lines"]
-
-
-def many(count: int, noun: str) -> str:
-    """Return how many there are, as "1 call" or "2,000 calls"."""
-    return f"{count:,} {plural(noun, count)}"
-
-
-def plural(noun: str, count: int) -> str:
-    """Return the noun as it goes with so many."""
-    return noun if count == 1 else f"{noun}s"
+__all__ = ["printable", "printable_lines"]
 
 
 def printable(name: str) -> str:

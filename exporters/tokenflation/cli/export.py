@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from tokenflation.cli._words import many, printable_lines
+from tokenflation.cli._words import printable_lines
 from tokenflation.sdk.errors import ExportError, MissingExtra
+from tokenflation.sdk.words import many
 
 try:
     import pandas as pd

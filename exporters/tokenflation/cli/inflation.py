@@ -15,7 +15,7 @@ from tokenflation.analysis.comparison.baselines import INTRINSIC, choose_baselin
 from tokenflation.analysis.comparison.costs import costs, read_prices
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli._output import emit, human, human_share, output_options, remark
-from tokenflation.cli._words import many
+from tokenflation.sdk.words import many
 
 __all__ = ["command", "small"]
 

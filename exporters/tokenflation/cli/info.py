@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from tokenflation.cli._words import many, printable
+from tokenflation.cli._words import printable
 from tokenflation.sdk.store.read import info
+from tokenflation.sdk.words import many
 
 __all__ = ["command"]
 

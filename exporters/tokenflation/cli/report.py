@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tokenflation.sdk.errors import MissingExtra
+from tokenflation.sdk.words import many
 
 try:
     import pandas as pd
@@ -19,7 +20,6 @@ try:
     from tokenflation.exporters.files import atomic_file
     from tokenflation.exporters.report import Report, build_report, render
     from tokenflation.exporters.report.build import BUCKET_S, MOST_CALLS
-    from tokenflation.exporters.report.numbers import many
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
         raise

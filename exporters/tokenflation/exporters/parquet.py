@@ -21,6 +21,7 @@ from tokenflation.exporters.segments import clear, copied, quoted, seal_beside
 from tokenflation.exporters.summary import WriteSummary
 from tokenflation.sdk.errors import ExportError
 from tokenflation.sdk.store.read import open_store
+from tokenflation.sdk.words import many
 
 __all__ = ["QUIET_S", "seal"]
 
@@ -240,17 +241,17 @@ def _summary(
     tasks, calls, runs, inputs, outputs, block, blocks = found or (0, 0, 0, 0, 0, 0, 0)
     notes = []
     if segments:
-        notes.append(f"{_plural(segments, 'new segment')} in the folder")
+        notes.append(f"{many(segments, 'new segment')} in the folder")
     elif not changed and not renewed and not kept[1]:
         notes.append("nothing new: the folder has every call of a task that is over")
     if changed:
-        notes.append(f"{_plural(len(changed), 'segment')} written anew, whose calls have changed in the store")
+        notes.append(f"{many(len(changed), 'segment')} written anew, whose calls have changed in the store")
     if renewed:
-        notes.append(f"tool calls and scopes beside {_plural(renewed, 'segment')} of before are those of the store now")
+        notes.append(f"tool calls and scopes beside {many(renewed, 'segment')} of before are those of the store now")
     if kept[1]:
         # Without scopes nothing but quiet says that a task is over: right after a recording that is all of them.
         notes.append(
-            f"{_plural(kept[1], 'call')} of {_plural(kept[0], 'task')} not known to be over: left for the next run; "
+            f"{many(kept[1], 'call')} of {many(kept[0], 'task')} not known to be over: left for the next run; "
             "--quiet-s 0 (seal(quiet_s=0)) writes them now"
         )
     return WriteSummary(
@@ -258,7 +259,3 @@ def _summary(
         output_tokens=outputs or 0, block_size=block or 0, blocks=blocks or 0, skipped_calls=0, skipped_call_ids=(),
         notes=tuple(notes),
     )  # fmt: skip
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -15,7 +15,7 @@ import pandas as pd
 from tokenflation.analysis.columns.context import CONTEXT_KIND_COLUMNS, CONTEXT_RUN_COLUMNS
 from tokenflation.analysis.context.steps import NEAR_WINDOW, context_steps
 from tokenflation.analysis.frames import from_arrays
-from tokenflation.analysis.statistics.intervals import paired_interval
+from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 
 __all__ = ["LEAST_SPREAD", "LEAST_STEPS", "context_kinds", "context_runs"]
@@ -77,7 +77,7 @@ def context_kinds(
     Ratios are ratios of sums. The growth exponent is the slope of log(input of a run) against log(its steps) over the runs
     whose every step reports its input; it is refused below 10 of them, or where the longest has less than `LEAST_SPREAD`
     times the steps of the shortest. With `rng`, intervals of width `level`, whole tasks resampled, for kinds with at
-    least 10 tasks: of ratios studentised (`intervals.paired_interval`), of the exponent the percentiles.
+    least 10 tasks: of ratios studentised (`of_tasks.ratio_of_sums`), of the exponent the percentiles.
 
     Raises:
         FrameError: `calls` is empty, lacks columns, or no call reports its input.
@@ -205,12 +205,10 @@ def _intervals(runs: pd.DataFrame, rng: np.random.Generator | None, level: float
     tasks = runs.groupby("task_id", sort=False)[[one for pair in ratios.values() for one in pair]].sum()
     if rng is None or len(tasks) < LEAST_RUNS:
         return row
-    for name, pair in ratios.items():
-        mine, base = (tasks[[one]].to_numpy(np.float64) for one in pair)
-        if mine.sum() > 0 and base.sum() > 0:
-            low, high = paired_interval(mine, base, rng, level)
-            most = 1.0 if name == "redundant_input_ratio" else np.inf
-            row |= {f"{name}_low": float(low[0]), f"{name}_high": min(float(high[0]), most)}
+    for name, (part, of) in ratios.items():
+        is_share = name == "redundant_input_ratio"
+        _, low, high = ratio_of_sums(tasks[part], tasks[of], rng=rng, level=level, is_share=is_share)
+        row |= {f"{name}_{side}": np.nan if end is None else end for side, end in (("low", low), ("high", high))}
     return row
 
 

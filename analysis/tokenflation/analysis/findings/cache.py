@@ -6,7 +6,8 @@ import pandas as pd
 
 from tokenflation.analysis.context.pauses import missed_tokens
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
-from tokenflation.analysis.findings.finding import MEASURED, Finding, many, most_calls, most_tasks, named
+from tokenflation.analysis.findings.finding import MEASURED, Finding, most_calls, most_tasks, named
+from tokenflation.sdk.words import many
 
 __all__ = ["TTL_S", "expired_cache", "uncached_history", "volatile_beginnings"]
 

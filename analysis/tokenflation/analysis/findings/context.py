@@ -9,7 +9,6 @@ from tokenflation.analysis.findings.finding import (
     AT_MOST,
     ESTIMATE,
     Finding,
-    many,
     most_calls,
     most_tasks,
     named,
@@ -17,6 +16,7 @@ from tokenflation.analysis.findings.finding import (
 from tokenflation.analysis.frames import prepared
 from tokenflation.analysis.plain import plain_rows
 from tokenflation.analysis.structure.tools import later_calls
+from tokenflation.sdk.words import many
 
 __all__ = ["LARGE_RESULT_TOKENS", "large_results", "long_histories", "overhead", "sub_agents", "unused_tools"]
 

@@ -17,7 +17,6 @@ __all__ = [
     "MEASURED",
     "Finding",
     "finding_rows",
-    "many",
     "most_calls",
     "most_tasks",
     "named",
@@ -85,11 +84,6 @@ def finding_rows(found: Iterable[Finding], tokens: "pd.Series[int]") -> pd.DataF
         }
         rows.append([values[name] for name in FINDING_COLUMNS])
     return from_rows(rows, tuple(FINDING_COLUMNS.values()))
-
-
-def many(number: int, noun: str, plural: str = "") -> str:
-    """Return a number and its noun, such as `1 call`, `2,100 calls`."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def named(task: str, agent: str | None = None) -> str:

@@ -5,10 +5,11 @@ Defines no metric of its own beyond the savings: what is re-sent, cached, repeat
 Every finding says how its saving is estimated. Findings overlap (a loop repeats tool calls), so savings do not add up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from tokenflation.analysis.comparison.baselines import choose_baselines
 from tokenflation.analysis.context.steps import context_steps
 from tokenflation.analysis.findings.cache import expired_cache, uncached_history, volatile_beginnings
 from tokenflation.analysis.findings.context import large_results, long_histories, overhead, sub_agents, unused_tools
@@ -54,13 +55,15 @@ def findings(
     outcomes: pd.DataFrame | None = None,
     *,
     steps: pd.DataFrame | None = None,
+    baselines: Sequence[str] | None = None,
     least_share: float = 0.001,
 ) -> pd.DataFrame:
     """Return one row per finding, what saves most tokens first; columns as in `findings.finding.FINDING_COLUMNS`.
 
     `calls` as `analysis.load` returns it (with `blocks=True`, beginnings that change are looked for too), `tool_calls` as
     `structure.rows.load_structure`, `outcomes` as `structure.rows.load_outcomes`, `steps` what `context.steps.context_steps` made
-    of the same calls. A finding counts from `least_share` of all reported tokens on; one whose tokens no call reports
+    of the same calls. `baselines` are kinds that were recorded to compare with (None: those that `comparison.baselines`
+    chooses); that they fail is no finding, as no fleet runs them. A finding counts from `least_share` of all reported tokens on; one whose tokens no call reports
     stands last, without a saving. No finding is no proof that there is nothing to save: only what is recorded is seen.
 
     Raises:
@@ -73,10 +76,12 @@ def findings(
     tokens = (known["input_tokens"].fillna(0) + known["output_tokens"].fillna(0)).astype("int64")
     of_kind = tokens.groupby(known["task"]).sum()
     least = least_share * int(tokens.sum())
+    compared = choose_baselines(calls).kinds if baselines is None else baselines
     kept = [
         one
         for one in _found(calls, tool_calls, outcomes, steps)
-        if one.saved_tokens is None or one.saved_tokens >= max(least, 1)
+        if not (one.finding == "failed_tasks" and one.task in compared)
+        and (one.saved_tokens is None or one.saved_tokens >= max(least, 1))
     ]
     return finding_rows(kept, of_kind)
 

@@ -8,7 +8,6 @@ from tokenflation.analysis.findings.finding import (
     AT_LEAST,
     AT_MOST,
     Finding,
-    many,
     most_calls,
     most_tasks,
     named,
@@ -18,6 +17,7 @@ from tokenflation.analysis.plain import plain_rows
 from tokenflation.analysis.structure.success import expensive_failures
 from tokenflation.analysis.structure.tools import known_tool_calls
 from tokenflation.analysis.structure.waste import waste
+from tokenflation.sdk.words import many
 
 __all__ = ["failed_calls", "failed_tasks", "failed_tools", "loops", "repeated_requests", "repeated_tools"]
 
@@ -210,7 +210,7 @@ def failed_tasks(calls: pd.DataFrame, outcomes: pd.DataFrame | None) -> Iterator
             saved_tokens=int(known.sum()) if len(known) else None,
             saved_unit=_BOTH,
             saved_is=AT_MOST,
-            estimate="All tokens of the tasks that failed. Tasks of which nothing says how they ended are not counted.",
+            estimate="All tokens of the tasks that failed. Tasks of which nothing says how they ended are not counted, and baselines are left out.",
             counted_calls=int(rows["calls_with_usage"].sum()),
             calls=int(rows["calls"].sum()),
             task_ids=tuple(map(str, rows["task_id"].iloc[:3])),

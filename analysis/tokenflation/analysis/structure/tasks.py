@@ -129,6 +129,9 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
         if column.kind == "int" and name not in row:
             row[name] = int(group[name].sum()) if group[name].notna().any() else None
     row |= _ratios(group, rng, level)
+    if row["concurrency_max"] <= 1 and row["concurrency_mean"] == row["generation_share"]:
+        # Calls that never meet are in flight as long as any is.
+        row |= {f"concurrency_mean_{end}": row[f"generation_share_{end}"] for end in ("low", "high")}
     if row["failed_calls"] and not row["failed_with_usage"]:
         # What the tasks without failures report, nothing, would be taken for what the failures used.
         row |= dict.fromkeys(

@@ -99,7 +99,7 @@ def build_report(
         alone=calls_alone(store),
         tool_calls=tool_calls,
         spans=spans,
-        findings=findings(calls, tool_calls, outcomes, steps=steps),
+        findings=findings(calls, tool_calls, outcomes, steps=steps, baselines=baselines.kinds),
         contexts=None if steps is None else context_kinds(calls, steps=steps, rng=_rng()),
         cache=None if steps is None else _cache(calls, steps, kv_bytes_per_token),
         structure=structure_summary(calls, tool_calls, spans, outcomes, rng=_rng()),

@@ -14,7 +14,8 @@ from tokenflation.exporters.report.cache_figures import (
     ttl_label,
 )
 from tokenflation.exporters.report.markup import Section, chart, definitions, note, notes, table
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, many, share, with_unit
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, share, with_unit
+from tokenflation.sdk.words import many
 
 __all__ = ["Cache", "cache_section"]
 
@@ -97,9 +98,9 @@ def _facts(row: "pd.Series[Any]") -> list[tuple[str, str, str]]:
             f"{_interval(row, 'ideal_hit_rate')}{_over(row['calls_with_blocks'], calls)}",
         ),
         (
-            "Of it, from the same task" if pd.notna(row["ideal_hit_rate"]) else "From the same task, ideal",
+            "Ideal within one task",
             share(row["own_task_hit_rate"]),
-            _over(row["calls_with_own_task"], calls),
+            f"only prefixes shared with earlier calls of the task; {_over(row['calls_with_own_task'], calls)}",
         ),
         ("Lost: ideal, not realised", with_unit(row["lost_tokens"], "tokens"), _over(row["calls_with_both"], calls)),
     ]

@@ -8,7 +8,8 @@ import pandas as pd
 from tokenflation.exporters.report.forecast_figures import SPLIT, fan_figure, split_figure, tornado_figure
 from tokenflation.exporters.report.markup import Section, chart, details, note, notes, table
 from tokenflation.exporters.report.names import shown_name
-from tokenflation.exporters.report.numbers import count, many, seconds, share, with_unit
+from tokenflation.exporters.report.numbers import count, seconds, share, with_unit
+from tokenflation.sdk.words import many
 
 __all__ = ["forecast_section"]
 

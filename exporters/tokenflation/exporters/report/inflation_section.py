@@ -4,7 +4,8 @@ import pandas as pd
 
 from tokenflation.exporters.report.inflation_figures import drivers_figure, inflation_figure
 from tokenflation.exporters.report.markup import Section, chart, details, note, notes, table
-from tokenflation.exporters.report.numbers import NOT_REPORTED, exact, many, share, times, with_unit
+from tokenflation.exporters.report.numbers import NOT_REPORTED, exact, share, times, with_unit
+from tokenflation.sdk.words import many
 
 __all__ = ["inflation_section"]
 

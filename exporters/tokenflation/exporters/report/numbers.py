@@ -13,7 +13,6 @@ __all__ = [
     "by_unit",
     "count",
     "exact",
-    "many",
     "moment",
     "period",
     "seconds",
@@ -51,11 +50,6 @@ def with_unit(value: Any, unit: str) -> str:
 def exact(value: Any) -> str:
     """Return a whole number with all its digits, such as `3,113,816,958`."""
     return NOT_REPORTED if _unknown(value) else f"{round(float(value)) if isinstance(value, float) else int(value):,}"
-
-
-def many(number: Any, noun: str) -> str:
-    """Return a whole number and its noun, such as `1 call` and `2,003 calls`."""
-    return f"{exact(number)} {noun}{'s' * (number != 1)}"
 
 
 def share(value: Any) -> str:

@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 
 from tokenflation.exporters.report.markup import Section, chart, note, notes, table
 from tokenflation.exporters.report.names import listed
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, many, seconds, share, times
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, seconds, share, times
 from tokenflation.exporters.report.theme import PALETTE, base_figure, end_labels, name_rows, plain
+from tokenflation.sdk.words import many
 
 __all__ = ["context_table", "structure_section", "time_figure"]
 

@@ -9,7 +9,8 @@ import pandas as pd
 from tokenflation.analysis.columns import MEASURES, Measure
 from tokenflation.exporters.report.facts import MISSABLE, Facts
 from tokenflation.exporters.report.markup import Section, definitions, details, glossary, note, notes, table
-from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, many, period, share
+from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, period, share
+from tokenflation.sdk.words import many
 
 __all__ = ["footer", "headline", "percentiles_section", "unreported"]
 

@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 
 from tokenflation.analysis.structure.folding import tool_names
 from tokenflation.analysis.structure.trees import Node, Totals, walk
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count, many, seconds, with_unit
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, seconds, with_unit
 from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, plain
+from tokenflation.sdk.words import many
 
 __all__ = ["COLOURS", "MAX_LEVELS", "label_of", "legend_of", "task_figure"]
 

@@ -9,8 +9,9 @@ from tokenflation.analysis.structure.folding import folded
 from tokenflation.analysis.structure.trees import Node, Totals, trees, walk
 from tokenflation.exporters.report.markup import Section, chart, note, table
 from tokenflation.exporters.report.names import listed
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, many, seconds
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, seconds
 from tokenflation.exporters.report.task_figures import MAX_LEVELS, label_of, legend_of, task_figure
+from tokenflation.sdk.words import many
 
 __all__ = ["task_section"]
 

@@ -7,8 +7,9 @@ import pandas as pd
 from tokenflation.exporters.report import parts
 from tokenflation.exporters.report.markup import Section, card, chart, definitions, note, table
 from tokenflation.exporters.report.names import listed
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, many, share, times
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, share, times
 from tokenflation.exporters.report.token_figures import growth_figure, kinds_figure, step_label, steps_figure
+from tokenflation.sdk.words import many
 
 __all__ = ["growth_section", "kinds_section", "parts_section", "steps_section"]
 
