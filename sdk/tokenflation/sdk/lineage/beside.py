@@ -6,11 +6,11 @@ results of its earlier tool calls, was told them by what runs the agent. Pure: k
 
 import re
 
-from tokenflation.sdk.lineage.continuing import contains, first_messages, last_messages
-from tokenflation.sdk.lineage.histories import Run
+from tokenflation.sdk.lineage.continuing import contains, first_messages, last_answer, last_messages, sums_up
+from tokenflation.sdk.lineage.histories import History, Run
 from tokenflation.sdk.records import Reading
 
-__all__ = ["Told", "may_tell"]
+__all__ = ["Told", "may_tell", "sums_in"]
 
 _MIN_BYTES = 64
 _MIN_OPENING = 16
@@ -22,6 +22,26 @@ def may_tell(reading: Reading) -> bool:
     """Return whether a call offers no tools and says enough to repeat something."""
     fixed = reading.system_bytes + reading.tool_definition_bytes
     return not reading.tool_definition_bytes and len(reading.prompt) - fixed >= _MIN_BYTES
+
+
+def sums_in(reading: Reading, asked: History) -> list[History]:
+    """Return the calls, each an agent run inside a call's tool calls till now, that summed up what came before these.
+
+    A request that brings the results then holds the summary where the history was: before the tool calls. The answer of
+    a sub-agent is in the result, or behind it.
+    """
+    inside = [
+        run.newest
+        for run in asked.run.inner
+        if run.bare and run.steps == 1 and run.newest is not None and run.scope_run_id is None
+        and run.host is not None and run.host.call_id == asked.call_id
+    ]  # fmt: skip
+    if not inside or not reading.tool_results or not reading.prompt:
+        return []
+    start = reading.system_bytes + reading.tool_definition_bytes
+    kept = sum(reading.message_bytes[: last_answer(reading.message_roles)[0]])
+    before = reading.prompt[start : start + kept]
+    return [one for one in inside if sums_up(one, before)]
 
 
 class Told:

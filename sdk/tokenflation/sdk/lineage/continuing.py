@@ -15,7 +15,9 @@ from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 from tokenflation.sdk.wire.values import dumps
 
-__all__ = ["Continued", "Histories", "contains", "first_messages", "first_text", "head_of", "last_messages"]
+__all__ = [
+    "Continued", "Histories", "contains", "first_messages", "first_text", "head_of", "last_answer", "last_messages", "sums_up",
+]  # fmt: skip
 
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
@@ -102,16 +104,16 @@ class Histories:
         for run, history in near:
             if history.answer_chars > len(head) or history.open_tool_calls:
                 continue
-            told = run if run.instructions_hash == reading.instructions_hash else run.about
+            told = run if run.instructions_hash == reading.instructions_hash else run.about or run.repeats
             if told is None or told.instructions_hash != reading.instructions_hash:
                 continue
             if run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
                 continue
-            if run.steps < 2 and run.about is None:
+            if told is run and run.steps < 2 and run.about is None:
                 opening = _only_text(reading) if opening is None else opening
                 if len(run.opening) < _MIN_QUOTE or not opening.startswith(run.opening):
                     continue  # nothing to summarise
-            if _sums_up(history, head):
+            if sums_up(history, head):
                 return told, history, self._like(history, told, head)
         return None
 
@@ -125,7 +127,7 @@ class Histories:
             and run.instructions_hash == history.instructions_hash
             and run.scope_run_id == told.scope_run_id
             and run.about in (None, told)
-            and _sums_up(run.newest, head)
+            and sums_up(run.newest, head)
         ]
 
     def quoted(self, reading: Reading, started_at_ns: int) -> History | None:
@@ -198,7 +200,7 @@ class Histories:
 
     def _by_return(self, reading: Reading, run_id: str | None, prefix: Continued | None) -> Continued | None:
         """Return the call whose tool calls the request answers, or whose answer is the last one in it."""
-        last, end = _last_answer(reading.message_roles)
+        last, end = last_answer(reading.message_roles)
         for result in reading.tool_results:
             history = self._by_tool.get(result.tool_call_id)
             if history is not None and history.run.scope_run_id == run_id:
@@ -258,11 +260,12 @@ def last_messages(reading: Reading) -> bytes:
 
 
 def first_text(reading: Reading) -> str:
-    """Return the beginning of the first message's text."""
+    """Return the beginning of the text of the first message; a summary may stand before it, as a turn of the model's."""
     if not reading.message_bytes or not reading.prompt:
         return ""
-    start = reading.system_bytes + reading.tool_definition_bytes
-    found = texts([reading.prompt[start : start + reading.message_bytes[0]]])
+    roles = reading.message_roles
+    first = next((at for at, role in enumerate(roles) if role != "assistant"), 0)
+    found = texts(_pieces(reading, first, first + 1))
     return max(found, key=len)[:256] if found else ""
 
 
@@ -283,7 +286,7 @@ def _answer_key(answer: str) -> str:
     return answer[:_KEY_CHARS] if len(answer) >= _MIN_ANSWER else ""
 
 
-def _last_answer(roles: Sequence[str]) -> tuple[int, int]:
+def last_answer(roles: Sequence[str]) -> tuple[int, int]:
     """Return where the last run of assistant messages begins and ends; 0, 0 if there is none."""
     end = len(roles)
     while end and roles[end - 1] != "assistant":
@@ -296,7 +299,7 @@ def _last_answer(roles: Sequence[str]) -> tuple[int, int]:
 
 def _is_tight(reading: Reading, one: Continued) -> bool:
     """Return whether nothing but one answer and what came after it stands behind the continued request."""
-    return _last_answer(reading.message_roles)[1] <= one.sent and not _is_answered_elsewhere(reading, one)
+    return last_answer(reading.message_roles)[1] <= one.sent and not _is_answered_elsewhere(reading, one)
 
 
 def _is_answered_elsewhere(reading: Reading, one: Continued) -> bool:
@@ -353,7 +356,7 @@ def _returned(history: History, reading: Reading, end: int, evidence: str, prefi
     return Continued(history, sent, edge, changed=True)
 
 
-def _sums_up(history: History, head: bytes) -> bool:
+def sums_up(history: History, head: bytes) -> bool:
     """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
     return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
 

@@ -104,7 +104,7 @@ class Run(Struct, eq=False):
     asked: tuple[str, ...] = ()
     """Texts of the arguments of its tool calls that were answered."""
     opening: str = ""
-    """Beginning of its first message."""
+    """Beginning of its first message that is no answer."""
     newest: "History | None" = None
     """Its newest call, as `note_newest` was told."""
     tells_from: int = 0
@@ -113,6 +113,8 @@ class Run(Struct, eq=False):
     """It is in this task because it began with the answer of another run of it."""
     about: "Run | None" = None
     """The agent run whose messages its own first message repeats: it may summarise them."""
+    repeats: "Run | None" = None
+    """The agent run around it whose first message its own repeats: it may be no part of that, but summarise it."""
     bare: bool = False
     """It began with a call that offers no tools."""
     moved: bool = False
