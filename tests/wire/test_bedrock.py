@@ -282,3 +282,23 @@ def test_an_embedding_generates_nothing(exchange: Any) -> None:
     )
 
     assert reading.usage == Usage(input_tokens=3, output_tokens=0)
+
+
+def test_a_guardrail_writes_the_counts_of_a_body_as_doubles(exchange: Any) -> None:
+    usage = {"input_tokens": 28.0, "cache_read_input_tokens": 9.0, "output_tokens": 197.0}
+    answer = {"id": "msg", "model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}
+    asked = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []}
+
+    claude = exchange("bedrock.invoke", answer, request=asked, path=INVOKE)
+    titan = exchange(
+        "bedrock.invoke",
+        {
+            "inputTextTokenCount": 28.0,
+            "results": [{"tokenCount": 197.0, "outputText": "x", "completionReason": "FINISH"}],
+        },
+        request={"inputText": "hi"},
+        path=INVOKE,
+    )
+
+    assert claude.usage == Usage(input_tokens=37, cache_read_tokens=9, output_tokens=197)
+    assert titan.usage == Usage(input_tokens=28, output_tokens=197)

@@ -77,6 +77,23 @@ def test_a_cohere_stream_is_read_event_by_event(exchange: Any) -> None:
     assert [(call.tool_call_id, call.arguments_bytes) for call in reading.tool_calls] == [("t", 8)]
 
 
+@pytest.mark.parametrize(
+    ("said", "tokens"), [(71.0, 71), (71, 71), (0.0, 0), (71.5, None), (-1.0, None), (1e300, None)]
+)
+def test_cohere_counts_in_doubles_of_which_the_whole_ones_are_counts(
+    exchange: Any, said: float, tokens: int | None
+) -> None:
+    message = {"role": "assistant", "content": [{"type": "text", "text": "yes"}]}
+    usage = {"billed_units": {"input_tokens": 5.0}, "tokens": {"input_tokens": said, "output_tokens": 18.0}}
+
+    reading = exchange(
+        "cohere.chat", {"id": "c", "finish_reason": "COMPLETE", "message": message, "usage": usage}, request=ASKED
+    )
+
+    assert (reading.usage.input_tokens, reading.usage.output_tokens) == (tokens, 18)
+    assert reading.extra == {"billed_units_input_tokens": 5}
+
+
 def test_a_stream_of_coheres_first_api_says_all_again_at_its_end(exchange: Any) -> None:
     calls = [{"name": "f", "parameters": {"q": 1}}, {"name": "f", "parameters": {"q": 2}}]
     meta = {"tokens": {"input_tokens": 69, "output_tokens": 9}, "billed_units": {"input_tokens": 7, "output_tokens": 9}}

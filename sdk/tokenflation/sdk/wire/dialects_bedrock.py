@@ -19,6 +19,7 @@ __all__ = ["CONVERSE", "INVOKE"]
 
 _PROVIDER = "aws.bedrock"
 _MODEL = r"/model/(.+)/(?:converse|invoke)"
+# Recorded: with a guardrail a body comes back with its numbers as doubles, `"inputTextTokenCount": 28.0`.
 # InvokeModel answers for every family with these headers, and ends every stream with an object of these metrics. They
 # leave a cache out, as the bodies do.
 _IN, _OUT, _READ, _WRITTEN = (
@@ -94,6 +95,7 @@ _OPENAI = {"blob": "bytes", "ends_if": ((_METRICS,),), "error_header": "x-amzn-e
 # completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Titan's embeddings generate nothing.
 _TEXT = Answer(
     blob="bytes",
+    doubles=True,
     model=(),
     response_id=(("id",),),
     parts=((), ("results",), ("outputs",), ("generations",), ("completions", 0, "data")),
@@ -133,7 +135,9 @@ _TEXT = Answer(
 def _invoke(dialect: Dialect, *proof: str) -> Dialect:
     """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has one of the `proof` keys."""
     request = replace(dialect.request, proof=(frozenset(proof),), model_in_path=_MODEL, counts_if=())
-    return Dialect(api="bedrock.invoke", compatible=_PROVIDER, request=request, answer=dialect.answer)
+    return Dialect(
+        api="bedrock.invoke", compatible=_PROVIDER, request=request, answer=replace(dialect.answer, doubles=True)
+    )
 
 
 INVOKE: Final = (

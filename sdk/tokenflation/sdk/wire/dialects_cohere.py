@@ -1,7 +1,8 @@
 """Cohere: chat of both versions, generate, embed and rerank; and Writer, at the same paths. Part of `dialects`: data only.
 
 docs.cohere.com/reference/chat, /reference/chat-stream, /v1/reference/chat, /v1/reference/generate, /reference/embed,
-/reference/rerank. `tokens` is what the model processed, `billed_units` leaves out what Cohere adds to the prompt.
+/reference/rerank. `tokens` is what the model processed, `billed_units` leaves out what Cohere adds to the prompt. Their
+schema has every count as a `double`.
 """
 
 from collections.abc import Mapping
@@ -62,6 +63,7 @@ CHAT_V2: Final = Dialect(
         terminator=b"[DONE]",
         errors=(("error",), ("delta", "error")),
         usage=(("delta", "usage"), ("usage",)),
+        doubles=True,
         input=_INPUT,
         cache_read=_CACHED,
         output=_OUTPUT,
@@ -98,6 +100,7 @@ CHAT_V1: Final = Dialect(
             "stream-end": EventRule(ends=True),
         },
         usage=(("response", "meta"), ("meta",)),
+        doubles=True,
         input=_INPUT,
         cache_read=_CACHED,
         output=_OUTPUT,
@@ -121,6 +124,7 @@ GENERATE: Final = Dialect(
         failed=_FAILED,
         ends_if=(("is_finished",),),
         usage=(("response", "meta"), ("meta",)),
+        doubles=True,
         input=_INPUT,
         output=_OUTPUT,
         usage_extra=_BILLED,
@@ -136,6 +140,7 @@ _META = Answer(
     # api.voyageai.com and api.jina.ai rerank with a `usage` of total_tokens on the same path.
     usage=(("meta",), ("usage",)),
     merge_usage=True,
+    doubles=True,
     input=Count(
         terms=(
             (

@@ -139,6 +139,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """The last value of each field wins, instead of the last object as a whole."""
     placeholders: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By event type: usage fields that this event fills with a placeholder."""
+    doubles: bool = False
+    """It may write its counts as doubles: 28.0 is 28. Elsewhere a float is no count."""
     input: Count
     cache_read: Count = Count()
     cache_write: Count = Count()

@@ -11,7 +11,7 @@ from tokenflation.sdk.wire.shapes import Answer, Count
 from tokenflation.sdk.wire.straight import find, function, once
 from tokenflation.sdk.wire.values import MAX_COUNT, Path, at, count_of, first, word
 
-__all__ = ["consistent", "scalars", "usage_extra", "usage_of"]
+__all__ = ["consistent", "scalars", "usage_extra", "usage_of", "whole_numbers"]
 
 _Wanted = dict[str | int, tuple[list[tuple[str, Path]], dict[str | int, str]]]
 """First key of some paths -> name and rest of the path of each; the second key -> the name, of those that end with it."""
@@ -22,6 +22,7 @@ def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str
 
     `final`: the answer came to its end. Before that a missing count is unknown, even where it would mean zero.
     """
+    raw = whole_numbers(raw) if rules.doubles else raw
     usage = _counter(rules)(raw, final)
     if provider == rules.reasoning_beside[0] and model.startswith(rules.reasoning_beside[1]):
         return _with_reasoning(usage)
@@ -50,6 +51,18 @@ def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
         return usage, said
     totals = {"raw_reasoning_tokens": usage.output_tokens}
     return replace(usage, **{name[4:]: totals.get(name, usage.input_tokens) for name in said}), said
+
+
+def whole_numbers(value: Any, depth: int = 4) -> Any:
+    """Return `value` with each double that is a whole number as an int, as deep as a count may stand in a usage object."""
+    kind = type(value)
+    if kind is float and value.is_integer():
+        return int(value)
+    if kind is dict and depth:
+        return {key: whole_numbers(entry, depth - 1) for key, entry in value.items()}
+    if kind is list and depth:
+        return [whole_numbers(entry, depth - 1) for entry in value]
+    return value
 
 
 @once
@@ -129,6 +142,7 @@ def _beyond(usage: Usage, raw: Mapping[str, Any], rules: Answer) -> int:
 def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
     """Return what the usage object says beyond our counts: cost, tiers, modalities, sums over hidden iterations."""
     extra: dict[str, Any] = {}
+    raw = whole_numbers(raw) if rules.doubles else raw
     by_key = _by_key(rules)
     for key, holder in raw.items():
         if holder is None or key not in by_key:
