@@ -99,3 +99,17 @@ def test_an_agent_begun_inside_a_tool_call_with_what_a_call_without_tools_said_i
     _, inner = agents.call(user(f"Do as planned: {plan}"), says="It is read.", after=planner)
     assert inner.agent_run_id != root.agent_run_id
     assert planner not in agents.moved()
+
+
+def test_a_sub_agent_that_says_what_the_one_before_it_said_stays_inside_its_tool_call() -> None:
+    agents = Agents()
+    answer = "Nothing about that stands in any book of the library."
+    history, newest, inner = [user(_ASKED)], "", []
+    for number in (1, 2):
+        asks = {f"call-{number}": f"look into part {number}"}
+        newest, _ = agents.call(*history, asks=asks, after=newest)
+        newest, _ = agents.call(user(f"Look into part {number}."), system=WORKER, says=answer, tools=(), after=newest)
+        inner.append(newest)
+        history += [said(**asks), result(f"call-{number}", answer)]
+    agents.call(*history, says="I do not know.", after=newest)
+    assert not agents.moved().keys() & set(inner)

@@ -28,7 +28,7 @@ def sums_in(reading: Reading, asked: History) -> list[History]:
     """Return the calls, each an agent run inside a call's tool calls till now, that summed up what came before these.
 
     A request that brings the results then holds the summary where the history was: before the tool calls. The answer of
-    a sub-agent is in the result, or behind it.
+    a sub-agent is in the result, or behind it; it may be what an earlier one said, in a history that is as it was.
     """
     inside = [
         run.newest
@@ -36,12 +36,18 @@ def sums_in(reading: Reading, asked: History) -> list[History]:
         if run.bare and run.steps == 1 and run.newest is not None and run.scope_run_id is None
         and run.host is not None and run.host.call_id == asked.call_id
     ]  # fmt: skip
-    if not inside or not reading.tool_results or not reading.prompt:
+    if not inside or not reading.tool_results or not reading.prompt or _is_kept(reading, asked):
         return []
     start = reading.system_bytes + reading.tool_definition_bytes
     kept = sum(reading.message_bytes[: last_answer(reading.message_roles)[0]])
     before = reading.prompt[start : start + kept]
     return [one for one in inside if sums_up(one, before)]
+
+
+def _is_kept(reading: Reading, asked: History) -> bool:
+    """Return whether a request begins with all of a call's, and an answer."""
+    same = reading.message_hashes[asked.messages - 1 : asked.messages] == (asked.end_hash,)
+    return same and reading.message_roles[asked.messages : asked.messages + 1] == ("assistant",)
 
 
 class Told:
