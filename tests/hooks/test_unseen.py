@@ -25,7 +25,7 @@ from tests.providers import Provider
 import tokenflation.sdk as tf
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import install, unseen
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

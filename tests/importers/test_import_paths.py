@@ -14,7 +14,7 @@ from tests.importers.traces import marker, request, session, write_lines
 
 from tokenflation.sdk.errors import ImportSourceError, StoreError
 from tokenflation.sdk.importers import ImportSummary, import_paths
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.write import open_writer
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "agent_sessions"

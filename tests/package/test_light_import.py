@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from tokenflation.sdk.store.write import open_writer
 
 HEAVY = ("pandas", "numpy", "sqlalchemy", "duckdb", "httpx", "httpx2", "openai", "anthropic", "opentelemetry.sdk",
          "requests", "aiohttp", "plotly", "rich", "click")  # fmt: skip
@@ -31,4 +36,15 @@ def test_recording_loads_no_client_no_sqlalchemy_and_no_pandas(tmp_path: object)
 
 def test_the_run_command_starts_without_pandas() -> None:
     loaded = _loaded_by("import tokenflation.cli.run")
+    assert loaded & (set(HEAVY) - {"click"}) == set()
+
+
+@pytest.mark.parametrize("command", ["info", "tasks"])
+def test_what_a_store_holds_is_said_without_sqlalchemy_and_pandas(command: str, tmp_path: Path) -> None:
+    open_writer(tmp_path / "runs.db").close()
+    arguments = [command, str(tmp_path / "runs.db")]
+    loaded = _loaded_by(
+        f"from click.testing import CliRunner; from tokenflation.cli.main import _tokenflation as group; "
+        f"done = CliRunner().invoke(group, {arguments!r}, catch_exceptions=False); assert not done.exit_code"
+    )
     assert loaded & (set(HEAVY) - {"click"}) == set()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.providers import Provider
 
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 
 CALL = """
 import os, sys, httpx, tokenflation.sdk as tf

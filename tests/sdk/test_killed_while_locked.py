@@ -7,7 +7,7 @@ from tests.providers import Provider
 from tests.sdk.programs import journals, run
 
 import tokenflation.sdk as tf
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 
 LOCKED = """
     import sqlite3

@@ -12,10 +12,10 @@ from tests.providers import Provider
 
 import tokenflation.sdk as tf
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.journal import Begun, Journal
 from tokenflation.sdk.store.keys import read_key
 from tokenflation.sdk.store.losses import read_losses
-from tokenflation.sdk.store.read import info
 from tokenflation.sdk.store.recover import recover
 
 

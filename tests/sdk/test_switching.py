@@ -16,7 +16,7 @@ from tests.stored import only_call
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import hooks
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 
 instrument = importlib.import_module("tokenflation.sdk.instrument")  # the package has a function of this name
 

@@ -13,7 +13,7 @@ from tests.providers import Provider
 import tokenflation.sdk as tf
 from tokenflation.sdk import forks, marks, recorder
 from tokenflation.sdk.instrument import active
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.journal import MAGIC, Begun, Ended, Journal, dead_journals, entries, without_slot
 from tokenflation.sdk.store.losses import note_losses
-from tokenflation.sdk.store.read import info
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tail import find_usage
 from tokenflation.sdk.store.write import open_writer

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from tests.store.builders import call
 
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.losses import forget_losses, note_losses
-from tokenflation.sdk.store.read import info, open_store
+from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.schema import table
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, open_writer

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.store.builders import call
 
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.keys import load_key
-from tokenflation.sdk.store.read import info
 from tokenflation.sdk.store.write import Batch, StoreUnwritableError, open_writer
 
 NOBODY = 65534

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from tokenflation.cli._words import printable
-from tokenflation.sdk.store.read import info
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.words import many
 
 __all__ = ["command"]

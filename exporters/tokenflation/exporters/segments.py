@@ -14,7 +14,7 @@ import duckdb
 from tokenflation.analysis.streams import add_table
 from tokenflation.analysis.structure.beside import BESIDE, beside
 from tokenflation.sdk.errors import ExportError
-from tokenflation.sdk.store.schema import renamed_sql
+from tokenflation.sdk.store.statements import renamed_sql
 
 __all__ = ["clear", "copied", "quoted", "seal_beside"]
 

@@ -11,7 +11,7 @@ from tokenflation.analysis.frames import from_rows
 from tokenflation.analysis.structure.beside import load_beside, segments_alone, span_rows
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
-from tokenflation.sdk.store.schema import renamed_sql
+from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
 
 __all__ = ["calls_alone", "censored_remarks", "load_censored", "load_outcomes", "load_structure"]

@@ -23,7 +23,7 @@ from tokenflation.analysis.structure.rows import load_structure
 from tokenflation.exporters.report.facts import NEEDED, Facts, facts_of, read_facts
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
-from tokenflation.sdk.store.schema import renamed_sql
+from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
 
 __all__ = ["Taken", "calls_of_tasks", "count_calls", "is_store", "take"]

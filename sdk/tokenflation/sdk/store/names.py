@@ -8,11 +8,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from tokenflation.sdk.errors import StoreError
-from tokenflation.sdk.store.read import open_store
-from tokenflation.sdk.store.schema import renamed_sql
+from tokenflation.sdk.store.opening import reader
+from tokenflation.sdk.store.statements import renamed_sql
 
 __all__ = ["RENAMED_TASK", "rename_task", "task_kinds"]
 
@@ -26,18 +24,17 @@ def task_kinds(path: str | os.PathLike[str]) -> list[dict[str, object]]:
     Raises:
         StoreError: the store cannot be read.
     """
-    engine = open_store(path)
     query = (
         f"select task, {RENAMED_TASK} as name, count(distinct task_id) as tasks, count(*) as calls,"
         " count(distinct agent_run_id) as agent_runs, max(depth) as depth from calls group by task order by tasks desc, task"
     )
+    connect = reader(path)
     try:
-        with engine.connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(sa.text(query))]
-    except sa.exc.DatabaseError as error:
-        raise StoreError(f"{path} cannot be read: {error.orig}. Restore it from a copy.") from error
-    finally:
-        engine.dispose()
+        with closing(connect()) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query)]
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read: {error}. Restore it from a copy.") from error
 
 
 def rename_task(path: str | os.PathLike[str], old: str, new: str) -> None:

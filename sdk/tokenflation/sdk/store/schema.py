@@ -9,12 +9,7 @@ import sqlalchemy as sa
 
 from tokenflation.sdk.store.tables import TABLES, Column, Table
 
-__all__ = ["metadata", "renamed_sql", "table"]
-
-
-def renamed_sql(column: str) -> str:
-    """Return SQL in place of a column that holds kinds of tasks as recorded: what the user calls them."""
-    return f"coalesce((select task_names.name from task_names where task_names.task = {column}), {column})"
+__all__ = ["metadata", "table"]
 
 
 def table(name: str) -> sa.Table:

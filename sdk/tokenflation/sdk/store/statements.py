@@ -1,4 +1,4 @@
-"""The SQL of the hot path, made from the tables as data. Knows nothing of connections.
+"""The SQL of the hot path, made from the tables as data, and what stands in for a column. Knows nothing of connections.
 
 SQLAlchemy makes the same text out of `schema.metadata`; a test holds the two equal, so a host need not import it.
 """
@@ -9,7 +9,7 @@ from itertools import compress
 
 from tokenflation.sdk.store.tables import TABLES, Table, column_names
 
-__all__ = ["create_statements", "insert_statement", "of_rows", "rows_at_once"]
+__all__ = ["create_statements", "insert_statement", "of_rows", "renamed_sql", "rows_at_once"]
 
 _MAX_VALUES = 999
 """Of one statement, in SQLite before 3.32."""
@@ -47,6 +47,11 @@ def of_rows(statement: str, count: int) -> str:
     """Return the INSERT of one row as an INSERT of `count` rows."""
     head, values, tail = _VALUES.split(statement, maxsplit=1)
     return f"{head}VALUES {', '.join([values] * count)}{tail}"
+
+
+def renamed_sql(column: str) -> str:
+    """Return SQL in place of a column that holds kinds of tasks as recorded: what the user calls them."""
+    return f"coalesce((select task_names.name from task_names where task_names.task = {column}), {column})"
 
 
 def _create_table(table: Table) -> str:

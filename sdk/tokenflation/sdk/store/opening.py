@@ -1,0 +1,98 @@
+"""Opens a store to read it, with the standard library's sqlite3 alone. Changes nothing, except that an older store is
+migrated, and that what a killed process had under way becomes rows.
+
+Knows nothing of what is read.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.migrations import migrate, read_version
+from tokenflation.sdk.store.recover import recover
+from tokenflation.sdk.store.tables import SCHEMA_VERSION
+
+__all__ = ["reader"]
+
+_MAGIC = b"SQLite format 3\0"
+_RECORD = (
+    "Record calls with `tokenflation run --store DB SCRIPT`, or import a trace with "
+    "`tokenflation import FILE --store DB`."
+)
+
+
+def reader(path: str | os.PathLike[str]) -> Callable[[], sqlite3.Connection]:
+    """Return what connects to a store; such a connection reads it and cannot write it.
+
+    Raises:
+        StoreError: there is no file, it is empty or no store, or it is newer than this library.
+    """
+    file = Path(path).absolute()
+    _check_file(file)
+    uri = file.as_uri() + _mode(file)
+    try:
+        with closing(_connect(uri)) as connection:
+            version = read_version(connection)
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        _check_version(file, version, tables)
+        if version is not None and version < SCHEMA_VERSION:
+            with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
+                migrate(connection)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{file} cannot be read as a store: {error}. Check that it may be read and is complete, or restore a copy."
+        ) from error
+    if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        recover(file)
+    return partial(_connect, uri)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=30)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _mode(path: Path) -> str:
+    """Return how to open a store that is only read.
+
+    Where we may write, opened as if to: a connection that may not leaves the files of a WAL database behind. Where the
+    folder may not be written, SQLite cannot make these files; without writers there is nothing in them to be missed.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return "?mode=rw"
+    log = path.with_name(f"{path.name}-wal")
+    waiting = log.exists() and log.stat().st_size
+    return "?mode=ro" if waiting or os.access(path.parent, os.W_OK) else "?mode=ro&immutable=1"
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise StoreError(f"{path}: there is no such file. {_RECORD}")
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a store. Give the path of a store's file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}. Check the file's permissions.") from error
+    if not head:
+        raise StoreError(f"{path} is an empty file and holds no calls. {_RECORD}")
+    if head != _MAGIC:
+        raise StoreError(f"{path} is not a tokenflation store: it is no SQLite file. {_RECORD}")
+
+
+def _check_version(path: Path, version: int | None, tables: int) -> None:
+    if version is None and not tables:
+        raise StoreError(f"{path} is an empty database and holds no calls. {_RECORD}")
+    if version is None:
+        raise StoreError(f"{path} is an SQLite database but not a tokenflation store. {_RECORD}")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}; this tokenflation knows versions up to {SCHEMA_VERSION}. "
+            "Upgrade it: pip install -U tokenflation."
+        )
