@@ -1,5 +1,6 @@
 """Losses that are noted outside a store, where it cannot take them."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -46,3 +47,36 @@ def test_a_note_of_what_all_stands_in_the_store_is_removed(tmp_path: Path) -> No
     assert note is not None
     note_written(tmp_path / "runs.db", "dead", 3)
     assert not note.exists()
+
+
+def test_a_note_for_which_there_is_no_room_is_written_elsewhere_and_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    store = tmp_path / "runs.db"
+    first = note_losses(store, "mine", {"queue_full": 1, "waiting_for_store": 5})
+    assert first is not None
+    os.utime(first, (1, 1))
+
+    def full(path: Path, text: str, encoding: str) -> int:
+        path.write_bytes(b"")  # the name has room, what stands in the file has not
+        if path.parent == tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return path.write_bytes(text.encode(encoding))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        second = note_losses(store, "mine", {"queue_full": 7})
+    assert second is not None
+    assert second.parent != tmp_path
+    assert list(tmp_path.glob("runs.db*")) == [first]
+    assert read_losses(store) == {"queue_full": 7}
+    forget_losses(store, "mine")
+    assert read_losses(store) == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"drops": 1}', '{"drops": {"queue_full": "many"}}', '{"drops": null}'])
+def test_a_note_that_says_nothing_counts_as_one_loss(tmp_path: Path, text: str) -> None:
+    (tmp_path / "runs.db.lost-mine.json").write_text(text)
+    assert read_losses(tmp_path / "runs.db") == {"unreadable_note": 1}

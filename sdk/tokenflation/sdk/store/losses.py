@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
+from operator import itemgetter
 from pathlib import Path
 
 from tokenflation.sdk.store.paths import real_path
@@ -24,13 +25,12 @@ WAITING = "waiting_for_store"
 
 def note_losses(store: str | os.PathLike[str], writer_id: str, drops: Mapping[str, int]) -> Path | None:
     """Write one writer's losses so far, replacing what it noted before; returns the file, None if none could be."""
-    text = json.dumps({"drops": dict(drops)}, sort_keys=True)
     for folder, stem in _places(store):
         path = folder / f"{stem}{writer_id}.json"
         try:
             if folder != real_path(store).parent:  # where the store's own folder is gone, it is not ours to make
                 folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            _write(path, drops)
         except OSError:
             continue
         return path
@@ -64,7 +64,7 @@ def note_written(store: str | os.PathLike[str], writer_id: str, count: int) -> N
             drops = Counter[str](json.loads(path.read_text(encoding="utf-8"))["drops"])
             drops[WAITING] -= count
             if +drops:
-                path.write_text(json.dumps({"drops": +drops}, sort_keys=True), encoding="utf-8")
+                _write(path, +drops)
             else:
                 path.unlink()
         except (OSError, ValueError, KeyError, TypeError):
@@ -73,7 +73,7 @@ def note_written(store: str | os.PathLike[str], writer_id: str, count: int) -> N
 
 def read_losses(store: str | os.PathLike[str]) -> Counter[str]:
     """Return what all writers of this store noted as lost, by reason; a note that cannot be read counts as one loss."""
-    found: Counter[str] = Counter()
+    latest: dict[str, tuple[int, Counter[str]]] = {}
     for folder, stem in _places(store, of_all=True):
         try:
             paths = [path for path in folder.iterdir() if path.name.startswith(stem) and path.suffix == ".json"]
@@ -81,10 +81,27 @@ def read_losses(store: str | os.PathLike[str]) -> Counter[str]:
             continue
         for path in paths:
             try:
-                found.update(json.loads(path.read_text(encoding="utf-8"))["drops"])
-            except (OSError, ValueError, KeyError, TypeError):
-                found["unreadable_note"] += 1
-    return found
+                written_ns = path.stat().st_mtime_ns
+                drops = json.loads(path.read_text(encoding="utf-8"))["drops"]
+                note = written_ns, Counter({str(reason): int(count) for reason, count in drops.items()})
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                note = 0, Counter(unreadable_note=1)
+            # A writer that could not replace its note wrote the next one elsewhere: both are totals.
+            writer_id = path.name.removeprefix(stem)
+            latest[writer_id] = max(note, latest.get(writer_id, note), key=itemgetter(0))
+    return sum((drops for _, drops in latest.values()), Counter())
+
+
+def _write(path: Path, drops: Mapping[str, int]) -> None:
+    """Write a note whole or, where there is no room for it, not at all."""
+    draft = path.with_suffix(".draft")
+    try:
+        draft.write_text(json.dumps({"drops": dict(drops)}, sort_keys=True), encoding="utf-8")
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def _places(store: str | os.PathLike[str], *, of_all: bool = False) -> Iterator[tuple[Path, str]]:
