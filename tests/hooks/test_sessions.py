@@ -142,6 +142,54 @@ def test_lanes_of_one_connection_are_told_apart(collected: Collected) -> None:
         assert len(exchange.chunks) == 2
 
 
+def _steered(collected: Collected, *, asked: bytes = b"") -> None:
+    """Steer an answer twice, once in vain; it stops, and another one comes: asked for by the host if `asked` is."""
+    session = session_for(collected.tap, "h", "/v1/responses", "")
+    assert session is not None
+    usage = b'"usage": {"input_tokens": 9, "output_tokens": 4}'
+    stopped = b'"status": "incomplete", "incomplete_details": {"reason": "steered"}, ' + usage
+    session.sent(b'{"type": "response.create", "model": "m", "input": "plan"}')
+    session.received(b'{"type": "response.created", "response": {"id": "resp_1"}}')
+    for text in (b'"in two weeks"', b'[{"role": "user", "content": "cheaply"}]'):
+        session.sent(b'{"type": "response.steer", "previous_response_id": "resp_1", "input": %b}' % text)
+    session.received(b'{"type": "response.steer.accepted", "steer": {"id": "s", "previous_response_id": "resp_1"}}')
+    session.received(b'{"type": "response.steer.failed", "error": {"code": "invalid_input", "type": "x"}}')
+    session.received(b'{"type": "response.incomplete", "response": {"id": "resp_1", %b}}' % stopped)
+    if asked:
+        session.sent(asked)
+    follower = b'"id": "resp_2", "previous_response_id": "resp_1"'
+    session.received(b'{"type": "response.created", "response": {%b}}' % follower)
+    session.received(b'{"type": "response.completed", "response": {%b, "status": "completed", %b}}' % (follower, usage))
+    session.end("closed")
+
+
+def test_an_answer_that_goes_on_from_a_steered_one_is_an_exchange_of_its_own(collected: Collected) -> None:
+    _steered(collected)
+
+    first, second = collected.exchanges
+    assert (collected.ends, collected.failures) == (["read", "read"], [])
+    assert json.loads(second.request_body or b"") == {
+        "type": "response.create",
+        "model": "m",
+        "previous_response_id": "resp_1",
+        "input": [
+            {"type": "message", "role": "user", "content": "in two weeks"},
+            {"role": "user", "content": "cheaply"},
+        ],
+    }
+    assert [json.loads(chunk)["type"] for _, chunk in first.chunks] == ["response.created", "response.incomplete"]
+    assert [json.loads(chunk)["type"] for _, chunk in second.chunks] == ["response.created", "response.completed"]
+
+
+def test_a_host_that_goes_on_from_a_steered_answer_itself_asks_once(collected: Collected) -> None:
+    asked = b'{"type": "response.create", "model": "m", "previous_response_id": "resp_1", "input": []}'
+
+    _steered(collected, asked=asked)
+
+    assert [exchange.request_body for exchange in collected.exchanges][1:] == [asked]
+    assert collected.ends == ["read", "read"]
+
+
 @dataclass
 class Frame:
     opcode: int
@@ -158,7 +206,17 @@ def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
     assert [chunk for _, chunk in collected.only.chunks] == [created, done]
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"type": 1}', b'{"type":"response.created","response":[]}'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"type": 1}',
+        b'{"type":"response.created","response":[]}',
+        b'{"type":"response.steer","previous_response_id":[]}',
+    ],
+)
 def test_messages_of_another_shape_pass(data: bytes, collected: Collected) -> None:
     for path in ("/v1/realtime", "/v1/responses"):
         session = session_for(collected.tap, "h", path, "")

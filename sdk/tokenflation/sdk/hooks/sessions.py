@@ -35,10 +35,14 @@ class _Message(msgspec.Struct):
     response: msgspec.Raw = _NOTHING
     stream_id: Any = None
     status: Any = None
+    model: msgspec.Raw = _NOTHING
+    input: msgspec.Raw = _NOTHING
+    previous_response_id: Any = None
 
 
 class _Response(msgspec.Struct):
     id: str = ""
+    previous_response_id: Any = None
 
 
 _message = msgspec.json.Decoder(_Message).decode
@@ -61,11 +65,11 @@ def _kind(data: bytes) -> bytes:
     return match.group(1) if match is not None else str(_parsed(data).type).encode()
 
 
-def _response_id(message: _Message) -> str:
+def _answer(message: _Message) -> _Response:
     try:
-        return _response(message.response).id
+        return _response(message.response)
     except msgspec.MsgspecError:
-        return ""
+        return _Response()
 
 
 class Session:
@@ -93,7 +97,7 @@ class Session:
         Raises:
             LimitReached: it must not be sent.
         """
-        if b'"response.create"' in data:
+        if b'"response.create"' in data or b'"response.steer"' in data:
             self.tap.hold(self.api, self.method, self._host, self._path)
 
     def sent(self, data: bytes) -> None:
@@ -138,7 +142,9 @@ class Session:
 class ResponsesSession(Session):
     """The Responses API over a socket: `response.create` holds a whole request; per lane, answers come in its order.
 
-    Source: developers.openai.com/api/docs/guides/websocket-mode, and openai's `ResponsesServerEvent`.
+    `response.steer` queues input for an answer under way, after which the server goes on by itself with one more.
+
+    Source: developers.openai.com/api/docs/guides/websocket-mode and /steering, and openai's `ResponsesServerEvent`.
     """
 
     api = "openai.responses"
@@ -149,25 +155,43 @@ class ResponsesSession(Session):
     def __init__(self, tap: Tap, host: str, path: str, _query: str) -> None:
         super().__init__(tap, host, path)
         self._lanes: dict[str, deque[Exchange]] = {}
+        self._models: dict[str, bytes] = {}
+        """By lane, the model that the last request in it named."""
+        self._steers: dict[str, tuple[object, list[bytes]]] = {}
+        """By the answer that is to be steered: whose doing it is, and the input."""
 
     def sent(self, data: bytes) -> None:
-        """Open an exchange for each request."""
-        if b'"response.create"' not in data:
+        """Open an exchange for each request; keep what is to steer an answer for the one after it."""
+        if b'"response.create"' not in data and b'"response.steer"' not in data:
             return
         message = _parsed(data)
         if message.type == "response.create":
             exchange = self._begin(data)
-            lane = self._lanes.setdefault(str(message.stream_id), deque(maxlen=_MAX_ASKED))
+            name = str(message.stream_id)
+            lane = self._lanes.setdefault(name, deque(maxlen=_MAX_ASKED))
+            self._models[name] = bytes(message.model)
             if exchange is not None:
                 lane.append(exchange)
+        elif message.type == "response.steer" and isinstance(message.previous_response_id, str):
+            steer = self._steers.setdefault(message.previous_response_id, (self.tap.context(), []))
+            if sum(map(len, steer[1])) + len(data) <= _MAX_INPUT_BYTES:
+                steer[1].append(bytes(message.input))
+            if len(self._steers) > _MAX_ASKED:
+                del self._steers[next(iter(self._steers))]
 
     def received(self, data: bytes) -> None:
         """Note a message in the first exchange of its lane, and finish that at its last message."""
-        lane = self._lanes.get(str(_parsed(data).stream_id if b'"stream_id"' in data else None))
+        name = str(_parsed(data).stream_id if b'"stream_id"' in data else None)
+        kind = _kind(data)
+        if kind.startswith(b"response.steer."):  # of the host's input, which may be refused while the answer goes on
+            return
+        if kind == b"response.created" and self._steers:
+            self._go_on(name, _answer(_parsed(data)).previous_response_id)
+        lane = self._lanes.get(name)
         if not lane:
             return
         exchange = lane[0]
-        ended = _kind(data) in self._ends
+        ended = kind in self._ends
         if exchange.status_code is None:
             status = _parsed(data).status if ended else None
             exchange.answer(status if isinstance(status, int) else 200, "application/json", "")
@@ -176,9 +200,37 @@ class ResponsesSession(Session):
             lane.popleft()
             exchange.finish("read")
 
+    def _go_on(self, name: str, previous: Any) -> None:
+        """Open an exchange for an answer that goes on from a steered one without having been asked for."""
+        steer = self._steers.pop(previous, None) if isinstance(previous, str) else None
+        lane = self._lanes.setdefault(name, deque(maxlen=_MAX_ASKED))
+        if steer is None or (lane and previous.encode() in (lane[0].request_body or b"")):
+            return
+        request = {
+            "type": "response.create",
+            "model": msgspec.Raw(self._models.get(name, b"null")),
+            "previous_response_id": previous,
+            "input": _joined(steer[1]),
+        }
+        self._context, exchange = steer[0], None
+        try:
+            exchange = self._begin(msgspec.json.encode(request))
+        finally:
+            self._context = None
+        if exchange is not None:
+            lane.appendleft(exchange)
+
     def _forgotten(self) -> Iterable[Exchange]:
         lanes, self._lanes = self._lanes, {}
         return [exchange for lane in lanes.values() for exchange in lane]
+
+
+def _joined(inputs: list[bytes]) -> list[Any]:
+    """Return inputs, each a text or a list of items, as one list of items."""
+    items: list[Any] = []
+    for given in map(msgspec.json.decode, inputs):
+        items += given if isinstance(given, list) else [{"type": "message", "role": "user", "content": given}]
+    return items
 
 
 class RealtimeSession(Session):
@@ -272,7 +324,7 @@ class RealtimeSession(Session):
         exchange.chunks.clear()  # errors that came meanwhile were not about this one
         exchange.kept_bytes = 0
         exchange.answer(200, "application/json", "")
-        self._running[msgspec.json.encode(_response_id(message))] = exchange
+        self._running[msgspec.json.encode(_answer(message).id)] = exchange
 
     def _refused(self) -> None:
         """Finish what was asked, never begun, and answered by an error: the host asks again."""
