@@ -238,6 +238,37 @@ def test_the_curl_command_is_reported_by_its_address(
     assert recorded.failures == reported
 
 
+@pytest.mark.parametrize(
+    ("command", "reported"),
+    [
+        (["claude", "-p", "hello"], ["unseen:claude"]),
+        (["claude.exe"], ["unseen:claude"]),
+        (["codex", "exec", "hello"], ["unseen:codex"]),
+        (["claude", "-v"], []),
+        (["codex", "login", "status"], []),
+        (["claudette", "-p", "hello"], []),
+    ],
+    ids=["with a prompt", "on a terminal", "another", "its version", "no model asked", "no agent"],
+)
+def test_a_coding_agent_that_is_started_as_a_program_is_reported_with_where_its_logs_lie(
+    command: list[str], reported: list[str], tmp_path: Path, recorded: Collected, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / command[0]
+    program.write_text("#!/bin/sh\necho done\n")
+    program.chmod(0o755)
+    for _ in range(2):
+        assert subprocess.run([str(program), *command[1:]], capture_output=True, check=True).stdout == b"done\n"
+    assert recorded.failures == reported
+    assert all(f"tokenflation import ~/.{command[0][:5]}" in record.getMessage() for record in caplog.records)
+    assert len(caplog.records) == len(reported)
+
+
+def test_a_coding_agent_in_a_line_for_the_shell_is_reported(tmp_path: Path, recorded: Collected) -> None:
+    for line in ("gemini --version", "codex exec x"):
+        assert subprocess.run(f"{tmp_path}/{line}", shell=True, capture_output=True, check=False).returncode == 127
+    assert recorded.failures == ["unseen:codex"]
+
+
 PLACES: list[tuple[Any, str]] = [
     (http.client.HTTPConnection, "putrequest"),
     (http.client.HTTPConnection, "_send_request"),

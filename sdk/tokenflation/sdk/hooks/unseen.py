@@ -1,8 +1,9 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
-It watches four ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, and curl (curl_cffi, the command). It records nothing, reads no
-answer, and names a provider's host or an api only: the host name of a private server is kept nowhere.
+It watches five ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
+while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), and coding agents that are started as
+programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an api or an agent's
+command only: the host name of a private server is kept nowhere.
 """
 
 import functools
@@ -38,6 +39,22 @@ _CURL_URL = 10002
 """CURLOPT_URL: <https://curl.se/libcurl/c/CURLOPT_URL.html>."""
 _URL = re.compile(r"https?://([^/\s'\"?#]+)(/[^\s'\"?#]*)?")
 _ADDRESS = re.compile(r"(--url=)?https?://")
+_AGENTS = {"claude": "~/.claude/projects", "codex": "~/.codex/sessions", "gemini": "~/.gemini/tmp"}
+"""Coding agents' commands, as claude-agent-sdk starts one for each query, and where their logs lie that we import."""
+_ENDING = re.compile(r"\.(exe|cmd)$", re.IGNORECASE)
+_ASKS_NOTHING = frozenset(
+    ("--help", "--version", "-V", "-h", "-v", "auth", "completion", "config", "doctor", "install", "login", "logout",
+     "mcp", "plugin", "update")
+)  # fmt: skip
+"""What a coding agent's command does first of all without a model."""
+_BY_OURS = (
+    "%s is called through %s, which tokenflation does not see: those calls are missing in the store. Send them "
+    "with httpx, aiohttp, requests, urllib3 or botocore (most clients take such a transport) to record them."
+)
+_BY_ITSELF = (
+    "%s was started, a program whose model calls tokenflation does not see: they are missing in the store. It keeps "
+    "logs: tokenflation import %s --store DB adds them afterwards."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -135,17 +152,12 @@ class _Watch:
         self._judged.add((host, api))
         return read(ExchangeBytes(api=api, host=host, path=path, request_body=raw), key=b"") is not None
 
-    def _report(self, name: str, way: str) -> None:
+    def _report(self, name: str, way: str, message: str = _BY_OURS) -> None:
         tap = self._tap
         if tap is None or not name or name in self._named:
             return
         self._named.add(name)
-        _log.warning(
-            "%s is called through %s, which tokenflation does not see: those calls are missing in the store. Send them "
-            "with httpx, aiohttp, requests, urllib3 or botocore (most clients take such a transport) to record them.",
-            name,
-            way,
-        )
+        _log.warning(message, name, way)
         tap.failed(f"unseen:{name}")
 
     # The shells.
@@ -220,9 +232,12 @@ class _Watch:
 
     def _look_at_command(self, args: Any) -> None:
         words = args.split(None, 1) if isinstance(args, str) else list(args) if isinstance(args, (list, tuple)) else []
-        if not words or os.path.basename(os.fsdecode(words[0])) not in ("curl", "curl.exe"):
-            return
-        for word in words[1:]:
+        name = _ENDING.sub("", os.path.basename(os.fsdecode(words[0]))) if words else ""
+        if name in _AGENTS:
+            first = os.fsdecode(words[1]).split()[:1] if len(words) > 1 else []
+            if not _ASKS_NOTHING.intersection(first):
+                self._report(name, _AGENTS[name], _BY_ITSELF)
+        for word in words[1:] if name == "curl" else ():
             # Of separate words only one that begins as an address is one: others are what is sent, and may cite any.
             if isinstance(args, str) or _ADDRESS.match(os.fsdecode(word)):
                 self._look_at_url(word, "the curl command")
