@@ -302,3 +302,24 @@ def test_a_guardrail_writes_the_counts_of_a_body_as_doubles(exchange: Any) -> No
 
     assert claude.usage == Usage(input_tokens=37, cache_read_tokens=9, output_tokens=197)
     assert titan.usage == Usage(input_tokens=28, output_tokens=197)
+
+
+def test_converse_says_how_long_what_was_written_to_the_cache_is_kept(exchange: Any) -> None:
+    details = [{"ttl": "5m", "inputTokens": 200}, {"ttl": "1h", "inputTokens": 10}]
+    usage = {"inputTokens": 3, "outputTokens": 4, "cacheWriteInputTokens": 210, "cacheDetails": details}
+    answer = {"output": {"message": {"content": []}}, "stopReason": "end_turn", "usage": usage}
+
+    reading = exchange(
+        "bedrock.converse",
+        answer | {"serviceTier": {"type": "flex"}},
+        request=ASKED,
+        path=f"/model/{MODEL}/converse",
+    )
+
+    assert (reading.usage.input_tokens, reading.usage.cache_write_tokens) == (213, 210)
+    assert reading.extra == {
+        "raw_input_tokens": 3,
+        "cache_write_5m_tokens": 200,
+        "cache_write_1h_tokens": 10,
+        "service_tier": "flex",
+    }

@@ -247,3 +247,37 @@ def test_gemini_modalities_go_to_extra(exchange: Any) -> None:
     )
 
     assert reading.extra == {"text_input_tokens": 5, "image_input_tokens": 258, "service_tier": "standard"}
+
+
+def test_what_hosted_tools_used_stands_beside_the_models_own_usage(exchange: Any) -> None:
+    usage = {
+        "input_tokens": 100,
+        "input_tokens_details": {
+            "cached_tokens": 0,
+            "cache_write_tokens": 64,
+            "cache_write_tokens_details": {"ttl_30m_tokens": 48, "ttl_12h_tokens": 16},
+        },
+        "output_tokens": 7,
+    }
+    drawn = {"input_tokens": 30, "output_tokens": 4160, "total_tokens": 4190}
+    program = {"type": "program", "id": "prog_1", "call_id": "call_p", "code": "await search('x')"}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_f", "name": "search", "arguments": "{}"}
+    answer = {
+        "id": "resp_1",
+        "status": "completed",
+        "output": [program, call],
+        "usage": usage,
+        "tool_usage": {"image_gen": drawn, "web_search": {"num_requests": 2}},
+    }
+
+    reading = exchange("openai.responses", answer)
+
+    assert reading.usage == Usage(input_tokens=100, cache_read_tokens=0, cache_write_tokens=64, output_tokens=7)
+    assert [(one.tool_call_id, one.kind) for one in reading.tool_calls] == [("call_p", "server"), ("call_f", "client")]
+    assert reading.extra == {
+        "cache_write_30m_tokens": 48,
+        "cache_write_12h_tokens": 16,
+        "web_search_requests": 2,
+        "image_generation_input_tokens": 30,
+        "image_generation_output_tokens": 4160,
+    }

@@ -238,3 +238,13 @@ def test_a_part_above_its_total_is_cut_to_it_and_kept_in_extra(exchange: Any) ->
     )
     assert reading.extra["raw_reasoning_tokens"] == 11
     assert (reading.extra["raw_cache_read_tokens"], reading.extra["raw_cache_write_tokens"]) == (50, 44)
+
+
+def test_what_drew_a_picture_as_svg_is_counted_beside_the_usage(exchange: Any) -> None:
+    drawn = {"model": "m-svg", "input_tokens": 40, "output_tokens": 900, "reasoning_tokens": 5, "total_tokens": 940}
+    answer = {"data": [], "usage": {"input_tokens": 12, "output_tokens": 272}, "svg_usage": drawn}
+
+    reading = exchange("openai.images", answer, request={"model": "m", "prompt": "a cat"})
+
+    assert reading.usage == Usage(input_tokens=12, output_tokens=272)
+    assert reading.extra == {"svg_input_tokens": 40, "svg_output_tokens": 900}

@@ -201,6 +201,7 @@ def test_an_interaction_adds_thoughts_to_its_output_and_tool_use_to_its_input(ex
     assert reading.usage == Usage(input_tokens=27, cache_read_tokens=2, output_tokens=42, reasoning_tokens=22)
     assert (reading.previous_response_id, reading.finish_reasons) == ("i0", ("requires_action",))
     assert [(call.name, call.kind) for call in reading.tool_calls] == [("google_search", "server"), ("f", "client")]
+    assert reading.extra == {"tool_use_input_tokens": 20, "text_input_tokens": 7}
 
 
 def test_an_interaction_without_thoughts_in_its_usage_has_them_in_its_total(exchange: Any) -> None:

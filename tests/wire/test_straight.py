@@ -66,7 +66,7 @@ def test_straight_code_counts_what_the_table_of_every_dialect_counts(data: st.Da
 
 def places_of(rules: Answer) -> list[Path]:
     """Return where anything that the rules look at may stand in a document."""
-    heads = [*rules.model, *rules.response_id, *[(key,) for key in rules.extra.values()]]
+    heads = [*rules.model, *rules.response_id, *rules.extra.values()]
     heads += [rules.blocked] if rules.blocked is not None else []
     in_choice = [*rules.finish, *rules.parts, ("index",), *([rules.finish_detail] if rules.finish_detail else [])]
     choices = () if rules.choices is None else (*rules.choices, 0)

@@ -35,8 +35,8 @@ def walk_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
     answer = inner[0] if inner else document
     facts.model = text(first(answer, rules.model)) or facts.model
     facts.response_id = text(first(answer, rules.response_id)) or facts.response_id
-    for name, key in rules.extra.items():
-        value = scalars(answer.get(key))
+    for name, path in rules.extra.items():
+        value = scalars(at(answer, path))
         if value is not None:
             facts.extra[name] = value
     for usage in [at(document, path) for path in rules.usage]:

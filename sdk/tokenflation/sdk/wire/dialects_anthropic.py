@@ -63,8 +63,9 @@ MESSAGES: Final = Dialect(
             "web_fetch_requests": ("server_tool_use", "web_fetch_requests"),
             "service_tier": ("service_tier",),
             "inference_geo": ("inference_geo",),
+            "speed": ("speed",),
         },
-        extra={"timings": "timings"},  # llama.cpp
+        extra={"timings": ("timings",)},  # llama.cpp
     ),
 )
 

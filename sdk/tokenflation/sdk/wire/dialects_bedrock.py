@@ -70,6 +70,9 @@ _CONVERSE_ANSWER = Answer(
     output=Count(terms=((("outputTokens",),),)),
     total=("totalTokens",),
     usage_extra={"raw_input_tokens": ("inputTokens",)},
+    split={"cacheDetails": "cache_write_{}_tokens"},  # .../APIReference/API_runtime_CacheDetail
+    split_by=("ttl", "inputTokens"),
+    extra={"service_tier": ("serviceTier", "type")},
 )
 CONVERSE: Final = Dialect(
     api="bedrock.converse", compatible=_PROVIDER, request=_CONVERSE_REQUEST, answer=_CONVERSE_ANSWER

@@ -55,10 +55,11 @@ GENERATE_CONTENT: Final = Dialect(
         ),
         reasoning=Count(terms=((("thoughtsTokenCount",),),)),
         total=("totalTokenCount",),
-        modalities={
-            "promptTokensDetails": "input_tokens",
-            "candidatesTokensDetails": "output_tokens",
-            "cacheTokensDetails": "cache_read_tokens",
+        split={
+            "promptTokensDetails": "{}_input_tokens",
+            "candidatesTokensDetails": "{}_output_tokens",
+            "cacheTokensDetails": "{}_cache_read_tokens",
+            "toolUsePromptTokensDetails": "{}_tool_use_input_tokens",
         },
         usage_extra={
             "tool_use_input_tokens": ("toolUsePromptTokenCount",),
@@ -78,6 +79,7 @@ _SERVER_CALLS = (
     "google_maps_call",
     "google_search_call",
     "mcp_server_tool_call",
+    "processing_call",
     "retrieval_call",
     "tool_search_call",
     "url_context_call",
@@ -144,13 +146,15 @@ _INTERACTION = Answer(
     total=("total_tokens",),
     # ai.google.dev/gemini-api/docs/interactions/quickstart: total_tokens 197, input 8, output 12, and no thoughts.
     reasoning_outside=frozenset({"gcp.gemini", "gcp.vertex_ai", "gemini_compatible"}),
-    modalities={
-        "input_tokens_by_modality": "input_tokens",
-        "output_tokens_by_modality": "output_tokens",
-        "cached_tokens_by_modality": "cache_read_tokens",
+    split={
+        "input_tokens_by_modality": "{}_input_tokens",
+        "output_tokens_by_modality": "{}_output_tokens",
+        "cached_tokens_by_modality": "{}_cache_read_tokens",
+        "tool_use_tokens_by_modality": "{}_tool_use_input_tokens",
     },
+    split_by=("modality", "tokens"),
     usage_extra={"tool_use_input_tokens": ("total_tool_use_tokens",)},
-    extra={"service_tier": "service_tier"},
+    extra={"service_tier": ("service_tier",)},
 )
 INTERACTIONS: Final = (
     Dialect(
@@ -175,7 +179,7 @@ _EMBEDDED = Answer(
     usage=(("usageMetadata",),),
     input=Count(terms=((("promptTokenCount",), ("totalTokenCount",)),)),
     output=Count(terms=((("candidatesTokenCount",),),), zero_beside=(("promptTokenCount",), ("totalTokenCount",))),
-    modalities={"promptTokensDetails": "input_tokens", "promptTokenDetails": "input_tokens"},
+    split={"promptTokensDetails": "{}_input_tokens", "promptTokenDetails": "{}_input_tokens"},
 )
 EMBED: Final = Dialect(
     api="google.embed",
@@ -199,7 +203,7 @@ PREDICT: Final = (
             usage=((),),
             input=Count(each=("predictions",), terms=((("embeddings", "statistics", "token_count"),),)),
             output=Count(terms=((),), zero_beside=_COUNTED),
-            modalities={},
+            split={},
         ),
     ),
     Dialect(
@@ -211,7 +215,7 @@ PREDICT: Final = (
             usage=(_TOKEN_METADATA,),
             input=Count(terms=((("inputTokenCount", "totalTokens"),),)),
             output=Count(terms=((("outputTokenCount", "totalTokens"),),)),
-            modalities={},
+            split={},
         ),
     ),
 )

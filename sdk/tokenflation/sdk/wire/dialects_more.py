@@ -45,7 +45,11 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
         usage=(("usage",),),
         input=Count(terms=((("prompt_tokens",),), (("connector_tokens",),))),
         output=Count(terms=((("completion_tokens",),),)),
-        usage_extra={"raw_input_tokens": ("prompt_tokens",), "connector_input_tokens": ("connector_tokens",)},
+        usage_extra={
+            "raw_input_tokens": ("prompt_tokens",),
+            "connector_input_tokens": ("connector_tokens",),
+            "connectors": ("connectors",),
+        },
     ),
     common_path=True,
 )

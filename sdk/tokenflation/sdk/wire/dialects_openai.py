@@ -92,6 +92,8 @@ _CHAT_ANSWER = Answer(
         "prompt_audio_seconds": ("prompt_audio_seconds",),
         "cost": ("cost",),  # openrouter.ai/docs/use-cases/usage-accounting, USD
         "cost_in_usd_ticks": ("cost_in_usd_ticks",),  # xAI
+        "num_sources_used": ("num_sources_used",),  # xAI
+        "service_tier": ("service_tier",),  # Mistral
         "text_input_tokens": ("prompt_tokens_details", "text_tokens"),
         "audio_input_tokens": ("prompt_tokens_details", "audio_tokens"),
         "image_input_tokens": ("prompt_tokens_details", "image_tokens"),
@@ -109,10 +111,10 @@ _CHAT_ANSWER = Answer(
         "completion_time": ("completion_time",),
     },
     extra={
-        "service_tier": "service_tier",
-        "system_fingerprint": "system_fingerprint",
-        "timings": "timings",
-    },  # llama.cpp
+        "service_tier": ("service_tier",),
+        "system_fingerprint": ("system_fingerprint",),
+        "timings": ("timings",),  # llama.cpp
+    },
 )
 CHAT: Final = Dialect(api="openai.chat", compatible="openai_compatible", request=_CHAT_REQUEST, answer=_CHAT_ANSWER)
 
@@ -148,6 +150,9 @@ _RESPONSES_REQUEST = Request(
         "mcp_list_tools": "assistant",
         "mcp_call": "assistant",
         "mcp_approval_request": "assistant",
+        "program": "assistant",
+        "program_output": "assistant",
+        "additional_tools": "system",
     },
     results_by_kind={
         "function_call_output": _OUTPUT,
@@ -200,6 +205,8 @@ _RESPONSES_ANSWER = Answer(
         "code_interpreter_call": _server("code_interpreter", "code"),
         "image_generation_call": _server("image_generation"),
         "mcp_call": _server("mcp", "arguments"),
+        # openai's `ResponseOutputItem`: JavaScript that the server runs; it may ask for calls of the others.
+        "program": Part(tool=Tool(server=True, id=_CALL_IDS, named="program", arguments=(("code",),))),
     },
     finish=(("status",),),
     finish_detail=("incomplete_details", "reason"),
@@ -217,6 +224,7 @@ _RESPONSES_ANSWER = Answer(
         "response.custom_tool_call_input.delta": _ANSWER_DELTA,
         "response.mcp_call_arguments.delta": _ANSWER_DELTA,
         "response.code_interpreter_call_code.delta": _ANSWER_DELTA,
+        "response.shell_call_command.delta": _ANSWER_DELTA,
         "response.image_generation_call.partial_image": EventRule(channel="answer", content=("partial_image_b64",)),
         "response.reasoning_text.delta": _REASONING_DELTA,
         "response.reasoning_summary_text.delta": _REASONING_DELTA,
@@ -234,8 +242,23 @@ _RESPONSES_ANSWER = Answer(
     output=Count(terms=((("output_tokens",),),)),
     reasoning=Count(terms=((("output_tokens_details", "reasoning_tokens"),),)),
     total=("total_tokens",),
-    usage_extra={"cost": ("cost",), "cost_in_usd_ticks": ("cost_in_usd_ticks",)},
-    extra={"service_tier": "service_tier", "timings": "timings"},
+    usage_extra={
+        "cost": ("cost",),
+        "cost_in_usd_ticks": ("cost_in_usd_ticks",),
+        "num_sources_used": ("num_sources_used",),  # xAI
+        "num_server_side_tools_used": ("num_server_side_tools_used",),
+        # openai's `ResponseUsage`: written with 30-minute, and with 12-hour retention.
+        "cache_write_30m_tokens": ("input_tokens_details", "cache_write_tokens_details", "ttl_30m_tokens"),
+        "cache_write_12h_tokens": ("input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens"),
+    },
+    extra={
+        "service_tier": ("service_tier",),
+        "timings": ("timings",),
+        # openai's `ToolUsage`: "reported by hosted tools, separate from base model `usage`".
+        "web_search_requests": ("tool_usage", "web_search", "num_requests"),
+        "image_generation_input_tokens": ("tool_usage", "image_gen", "input_tokens"),
+        "image_generation_output_tokens": ("tool_usage", "image_gen", "output_tokens"),
+    },
 )
 RESPONSES: Final = Dialect(
     api="openai.responses", compatible="openai_compatible", request=_RESPONSES_REQUEST, answer=_RESPONSES_ANSWER

@@ -110,6 +110,8 @@ IMAGES: Final = Dialect(
             "text_output_tokens": ("output_tokens_details", "text_tokens"),
             "image_output_tokens": ("output_tokens_details", "image_tokens"),
         },
+        # openai's `ImagesResponse`: what drew a picture as SVG counts by itself, beside the usage.
+        extra={"svg_input_tokens": ("svg_usage", "input_tokens"), "svg_output_tokens": ("svg_usage", "output_tokens")},
     ),
 )
 

@@ -67,8 +67,8 @@ def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
         yield from find(getattr(rules, field), "answer")
         yield f"if found is not None and found != facts.{field}:"  # a stream says the same words with every event
         yield f"    facts.{field} = text(found) or facts.{field}"
-    for name, key in rules.extra.items():
-        yield from find(((key,),), "answer")
+    for name, path in rules.extra.items():
+        yield from find((path,), "answer")
         yield f"if found is not None and (type(found) is not str or facts.extra.get({name!r}) != found):"
         yield f"    note_extra(facts, {name!r}, found)"
     for path in rules.usage:

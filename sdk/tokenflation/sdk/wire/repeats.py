@@ -328,9 +328,10 @@ def _keys(rules: Answer) -> frozenset[bytes]:
 
 def _read(rules: Answer) -> set[str]:
     paths: list[Path] = [*rules.model, *rules.response_id, *rules.finish, *rules.ends_if, *rules.errors]
+    paths += rules.extra.values()
     paths += [*rules.error_words, *(path for path in (rules.finish_detail, rules.blocked) if path)]
     paths += [rule.arguments for rule in rules.events.values() if rule.arguments]
-    names = {"type", "index", rules.event_key, *rules.slot, *rules.extra.values()}
+    names = {"type", "index", rules.event_key, *rules.slot}
     names |= {name for name in (rules.reasoning_flag, rules.blob, rules.only_if and rules.only_if[0]) if name}
     for name, part in (*rules.keyed.items(), *rules.typed.items()):
         if part.tool is not None:

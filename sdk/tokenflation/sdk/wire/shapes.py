@@ -157,12 +157,14 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Where a number stands here, the total has input that the input count leaves out."""
     iterations: Path | None = None
     """From the usage: list of usage objects of the call's hidden iterations."""
-    modalities: Mapping[str, str] = field(default_factory=dict)
-    """From the usage: key of a list of `{modality, tokenCount}` -> what the names in `extra` end with."""
+    split: Mapping[str, str] = field(default_factory=dict)
+    """From the usage: key of a list of objects that each count a share -> the names in `extra`, with {} for the share's."""
+    split_by: tuple[str, str] = ("modality", "tokenCount")
+    """Keys of these objects: whose share it is, and its count."""
     usage_extra: Mapping[str, Path] = field(default_factory=dict)
     """Name in `extra` -> path from the usage."""
-    extra: Mapping[str, str] = field(default_factory=dict)
-    """Name in `extra` -> key of the answer."""
+    extra: Mapping[str, Path] = field(default_factory=dict)
+    """Name in `extra` -> path from the answer."""
 
 
 class Result(Struct, frozen=True, kw_only=True):

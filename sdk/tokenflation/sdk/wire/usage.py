@@ -155,9 +155,9 @@ def usage_extra(raw: Mapping[str, Any], rules: Answer) -> dict[str, Any]:
         for name, entry in found:
             if entry is not None and (value := scalars(entry)) is not None:
                 extra[name] = value
-    for key, ending in rules.modalities.items():
-        for modality, tokens in _modalities(raw.get(key)):
-            name = f"{modality}_{ending}"
+    for key, names in rules.split.items():
+        for share, tokens in _shares(raw.get(key), *rules.split_by):
+            name = names.replace("{}", share)
             extra[name] = extra.get(name, 0) + tokens
     iterations = at(raw, rules.iterations) if rules.iterations else None
     if type(iterations) is list:
@@ -177,15 +177,15 @@ def _by_key(rules: Answer) -> _Wanted:
     return found
 
 
-def _modalities(entries: Any) -> list[tuple[str, int]]:
-    """Return `(modality, tokens)` of each entry; a modality given by its enum number is left out."""
+def _shares(entries: Any, name: str, tokens: str) -> list[tuple[str, int]]:
+    """Return whose share each entry counts, and its tokens; one that is named by an enum's number is left out."""
     if type(entries) is not list:
         return []
-    pairs = [(at(entry, ("modality",)), count_of(at(entry, ("tokenCount",)))) for entry in entries]
+    pairs = [(at(entry, (name,)), count_of(at(entry, (tokens,)))) for entry in entries]
     return [
-        (modality.lower(), tokens)
-        for modality, tokens in pairs
-        if type(modality) is str and word(modality) is not None and tokens is not None
+        (share.lower(), count)
+        for share, count in pairs
+        if type(share) is str and word(share) is not None and count is not None
     ]
 
 
