@@ -89,6 +89,11 @@ class Assembler:
         """Return what the bytes of a finished exchange say, None if they show that it is no model call."""
         return read(_bytes_of(exchange), key=self._key)
 
+    def is_whole(self, exchange: Exchange) -> bool:
+        """Return whether a stream that is under way has brought all that was asked for, its counts among it."""
+        reading = self.read(exchange)
+        return reading is not None and reading.stream and reading.status == "ok" and reading.usage_complete
+
     def exchange(self, exchange: Exchange) -> Rows:
         """Return the rows of one finished exchange; no rows if its body shows that it is no model call."""
         return self.rows(exchange, self.read(exchange))

@@ -146,18 +146,24 @@ class Exchange(Struct, eq=False, weakref=True):
         """Return all chunks of the answer that were kept."""
         return self.chunks if self.packed is None else self.packed.followed_by(self.chunks)
 
+    def seal(self, end: End) -> bool:
+        """Close the exchange without handing it over; False if that, or `finish`, was done before."""
+        if not self._finished.acquire(blocking=False):
+            return False
+        # Who lets go of an answer waits for none of it any more, and may have had the last of it long ago.
+        left = end in ("closed", "dropped") and self.chunks and not self.truncated
+        self.ended_at_ns = self.chunks[-1][0] if left else now_ns()
+        self.end = end
+        return True
+
     def finish(self, end: End, error: BaseException | None = None) -> None:
         """Close the exchange and hand it over; only the first call counts, and it raises nothing of ours.
 
         The garbage collector may call it, in any thread and at any point: `submit` must not take a lock that the
         interrupted code may hold.
         """
-        if not self._finished.acquire(blocking=False):
+        if not self.seal(end):
             return
-        # Who lets go of an answer waits for none of it any more, and may have had the last of it long ago.
-        left = end in ("closed", "dropped") and self.chunks and not self.truncated
-        self.ended_at_ns = self.chunks[-1][0] if left else now_ns()
-        self.end = end
         if error is not None:
             self.error_type = type(error).__name__
         try:

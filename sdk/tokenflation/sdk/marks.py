@@ -9,7 +9,7 @@ from typing import Any
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange
 
-__all__ = ["Flush", "Grown", "Hurry", "Wake", "next_items", "portions", "rest", "rest_s", "size_of"]
+__all__ = ["Flush", "Grown", "Hurry", "Wake", "in_order", "next_items", "portions", "rest", "rest_s", "size_of"]
 
 _MAX_BATCH = 256
 _WINDOW_S = 0.03
@@ -95,6 +95,29 @@ def rest(waiting: "queue.SimpleQueue[Any]", hurry: Hurry, longest_s: float, look
         before, count = count, waiting.qsize()
     if waiting.qsize() < _MAX_BATCH:  # else whoever is in a hurry may stand behind the next batch
         hurry.clear()
+
+
+def in_order(items: list[Any], let_go: Callable[[str], Exchange | None]) -> list[Any]:
+    """Return items so that a call comes behind the one that left before it in its context, even if that ended later.
+
+    A host may hold on to a stream that it has all of, and go on with the answer: `let_go` gives such a call by its id.
+    """
+    late = {one.call_id: one for one in items if isinstance(one, Exchange)}
+    placed: set[int] = set()
+    found: list[Any] = []
+    for item in items:
+        if not isinstance(item, Exchange):
+            found.append(item)
+            continue
+        line: list[Exchange] = []
+        one: Exchange | None = item
+        while one is not None and id(one) not in placed:
+            placed.add(id(one))
+            line.append(one)
+            after = getattr(one.context, "after", None)
+            one = (late.get(after) or let_go(after)) if after else None
+        found += reversed(line)
+    return found
 
 
 def portions(items: list[Any]) -> Iterator[list[Any]]:

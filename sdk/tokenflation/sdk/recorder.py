@@ -25,7 +25,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.forks import watch_forks
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.lastcall import last_call, note_call
-from tokenflation.sdk.marks import Flush, Grown, Hurry, Wake, next_items, portions, rest, rest_s, size_of
+from tokenflation.sdk.marks import Flush, Grown, Hurry, Wake, in_order, next_items, portions, rest, rest_s, size_of
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
@@ -160,8 +160,7 @@ class Recorder:
     def _reset(self) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
-        self._ended = False
-        """Whether the worker came to its end, with nothing left."""
+        self._ended = False  # the worker, with nothing left
         self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
         self._hurry = Hurry()
         self._asleep = True
@@ -325,7 +324,8 @@ class Recorder:
             return None
 
     def _take(self, items: list[Any]) -> None:
-        for some in portions(items):
+        let_go = functools.partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
+        for some in portions(in_order(items, let_go)):
             self._underway.make_room()
             # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
             readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]

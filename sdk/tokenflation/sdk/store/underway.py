@@ -7,7 +7,7 @@ folder that cannot be written, a full disk, no `flock`) everything else works; a
 import logging
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,6 +78,22 @@ class Underway:
             exchange.slot = -1
         if exchange.slot >= 0 and self._journal is not None:
             self._journal.end(exchange.slot, _ended(exchange))
+
+    def let_go(self, is_whole: Callable[[Exchange], bool], call_id: str) -> Exchange | None:
+        """End a stream that its host has all of and holds on to; return it, or None if it may bring more, or is over.
+
+        One that is left before its terminator ends by itself only when the collector finds it, which may be much later.
+        """
+        reference, _ = self._open.get(call_id, (None, -1))
+        exchange = reference() if reference is not None else None
+        if exchange is None or not _is_marked(exchange.api):
+            return None
+        # Costs less than to read it all.
+        usage, _ = find_usage(exchange.api, exchange.chunks, exchange.content_encoding)
+        if usage is None or not is_whole(exchange) or not exchange.seal("dropped"):
+            return None
+        self.end(exchange)
+        return exchange
 
     def free(self, exchanges: Iterable[Exchange]) -> None:
         """Forget calls that stand in the store, or never will."""
@@ -181,6 +197,12 @@ class Underway:
 def _generates(api: str) -> bool:
     dialects = dialects_of(api)
     return bool(dialects) and not any(dialect.fetches for dialect in dialects)
+
+
+@lru_cache(maxsize=256)
+def _is_marked(api: str) -> bool:
+    """Return whether streams of an api have a mark at their end: others may go on after what looks like it."""
+    return not any(one.answer.ends_with_finish or one.answer.ends_unmarked for one in dialects_of(api))
 
 
 @lru_cache(maxsize=1024)

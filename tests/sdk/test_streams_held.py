@@ -1,0 +1,108 @@
+"""Streams that a host has read but holds on to, as the next call of the same agent leaves and ends."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from tests.sdk import scripted_bodies as bodies
+from tests.sdk.scripted import Scripted, as_events, as_json
+from tests.stored import rows
+
+import tokenflation.sdk as tf
+from tokenflation.sdk import Instrumentation, marks
+from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.sentfrom import SentFrom
+
+_SAID = "It is the moon that makes the tides."
+_EVENTS = bodies.chat_stream({"content": _SAID})
+_BEFORE_ITS_COUNTS, _BEFORE_ITS_MARK = 3, 4
+
+
+@pytest.fixture
+def handle(tmp_path: Path) -> Iterator[Instrumentation]:
+    with tf.instrument(tmp_path / "runs.db") as running:
+        yield running
+
+
+class Conversation:
+    """A stream of which the first pieces were read, and an answer to what was said after it."""
+
+    def __init__(self, server: Scripted, pieces: int) -> None:
+        self.client = openai.OpenAI(base_url=server.openai_url, api_key="k")
+        self.asked: list[Any] = [{"role": "user", "content": "What makes the tides?"}]
+        self.stream = self.client.chat.completions.create(
+            model="m", messages=self.asked, stream=True, stream_options={"include_usage": True}
+        )
+        for _ in range(pieces):
+            next(self.stream)
+
+    def go_on(self) -> None:
+        self.asked += [{"role": "assistant", "content": _SAID}, {"role": "user", "content": "Is that so?"}]
+        self.client.chat.completions.create(model="m", messages=self.asked)
+
+
+def _told(handle: Instrumentation) -> list[tuple[Any, ...]]:
+    assert handle.flush()
+    calls = rows(handle.store)
+    ids = {call["call_id"]: at for at, call in enumerate(calls)}
+    return [(ids[call["task_id"]], call["step"], call["status"], call["output_tokens"]) for call in calls]
+
+
+def test_a_stream_that_its_host_has_all_of_is_a_step_before_the_next_call_though_it_ends_later(
+    handle: Instrumentation,
+) -> None:
+    with Scripted(as_events(_EVENTS[:_BEFORE_ITS_MARK], dies=True), as_json(bodies.chat("Yes."))) as server:
+        talk = Conversation(server, _BEFORE_ITS_MARK)
+        talk.go_on()
+        held = _told(handle)
+        talk.stream.close()
+        talk.client.close()
+    assert held == [(0, 0, "ok", 150), (0, 1, "ok", 150)]
+    assert _told(handle) == held
+    first, then = rows(handle.store)
+    assert (then["continues_call_id"], then["continues_evidence"]) == (first["call_id"], "history")
+    assert then["resent_tokens"] > 0
+    assert (first["attempts"], first["usage_complete"]) == (1, 1)
+
+
+def test_a_stream_that_is_read_on_after_the_next_call_loses_nothing(handle: Instrumentation) -> None:
+    with Scripted(as_events(_EVENTS, pause_s=0.02), as_json(bodies.chat("Yes."))) as server:
+        talk = Conversation(server, 2)
+        talk.go_on()
+        assert handle.flush()
+        for _ in talk.stream:
+            pass
+        talk.client.close()
+    assert [one[2:] for one in _told(handle)] == [("ok", 150), ("ok", 150)]
+
+
+def test_a_stream_that_nobody_went_on_from_ends_when_it_is_let_go_of(handle: Instrumentation) -> None:
+    with Scripted(as_events(_EVENTS[:_BEFORE_ITS_MARK], dies=True)) as server:
+        talk = Conversation(server, _BEFORE_ITS_MARK)
+        assert handle.flush()
+        before = handle.recorded
+        del talk.stream
+        gc.collect()
+        assert handle.flush()
+        talk.client.close()
+    assert (before, handle.recorded) == (0, 1)
+
+
+def _exchange(call_id: str, after: str) -> Exchange:
+    context = SentFrom(after=after)
+    return Exchange("openai.chat", "POST", "h", "/", None, {}, context, lambda _: None, 0, call_id=call_id)
+
+
+def test_calls_that_ended_out_of_order_come_in_the_order_in_which_they_left() -> None:
+    one, two, three, held = _exchange("1", "held"), _exchange("2", "1"), _exchange("3", "2"), _exchange("held", "")
+    wake = marks.Wake()
+    found = marks.in_order([three, wake, one, two], lambda call_id: held if call_id == "held" else None)
+    assert found == [held, one, two, three, wake]
+
+
+def test_calls_that_name_each_other_come_once_each() -> None:
+    one, two = _exchange("1", "2"), _exchange("2", "1")
+    assert {id(each) for each in marks.in_order([one, two, one], lambda _: None)} == {id(one), id(two)}
