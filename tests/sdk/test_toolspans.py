@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
@@ -40,6 +41,43 @@ def test_a_run_is_not_taken_for_a_tool_call_that_is_answered_or_came_later_or_is
         assert spans.place(other)[1] == []
     spans.seen(call_of("c2"), [asked_of(executed=1)])
     assert spans.place(span_of(agent_run_id="A", task_id="T"))[1] == []
+
+
+@pytest.mark.parametrize("asked", ["library_search", "mcp__library__search", "library-search"])
+def test_a_run_is_known_by_the_end_of_a_name_that_has_its_servers_before_it(asked: str) -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(name=asked), asked_of(tool_call_id="x2", name="library_read")])
+    span, (run,) = spans.place(span_of(arguments_bytes=2))
+    assert (span.task_id, run.tool_call_id, run.run_span_id) == ("T", "x1", "s1")
+
+
+def test_a_run_is_known_by_a_name_without_what_providers_allow_in_none() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(name="files_read_all")])
+    _, (run,) = spans.place(replace(span_of(result_bytes=2), name="read.all"))
+    assert run.run_span_id == "s1"
+
+
+def test_a_tool_call_of_the_runs_own_name_goes_before_a_longer_one_and_of_two_longer_ones_none_is_taken() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(name="a_search"), asked_of(tool_call_id="x2")])
+    (_, (run,)) = spans.place(span_of(arguments_bytes=2))
+    assert run.tool_call_id == "x2"
+    spans.seen(call_of("c2"), [asked_of("c2", name="b_search"), asked_of("c2", tool_call_id="x3", name="research")])
+    assert spans.place(span_of(span_id="s2", arguments_bytes=2))[1] == []
+
+
+def test_a_scope_inside_a_tool_of_a_longer_name_is_not_taken_for_it() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(name="web_search")])
+    assert spans.place(span_of())[1] == []
+    assert len(spans.place(replace(span_of(span_id="s2"), name="web_search"))[1]) == 1
+
+
+def test_a_name_that_only_ends_with_the_same_letters_is_another() -> None:
+    spans = ToolSpans()
+    spans.seen(call_of(), [asked_of(name="research"), asked_of(tool_call_id="x2", name="search_all")])
+    assert spans.place(span_of(arguments_bytes=2))[1] == []
 
 
 def test_a_run_beside_two_open_tool_calls_of_its_name_is_left_alone() -> None:

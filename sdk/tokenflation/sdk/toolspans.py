@@ -2,9 +2,12 @@
 
 A tool call as the wire shows it lasts from the answer that asks for it to the request that brings its result; where the
 run itself was seen (a scope, a call through an MCP client), its own times take their place. Joined where one unanswered
-tool call of that name stands open in the same agent run or task, left alone where there are several. Knows nothing of MCP.
+tool call of that name stands open in the same agent run or task, left alone where there are several. Frameworks offer a
+server's tools to the model under longer names (`mcp__files__read`, `files_read` for `read`): those count for runs through a
+client where no tool call has the name itself. Knows nothing of MCP.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +22,10 @@ from tokenflation.sdk.records import Call, SpanRecord, ToolRun
 __all__ = ["OpenRun", "ToolSpans"]
 
 _MAX_KEPT = 4096
+_NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_-]")
+"""What providers allow in no tool's name: platform.openai.com/docs/api-reference/chat/create, `tools.function.name`."""
+_BETWEEN = ("_", "-")
+"""What stands between a server's name and its tool's."""
 
 _Key = tuple[str, str]
 """Id of the call that asks, id of the tool call."""
@@ -106,17 +113,22 @@ class ToolSpans:
     def place(self, span: SpanRecord) -> tuple[SpanRecord, list[ToolRun]]:
         """Return a finished run where it stands, with the tool call that it is a run of, if that is sure."""
         fits = [one for one in self._open.values() if _is_named(one, span)]
-        fits = fits or [one for one in self._open.values() if _fits(one, span)]
+        fits = fits or self._fitting(span)
         if not fits and span.foreign and span.task_id is not None:
             # Spans of other tracing may show fewer agents than there are.
-            in_task = replace(span, agent_run_id=None)
-            fits = [one for one in self._open.values() if _fits(one, in_task)]
+            fits = self._fitting(replace(span, agent_run_id=None))
         if len(fits) != 1:
             return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
         (one,) = fits
         one.span = span
         one.run = _timed(one.run, span)
         return _placed(span, one.call), [one.run]
+
+    def _fitting(self, span: SpanRecord) -> list[_Open]:
+        by_name = [one for one in self._open.values() if one.run.name == span.name and _fits(one, span)]
+        if by_name or not _has_sizes(span):
+            return by_name
+        return [one for one in self._open.values() if _ends_alike(one.run.name, span.name) and _fits(one, span)]
 
     def moved(self, calls: Sequence[Call]) -> list[SpanRecord]:
         """Note that calls stand elsewhere than was known; return the runs that therefore do."""
@@ -160,9 +172,20 @@ def _is_named(one: _Open, span: SpanRecord) -> bool:
     return one.run.tool_call_id == span.tool_call_id and one.span is None and one.run.name == span.name
 
 
+def _has_sizes(span: SpanRecord) -> bool:
+    """Return whether a run went through a client of tool servers; a scope of a like name may be a part of another tool."""
+    return span.arguments_bytes is not None or span.result_bytes is not None
+
+
+def _ends_alike(asked: str, ran: str) -> bool:
+    """Return whether the model may ask by one name for a tool that its server knows by the other."""
+    shown = _NOT_IN_NAMES.sub("_", ran)
+    return asked == shown or (bool(shown) and asked.endswith(shown) and asked[: -len(shown)].endswith(_BETWEEN))
+
+
 def _fits(one: _Open, span: SpanRecord) -> bool:
     run, call = one.run, one.call
-    if run.name != span.name or one.span is not None or run.executed is not None:
+    if one.span is not None or run.executed is not None:
         return False
     if (run.started_at_ns or 0) > span.started_at_ns:
         return False
