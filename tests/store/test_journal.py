@@ -80,6 +80,39 @@ def test_a_journal_for_which_the_disk_has_no_room_stays_as_it_is(
     journal.leave()
 
 
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_journal_that_somebody_takes_away_is_made_anew_with_all_that_stood_in_it(
+    tmp_path: Path, rename: bool
+) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = [journal.begin(begun(number)) for number in range(3)]
+    journal.path.rename(tmp_path / "away") if rename else journal.path.unlink()
+    journal.restore()
+    journal.end(slots[1], Ended(5, "read", 200))
+    found = {one.call_id: end for one, end in entries(journal.path.read_bytes())}
+    assert found == {f"{0:016x}": None, f"{1:016x}": Ended(5, "read", 200), f"{2:016x}": None}
+    assert list(dead_journals(tmp_path / "runs.db")) == []
+    assert not rename or list(entries((tmp_path / "away").read_bytes())) == []
+    journal.leave()
+
+
+def test_a_journal_whose_folder_is_gone_goes_on_and_holds_no_more_descriptors(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    journal = Journal.open(tmp_path / "folder" / "runs.db")
+    before = len(os.listdir("/dev/fd"))
+    journal.path.rename(tmp_path / "away")
+    (tmp_path / "folder").rmdir()
+    for number in range(3):
+        journal.restore()
+        journal.free(journal.begin(begun(number)))
+    assert len(os.listdir("/dev/fd")) == before
+    (tmp_path / "folder").mkdir()
+    journal.restore()
+    assert (journal.path.exists(), len(os.listdir("/dev/fd"))) == (True, before)
+    journal.close()
+    assert os.listdir(tmp_path / "folder") == []
+
+
 def test_calls_of_a_dead_process_that_had_no_slot_are_counted_as_lost_once(tmp_path: Path) -> None:
     store = tmp_path / "runs.db"
     open_writer(store).close()

@@ -23,6 +23,10 @@ class Held:
     def __sub__(self, other: "Held") -> "Held":
         return Held({number: file for number, file in self._files.items() if other._files.get(number) != file})
 
+    def without(self, number: int) -> "Held":
+        """Return the others."""
+        return Held({one: file for one, file in self._files.items() if one != number})
+
     def taken(self) -> bool:
         """Return whether one of them is open on another file now; one that is merely closed is not."""
         return any(_file_of(number) not in (file, None) for number, file in self._files.items())

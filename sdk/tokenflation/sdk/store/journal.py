@@ -33,7 +33,7 @@ from typing import Any
 import msgspec
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.store.descriptors import held_on, never_close
+from tokenflation.sdk.store.descriptors import Held, held_on, never_close
 from tokenflation.sdk.store.paths import real_path
 
 __all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries", "without_slot"]
@@ -101,8 +101,8 @@ class Journal:
         self._stored = 0
         self._descriptor = descriptor
         self._slots = _FIRST_SLOTS
-        self._own = held_on([descriptor])
-        self._file = self._mapped(_FIRST_SLOTS)
+        self._held = Held({})
+        self._file = self._mapped(descriptor, _FIRST_SLOTS)
         # The first to be freed is the next to be used: a program with few calls under way stays on a page or two.
         self._free = deque(range(_FIRST_SLOTS - 1, 0, -1))
 
@@ -116,20 +116,12 @@ class Journal:
         if fcntl is None:
             raise OSError("no flock on this platform")
         path = Path(f"{real_path(store)}.underway-{os.getpid()}-{writer_id or secrets.token_hex(4)}")
-        draft = path.with_name(path.name + _DRAFT)
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = _new_file(path, _FIRST_SLOTS)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _reserve(descriptor, 0, _FIRST_SLOTS * _SLOT_BYTES)
-            os.pwrite(descriptor, MAGIC, 0)
-            made = cls(path, descriptor)
-            os.rename(draft, path)  # only now may others see it: it is held and has its magic
-        except BaseException:
-            os.close(descriptor)
-            with contextlib.suppress(OSError):
-                draft.unlink()
+            return cls(path, descriptor)
+        except OSError:  # no memory, no descriptor
+            _remove(path, descriptor)
             raise
-        return made
 
     def begin(self, begun: Begun) -> int:
         """Note a call that leaves; returns its slot, a negative number where there is none: for `end` and `free` alike."""
@@ -178,6 +170,29 @@ class Journal:
             self._stored += 1
             self._file[_STORED_AT : _STORED_AT + 8] = self._stored.to_bytes(8, "little")
 
+    def restore(self) -> None:
+        """Make the file anew if it is not under its name any more: somebody removed or renamed what lies beside the store.
+
+        What a host's thread notes in this very moment may be missing in it.
+        """
+        if _is_at(self.path, self._descriptor) or self._held.closed():
+            return
+        try:
+            descriptor = _new_file(self.path, self._slots)
+        except OSError:
+            return
+        try:
+            made = self._mapped(descriptor, self._slots)
+        except OSError:
+            _remove(self.path, descriptor)
+            return
+        former, self._descriptor = self._descriptor, descriptor
+        before = self._file
+        made[:] = before[:]
+        self._file = made
+        before[: len(MAGIC)] = bytes(len(MAGIC))  # its calls are this file's now, whatever it is called
+        os.close(former)
+
     def grow(self) -> None:
         """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk has no room."""
         slots = self._slots
@@ -186,7 +201,7 @@ class Journal:
         try:
             _reserve(self._descriptor, slots * _SLOT_BYTES, slots * _SLOT_BYTES)
             # Whoever writes into the former one meanwhile writes into the same memory.
-            self._file = self._mapped(2 * slots)
+            self._file = self._mapped(self._descriptor, 2 * slots)
         except OSError:
             return
         self._slots = 2 * slots
@@ -214,11 +229,11 @@ class Journal:
         if descriptor >= 0:
             os.close(descriptor)  # never unlock: the lock is the parent's too
 
-    def _mapped(self, slots: int) -> mmap.mmap:
+    def _mapped(self, descriptor: int, slots: int) -> mmap.mmap:
         """Return the file as memory; it has a descriptor of its own."""
-        before = held_on([self._descriptor])
-        mapped = mmap.mmap(self._descriptor, slots * _SLOT_BYTES)
-        self._held = held_on([self._descriptor]) - (before - self._own)
+        before = held_on([descriptor])
+        mapped = mmap.mmap(descriptor, slots * _SLOT_BYTES)
+        self._held = held_on([descriptor]) - before.without(descriptor)
         return mapped
 
 
@@ -254,8 +269,7 @@ def _held(path: Path) -> Iterator[int | None]:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held it before us may have made rows of it and removed it.
-        there = os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path))
+        there = _is_at(path, descriptor)  # whoever held it before us may have made rows of it and removed it
     except OSError:
         there = False
     try:
@@ -289,6 +303,39 @@ def _beside(store: str | os.PathLike[str]) -> list[Path]:
     except OSError:
         return found
     return found
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether a path leads to the file that a descriptor is open on."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
+
+
+def _new_file(path: Path, slots: int) -> int:
+    """Make a file for so many slots and hold it; returns its descriptor.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    draft = path.with_name(path.name + _DRAFT)
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _reserve(descriptor, 0, slots * _SLOT_BYTES)
+        os.pwrite(descriptor, MAGIC, 0)
+        os.rename(draft, path)  # only now may others see it: it is held and has its magic
+    except BaseException:
+        _remove(draft, descriptor)
+        raise
+    return descriptor
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+    os.close(descriptor)
 
 
 def _reserve(descriptor: int, offset: int, count: int) -> None:

@@ -51,7 +51,7 @@ class Outbox:
         self._held = Held({})
         self._taken = False
         """Whether the host closed the connection's files and has its own in their place: it must never be touched."""
-        self._file: tuple[int, int] | None = None
+        self._file: tuple[int, int, bool] | None = None
         """Which file the connection is open on; the path may lead to another by now."""
         self._writing = threading.Lock()
         """Held while a transaction is under way, and across a fork."""
@@ -157,8 +157,7 @@ class Outbox:
 
     def _try(self) -> Exception | None:
         try:
-            if self._writer is not None and (_file_at(self.store) != self._file or self._held.closed()):
-                self.drop_writer()  # somebody removed or replaced the file: rows go into the one that is there now
+            self._follow_file()
             writer = self._writer if self._writer is not None else self._opened()
             self.recorded += writer.write(self._batch())
         except Exception as error:
@@ -172,6 +171,20 @@ class Outbox:
             self._recovered = True
             recover(self.store, writer)
         return None
+
+    def _follow_file(self) -> None:
+        """Let go of the file if it is not the store's any more: rows go into the one that is there now."""
+        if self._writer is None:
+            return
+        closed = self._held.closed()
+        if not closed and self._file is not None and _file_at(self.store) == (*self._file[:2], True):
+            os.unlink(
+                self.store
+            )  # emptied where it stands: no connection that had it open before can be right about it
+        if closed or _file_at(self.store) != self._file:
+            if not closed:
+                self._writer.merge()  # SQLite looks for a renamed file's log under the new name
+            self.drop_writer()
 
     def _opened(self) -> SqliteWriter:
         if self._taken:  # SQLite shares what it knows of a file among its connections, and knows it by these
@@ -211,13 +224,13 @@ class Outbox:
         self._noted = dict(note)
 
 
-def _file_at(path: str) -> tuple[int, int] | None:
-    """Return what tells the file at a path from any other that is put there; None where there is none."""
+def _file_at(path: str) -> tuple[int, int, bool] | None:
+    """Return what tells the file at a path from any other that is put there, and whether it is empty; None without one."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, not found.st_size
 
 
 def _is_lock(error: Exception) -> bool:

@@ -130,6 +130,7 @@ class Underway:
     def make_room(self) -> None:
         """Make room in the journal where that is getting scarce: for the worker, wherever it may be busy for long."""
         if self._journal is not None:
+            self._journal.restore()
             self._journal.grow()
 
     def exchanges(self) -> list[Exchange]:

@@ -131,6 +131,10 @@ class SqliteWriter:
             found.update(row[0] for row in self._connection.execute(query, some))
         return found
 
+    def merge(self) -> None:
+        """Bring what stands in the log alone into the database's file, as far as other connections allow."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._connection.close()
