@@ -87,6 +87,14 @@ def test_a_body_of_several_streams_is_read_to_the_end_of_the_last(
     assert b"".join(piece for _, piece in decode_chunks(chunks, encoding) or ()) == b"data: a\n\ndata: b\n\n"
 
 
+def test_very_many_streams_in_one_chunk_are_all_read() -> None:
+    members = [gzip.compress(str(number).encode(), mtime=0) for number in range(5000)]
+
+    decoded = decode_chunks([(1, b"".join(members))], "gzip")
+
+    assert decoded == [(1, "".join(map(str, range(5000))).encode())]
+
+
 def test_a_compressed_stream_keeps_its_times() -> None:
     stream = zlib.compressobj(wbits=31)
     chunks = []

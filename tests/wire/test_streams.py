@@ -348,3 +348,14 @@ def test_no_message_of_the_provider_is_ever_an_error_type() -> None:
         assert reading is not None
         assert reading.error_type == "http_400"
         assert marker not in repr(reading)
+
+
+def test_a_stream_of_more_choices_than_may_be_asked_for_is_read(exchange: Any) -> None:
+    choices = [{"index": index, "delta": {"content": "a"}, "finish_reason": "stop"} for index in range(300)]
+    last = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]}
+    counts = {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 300}}
+
+    reading = exchange("openai.chat", [{"id": "c", "choices": [one]} for one in choices] + [last, counts, "[DONE]"])
+
+    assert reading.finish_reasons == ("length", *["stop"] * 299)
+    assert (reading.usage.output_tokens, reading.usage_complete) == (300, True)

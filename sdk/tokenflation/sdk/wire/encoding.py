@@ -15,6 +15,8 @@ __all__ = ["MAX_DECODED_BYTES", "decode_body", "decode_chunks"]
 MAX_DECODED_BYTES: Final = 256 * 1024 * 1024
 """A body that unpacks to more is cut there: a few kilobytes of gzip can hold gigabytes of zeros."""
 
+_PIECE_BYTES = 16 * 1024
+
 Chunks = Sequence[tuple[int, bytes]]
 _Decoder = tuple[Callable[[bytes], bytes], type[Exception]]
 
@@ -84,24 +86,29 @@ def _zstd() -> _Decoder | None:
 def _members(make: Callable[[], Any], fault: type[Exception], *limit: int) -> Callable[[bytes], bytes]:
     """Return a step that begins a new stream where one ends, as a body may hold several, one after the other.
 
-    A stream makes at most `limit` bytes of one chunk. What follows an end and is no stream is left alone.
+    A stream makes at most `limit` bytes of one piece. What follows an end and is no stream is left alone.
     """
     stream = make()
 
     def step(chunk: bytes) -> bytes:
         nonlocal stream
-        pieces: list[bytes] = []
-        while chunk and sum(map(len, pieces)) <= MAX_DECODED_BYTES:
-            if stream.eof:
-                stream = make()
-            try:
-                pieces.append(stream.decompress(chunk, *limit))
-            except fault:
-                if not pieces:
-                    raise
-                break
-            chunk = stream.unused_data if stream.eof else b""
-        return b"".join(pieces)
+        decoded: list[bytes] = []
+        size = 0
+        # At each end of a stream zlib copies what is left: of a long chunk of tiny streams that would be very much.
+        for start in range(0, len(chunk), _PIECE_BYTES):
+            left = chunk[start : start + _PIECE_BYTES]
+            while left and size <= MAX_DECODED_BYTES:
+                if stream.eof:
+                    stream = make()
+                try:
+                    decoded.append(stream.decompress(left, *limit))
+                except fault:
+                    if not decoded:
+                        raise
+                    return b"".join(decoded)
+                size += len(decoded[-1])
+                left = stream.unused_data if stream.eof else b""
+        return b"".join(decoded)
 
     return step
 

@@ -26,6 +26,8 @@ MAX_ANSWER = 512
 """Characters kept of an answer: enough to know it again."""
 _SHORTEST_SAID = 8
 _SHORTEST_REPEAT = 16
+_MAX_CHOICES = 128
+"""More choices than a request may ask for are not compared with what they were before each document."""
 
 CallKey = tuple[int, str]
 """(choice, id); with `n` choices, several of them may use one id."""
@@ -89,10 +91,11 @@ class Facts(Struct):
 
 def signature(facts: Facts) -> tuple[Any, ...]:
     """Return all that the facts say but the usage: equal before and after a document that said nothing new."""
+    finish: Any = facts.finish
     return (
         facts.model,
         facts.response_id,
-        tuple(facts.finish.items()),
+        tuple(finish.items()) if len(finish) <= _MAX_CHOICES else object(),
         facts.noted_calls,
         facts.error,
         facts.failed,
