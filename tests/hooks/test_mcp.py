@@ -1,11 +1,13 @@
 """Tool calls through the official MCP client: real servers, real transports."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import mcp.client.client
 import mcp.client.session
+import mcp.client.stdio
 import pytest
 from mcp import MCPError
 from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
@@ -15,6 +17,7 @@ from tests.hooks.mcp_ways import WAYS, by_session, runs, text_of, through
 from tests.stored import rows
 
 import tokenflation.sdk as tf
+from tokenflation.children import CHILDREN
 from tokenflation.sdk import Instrumentation, scopes
 from tokenflation.sdk.exchange import Tap
 
@@ -127,12 +130,22 @@ def test_what_is_no_tool_call_is_not_recorded(store: Path, handle: Instrumentati
     assert runs(store, handle) == {}
 
 
+def test_a_server_over_stdio_is_told_to_record_where_programs_that_are_started_anew_are(store: Path) -> None:
+    plain = mcp.client.stdio.get_default_environment()
+    with tf.instrument(store, children=True):
+        assert mcp.client.stdio.get_default_environment() == {**plain, CHILDREN: os.environ[CHILDREN]}
+    with tf.instrument(store):
+        assert mcp.client.stdio.get_default_environment() == plain
+    assert mcp.client.stdio.get_default_environment() == plain
+
+
 # The host is never hurt.
 
 
 def test_undo_leaves_the_identical_methods(store: Path) -> None:
     session, client = mcp.client.session.ClientSession, mcp.client.client.Client
-    names = [(session, "send_request"), (session, "_on_request"), (client, "call_tool")]
+    names: list[tuple[Any, str]] = [(session, "send_request"), (session, "_on_request"), (client, "call_tool")]
+    names.append((mcp.client.stdio, "get_default_environment"))
     before = [owner.__dict__[name] for owner, name in names]
     with tf.instrument(store):
         assert [owner.__dict__[name] for owner, name in names] != before

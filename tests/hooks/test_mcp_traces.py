@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from mcp import Client
+from mcp import Client, ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, CreateMessageResult, TextContent
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -147,6 +149,44 @@ def test_a_model_call_of_a_server_in_this_process_stands_inside_the_run(
     run = runs(store, handle)["ask"]
     (call,) = rows(store, "SELECT * FROM calls")
     assert (call["parent_id"], call["task"]) == (run["span_id"], "t")
+
+
+_ASKING = """
+import sys
+import httpx
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("asking", log_level="CRITICAL")
+
+@server.tool()
+def ask() -> str:
+    body = {"model": "m", "messages": [{"role": "user", "content": "inside"}]}
+    return str(httpx.post(sys.argv[1] + "/v1/chat/completions", json=body, trust_env=False).status_code)
+
+server.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("scoped", "children"), [(True, True), (False, True), (True, False)], ids=["in a scope", "outside", "not recorded"]
+)
+def test_a_model_call_of_a_server_in_its_own_process_stands_where_the_server_was_started(
+    scoped: bool, children: bool, provider: Provider, store: Path
+) -> None:
+    (store.parent / "asking.py").write_text(_ASKING)
+    server = StdioServerParameters(command=sys.executable, args=[str(store.parent / "asking.py"), provider.url])
+
+    async def body() -> str:
+        with tf.task("t") if scoped else contextlib.nullcontext():
+            async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
+                await session.initialize()
+                return text_of(await session.call_tool("ask", {}))
+
+    with tf.instrument(store, children=children) as handle:
+        assert asyncio.run(body()) == "200"
+        assert set(runs(store, handle)) == {"ask"}
+    tasks = [row["task"] for row in rows(store, "SELECT * FROM calls")]
+    assert [task == "t" for task in tasks] == ([scoped] if children else [])
 
 
 @pytest.mark.parametrize("scoped", [True, False], ids=["scopes", "no scopes"])

@@ -4,6 +4,8 @@ The shell sits on the session's `send_request`, where `tools/call` goes through 
 `Client.call_tool`, as one call of that may take several requests (the server asks the client for input in between).
 What a server asks the client to do meanwhile (to sample a model, for one) runs inside the run that it serves. Listing
 and everything else passes. Imports nothing of `mcp`; of arguments and results only sizes are kept.
+A server over stdio is a program that this one starts, with a few of its variables alone: where programs that are started
+anew are recorded, the variable that says so is one of them.
 
 Trace context goes to the server as `_meta.traceparent`: modelcontextprotocol.io/seps/414-request-meta.
 """
@@ -11,6 +13,7 @@ Trace context goes to the server as `_meta.traceparent`: modelcontextprotocol.io
 import functools
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -20,6 +23,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from tokenflation.children import CHILDREN
 from tokenflation.sdk.exchange import Tap, ToolRunning
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patches import Patches
@@ -30,6 +34,7 @@ __all__ = ["install"]
 
 _SESSIONS = "mcp.client.session"
 _CLIENTS = "mcp.client.client"
+_STDIO = "mcp.client.stdio"
 _METHOD = "tools/call"
 _TIMEOUTS = frozenset((-32001, 408))
 """Error codes of a request that was given up: of `mcp` 2 and 1."""
@@ -55,7 +60,7 @@ def install(tap: Tap) -> Callable[[], None]:
 
     If `mcp` is not imported yet it is patched when it is; nothing is imported by us.
     """
-    return _Installation(tap).wait_for(_SESSIONS, _CLIENTS)
+    return _Installation(tap).wait_for(_SESSIONS, _CLIENTS, _STDIO)
 
 
 # The core: plain functions over one request and one result.
@@ -159,6 +164,10 @@ class _Installation(Patches):
     def _patch(self, library: ModuleType) -> None:
         if library.__name__ == _SESSIONS:
             self._patch_session(library)
+        elif library.__name__ == _STDIO:
+            module: Any = library
+            if callable(module.__dict__.get("get_default_environment")):
+                self._layers.append(cover(module, "get_default_environment", self._variables_shell))
         else:
             self._cover(getattr(library, "Client", None), "call_tool", self._call_shell, "name")
 
@@ -183,6 +192,16 @@ class _Installation(Patches):
             return False
         self._layers.append(cover(owner, name, shell))
         return True
+
+    def _variables_shell(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def get_default_environment() -> Any:
+            variables, told = original(), os.environ.get(CHILDREN)
+            if self._tap is not None and told is not None and isinstance(variables, dict):
+                variables.setdefault(CHILDREN, told)
+            return variables
+
+        return get_default_environment
 
     def _begin(self, tap: Tap, session: Any, name: str, arguments: Any) -> _Run | None:
         running = tap.run_tool(str(name), _size_of_arguments(arguments))
