@@ -14,7 +14,7 @@ byte 8 and `Ended` at byte 456. So whatever a killed process had finished is rea
             size = int.from_bytes(data[slot + 4:slot + 6], "little")
             print(json.loads(data[slot + 456:slot + 456 + size])["usage"])
 
-The file doubles where room is getting scarce. Two counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how
+The file grows where room is getting scarce. Two counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how
 many calls found no slot all the same, and how many of those stand in the store: the difference is what a kill lost.
 
 There is no text of prompts or answers in it, nor hosts, paths or headers: ids and names of scopes, times, and numbers.
@@ -33,7 +33,7 @@ from typing import Any
 import msgspec
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.store.descriptors import Held, held_on, never_close
+from tokenflation.sdk.store.descriptors import held_on, never_close
 from tokenflation.sdk.store.paths import real_path
 
 __all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries", "without_slot"]
@@ -101,8 +101,8 @@ class Journal:
         self._stored = 0
         self._descriptor = descriptor
         self._slots = _FIRST_SLOTS
-        self._held = Held({})
-        self._file = self._mapped(descriptor, _FIRST_SLOTS)
+        self._file = mmap.mmap(descriptor, _FIRST_SLOTS * _SLOT_BYTES)
+        self._held = held_on([descriptor])
         # The first to be freed is the next to be used: a program with few calls under way stays on a page or two.
         self._free = deque(range(_FIRST_SLOTS - 1, 0, -1))
 
@@ -182,30 +182,33 @@ class Journal:
         except OSError:
             return
         try:
-            made = self._mapped(descriptor, self._slots)
+            made = mmap.mmap(descriptor, self._slots * _SLOT_BYTES)
         except OSError:
             _remove(self.path, descriptor)
             return
         former, self._descriptor = self._descriptor, descriptor
         before = self._file
         made[:] = before[:]
-        self._file = made
+        self._file, self._held = made, held_on([descriptor])
         before[: len(MAGIC)] = bytes(len(MAGIC))  # its calls are this file's now, whatever it is called
         os.close(former)
 
     def grow(self) -> None:
         """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk has no room."""
         slots = self._slots
-        if 2 * len(self._free) > slots or slots >= _MAX_SLOTS or self._held.closed():
+        # Early, and by much: where many threads are busy, seconds may pass before the worker comes here again.
+        if 8 * len(self._free) > 7 * slots or slots >= _MAX_SLOTS or self._held.closed():
             return
+        more = 4 * slots
         try:
-            _reserve(self._descriptor, slots * _SLOT_BYTES, slots * _SLOT_BYTES)
+            _reserve(self._descriptor, slots * _SLOT_BYTES, (more - slots) * _SLOT_BYTES)
             # Whoever writes into the former one meanwhile writes into the same memory.
-            self._file = self._mapped(self._descriptor, 2 * slots)
+            self._file = mmap.mmap(self._descriptor, more * _SLOT_BYTES)
         except OSError:
             return
-        self._slots = 2 * slots
-        self._free.extendleft(range(slots, 2 * slots))
+        self._slots = more
+        self._free.extendleft(range(slots, more))
+        self._held = held_on([self._descriptor]) - self._held.without(self._descriptor)
 
     def is_unused(self) -> bool:
         """Return whether nothing in the file is needed any more."""
@@ -228,13 +231,6 @@ class Journal:
         self._file.close()
         if descriptor >= 0:
             os.close(descriptor)  # never unlock: the lock is the parent's too
-
-    def _mapped(self, descriptor: int, slots: int) -> mmap.mmap:
-        """Return the file as memory; it has a descriptor of its own."""
-        before = held_on([descriptor])
-        mapped = mmap.mmap(descriptor, slots * _SLOT_BYTES)
-        self._held = held_on([descriptor]) - before.without(descriptor)
-        return mapped
 
 
 def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:

@@ -84,8 +84,7 @@ class Underway:
 
         One that is left before its terminator ends by itself only when the collector finds it, which may be much later.
         """
-        reference, _ = self._open.get(call_id, (None, -1))
-        exchange = reference() if reference is not None else None
+        exchange = next(iter(self.exchanges(call_id)), None)
         if exchange is None or not _is_marked(exchange.api):
             return None
         # Costs less than to read it all.
@@ -124,18 +123,20 @@ class Underway:
                 row = self._news_of(exchange, now)
                 if row is not None:
                     rows.append(row)
+        if self._journal is not None:
+            self._journal.restore()
         self.make_room()
         return rows, gone
 
     def make_room(self) -> None:
         """Make room in the journal where that is getting scarce: for the worker, wherever it may be busy for long."""
         if self._journal is not None:
-            self._journal.restore()
             self._journal.grow()
 
-    def exchanges(self) -> list[Exchange]:
-        """Return the exchanges that are under way."""
-        return [exchange for reference, _ in self._open.copy().values() if (exchange := reference()) is not None]
+    def exchanges(self, call_id: str | None = None) -> list[Exchange]:
+        """Return the exchanges that are under way, or the one with this id if it is."""
+        some = list(self._open.copy().values()) if call_id is None else [self._open.get(call_id)]
+        return [exchange for one in some if one is not None and (exchange := one[0]()) is not None]
 
     def close(self) -> None:
         """Let go of the journal; nothing that is still under way will be written by this process."""
