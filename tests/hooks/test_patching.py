@@ -1,9 +1,13 @@
 """Installing and taking off: before or after the import of a library, under or over other wrappers."""
 
 import functools
+import importlib
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,6 +19,7 @@ from tests.hooks.conftest import Collected, body
 
 from tokenflation.sdk.hooks import install
 from tokenflation.sdk.hooks.httpx import _Installation
+from tokenflation.sdk.hooks.patching import when_imported
 
 URL = "http://models.test/v1/chat/completions"
 
@@ -239,3 +244,43 @@ gc.collect()
 print(sum(tap() is not None for tap in taps), max(map(len, patching._waiting.values())) <= 12)
 """
     assert run(script).split() == ["0", "True"]
+
+
+@pytest.fixture
+def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A module that asks for an action on itself before it is whole: `seen` says what the action found of it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "half_imported.py"
+    file.write_text("import whole_before\nwhole_before.meet()\nPART = 1\nif whole_before.failing: raise ImportError\n")
+    seen: list[Any] = []
+    before: Any = ModuleType("whole_before")
+    before.failing = False
+    before.meet = lambda: when_imported(
+        "half_imported", lambda module: seen.append(vars(module).get("PART")), lambda: True
+    )
+    before.seen = seen
+    monkeypatch.setitem(sys.modules, "whole_before", before)
+    yield file
+    sys.modules.pop("half_imported", None)
+
+
+def test_a_module_that_is_being_imported_is_patched_once_it_is_whole(half: Path) -> None:
+    before: Any = sys.modules["whole_before"]
+    module = importlib.import_module("half_imported")
+
+    assert before.seen == [1]
+    assert type(module.__spec__) is ModuleSpec
+    before.meet()
+    assert before.seen == [1, 1]
+
+
+def test_a_module_whose_import_fails_is_patched_after_the_one_that_does_not(half: Path) -> None:
+    before: Any = sys.modules["whole_before"]
+    before.failing = True
+    with pytest.raises(ImportError):
+        importlib.import_module("half_imported")
+    assert before.seen == []
+    before.failing, before.meet = False, lambda: None
+    importlib.import_module("half_imported")
+
+    assert before.seen == [1]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -33,14 +34,17 @@ class Layer:
 def when_imported(name: str, action: Callable[[ModuleType], None], wanted: Callable[[], bool]) -> None:
     """Run `action` on the module of this name: at once if it is imported already, else right after it is.
 
+    A module that is being imported, and imports what begins to record, has not yet what it will have: it waits as well.
     What waits and is no longer `wanted` is let go of, so that a host that switches the recorder on and off for years
     piles nothing up.
     """
     module = sys.modules.get(name)
-    if module is not None:
+    if module is not None and not _is_half(module):
         action(module)
         return
-    if name not in _waiting:
+    if name not in _waiting and module is not None:
+        module.__dict__["__spec__"].__class__ = _Half
+    elif name not in _waiting:
         # wrapt costs 70 ms to import: programs that import the recorder without switching it on must not pay for it.
         from wrapt import register_post_import_hook
 
@@ -52,6 +56,30 @@ def _imported(name: str, module: ModuleType) -> None:
     for action, wanted in _waiting.pop(name, []):
         if wanted():
             action(module)
+
+
+def _is_half(module: ModuleType) -> bool:
+    """Return whether the import of a module is under way, and says when it ends."""
+    spec = module.__dict__.get("__spec__")
+    return type(spec) in (ModuleSpec, _Half) and bool(getattr(spec, "_initializing", False))
+
+
+class _Half(ModuleSpec):
+    """The spec of a module that is being imported: the import system says on it when that is over.
+
+    What waits for the module is done then, or after a later import, if this one fails.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value:
+            self.__class__ = ModuleSpec  # type: ignore[assignment]
+            module = sys.modules.get(self.name)
+            for action, wanted in _waiting.pop(self.name, []):
+                if module is None or module.__spec__ is not self:
+                    when_imported(self.name, action, wanted)
+                elif wanted():
+                    action(module)
 
 
 def cover(owner: type, name: str, make_shell: Callable[[Any], Any]) -> Layer:
