@@ -42,7 +42,7 @@ LAYERS = (
         "sdk.exits",
         "sdk.exporting",
     ),
-    ("sdk.structure", "sdk.toolruns", "sdk.processes"),
+    ("sdk.structure", "sdk.heldcalls", "sdk.toolruns", "sdk.processes"),
     ("sdk.assemble",),
     ("sdk.store",),
     ("sdk.recorder",),

@@ -1,6 +1,8 @@
 """Streams that a host has read but holds on to, as the next call of the same agent leaves and ends."""
 
+import asyncio
 import gc
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.sentfrom import SentFrom
 
 _SAID = "It is the moon that makes the tides."
+_SAID_AND_ASKED: list[Any] = [{"role": "assistant", "content": _SAID}, {"role": "user", "content": "Is that so?"}]
 _EVENTS = bodies.chat_stream({"content": _SAID})
 _BEFORE_ITS_COUNTS, _BEFORE_ITS_MARK = 3, 4
 
@@ -39,9 +42,12 @@ class Conversation:
         for _ in range(pieces):
             next(self.stream)
 
-    def go_on(self) -> None:
-        self.asked += [{"role": "assistant", "content": _SAID}, {"role": "user", "content": "Is that so?"}]
-        self.client.chat.completions.create(model="m", messages=self.asked)
+    def go_on(self, *, stream: bool = False) -> Any:
+        self.asked += _SAID_AND_ASKED
+        answer: Any = self.client.chat.completions.create(model="m", messages=self.asked, stream=stream)
+        for _ in range(_BEFORE_ITS_COUNTS if stream else 0):
+            next(answer)
+        return answer
 
 
 def _told(handle: Instrumentation) -> list[tuple[Any, ...]]:
@@ -66,6 +72,88 @@ def test_a_stream_that_its_host_has_all_of_is_a_step_before_the_next_call_though
     assert (then["continues_call_id"], then["continues_evidence"]) == (first["call_id"], "history")
     assert then["resent_tokens"] > 0
     assert (first["attempts"], first["usage_complete"]) == (1, 1)
+
+
+def test_streams_left_without_their_counts_are_steps_before_the_call_that_goes_on_from_them(
+    handle: Instrumentation,
+) -> None:
+    answers = [as_events(_EVENTS[:_BEFORE_ITS_COUNTS], dies=True)] * 2
+    with Scripted(*answers, as_json(bodies.chat("Yes."))) as server:
+        talk = Conversation(server, _BEFORE_ITS_COUNTS)
+        held = [talk.stream, talk.go_on(stream=True)]
+        talk.go_on()
+        assert handle.flush()
+        for stream in held:
+            stream.close()
+        talk.client.close()
+    assert _told(handle) == [(0, 0, "cut", None), (0, 1, "ok", None), (0, 2, "ok", 150)]
+    calls = rows(handle.store)
+    assert [call["continues_call_id"] for call in calls] == [None, *(call["call_id"] for call in calls[:-1])]
+    assert [call["continues_evidence"] for call in calls] == [None, "history", "history"]
+
+
+@pytest.mark.parametrize("pieces", [_BEFORE_ITS_COUNTS, _BEFORE_ITS_MARK])
+def test_a_held_stream_is_found_by_what_is_sent_again_where_each_step_is_a_task_of_its_own(
+    handle: Instrumentation, pieces: int
+) -> None:
+    async def steps(url: str) -> None:
+        asked: list[Any] = [{"role": "user", "content": "What makes the tides?"}]
+        async with openai.AsyncOpenAI(base_url=url, api_key="k") as client:
+
+            async def begin() -> Any:
+                stream = await client.chat.completions.create(
+                    model="m", messages=asked, stream=True, stream_options={"include_usage": True}
+                )
+                for _ in range(pieces):
+                    await anext(stream)
+                return stream
+
+            held = await asyncio.create_task(begin())
+            asked.extend(_SAID_AND_ASKED)
+            await asyncio.create_task(client.chat.completions.create(model="m", messages=asked))
+            assert await asyncio.to_thread(handle.flush)
+            await held.close()
+
+    with Scripted(as_events(_EVENTS[:pieces], dies=True), as_json(bodies.chat("Yes."))) as server:
+        asyncio.run(steps(server.openai_url))
+    assert [one[:2] for one in _told(handle)] == [(0, 0), (0, 1)]
+
+
+def test_calls_made_in_the_loop_that_reads_a_stream_are_inside_its_tool_call_and_behind_it(
+    handle: Instrumentation,
+) -> None:
+    asks = {"id": "call_moon", "type": "function", "function": {"name": "ask", "arguments": '{"of": "the moon"}'}}
+    events = [bodies.chat_chunk({"tool_calls": [{"index": 0, **asks}]}), bodies.chat_chunk({}, "tool_calls")]
+    inner, last = as_json(bodies.chat("It pulls at the sea.")), as_json(bodies.chat(_SAID))
+    with (
+        Scripted(as_events([*events, *_EVENTS[-2:]], pause_s=0.02), inner, last) as server,
+        openai.OpenAI(base_url=server.openai_url, api_key="k") as client,
+    ):
+        question = [{"role": "user", "content": "What makes the tides?"}]
+        call: Any = client.chat.completions.create
+        for chunk in call(model="m", messages=question, stream=True, stream_options={"include_usage": True}):
+            if chunk.choices and chunk.choices[0].finish_reason:
+                call(model="m", messages=[{"role": "system", "content": "You know the moon."}, *question])
+                results = [{"role": "tool", "tool_call_id": "call_moon", "content": "It pulls at the sea."}]
+                call(model="m", messages=[*question, {"role": "assistant", "tool_calls": [asks]}, *results])
+    assert _told(handle) == [(0, 0, "ok", 150), (0, 0, "ok", 150), (0, 1, "ok", 150)]
+    assert [call["inside_tool_call_id"] for call in rows(handle.store)] == [None, "call_moon", None]
+    assert "stream_end" not in json.loads(rows(handle.store)[0]["extra"])
+    (run,) = rows(handle.store, "SELECT * FROM tool_calls")
+    assert (run["executed"], run["result_bytes"]) == (1, len("It pulls at the sea."))
+
+
+def test_a_history_with_another_answer_does_not_go_on_from_a_stream_that_was_asked_the_same(
+    handle: Instrumentation,
+) -> None:
+    with Scripted(as_events(_EVENTS[:2], dies=True), as_json(bodies.chat("Yes."))) as server:
+        talk = Conversation(server, 2)
+        asked = [*talk.asked, {"role": "assistant", "content": "Nobody knows that."}, _SAID_AND_ASKED[1]]
+        talk.client.chat.completions.create(model="m", messages=asked)
+        assert handle.flush()
+        talk.stream.close()
+        talk.client.close()
+    assert [one[:2] for one in _told(handle)] == [(0, 0), (1, 0)]
 
 
 def test_a_stream_that_is_read_on_after_the_next_call_loses_nothing(handle: Instrumentation) -> None:

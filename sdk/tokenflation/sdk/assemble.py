@@ -3,7 +3,8 @@
 Runs on the worker thread. Knows nothing of threads, queues or databases.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.lineage import Lineage, Placement
+from tokenflation.sdk.heldcalls import HeldCalls
+from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
 from tokenflation.sdk.parts import Parts, Splitter
 from tokenflation.sdk.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
 from tokenflation.sdk.prefix import BlockHasher, extend_anchors
@@ -73,8 +75,18 @@ class _Kept:
 class Assembler:
     """Holds what must be remembered between exchanges; used by one thread at a time."""
 
-    def __init__(self, *, key: bytes, default_task: str = "", exact_tokens: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        default_task: str = "",
+        exact_tokens: bool = False,
+        under_way: Callable[[str | None], Iterable[Exchange]] = lambda _: (),
+    ) -> None:
         self._key = key
+        self._held = HeldCalls(under_way, self.read)
+        self._early: OrderedDict[str, tuple[_Asked, Call]] = OrderedDict()
+        """Calls that were placed before they ended."""
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id, key=key)
         self._attempts = Attempts()
         self._splitter = Splitter(exact=exact_tokens)
@@ -110,20 +122,58 @@ class Assembler:
         if may_be_polled(exchange, reading):
             reading = self._polls.find_early(reading, exchange.started_at_ns)
         scope_id = sent.scope.span_id if sent.scope else ""
-        before = self._attempts.find(exchange, scope_id)
-        kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
-        asked = self._asked(exchange, reading, sent, kept)
-        self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
-        call = self._call(reading, asked, _end_of(exchange))
-        rows = Rows(call=call, attempts=[_attempt(exchange, reading, call.call_id, asked.attempts - 1)])
-        again = kept is not None or asked.placement.follows_failed_call_id is not None
-        rows.tool_runs = self._tools(reading, asked.placement, call, first_attempt=not again)
+        rows = Rows(tool_runs=self._take_held(exchange, reading))
+        early = self._early.pop(exchange.call_id, None)
+        if early is not None:
+            asked, call = self._ended(exchange, reading, early)
+        else:
+            asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, _end_of(exchange))
+            rows.tool_runs += tool_runs
+        rows.call = call
+        rows.attempts = [_attempt(exchange, reading, call.call_id, asked.attempts - 1)]
         moves = self._lineage.take_moves()
         if moves:
             rows.moved = self._placed.moved(moves)
             rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.moved(rows.moved))
         rows.final = self._remember(exchange, reading, scope_id, call, asked)
         return rows
+
+    def _taken(
+        self, exchange: Exchange, reading: Reading, sent: SentFrom, scope_id: str, ended_at_ns: int
+    ) -> tuple[_Asked, Call, list[ToolRun]]:
+        """Place an exchange; return what is known of its call, the row of that, and those of tool calls."""
+        before = self._attempts.find(exchange, scope_id)
+        kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
+        asked = self._asked(exchange, reading, sent, kept)
+        self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
+        call = self._call(reading, asked, ended_at_ns)
+        again = kept is not None or asked.placement.follows_failed_call_id is not None
+        return asked, call, self._tools(reading, asked.placement, call, first_attempt=not again)
+
+    def _take_held(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
+        """Place the calls under way that come before this one; return the rows of their tool calls."""
+        tool_runs: list[ToolRun] = []
+        for held, said in self._held.before(exchange, reading, self._lineage.knows):
+            if held.call_id not in self._early:
+                tool_runs += [*self._take_held(held, said), *self._take_early(held, said)]
+        return tool_runs
+
+    def _take_early(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
+        """Place a call under way by what it has said so far; return the rows of its tool calls."""
+        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
+        scope_id = sent.scope.span_id if sent.scope else ""
+        asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, exchange.chunks[-1][0])
+        self._early[exchange.call_id] = asked, call
+        if len(self._early) > MAX_HISTORIES:
+            self._early.popitem(last=False)
+        return tool_runs
+
+    def _ended(self, exchange: Exchange, reading: Reading, early: tuple[_Asked, Call]) -> tuple[_Asked, Call]:
+        """Return what is known of a call that was placed before it ended, and its row."""
+        asked, before = early
+        extra = {key: value for key, value in asked.extra.items() if key not in ("chunk_gaps_s", "stream_end")}
+        asked = replace(asked, extra={**extra, **(_of_stream(exchange, reading) if reading.stream else {})})
+        return asked, self._call(reading, asked, _end_of(exchange), early=before)
 
     def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> _Asked:
         """Return what is known of the call that this exchange is an attempt of; `kept` is from the attempt before."""
@@ -207,7 +257,7 @@ class Assembler:
             placement = replace(placement, trace_id=sent.foreign[0], parent_id=sent.foreign[1])
         return placement
 
-    def _call(self, reading: Reading, asked: _Asked, ended_at_ns: int) -> Call:
+    def _call(self, reading: Reading, asked: _Asked, ended_at_ns: int, early: Call | None = None) -> Call:
         usage, placement, call_id = reading.usage, asked.placement, asked.call_id
         parts = self._parts(reading, placement, call_id)
         anchors = self._anchors(reading, placement, parts)
@@ -215,7 +265,7 @@ class Assembler:
         if anchors:
             before = placement.continues.call_id if placement.continues else None
             hashes = self._hasher.hashes(reading, anchors, call_id, before)
-        if reading.status != "error":
+        if reading.status != "error" and early is None:  # else calls that go on from it are known
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
         extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
         if placement.changed and placement.continues_evidence != "flow_result":
@@ -258,7 +308,7 @@ class Assembler:
             split_method=parts.method if parts else None,
             block_tokens=BLOCK_TOKENS,
             block_hashes=hashes,
-            shared_blocks=self._lineage.shared(placement.task_id, hashes) if hashes is not None else None,
+            shared_blocks=self._shared(placement.task_id, hashes, early),
             extra=extra,
         )
         self._placed.keep(call)
@@ -266,6 +316,11 @@ class Assembler:
 
     def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
         return self.tool_spans.seen(call, self._tool_runs.take(reading, placement, call, first_attempt=first_attempt))
+
+    def _shared(self, task_id: str, hashes: bytes | None, early: Call | None) -> int | None:
+        if hashes is None or early is not None:  # by now calls that went on from it have its blocks
+            return early.shared_blocks if early is not None else None
+        return self._lineage.shared(task_id, hashes)
 
     def _parts(self, reading: Reading, placement: Placement, call_id: str) -> Parts | None:
         before = placement.continues.call_id if placement.continues else None

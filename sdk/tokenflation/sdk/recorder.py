@@ -74,9 +74,9 @@ class Recorder:
         self.hands_trace_on = True
         """Whether servers that run tools for us may be told the trace that they run in."""
         self._open_writer = open_writer
-        self._key = key
         self._default_task = default_task
-        self._exact_tokens = exact_tokens
+        options: Any = {"key": key, "default_task": default_task, "exact_tokens": exact_tokens}
+        self._make_assembler = functools.partial(Assembler, **options)
         self._foreign = foreign
         self._queue_size = queue_size
         self._closed = False
@@ -172,9 +172,9 @@ class Recorder:
         self._process_id = os.getpid()
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
-        self._assembler = Assembler(key=self._key, default_task=self._default_task, exact_tokens=self._exact_tokens)
         writer_id = secrets.token_hex(8)
         self._underway = Underway(self.store, default_task=self._default_task or "task", writer_id=writer_id)
+        self._assembler = self._make_assembler(under_way=self._underway.exchanges)
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
     def _context(self) -> SentFrom:

@@ -39,8 +39,9 @@ that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, t
 are forgotten.
 """
 
+from tokenflation.sdk.lineage.continuing import contains
 from tokenflation.sdk.lineage.histories import MAX_HISTORIES, History
 from tokenflation.sdk.lineage.places import Move, Placement
 from tokenflation.sdk.lineage.placing import Lineage
 
-__all__ = ["MAX_HISTORIES", "History", "Lineage", "Move", "Placement"]
+__all__ = ["MAX_HISTORIES", "History", "Lineage", "Move", "Placement", "contains"]

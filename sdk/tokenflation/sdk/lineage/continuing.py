@@ -82,6 +82,10 @@ class Histories:
             self._recent.remove(history.run)
         self._recent.append(history.run)
 
+    def knows(self, end_hash: bytes) -> bool:
+        """Return whether a call that is remembered sent a request that ends with the message of this hash."""
+        return end_hash in self._by_end
+
     def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Continued | None:
         """Return what a request continues, or None; `run_id` is the scope's, `after` the call before in its context."""
         kept = self._kept_by_provider(reading)

@@ -51,6 +51,7 @@ class Lineage:
         self._new_trace_id = new_trace_id
         self._key = key
         self._histories = Histories()
+        self.knows = self._histories.knows
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
         self._runs: Recent[str, Run] = Recent()

@@ -1,0 +1,88 @@
+"""Calls whose host goes on with the answer before it is done with the stream: known here before they end.
+
+A program that leaves a stream at its last reason, or asks again from within the loop that reads it, ends the call later
+than it makes the next. Knows exchanges and what they say, nothing of where calls are placed.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.lineage import contains
+from tokenflation.sdk.records import Reading
+
+__all__ = ["HeldCalls"]
+
+_MAX_SEEN = 256
+_MAX_LOOKED_AT = 16
+_MIN_ID = 6
+
+_Asked = tuple[bytes | None, bytes]
+"""Hash of the last message of a request, and of its instructions."""
+
+
+class HeldCalls:
+    """Looks at the calls under way for those that another call goes on from; used by one thread at a time."""
+
+    def __init__(
+        self, under_way: Callable[[str | None], Iterable[Exchange]], read: Callable[[Exchange], Reading | None]
+    ) -> None:
+        """`under_way` gives the calls that have left and not ended, or the one of an id if it is one of them."""
+        self._under_way = under_way
+        self._read = read
+        self._seen: OrderedDict[str, _Asked] = OrderedDict()
+
+    def before(
+        self, exchange: Exchange, reading: Reading, knows: Callable[[bytes], bool]
+    ) -> list[tuple[Exchange, Reading]]:
+        """Return the calls under way that come before this one: it sends their answers again, or left behind them.
+
+        `knows` tells of the hash of a message whether a call that is over ended with it.
+        """
+        answered = _answered(reading)
+        after = getattr(exchange.context, "after", None)
+        told = answered is not None and not knows(answered)
+        if not told and not after:
+            return []
+        found = []
+        open_ = self._under_way(None if told else after)
+        some = [one for one in open_ if one.chunks and one.started_at_ns < exchange.started_at_ns]
+        for one in some[-_MAX_LOOKED_AT:]:
+            if told and self._asked(one) == (answered, reading.instructions_hash):
+                said = self._read(one)
+                said = said if said is not None and _is_sent_again(said, reading) else None
+            elif one.call_id == after:
+                said = self._read(one)
+                said = None if said is None or "error" in said.finish_reasons else said
+            else:
+                continue
+            if said is not None and not said.fetched:
+                found.append((one, said))
+        return found
+
+    def _asked(self, exchange: Exchange) -> _Asked:
+        known = self._seen.get(exchange.call_id)
+        if known is None:
+            reading = self._read(exchange)
+            hashes = reading.message_hashes if reading is not None else ()
+            known = (hashes[-1] if hashes else None, reading.instructions_hash if reading is not None else b"")
+            self._seen[exchange.call_id] = known
+            if len(self._seen) > _MAX_SEEN:
+                self._seen.popitem(last=False)
+        return known
+
+
+def _is_sent_again(said: Reading, reading: Reading) -> bool:
+    """Return whether a request holds what an answer said so far, or the ids of its tool calls."""
+    ids = [one.tool_call_id for one in said.tool_calls if len(one.tool_call_id) >= _MIN_ID]
+    return contains(reading.prompt, said.answer) or any(id_.encode() in reading.prompt for id_ in ids)
+
+
+def _answered(reading: Reading) -> bytes | None:
+    """Return the hash of the last message before the last answer in a request; None where no answer is in it."""
+    at = len(reading.message_roles)
+    while at and reading.message_roles[at - 1] != "assistant":
+        at -= 1
+    while at and reading.message_roles[at - 1] == "assistant":
+        at -= 1
+    return reading.message_hashes[at - 1] if at else None
