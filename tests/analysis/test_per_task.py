@@ -1,12 +1,16 @@
 """Quantiles of single tasks with what they need, and tails that are too heavy."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.analysis.test_censored import cut_after
 from tests.analysis.test_forecast import some_calls
 
 from tokenflation import analysis as an
 from tokenflation.analysis.fleet.per_task import hill_index
+from tokenflation.analysis.planning.plan import Plan
+from tokenflation.analysis.whatif import volume_that_fits
+from tokenflation.sdk.errors import PlanError
 
 
 def quantiles(runs: int) -> dict[tuple[str, str], dict[str, object]]:
@@ -57,3 +61,30 @@ def test_a_tail_of_infinite_variance_is_warned_of() -> None:
     assert any("power law of index" in one for one in manifest["warnings"])
     calm = an.forecast(some_calls(runs=120), an.Plan(tasks_per_day=1e4)).attrs["manifest"]
     assert not any("power law" in one for one in calm["warnings"])
+
+
+def test_tokens_that_no_run_reports_have_no_quantile_and_the_fleet_none_of_them() -> None:
+    calls = some_calls(runs=40).assign(output_tokens=pd.NA)
+
+    demand = an.forecast(calls, Plan(tasks_per_day=1_000))
+
+    silent = demand["resource"].isin(["decode_tokens_per_s", "output_tokens", "output_tokens_per_hour"])
+    assert demand.loc[silent & (demand["unit"] != "fraction"), "value"].isna().all()
+    assert demand.loc[~demand["resource"].str.contains("output|decode"), "value"].notna().all()
+    rows = [row for row in demand.attrs["manifest"]["task_quantiles"] if row["resource"] == "output_tokens"]
+    assert {(row["value"], row["refused"]) for row in rows} == {(None, "is not known: no recorded run reports it")}
+    with pytest.raises(PlanError, match="no recorded call of the fleet reports"):
+        volume_that_fits(calls, Plan(tasks_per_day=1_000), resource="decode_tokens_per_s", limit=1.0)
+
+
+def test_quantiles_of_tokens_are_of_the_runs_that_report_them() -> None:
+    calls = some_calls(runs=60)
+    silent = set(calls["task_id"].unique()[:40])
+    calls["output_tokens"] = calls["output_tokens"].mask(calls["task_id"].isin(silent))
+    told = calls[~calls["task_id"].isin(silent)].groupby("task_id")["output_tokens"].sum()
+
+    rows = an.forecast(calls, Plan(tasks_per_day=1_000)).attrs["manifest"]["task_quantiles"]
+
+    found = {row["quantile"]: row for row in rows if row["resource"] == "output_tokens"}
+    assert found["p50"]["value"] == pytest.approx(told.median())
+    assert found["p90"]["refused"] == "needs 22 finished runs; there are 20"

@@ -323,6 +323,11 @@ def volume_that_fits(calls: pd.DataFrame, plan: Plan, *, resource: str, limit: f
         rows = demand[(demand["resource"] == resource) & (demand["statistic"] == statistic)]
         if rows.empty:
             raise PlanError(_not_there(demand, resource, statistic))
+        if rows["value"].isna().all():
+            raise PlanError(
+                f"{resource} is not known: no recorded call of the fleet reports the tokens it rests on. `tokenflation info` "
+                "says where the usage comes from."
+            )
         return float(rows["value"].max())
 
     low, high, factor = 0.0, np.inf, 1.0

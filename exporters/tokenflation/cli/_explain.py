@@ -12,7 +12,7 @@ import pandas as pd
 from tokenflation import analysis as an
 from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.cli._forecast_view import NAMES
+from tokenflation.cli._forecast_view import NAMES, rough_share
 from tokenflation.cli._output import human
 from tokenflation.sdk.words import many
 
@@ -74,8 +74,8 @@ def _runs(kind: Mapping[str, Any], per_task: pd.DataFrame, quantiles: Sequence[M
         else ""
     )
     return (
-        f"{text} Runs differ by {kind['cv']:.0%} of their mean (standard deviation of input tokens); the largest tenth takes "
-        f"{kind['top_tenth_share']:.0%} of all input. So many runs tell the mean to ± {kind['half_width']:.0%}."
+        f"{text} Runs differ by {rough_share(kind['cv'])} of their mean (standard deviation of input tokens); the largest tenth takes "
+        f"{kind['top_tenth_share']:.0%} of all input. So many runs tell the mean to ± {rough_share(kind['half_width'])}."
         f"{f' Of single tasks, {known}, in input tokens.' if known else ''}{heavy}"
     )
 
@@ -100,7 +100,7 @@ def _split(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     for resource in _SHOWN:
         rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
         wide = rows.pivot_table(index="bucket_start", columns="statistic", values="value")
-        if "share_prototypes" not in wide.columns:
+        if "share_prototypes" not in wide.columns or "mean" not in wide.columns:
             continue
         row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
         shares = {name: float(row[name]) for name in _SPLIT if name in row.index}

@@ -12,15 +12,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tokenflation.cli._output import human, human_time
+from tokenflation.cli._output import human, human_share, human_time
 
-__all__ = ["NAMES", "fits_table", "forecast_page", "interval", "listed", "what_if_tables"]
+__all__ = ["NAMES", "fits_table", "forecast_page", "interval", "listed", "rough_share", "what_if_tables"]
 
 NAMES = {
     "prefill_tokens_per_s": "prefill, cache used",
     "prefill_no_cache_tokens_per_s": "prefill, no cache",
     "decode_tokens_per_s": "decode",
-    "requests_per_s": "requests",
+    "requests_per_s": "calls started",
     "concurrent_calls": "calls in flight",
     "active_tasks": "tasks in progress",
     "kv_tokens": "context held",
@@ -39,6 +39,7 @@ NAMES = {
 _LOADS = tuple(NAMES)[: tuple(NAMES).index("tasks")]
 _TOTALS = tuple(NAMES)[len(_LOADS) + 1 :]
 _PER_TASK = {"input_tokens": "input", "output_tokens": "output", "calls": "calls", "duration_s": "duration"}
+_WHOLE_PERCENT = 0.0095
 _TITLES = (("Mind", "warnings", "bold"), ("Next", "advice", ""), ("Assumed", "assumptions", ""))
 
 
@@ -80,11 +81,16 @@ def _support(manifest: Mapping[str, Any]) -> Table:
         table.add_column("cut short", justify="right")
     for kind in manifest["kinds"]:
         half, top = kind["half_width"], kind["top_tenth_share"]
-        known = f"± {half:.0%}" if half is not None else "unknown"
+        known = f"± {rough_share(half)}" if half is not None else "unknown"
         share = f"{top:.0%} of input" if top is not None else "unknown"
         table.add_row(Text(kind["task"]), f"{kind['runs']:,}", human(kind["tasks_per_day"]), known, share,
                       *([f"{kind['cut_runs']:,}"] if cut else []))  # fmt: skip
     return table
+
+
+def rough_share(value: float) -> str:
+    """Return a small share with as many digits as say something: 23%, 0.4%."""
+    return f"{value:.0%}" if value >= _WHOLE_PERCENT else human_share(value)
 
 
 def _per_task(manifest: Mapping[str, Any]) -> Table | None:
@@ -93,7 +99,7 @@ def _per_task(manifest: Mapping[str, Any]) -> Table | None:
     if all(row["value"] is None for row in rows):
         return None
     refused = any(row["refused"] for row in rows)
-    table = _table("What one task takes", "-: refused, as too few runs were recorded; --explain says how many it needs."
+    table = _table("What one task takes", "-: refused, as too few runs report it; --explain says how many it needs."
                    if refused else None)  # fmt: skip
     table.add_column("task kind")
     table.add_column("")
@@ -118,9 +124,9 @@ def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
     """Return what the fleet uses in all in a day at the first day's level, and in the first month."""
     whole = demand[(demand["bucket_start"] < 0) & ~demand["statistic"].str.contains("_peak_")]
     units = dict(zip(whole["resource"], whole["unit"], strict=True))
-    rows = whole.pivot_table(index="resource", columns="statistic", values="value", sort=False)
+    rows = whole.pivot_table(index="resource", columns="statistic", values="value", sort=False, dropna=False)
     later = demand[(demand["bucket_start"] == 0) & demand["resource"].str.endswith("_per_month")]
-    wide = later.pivot_table(index="resource", columns="statistic", values="value", sort=False)
+    wide = later.pivot_table(index="resource", columns="statistic", values="value", sort=False, dropna=False)
     months = {str(name).removesuffix("_per_month"): row for name, row in wide.iterrows()}
     table = _table("In all")
     table.add_column("")
@@ -137,6 +143,8 @@ def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
 
 
 def _total(row: "pd.Series[float]", unit: str) -> list[str]:
+    if pd.isna(row["mean"]):
+        return ["not reported", ""]
     return [human(row["mean"]) + unit, "as planned" if _certain(row) else interval(row)]
 
 
@@ -160,6 +168,9 @@ def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
         mine = by_hour[by_hour["resource"] == resource]
         if mine.empty:
             continue
+        if mine.loc[mine["statistic"] == "mean", "value"].isna().all():
+            table.add_row(NAMES[resource], mine["unit"].iloc[0], "not reported")
+            continue
         wide = mine.pivot_table(index="bucket_start", columns="statistic", values="value")
         row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
         cells = (human(row[name]) for name in ("p50", "p95", "p99"))
@@ -169,7 +180,9 @@ def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
 
 
 def interval(row: "pd.Series[float]") -> str:
-    """Return the interval of a mean, or that there are too few runs for one."""
+    """Return the interval of a mean, or that there are too few runs for one; a dash where the mean is not known."""
+    if pd.isna(row["mean"]):
+        return "-"
     if "mean_low" not in row.index or pd.isna(row["mean_low"]):
         return "too few runs"
     return f"{human(row['mean_low'])} to {human(row['mean_high'])}"

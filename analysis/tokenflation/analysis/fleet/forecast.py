@@ -13,7 +13,7 @@ from tokenflation.analysis.fleet.bursts import trace_rate
 from tokenflation.analysis.fleet.counted import counted
 from tokenflation.analysis.fleet.loads import LEVELS, Load, load_of, statistics
 from tokenflation.analysis.fleet.outer import Busiest, busiest, opened, outer_of, runs_with, with_doubts
-from tokenflation.analysis.fleet.paths import Path
+from tokenflation.analysis.fleet.paths import Path, Runs
 from tokenflation.analysis.fleet.peaks import STEP_S, autocorrelation, highest_scores, peaks
 from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.fleet.remarks import remarked
@@ -28,6 +28,10 @@ __all__ = ["DRAWS", "forecast"]
 Floats = NDArray[np.float64]
 
 _DAY_S = 86_400
+_RESTS_ON = {
+    "input_tokens": ("input_tokens", "prefill_tokens", "prefill_tokens_per_s", "prefill_no_cache_tokens_per_s"),
+    "output_tokens": ("output_tokens", "decode_tokens_per_s"),
+}
 
 
 def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None = None,
@@ -44,6 +48,8 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     Totals of a window of time have resources of their own, as `input_tokens_per_hour`, `calls_per_day`, `flop_per_month`, and
     the same statistics, of the total itself; `bucket_start` is where the window starts. Rows with `bucket_start` -1 are the
     totals of a day at the first day's level (`mean`, `mean_low`, `mean_high`) and the peaks.
+
+    What no call of a planned run reports, input or output, is not nothing: the values of what follows from it alone are missing.
 
     Where calls have the column `censored_by` (`censoring.marked` sets it), or a run's last call broke off, longer runs stand
     in for what such runs had left to do, unless the plan says that `limits_hold`.
@@ -112,9 +118,20 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     ends = pd.DataFrame(totals_of(runs, totals, weights, factors, enough, plan.level), columns=columns)
     highest = pd.DataFrame(_peaks(loads, of_load, weights, plan, rng), columns=columns)
     frame = pd.concat([one for one in (*parts, ends, highest) if len(one)], ignore_index=True)
+    frame = _without_unreported(frame, runs, weights)
     manifest = manifest_of(runs, plan, rests, volumes, totals, target=target)
     frame.attrs["manifest"] = remarked(manifest, fleet, outer, at, rng)
     return frame
+
+
+def _without_unreported(frame: pd.DataFrame, runs: Runs, weights: Floats) -> pd.DataFrame:
+    """Return the frame without the values of resources that rest on tokens that no run of the fleet reports."""
+    silent = [name for name in _RESTS_ON if not runs.reported[name].to_numpy()[weights > 0].any()]
+    resting = {resource for name in silent for resource in _RESTS_ON[name]}
+    if not resting:
+        return frame
+    of = frame["resource"].str.replace("_per_(?:hour|day|month)$", "", regex=True)
+    return frame.assign(value=frame["value"].mask(of.isin(resting) & (frame["unit"] != "fraction")))
 
 
 def _rows(starts: Floats, resource: str, statistic: str, values: Floats, unit: str) -> pd.DataFrame:

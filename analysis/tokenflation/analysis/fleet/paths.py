@@ -81,6 +81,8 @@ class Runs:
     call_start_s: Floats
     totals: pd.DataFrame
     """One row per run: `calls`, `input_tokens`, `prefill_tokens`, `output_tokens`, and `flop` where the model's shape is known."""
+    reported: pd.DataFrame
+    """One row per run: whether any of its calls reports `input_tokens`, `output_tokens`; what none does counts as 0 above."""
     longest_s: float
     assumptions: tuple[str, ...]
 
@@ -112,6 +114,8 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     tokens_in, tokens_out = numbers(calls, "input_tokens"), numbers(calls, "output_tokens")
     note(notes, np.isnan(tokens_in), "no input count: counted as no tokens")
     note(notes, np.isnan(tokens_out), "no output count: counted as no tokens")
+    known = {"input_tokens": ~np.isnan(tokens_in), "output_tokens": ~np.isnan(tokens_out)}
+    reported = {name: np.bincount(run, weights=flags, minlength=count) > 0 for name, flags in known.items()}
     tokens_in, tokens_out = np.nan_to_num(tokens_in), np.nan_to_num(tokens_out)
     cached = np.minimum(cached_tokens(calls, tokens_in, notes), tokens_in)
     computed = tokens_in - cache_kept * cached
@@ -168,6 +172,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
         call_run=run,
         call_start_s=start_s,
         totals=_totals(run, count, totals),
+        reported=pd.DataFrame(reported),
         longest_s=float(max(finish.max(), warm.max())),
         assumptions=tuple(notes),
     )

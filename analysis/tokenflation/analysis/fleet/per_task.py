@@ -24,7 +24,7 @@ _LEAST_FOR_TAIL = 100
 def quantile_rows(runs: Runs, rests: Counted, kinds: list[str]) -> list[dict[str, Any]]:
     """Return one row per kind, resource and quantile of one task: `task`, `resource`, `unit`, `quantile`, `value`, `refused`.
 
-    A quantile is refused, with the reason in place of its value, where fewer runs finished than put the largest of them
+    Tokens are those of the runs that report any. A quantile is refused, with the reason in place of its value, where fewer runs finished than put the largest of them
     above it with 90 % confidence (`LEAST_PER_TASK`), or where it lies beyond the longest finished run.
     """
     columns = {
@@ -37,11 +37,15 @@ def quantile_rows(runs: Runs, rests: Counted, kinds: list[str]) -> list[dict[str
             continue
         mine, finished = runs.kind_of_run == number, rests.bearing(kind)
         for name, unit in _UNITS.items():
-            found = _quantiles(columns[name][mine], rests.shares[kind])
+            told = runs.reported[name].to_numpy()[mine] if name in runs.reported else np.ones(int(mine.sum()), np.bool_)
+            known = min(finished, int(told.sum()))
+            found = _quantiles(columns[name][mine], told, rests.shares[kind])
             for quantile, least in _LEAST.items():
                 refused = None
-                if finished < least:
-                    refused = f"needs {least} finished runs; there {'is' if finished == 1 else 'are'} {finished}"
+                if not known:
+                    refused = "is not known: no recorded run reports it"
+                elif known < least:
+                    refused = f"needs {least} finished runs; there {'is' if known == 1 else 'are'} {known}"
                 elif quantile not in found:
                     refused = "lies beyond the longest finished run; record runs with a higher limit"
                 rows.append({"task": kind, "resource": name, "unit": unit, "quantile": quantile,
@@ -49,8 +53,11 @@ def quantile_rows(runs: Runs, rests: Counted, kinds: list[str]) -> list[dict[str
     return rows
 
 
-def _quantiles(values: Floats, shares: Shares) -> dict[str, float]:
+def _quantiles(values: Floats, told: NDArray[np.bool_], shares: Shares) -> dict[str, float]:
+    if not told.any():
+        return {}
     if shares.left_out is None:
+        values = values[told]
         return {"p50": float(np.quantile(values, 0.5)), **task_quantiles(values)}
     order = np.argsort(values, kind="stable")
     below = np.cumsum(shares.weights[order])

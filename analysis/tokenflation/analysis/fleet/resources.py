@@ -31,7 +31,7 @@ def loads_of(runs: Runs, plan: Plan) -> dict[str, tuple[Path, float, str]]:
     begins = runs.call_start_s
     starts = summed(runs.call_run, begins - half, begins + half, np.ones(len(begins)))
     loads = {name: (path, 1.0, (RESOURCES | SERVED)[name]) for name, path in runs.paths.items()}
-    loads["requests_per_s"] = (starts, 1.0 / plan.bucket_s, "requests/s")
+    loads["requests_per_s"] = (starts, 1.0 / plan.bucket_s, "calls/s")
     if plan.kv_bytes_per_token is not None:
         loads["kv_bytes"] = (runs.paths["kv_tokens"], plan.kv_bytes_per_token, "bytes")
         loads["kv_warm_bytes"] = (runs.paths["kv_warm_tokens"], plan.kv_bytes_per_token, "bytes")

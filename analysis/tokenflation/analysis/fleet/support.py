@@ -125,13 +125,14 @@ def _support(kind: str, tokens: Floats, seconds: Floats, rests: Counted,
         warnings.append(
             f"{kind}: {count} {'finished ' if rests.cut[kind] else ''}{'run is' if count == 1 else 'runs are'} too few for an interval, at least {LEAST_RUNS} are "
             f"needed: record {LEAST_RUNS - count} more. The bands assume that runs differ by a factor e "
-            f"(log-sd {PRIOR_LOG_SD:g}). Recorded: {tokens.min():,.0f} to {tokens.max():,.0f} input tokens."
+            f"(log-sd {PRIOR_LOG_SD:g}).{_recorded(tokens)}"
         )
     if count >= LEAST_RUNS:
         for values, what in ((tokens, "largest run the mean"), (seconds, "longest run the mean time in calls")):
             without = _without_largest(values, shares.weights)
             if abs(without - 1) > _DOMINATED:
-                warnings.append(f"{kind}: tail-dominated; without its {what} is {without - 1:+.0%}. Record more runs.")
+                how = f"{abs(without - 1):.0%} {'lower' if without < 1 else 'higher'}"
+                warnings.append(f"{kind}: tail-dominated; without its {what} would be {how}. Record more runs.")
     if count < LEAST_RUNS or mean <= 0:
         return {"cv": None, "half_width": None, "top_tenth_share": None, "tail_index": None}
     # Of equal shares these are the plain deviation, and the mean of the others.
@@ -147,6 +148,14 @@ def _support(kind: str, tokens: Floats, seconds: Floats, rests: Counted,
         )
     top = np.sort(tokens)[-max(1, round(_TAIL * len(tokens))) :]
     return {"cv": cv, "half_width": half, "top_tenth_share": float(top.sum() / tokens.sum()), "tail_index": tail}
+
+
+def _recorded(tokens: Floats) -> str:
+    """Return between which inputs so few runs lie; nothing where none reports any."""
+    if not tokens.any():
+        return ""
+    low, high = (f"{end:,.0f}" for end in (tokens.min(), tokens.max()))
+    return f" Recorded: {low if low == high else f'{low} to {high}'} input tokens."
 
 
 def _without_largest(values: Floats, weights: Floats) -> float:

@@ -44,7 +44,6 @@ _SEED = 20261121
 _TTLS_S = sorted({*TTLS_S, 60.0, 900.0})
 _MAX_VOLATILE = 5
 _NAMES = ("task", "agent", "model")
-_OF_OUTPUT = ("decode_tokens_per_s", "output_tokens")
 
 
 def build_report(
@@ -182,10 +181,6 @@ def _demand(
         demand = analysis.forecast(marked(calls, censored), plan, rng=_rng(), bands=planned)
         manifest = demand.attrs["manifest"]
         manifest["warnings"] = [*censored_remarks(calls, censored), *manifest["warnings"]]
-        if calls["output_tokens"].isna().all():
-            # Nobody knows how much is generated: that is not nothing.
-            unknown = demand["resource"].isin(_OF_OUTPUT)
-            demand = demand.assign(value=demand["value"].mask(unknown))
         return demand, "", remarks
     except (FrameError, PlanError) as error:
         # One recorded run is no fault of the plan: the page then shows that run, without a fleet.

@@ -86,18 +86,18 @@ def _split(frame: pd.DataFrame, total: str, choices: tuple[tuple[Part, ...], ...
 
 
 def by_kind(calls: pd.DataFrame) -> pd.DataFrame:
-    """Return tokens per task by part: columns `task`, `side` (input, output), `part`, `colour`, `tokens` (mean per task).
+    """Return the mean tokens of a task by part: columns `task`, `side` (input, output), `part`, `colour`, `tokens`.
 
-    Tokens of calls without a split are a part of their own, so the parts of a side sum to all that was reported. Kinds
+    Means are over the tasks that report any tokens of that side, as in the profile. Tokens of calls without a split are a part of their own, so the parts of a side sum to all that was reported. Kinds
     stand in falling order of input per task; one without any report has no row.
     """
     rows: list[dict[str, Any]] = []
     for kind, frame in _numbers(calls).assign(task=calls["task"]).groupby("task", sort=False):
-        tasks = frame["task_id"].nunique()
         for side, total, choices in (
             ("input", "input_tokens", _INPUT_CHOICES),
             ("output", "output_tokens", (OUTPUT_PARTS, _WHOLE_OUTPUT)),
         ):
+            tasks = frame.loc[frame[total].notna(), "task_id"].nunique()
             parts, whole = _split(frame, total, choices), choices[-1][0]
             complete = frame[[part.column for part in parts]].notna().all(axis=1)
             shown = [(part, frame.loc[complete, part.column].sum()) for part in parts]
