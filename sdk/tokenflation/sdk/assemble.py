@@ -153,8 +153,8 @@ class Assembler:
     def _take_held(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
         """Place the calls under way that come before this one; return the rows of their tool calls."""
         tool_runs: list[ToolRun] = []
-        for held, said in self._held.before(exchange, reading, self._lineage.knows):
-            if held.call_id not in self._early:
+        for held, said in self._held.before(exchange, reading, self._lineage.knows, self._early):
+            if held.call_id not in self._early:  # what comes before one of them may be another of them
                 tool_runs += [*self._take_held(held, said), *self._take_early(held, said)]
         return tool_runs
 

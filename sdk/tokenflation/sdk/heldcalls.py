@@ -4,17 +4,18 @@ A program that leaves a stream at its last reason, or asks again from within the
 than it makes the next. Knows exchanges and what they say, nothing of where calls are placed.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import contains
+from tokenflation.sdk.lineage.histories import Recent
 from tokenflation.sdk.records import Reading
 
 __all__ = ["HeldCalls"]
 
-_MAX_SEEN = 256
 _MAX_LOOKED_AT = 16
+_MAX_LOOKS = 16
+"""So often a stream is read to see whether it said its last reason: calls may leave behind it with each of its pieces."""
 _MIN_ID = 6
 
 _Asked = tuple[bytes | None, bytes]
@@ -30,14 +31,15 @@ class HeldCalls:
         """`under_way` gives the calls that have left and not ended, or the one of an id if it is one of them."""
         self._under_way = under_way
         self._read = read
-        self._seen: OrderedDict[str, _Asked] = OrderedDict()
+        self._seen: Recent[str, _Asked] = Recent()
+        self._looks: Recent[str, int] = Recent()
 
     def before(
-        self, exchange: Exchange, reading: Reading, knows: Callable[[bytes], bool]
+        self, exchange: Exchange, reading: Reading, knows: Callable[[bytes], bool], placed: Container[str] = ()
     ) -> list[tuple[Exchange, Reading]]:
         """Return the calls under way that come before this one: it sends their answers again, or left behind them.
 
-        `knows` tells of the hash of a message whether a call that is over ended with it.
+        `knows` tells of the hash of a message whether a call that is over ended with it; those in `placed` are left out.
         """
         answered = _answered(reading)
         after = getattr(exchange.context, "after", None)
@@ -47,11 +49,13 @@ class HeldCalls:
         found = []
         open_ = self._under_way(None if told else after)
         some = [one for one in open_ if one.chunks and one.started_at_ns < exchange.started_at_ns]
+        some = [one for one in some if one.call_id not in placed]
         for one in some[-_MAX_LOOKED_AT:]:
             if told and self._asked(one) == (answered, reading.instructions_hash):
                 said = self._read(one)
                 said = said if said is not None and _is_sent_again(said, reading) else None
-            elif one.call_id == after:
+            elif one.call_id == after and self._looks.get(after, 0) < _MAX_LOOKS:
+                self._looks.put(after, self._looks.get(after, 0) + 1)
                 said = self._read(one)
                 said = None if said is None or "error" in said.finish_reasons else said
             else:
@@ -66,9 +70,7 @@ class HeldCalls:
             reading = self._read(exchange)
             hashes = reading.message_hashes if reading is not None else ()
             known = (hashes[-1] if hashes else None, reading.instructions_hash if reading is not None else b"")
-            self._seen[exchange.call_id] = known
-            if len(self._seen) > _MAX_SEEN:
-                self._seen.popitem(last=False)
+            self._seen.put(exchange.call_id, known)
         return known
 
 
