@@ -230,3 +230,28 @@ def test_messages_of_another_shape_pass(data: bytes, collected: Collected) -> No
 @pytest.mark.parametrize("path", ["", "/", "/chat", "/v1/realtime/x", "/xrealtime"])
 def test_connections_to_other_paths_are_not_ours(path: str, collected: Collected) -> None:
     assert session_for(collected.tap, "h", path, "model=m") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "name"),
+    [
+        ("generativelanguage.googleapis.com", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+         "generativelanguage.googleapis.com"),
+        ("europe-west1-aiplatform.googleapis.com", "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent",
+         "europe-west1-aiplatform.googleapis.com"),
+        ("api.mistral.ai", "/v1/audio/transcriptions/realtime", "api.mistral.ai"),
+    ],
+)  # fmt: skip
+def test_a_socket_to_models_in_a_protocol_of_its_own_is_said_once_to_be_unseen(
+    host: str, path: str, name: str, collected: Collected, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert [session_for(collected.tap, host, path, "key=s3cret") for _ in range(2)] == [None, None]
+    assert collected.failures == [f"unseen:{name}"]
+    assert [name in record.getMessage() for record in caplog.records] == [True]
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "stream.example", "events.amazonaws.com", "huggingface.co"])
+def test_a_socket_that_may_lead_anywhere_is_nobodys_business(host: str, collected: Collected) -> None:
+    assert session_for(collected.tap, host, "/events", "") is None
+    assert collected.failures == []

@@ -215,6 +215,8 @@ class Tap:
         """Return whether our trace ids mean something elsewhere: whether our spans are exported."""
         self.failed = failed
         """Count one failure of the recorder itself, by reason."""
+        self.sockets: set[str] = set()
+        """Providers of whose sockets it was said that nobody here reads them."""
         self.hosts: set[str] = set()
         """Hosts that an exchange went to: nobody need warn that they are not seen."""
 

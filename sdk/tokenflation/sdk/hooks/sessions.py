@@ -15,6 +15,7 @@ import msgspec
 
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by
+from tokenflation.sdk.hooks.unseen import socket_unread
 
 __all__ = ["RealtimeSession", "ResponsesSession", "Session", "session_for"]
 
@@ -342,5 +343,9 @@ _SESSIONS: dict[str, Callable[[Tap, str, str, str], Session]] = {
 
 def session_for(tap: Tap, host: str, path: str, query: str) -> Session | None:
     """Return a session for a connection to this path, None for traffic that is not ours to look at."""
-    make = _SESSIONS.get(path.rpartition("/")[2])
-    return None if make is None else make(tap, host, path, query)
+    # docs.mistral.ai/api, "Realtime transcription": at /v1/audio/transcriptions/realtime, with events of its own.
+    make = None if "/transcriptions/" in path else _SESSIONS.get(path.rpartition("/")[2])
+    if make is None:
+        socket_unread(tap, host, path)
+        return None
+    return make(tap, host, path, query)

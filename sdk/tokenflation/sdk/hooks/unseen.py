@@ -23,7 +23,7 @@ from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
 
-__all__ = ["install"]
+__all__ = ["install", "socket_unread"]
 
 _HOOKED = frozenset(("aiohttp", "httpx", "httpx2", "urllib3", "websockets"))
 _WATCHED = _HOOKED | {"http"}
@@ -55,7 +55,24 @@ _BY_ITSELF = (
     "%s was started, a program whose model calls tokenflation does not see: they are missing in the store. It keeps "
     "logs: tokenflation import %s --store DB adds them afterwards."
 )
+_BY_SOCKET = (
+    "%s is talked to over a WebSocket in a protocol that tokenflation does not read: those calls are missing in the "
+    "store. Of sockets it reads OpenAI's realtime and Responses protocols; ask over HTTP to record the others."
+)
+_LIVE = "BidiGenerateContent"
+"""In the path of a socket of Google's Live API, whose host may serve much else: ai.google.dev/api/live."""
 _log = logging.getLogger(__name__)
+
+
+def socket_unread(tap: Tap, host: str, path: str) -> None:
+    """Say of a socket whose protocol nobody here reads that it leads to models, once for each provider."""
+    name = _provider_name(host)
+    if name is None and _LIVE in path and provider_of(host, ""):
+        name = _shortened(host)
+    if name is not None and name not in tap.sockets:
+        tap.sockets.add(name)
+        _log.warning(_BY_SOCKET, name)
+        tap.failed(f"unseen:{name}")
 
 
 def install(tap: Tap) -> Callable[[], None]:
