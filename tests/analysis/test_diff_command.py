@@ -140,3 +140,17 @@ def test_parts_of_a_difference_that_is_next_to_nothing_are_times_it_and_no_perce
     assert rows["new task kinds"] == "+201x"
     assert rows["task kinds that are gone"] == "-200x"
     assert rows["whole difference"] == "100.0%"
+
+
+def test_calls_of_sub_agents_stand_in_a_factor_of_their_own_and_what_has_no_effect_is_no_part_of_it(
+    tmp_path: Path, make_any_store: AnyStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sub = [{**row, "agent_run_id": f"s{n}", "depth": 1} for n, row in enumerate(_rows(1)) if row["task"] != "once"]
+    both = [make_any_store(tmp_path / name, _rows(calls) + sub) for name, calls in (("a.db", 2), ("b.db", 4))]
+
+    assert _run("diff", *both) == 0
+
+    text = capsys.readouterr().out
+    assert "calls outside sub-agents" in text
+    assert "calls per task  " in text  # of all, in the table of the two sides
+    assert "-0.0%" not in text

@@ -125,3 +125,18 @@ def test_json_of_next_to_nothing_has_null_for_what_is_not_known(
 
     assert (row["calls_sum"], row["failed_calls_sum"], row["unreported_share_mean"]) == (4, 4, 1.0)
     assert row["input_tokens_sum"] is row["cache_hit_rate_mean"] is row["reasoning_share_mean"] is None
+
+
+def test_a_store_without_tasks_says_so_and_nothing_sent_twice_needs_no_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    none = str(write_store(tmp_path / "none.db", []))
+    hashed = {"block_tokens": 64, "block_hashes": bytes(16), "cache_read_tokens": 0}
+    one = str(write_store(tmp_path / "one.db", [_timed(0, 1, input_tokens=100, output_tokens=10, **hashed)]))
+
+    assert _ran(["tasks", none], capsys)[1].startswith("no tasks: record with")
+    code, out, _ = _ran(["cache", one], capsys)
+
+    assert code == 0
+    assert "own task: the ideal of a cache that is empty when a task starts" in " ".join(out.split())
+    assert "Smallest cache" not in out

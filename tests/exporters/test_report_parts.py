@@ -123,3 +123,9 @@ def test_a_long_run_keeps_its_last_call_when_it_is_thinned() -> None:
     _, lines = growth(calls_frame([_call(step, step + 1) for step in range(2_003)]))
     assert len(lines) < 300
     assert lines["step"].max() == 2_002
+
+
+def test_tasks_that_report_nothing_of_a_side_are_no_tasks_that_took_nothing() -> None:
+    calls = calls_frame([_call(0, 100, run="a", output_tokens=8), _call(0, 300, run="b", output_tokens=None)])
+    shares = by_kind(calls).groupby("side")["tokens"].sum()
+    assert shares.to_dict() == {"input": 200, "output": 8}

@@ -16,7 +16,7 @@ __all__ = ["page"]
 _Row = dict[Any, Any]
 
 _NAMES = {
-    "volume": "number of tasks", "mix": "mix of task kinds", "calls": "calls per task", "work_per_call": "work per call",
+    "volume": "number of tasks", "mix": "mix of task kinds", "calls": "calls per task", "outer_calls": "calls outside sub-agents", "work_per_call": "work per call",
     "recursion": "sub-agents", "resend": "re-sent context", "reasoning": "reasoning", "retry": "failed calls",
     "input_per_call": "input per call", "output": "output", "cache": "cache", "price": "price per token",
     "new kinds": "new task kinds", "gone kinds": "task kinds that are gone", "total": "whole difference",
@@ -39,6 +39,11 @@ def page(found: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
     # What is left of a sum of floats is not an effect.
     named = ["effect", "effect_low", "effect_high"]
     found = found.assign(**{name: found[name].where(~(found[name].abs() <= 1e-9 * whole), 0.0) for name in named})
+    found = found.assign(share=found["share"].mask((found["effect"] == 0) & found["share"].notna(), 0.0))
+    recursion = found.loc[found["factor"] == "recursion", ["a", "b"]]
+    if (recursion.notna() & (recursion != 1)).any(axis=None):
+        # The calls of sub-agents stand in a factor of their own.
+        found = found.assign(factor=found["factor"].replace({"calls": "outer_calls"}))
     rows: list[_Row] = found.to_dict("records")
     together = [row for row in rows if pd.isna(row["task"])]
     kinds = [row for row in rows if not pd.isna(row["task"])]

@@ -90,6 +90,9 @@ def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[
             shown.append(_resent(frame, groups))
         elif name == "ttl":
             shown.append(_by_ttl(frame, groups))
+        elif name == "needed" and frame.empty:
+            # Nothing was sent twice: no size reaches any share of no hits.
+            continue
         elif name in ("bytes", "needed"):
             shown.append(_by_size(frame, name))
         elif name == "volatile":
@@ -176,7 +179,10 @@ def _remarks(calls: pd.DataFrame, *, rates: bool) -> list[str]:
     if rates:
         found.append("Below a rate: its 90 % interval over tasks.")
     if hashed:
-        found.append("Ideal counts whole blocks and takes a prompt as cached from the start of its call.")
+        found.append(
+            "Ideal counts whole blocks and takes a prompt as cached from the start of its call, so that more may be realised; "
+            "own task: the ideal of a cache that is empty when a task starts."
+        )
     if hashed and not reported:
         found.append("What is lost is not known: nobody says what was realised.")
     silent = int(calls["prompted_by"].isna().sum())

@@ -21,7 +21,7 @@ __all__ = ["command", "small"]
 
 # Any fixed seed will do: the same store must print the same interval.
 _SEED = 20261121
-_LABELS = {"calls": "calls", "work_per_call": "work per call", "recursion": "sub-agents", "resend": "re-sent",
+_LABELS = {"calls": "outer calls", "work_per_call": "work per call", "recursion": "sub-agents", "resend": "re-sent",
            "reasoning": "reasoning", "retry": "failed calls"}  # fmt: skip
 
 
@@ -81,8 +81,14 @@ def _inflations(rows: list[dict[Any, Any]]) -> Table:
     names = ("billed", "computed", *(("cost",) if has_cost else ()), "input", "output", "calls")
     table = _table(f"Per task, times {_baseline(rows[0])}", ("task kind", "tasks", *names))
     for row in rows:
-        table.add_row(Text(row["task"]), f"{row['tasks']:,}", *(_factor(row, name) for name in names))
+        table.add_row(Text(row["task"]), _compared(row), *(_factor(row, name) for name in names))
     return table
+
+
+def _compared(row: dict[Any, Any]) -> str:
+    """Return how many tasks are compared, and of how many where some report too little."""
+    silent = row["tasks_without_usage"]
+    return f"{row['tasks'] - silent:,} of {row['tasks']:,}" if silent else f"{row['tasks']:,}"
 
 
 def _factors(rows: list[dict[Any, Any]]) -> Table:
@@ -136,7 +142,8 @@ def _note(frame: pd.DataFrame) -> str:
     intervals = ", with 90 % intervals below them" if frame["inflation_input_low"].notna().any() else ""
     notes = [
         f"Ratios of means{intervals}.",
-        "Billed = input + output; computed = billed - cached. Work = new input + visible output.",
+        "Billed = input + output; computed = billed - cached.",
+        "Outer calls: those outside sub-agents that ended well. Work = new input + visible output.",
     ]
     if frame["inflation_input_low"].isna().any():
         notes.append(f"No interval where a side has fewer than {LEAST_RUNS} tasks with usage: record more.")

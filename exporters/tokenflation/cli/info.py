@@ -112,7 +112,12 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "tasks", _counts(found["tasks"])
     yield "agent runs", f"{found['agent_runs']:,}, of them {many(found['sub_agent_runs'], 'sub-agent')}"
     yield "calls", f"{rows['calls']:,}, of them {found['sub_agent_calls']:,} in sub-agents"
-    yield "", ", ".join(many(rows[f"{noun.replace(' ', '_')}s"], noun) for noun in ("attempt", "tool call", "span"))
+    # Logs name the attempts of few calls; that is no count of all that were made.
+    apart = " told apart" if rows["attempts"] < rows["calls"] else ""
+    yield (
+        "",
+        f"{many(rows['attempts'], 'attempt')}{apart}, {many(rows['tool_calls'], 'tool call')}, {many(rows['spans'], 'span')}",
+    )
     if not rows["calls"]:
         yield "", "no calls: record with `tokenflation run` or `tokenflation import` first"
         return

@@ -43,6 +43,9 @@ def command(db: Path, rename: tuple[tuple[str, str], ...], as_json: bool, as_csv
         writer.writeheader()
         writer.writerows(kinds)
         return
+    if not kinds:
+        click.echo("no tasks: record with `tokenflation run` or `tokenflation import` first")
+        return
     rows = [
         (
             printable(str(kind["name"])),

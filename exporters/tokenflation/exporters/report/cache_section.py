@@ -47,7 +47,8 @@ def cache_section(cache: Cache | None) -> Section:
     """Return hit rates with their coverage, the curves, and what changes in front of what stays."""
     lede = (
         "Input that an earlier call had sent need not be computed again. Realised is what providers report; ideal is what "
-        "a cache that forgets nothing would have had. All rates weigh by tokens, and each model has a cache of its own."
+        "a cache that forgets nothing would have had; within one task, a cache that is empty when a task starts. All rates "
+        "weigh by tokens, and each model has a cache of its own."
     )
     if cache is None:
         text = "No call reports its input tokens, so nothing is known of the cache."
@@ -100,7 +101,7 @@ def _facts(row: "pd.Series[Any]") -> list[tuple[str, str, str]]:
         (
             "Ideal within one task",
             share(row["own_task_hit_rate"]),
-            f"only prefixes shared with earlier calls of the task; {_over(row['calls_with_own_task'], calls)}",
+            _over(row["calls_with_own_task"], calls),
         ),
         ("Lost: ideal, not realised", with_unit(row["lost_tokens"], "tokens"), _over(row["calls_with_both"], calls)),
     ]

@@ -21,7 +21,7 @@ _KINDS_OF_TOKENS = (
 )
 _INPUT = (("input", "input", "blue"),)
 _DRIVERS = (
-    ("factor_calls", "calls", "orange"),
+    ("factor_calls", "outer calls", "orange"),
     ("factor_work_per_call", "work per call", "green"),
     ("factor_recursion", "sub-agents", "purple"),
     ("factor_resend", "re-sent context", "blue"),

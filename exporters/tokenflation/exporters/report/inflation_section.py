@@ -83,8 +83,8 @@ def _charts(others: pd.DataFrame, baseline: str, suffix: str) -> list[str]:
         ],
     )
     drivers = table(
-        "What the factors are made of; in a row, calls × work × sub-agents × re-sent × reasoning × failed = all",
-        ["task kind", "calls", "work per call", "sub-agents", "re-sent", "reasoning", "failed calls", "all", "× cache"],
+        "What the factors are made of; in a row, outer calls × work × sub-agents × re-sent × reasoning × failed = all",
+        ["task kind", "outer calls", "work per call", "sub-agents", "re-sent", "reasoning", "failed calls", "all", "× cache"],
         [
             (
                 row["task"],
@@ -126,6 +126,7 @@ def _remarks(rows: pd.DataFrame, others: pd.DataFrame, intrinsic: bool) -> list[
         remarks = [f"{exact(tasks)} {verb} usage: {mean} ({first['counted'].replace('+', ' + ')}), mean."]
     remarks += [
         "Billed tokens are input + output. Computed tokens leave out input that a prefix cache held.",
+        "Outer calls are those outside sub-agents that ended well, per task, over the baseline's.",
         "Work is new input and visible output of calls that ended well; re-sent is what an earlier call had sent.",
     ]
     if (others["counted"] == "input").any():
@@ -148,6 +149,7 @@ def _coverage(factors: pd.DataFrame) -> str:
     rows = [
         (
             row["task"],
+            f"{exact(row['tasks'] - row['tasks_without_usage'])} of {exact(row['tasks'])}",
             exact(row["calls"]),
             *(share(row[f"calls_{name}"] / row["calls"]) for name in ("reported", "partial", "unreported")),
         )
@@ -155,7 +157,7 @@ def _coverage(factors: pd.DataFrame) -> str:
         .sort_values("calls", ascending=False, kind="stable")
         .to_dict("records")
     ]
-    header = ["task kind", "calls", "usage reported", "in part", "not reported"]
+    header = ["task kind", "tasks compared", "calls", "usage reported", "in part", "not reported"]
     rest = len(rows) - _MAX_KINDS
     if rest <= 1:
         return table("What it rests on", header, rows)
