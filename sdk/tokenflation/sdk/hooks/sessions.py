@@ -343,7 +343,7 @@ _SESSIONS: dict[str, Callable[[Tap, str, str, str], Session]] = {
 
 def session_for(tap: Tap, host: str, path: str, query: str) -> Session | None:
     """Return a session for a connection to this path, None for traffic that is not ours to look at."""
-    # docs.mistral.ai/api, "Realtime transcription": at /v1/audio/transcriptions/realtime, with events of its own.
+    # mistralai transcribes at /v1/audio/transcriptions/realtime, with events of its own.
     make = None if "/transcriptions/" in path else _SESSIONS.get(path.rpartition("/")[2])
     if make is None:
         socket_unread(tap, host, path)
