@@ -110,7 +110,7 @@ def parts_section(calls: pd.DataFrame) -> Section:
         key="parts",
         title="Tokens by task kind and part",
         lede="Every call sends the instructions and the history again; what is new in it is often the smaller part. "
-        "Bars are means over the tasks of a kind.",
+        "Bars are means over the tasks of a kind that report them.",
         body=[f'<div class="charts">{"".join(body)}</div>' if body else "", *missing, *_more_kinds(len(heavy))],
     )
 
