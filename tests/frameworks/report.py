@@ -62,6 +62,13 @@ _LIMITS = """
   (`final_answer`, in DSPy `submit`) that nobody answers: such a tool call stays open.
 - **Tool calls without ids.** Gemini's have none; the store numbers them, and calls of one name in one answer are told
   apart by their arguments.
+- **Tools in another process.** Under `tokenflation run`, an MCP server that the program starts over stdio is recorded where
+  it is Python with tokenflation installed for it, as any program that is started; a server that something else starts must
+  call `instrument()` itself. What a server asks a model stands inside the scope in which the server was started; without
+  one it is a task of its own, as each process knows its own wire alone. What it asks its client to sample stands inside
+  the tool call.
+- **Agents that are programs.** Claude's agent SDK starts the `claude` command for each query, and others start `codex` or
+  `gemini`: their calls are not in the store. A run that starts one says so, and `tokenflation import` adds what they log.
 - **HTTP of one's own.** DSPy's default engine speaks HTTP over sockets by itself; with `engine="litellm"`, as here, it
   is recorded.
 """
