@@ -23,18 +23,18 @@ def _transcript(query: str) -> dict[str, str]:
 def _begin(query: str, after: str | None) -> tuple[Agents, str, Placement, str]:
     """Make the first call of a run and then the call that shortens its history."""
     agents = Agents()
-    first, root = agents.call(user(_ASKED), asks={"call-page-1": query}, after="" if after == "" else None)
+    first, root = agents.call(user(_ASKED), asks={"call-page-1": query}, after=after and "")
     left = first if after == "own" else after
     told, _ = agents.call(_transcript(query), system=_SUMS_UP, says=_SUMMARY, tools=(), after=left)
     return agents, first, root, told
 
 
 @pytest.mark.parametrize("query", _QUERIES)
-@pytest.mark.parametrize("after", ["own", None])
+@pytest.mark.parametrize("after", ["own", "", None])
 def test_a_new_history_that_begins_with_a_summary_of_one_step_continues_the_run(query: str, after: str | None) -> None:
     agents, first, root, told = _begin(query, after)
     kept = [said(f"[SUMMARY] {_SUMMARY}"), user(f"Go on with this: {_ASKED}")]
-    _, then = agents.call(*kept, asks={"call-page-2": query}, after=told if after else None)
+    _, then = agents.call(*kept, asks={"call-page-2": query}, after=told if after else after)
     move = agents.moved()[told]
     assert (move.run.run_id, move.step, move.continues_call_id) == (root.agent_run_id, 1, first)
     assert (then.agent_run_id, then.step, then.depth) == (root.agent_run_id, 2, 0)
@@ -42,11 +42,11 @@ def test_a_new_history_that_begins_with_a_summary_of_one_step_continues_the_run(
 
 
 @pytest.mark.parametrize("query", _QUERIES)
-@pytest.mark.parametrize("after", ["own", None])
+@pytest.mark.parametrize("after", ["own", "", None])
 def test_a_summary_before_the_tool_call_that_is_kept_was_made_beside_the_run(query: str, after: str | None) -> None:
     agents, first, root, told = _begin(query, after)
     kept = [user(f"Here is a summary: {_SUMMARY}"), said(**{"call-page-1": query}), result("call-page-1", _FOUND)]
-    _, then = agents.call(*kept, says="It is the moon that does it.", after=told if after else None)
+    _, then = agents.call(*kept, says="It is the moon that does it.", after=told if after else after)
     move = agents.moved()[told]
     assert (move.run.run_id, move.step, move.continues_call_id) == (root.agent_run_id, 1, first)
     assert (then.agent_run_id, then.step, then.continues_evidence) == (root.agent_run_id, 2, "tool_call_id")

@@ -5,6 +5,7 @@ results of its earlier tool calls, was told them by what runs the agent. Pure: k
 """
 
 import re
+from collections.abc import Iterable
 
 from tokenflation.sdk.lineage.continuing import contains, first_messages, last_answer, last_messages, sums_up
 from tokenflation.sdk.lineage.histories import History, Run
@@ -24,24 +25,30 @@ def may_tell(reading: Reading) -> bool:
     return not reading.tool_definition_bytes and len(reading.prompt) - fixed >= _MIN_BYTES
 
 
-def sums_in(reading: Reading, asked: History) -> list[History]:
-    """Return the calls, each an agent run inside a call's tool calls till now, that summed up what came before these.
+def sums_in(reading: Reading, asked: History, recent: Iterable[Run]) -> list[History]:
+    """Return the calls, each an agent run till now, that summed up what came before the tool calls of another call.
 
-    A request that brings the results then holds the summary where the history was: before the tool calls. The answer of
-    a sub-agent is in the result, or behind it; it may be what an earlier one said, in a history that is as it was.
+    They left while that waited. A request that brings the results then holds the summary where the history was: before
+    the tool calls. The answer of a sub-agent is in the result, or behind it; it may be what an earlier one said, in a
+    history that is as it was.
     """
-    inside = [
-        run.newest
-        for run in asked.run.inner
-        if run.bare and run.steps == 1 and run.newest is not None and run.scope_run_id is None
-        and run.host is not None and run.host.call_id == asked.call_id
-    ]  # fmt: skip
-    if not inside or not reading.tool_results or not reading.prompt or _is_kept(reading, asked):
+    if not reading.tool_results or not reading.prompt or _is_kept(reading, asked):
         return []
     start = reading.system_bytes + reading.tool_definition_bytes
     kept = sum(reading.message_bytes[: last_answer(reading.message_roles)[0]])
     before = reading.prompt[start : start + kept]
-    return [one for one in inside if sums_up(one, before)]
+    found: dict[str, History] = {}
+    for run in sorted({*asked.run.inner, *recent}, key=lambda one: one.started_at_ns):
+        if run.newest is not None and _may_sum(run, asked) and sums_up(run.newest, before):
+            found.setdefault(run.newest.answer, run.newest)  # of two that said the same the other is another run's
+    return list(found.values())
+
+
+def _may_sum(run: Run, asked: History) -> bool:
+    """Return whether an agent run of one call without tools left while a call waited, and stands nowhere else."""
+    if not run.bare or run.steps != 1 or run.scope_run_id is not None or run is asked.run:
+        return False
+    return run.host.call_id == asked.call_id if run.host is not None else run.started_at_ns >= asked.ended_at_ns
 
 
 def _is_kept(reading: Reading, asked: History) -> bool:

@@ -114,7 +114,7 @@ class Run(Struct, eq=False):
     about: "Run | None" = None
     """The agent run whose messages its own first message repeats: it may summarise them."""
     repeats: "Run | None" = None
-    """The agent run around it whose first message its own repeats: it may be no part of that, but summarise it."""
+    """The agent run that waits, around it or elsewhere, whose first message its own repeats: it may summarise that."""
     bare: bool = False
     """It began with a call that offers no tools."""
     moved: bool = False

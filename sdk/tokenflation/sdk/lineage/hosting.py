@@ -113,6 +113,15 @@ class Hosts:
             self._kinds.put((reading.instructions_hash, run.run_id), True)
         return Continued(told[0], 0, Edge("flow_result", "weak"), changed=True)
 
+    def repeated(self, reading: Reading, around: Run | None) -> Run | None:
+        """Return the run whose first message a new history repeats: the one around it, or else the only one that waits."""
+        said = Told(reading)
+        if around is not None:
+            return around if said.opening(around) else None
+        waiting = [one.run for one in self._waiting.values() if one.run.scope_run_id is None][-_MAX_NEEDLES:]
+        found = [run for run in waiting if said.opening(run)]
+        return found[0] if len(found) == 1 else None
+
     def _context(self, after: str) -> History | None:
         """Return the call that its context waits for: the last one made in it, or what that is inside or beside of."""
         before = self._calls.get(after)

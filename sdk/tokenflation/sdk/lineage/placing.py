@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tokenflation.sdk.lineage.beside import Told, sums_in
+from tokenflation.sdk.lineage.beside import sums_in
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text, head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
@@ -84,7 +84,7 @@ class Lineage:
             asked = before.asked or before.history
             before.history.continued += 1
             self._hosts.note_results(asked, reading.tool_results)
-            self._moves.make_steps(sums_in(reading, asked), asked, "compaction")
+            self._moves.make_steps(sums_in(reading, asked, self._histories.recent()), asked, "compaction")
             for moved, host in self._hosts.by_result(asked, reading.tool_results, self._histories.recent()):
                 self._moves.put(moved, host)
             if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
@@ -224,8 +224,8 @@ class Lineage:
             run.trace_id = self._new_trace_id()
         if scope is None and len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
             run.about = self._histories.told(reading, None, started_at_ns)
-            if around is not None and run.bare and Told(reading).opening(around):
-                run.repeats = around
+            if run.bare:
+                run.repeats = self._hosts.repeated(reading, around)
         if host is not None and around is not None:
             around.take_in(run)
             count_run(self._hosts.call(host.call_id), host)
