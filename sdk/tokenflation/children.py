@@ -1,12 +1,14 @@
 """What programs of Python that a recorded one starts anew are told, by variables of their environment.
 
-Imports nothing: every interpreter that is told something comes here as it starts.
+Every interpreter that is told something comes here as it starts, so nothing is imported that it has not loaded already.
 """
 
-import json
 import os
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["CHILDREN", "SCOPE", "hand_on", "told"]
 
@@ -16,11 +18,13 @@ SCOPE = "TOKENFLATION_SCOPE"
 """The variable that says which scope they run inside of, as JSON."""
 
 
-def hand_on(settings: dict[str, Any]) -> Callable[[], None]:
+def hand_on(settings: "dict[str, Any]") -> "Callable[[], None]":
     """Let programs that are started from here on record with these arguments of `instrument()`; return what ends it.
 
     `otlp` beside them is the endpoint that spans go to.
     """
+    import json
+
     before, here = os.environ.get(CHILDREN), os.getpid()
     os.environ[CHILDREN] = ours = json.dumps(settings)
 
@@ -35,10 +39,12 @@ def hand_on(settings: dict[str, Any]) -> Callable[[], None]:
     return end
 
 
-def told() -> dict[str, Any]:
+def told() -> "dict[str, Any]":
     """Return how this program is told to record; empty where it is not."""
+    import json
+
     try:
         found = json.loads(os.environ.get(CHILDREN, ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

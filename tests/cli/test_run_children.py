@@ -51,8 +51,11 @@ def placed(folder: Path) -> list[tuple[str, str, int]]:
         "subprocess.run(f'{sys.executable} child.py', shell=True, check=True)",
         "subprocess.run([sys.executable, '-I', '-c', 'import sys; sys.path[:0] = [\".\"]; import child'], check=True)",
         "asyncio.run(wait())",
+        "subprocess.run([sys.executable, 'child.py'], check=True, env={k.encode(): v.encode() for k, v in os.environ.items()})",
+        "os.waitpid(os.posix_spawn(sys.executable, [sys.executable, 'child.py'], os.environ), 0)",
+        "os.spawnv(os.P_WAIT, sys.executable, [sys.executable, 'child.py'])",
     ],
-    ids=["run", "environment", "shell", "isolated", "asyncio"],
+    ids=["run", "environment", "shell", "isolated", "asyncio", "bytes", "posix_spawn", "fork and exec"],
 )
 def test_a_program_that_is_started_anew_is_recorded_inside_the_scope_that_started_it(
     folder: Path, provider: Provider, start: str
@@ -123,10 +126,12 @@ def test_what_a_started_program_starts_is_recorded_too(folder: Path, provider: P
     assert placed(folder) == [("triage", "T-1", 0)]
 
 
+@pytest.mark.parametrize("before", ["", "import httpx\n", "tf.task('early').__enter__().__exit__(None, None, None)\n"])
 def test_a_started_program_that_switches_the_recorder_on_by_itself_keeps_its_store_and_the_scope(
-    folder: Path, provider: Provider
+    folder: Path, provider: Provider, before: str
 ) -> None:
-    (folder / "child.py").write_text("import tokenflation.sdk as tf\ntf.instrument('own.db')\n" + _CHILD)
+    own = f"import tokenflation.sdk as tf\n{before}tf.instrument('own.db')\n"
+    (folder / "child.py").write_text(own + _CHILD)
     program = """
         import subprocess, sys
         import tokenflation.sdk as tf
@@ -137,6 +142,99 @@ def test_a_started_program_that_switches_the_recorder_on_by_itself_keeps_its_sto
     assert [row["task_id"] for row in rows(folder / "own.db")] == ["T-1"]
     assert rows(folder / "runs.db") == []
     assert "already recording" not in said
+
+
+def test_what_a_started_program_starts_in_a_scope_of_its_own_is_never_put_into_the_scope_around_it(
+    folder: Path, provider: Provider
+) -> None:
+    (folder / "middle.py").write_text(
+        textwrap.dedent("""
+            import os, subprocess, sys, uuid
+            import tokenflation.sdk as tf
+            for number, one in enumerate(("short", uuid.UUID(int=7), "x" * 100_000)):
+                with tf.task("inner", id=one):
+                    subprocess.run([sys.executable, "child.py"], check=True)
+            with tf.task("inner", id="system"):
+                os.system(sys.executable + " child.py")
+            os.execv(sys.executable, [sys.executable, "child.py"])
+        """)
+    )
+    program = """
+        import subprocess, sys
+        import tokenflation.sdk as tf
+        with tf.task("outer", id="O"):
+            subprocess.run([sys.executable, "middle.py"], check=True)
+    """
+    run(folder, provider, program)
+    found = [(task, task_id) for task, task_id, _ in placed(folder) if not task.startswith("task-")]
+    assert found == [("inner", "00000000-0000-0000-0000-000000000007"), ("inner", "short"), ("outer", "O")]
+    assert len(placed(folder)) == 5  # two could not be told where they stand
+
+
+def test_a_scope_of_a_started_program_stands_inside_even_if_no_client_is_imported_yet(
+    folder: Path, provider: Provider
+) -> None:
+    (folder / "child.py").write_text(
+        textwrap.dedent("""
+            import tokenflation.sdk as tf
+            with tf.agent("reader"):
+                from asking import ask
+                ask()
+                tf.outcome(success=True)
+        """)
+    )
+    program = """
+        import subprocess, sys
+        import tokenflation.sdk as tf
+        with tf.task("triage", id="T-1"), tf.agent("planner"):
+            subprocess.run([sys.executable, "child.py"], check=True)
+    """
+    said = run(folder, provider, program).stderr
+    assert placed(folder) == [("triage", "T-1", 1)]
+    assert "outcome() of task 'triage' is lost" in said
+
+
+def test_client_libraries_that_threads_import_at_once_are_whole_and_recorded(folder: Path, provider: Provider) -> None:
+    (folder / "child.py").write_text(
+        textwrap.dedent("""
+            import os, threading
+            both = threading.Barrier(2)
+            def one():
+                both.wait()
+                import httpx
+            def other():
+                both.wait()
+                import urllib3
+            threads = [threading.Thread(target=work) for work in (one, other)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            import urllib3
+            from asking import ask
+            url, headers = os.environ["URL"] + "/v1/chat/completions", {"content-type": "application/json"}
+            body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+            assert urllib3.connectionpool.connection_from_url(url).urlopen("POST", url, body, headers).status == 200
+            ask()
+        """)
+    )
+    program = "import subprocess, sys\nsubprocess.run([sys.executable, 'child.py'], check=True)"
+    run(folder, provider, program, "--otlp", f"{provider.url}/v1/traces")
+    assert len(rows(folder / "runs.db")) == 2
+
+
+def test_an_interpreter_that_waits_has_loaded_nothing_for_it_but_two_files_of_ours() -> None:
+    code = (
+        "import sys; sys.path += sys.argv[1:]; import os, tokenflation; before = set(sys.modules)\n"
+        "from tokenflation.startup import begin_when_needed; begin_when_needed()\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    places = list(__import__("tokenflation").__path__)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, *(str(Path(place).parent) for place in places)],
+        env={**os.environ, "TOKENFLATION_CHILDREN": "{}"}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["tokenflation.children", "tokenflation.startup"]
 
 
 def test_a_run_inside_a_run_writes_to_its_own_store_and_hands_that_on(folder: Path, provider: Provider) -> None:

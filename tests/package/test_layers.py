@@ -11,6 +11,7 @@ ROOTS = [ROOT / name / "tokenflation" for name in ("sdk", "analysis", "exporters
 # From the bottom up; modules of one row may import each other only inside their own package.
 LAYERS = (
     ("children",),
+    ("startup",),
     ("sdk.records", "sdk.errors", "sdk.clock", "sdk.interrupts"),
     ("sdk.wire",),
     ("sdk.exchange",),
@@ -48,7 +49,7 @@ LAYERS = (
     ("sdk.recorder",),
     ("sdk.instrument", "sdk.importers"),
     ("sdk",),
-    ("startup",),
+    ("beginning",),
     ("analysis.columns", "analysis.plain"),
     ("analysis.frames",),
     ("analysis.streams",),

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.managers import BaseManager
 from multiprocessing.pool import Pool, ThreadPool
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def where(_: object = None) -> tuple[str, str | None, int] | None:
 
 def tell(pipe: Any) -> None:
     pipe.send(where())
+
+
+class Server(BaseManager):
+    """A process that answers whoever asks."""
+
+
+Server.register("where", callable=where)
 
 
 class Telling(multiprocessing.get_context("spawn").Process):  # type: ignore[name-defined, misc]
@@ -91,6 +99,18 @@ def test_each_way_to_ask_a_pool_of_multiprocessing_carries_the_scope(
         with tf.task("triage", id="one"):
             assert ask(pool) == ("one", None, 0)
         assert ask(pool) is None
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_that_serves_others_stands_in_no_scope(method: str) -> None:
+    server = Server(ctx=multiprocessing.get_context(method))
+    with tf.task("triage", id="one"):
+        server.start()
+        inside = server.where()._getvalue()  # type: ignore[attr-defined]
+    with tf.task("triage", id="two"):
+        after = server.where()._getvalue()  # type: ignore[attr-defined]
+    server.shutdown()
+    assert (inside, after) == (None, None)
 
 
 @pytest.mark.parametrize("method", _METHODS)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -269,3 +270,8 @@ def test_a_scope_without_a_name_is_refused_at_once() -> None:
 def test_a_score_that_is_no_number_is_refused() -> None:
     with pytest.raises(tf.TokenflationError, match="score"):
         tf.outcome(score="good")  # type: ignore[arg-type]
+
+
+def test_an_id_that_is_no_text_is_taken_for_what_it_says() -> None:
+    with tf.task("triage", id=uuid.UUID(int=7)) as one, tf.task("triage", id=0) as other:  # type: ignore[arg-type]
+        assert (one.task_id, other.task_id) == ("00000000-0000-0000-0000-000000000007", "0")

@@ -100,11 +100,16 @@ def test_a_full_disk_raises_and_the_same_batch_can_be_written_once_there_is_room
 
 
 def test_a_value_that_no_database_can_hold_costs_only_itself(writer: SqliteWriter, store: Path) -> None:
-    writer.write(
-        Batch(calls=[call(1, model="\ud800"), call(2, input_tokens=2**70), call(3, extra={"x": float("nan")})])
+    odd: Any = Path("/m")
+    wrong = (
+        call(1, model="\ud800"),
+        call(2, input_tokens=2**70),
+        call(3, extra={"x": float("nan")}),
+        call(4, model=odd),
     )
+    writer.write(Batch(calls=wrong))
     found = _rows(store, "SELECT model, input_tokens, extra FROM calls ORDER BY call_id")
-    assert found == [("?", None, "{}"), ("m", None, "{}"), ("m", None, '{"x":null}')]
+    assert found == [("?", None, "{}"), ("m", None, "{}"), ("m", None, '{"x":null}'), ("/m", None, "{}")]
 
 
 def test_batches_inside_one_transaction_are_undone_together(writer: SqliteWriter, store: Path) -> None:

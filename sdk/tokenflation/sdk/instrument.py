@@ -30,7 +30,8 @@ _LOCK_WAIT_S = 0.25
 """A fork waits until no transaction is under way, and a transaction may wait for another process's."""
 _EXEC_WAIT_S = 1.0
 _EXPORT_WAIT_S = 3.0
-"""A program's end waits no longer for an endpoint that takes no spans."""
+_LENT_EXPORT_WAIT_S = 1.0
+"""A program's end waits no longer for an endpoint that takes no spans; there may be many that one program started."""
 _SWITCH_WAIT_S = 10.0
 """In a fork the lock may be held by a thread that is not there any more."""
 _log = logging.getLogger("tokenflation")
@@ -54,6 +55,8 @@ class Instrumentation:
         self._owns_provider = owns_provider
         self._exporter = exporter
         self._closed = False
+        self.lent = False
+        """Begun by who started this program: an `instrument()` of its own takes the place of it."""
 
     @property
     def store(self) -> str:
@@ -115,7 +118,7 @@ class Instrumentation:
         from tokenflation.sdk.store.losses import note_losses
 
         before = self.drops  # they are in the store; the exporter fails too late for that
-        shut_down(self._provider, _EXPORT_WAIT_S)
+        shut_down(self._provider, _LENT_EXPORT_WAIT_S if self.lent else _EXPORT_WAIT_S)
         if self._exporter is not None and self._exporter.missing():
             self._recorder.count_loss("export_unfinished", self._exporter.missing())
         late = {reason: count - before.get(reason, 0) for reason, count in self.drops.items()}
@@ -181,6 +184,8 @@ def instrument(
 def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_provider: Any, span_exporter: Any,
                 queue_size: int, exact_tokens: bool, mcp_trace_context: bool, children: bool) -> Instrumentation:  # fmt: skip
     global _active
+    if _active is not None and _active.lent:
+        _quietly(_active.close)
     if _active is not None:
         if _active.store != path:
             _log.warning("already recording to %s; instrument(%r) changes nothing until close()", _active.store, store)

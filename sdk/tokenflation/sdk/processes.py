@@ -21,9 +21,24 @@ from tokenflation.sdk.threads import within
 __all__ = ["carry_scopes_to_processes", "stand_inside"]
 
 _EXECUTORS = ("concurrent.futures.process", "joblib.externals.loky.process_executor", "loky.process_executor")
-_POOLS = (*_EXECUTORS, "multiprocessing.pool")
-_BEFORE_ENV = 10
-"""Arguments of `Popen` before its `env`."""
+_POOLS = ("multiprocessing.pool", "multiprocess.pool")
+_PROCESSES = ("multiprocessing.process", "multiprocess.process", "billiard.process")
+_SERVING = frozenset(
+    (
+        *_EXECUTORS,
+        *_POOLS,
+        "billiard.pool",
+        "distributed.process",
+        "mpire.worker",
+        "multiprocess.managers",
+        "multiprocessing.managers",
+        "pebble.pool.process",
+        "torch.multiprocessing.pool",
+    )
+)
+"""Where the processes are defined that serve many scopes, one after another: they stand in none."""
+_ENV_OF_POPEN, _ENV_OF_OS = 11, 2
+"""How many arguments stand before `env`, the instance included."""
 _MAX_CHARS = 32_000
 """An operating system refuses long variables."""
 _Packed = list[dict[str, Any]]
@@ -34,9 +49,9 @@ def carry_scopes_to_processes() -> Callable[[], None]:
     layers: list[Layer] = []
     live = True
 
-    def covering(*names: str, by: Callable[[Any], Any], of: str) -> Callable[[ModuleType], None]:
+    def covering(*names: str, by: Callable[[Any], Any], of: str = "") -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
-            owner = getattr(module, of)
+            owner: Any = getattr(module, of) if of else module
             for name in names if live else ():
                 if callable(owner.__dict__.get(name)):
                     layers.append(cover(owner, name, by))
@@ -49,24 +64,33 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         while layers:
             uncover(layers.pop())
 
+    asked = ("apply_async", "_map_async", "imap", "imap_unordered")
     for module, patch in (
-        ("subprocess", covering("__init__", by=_popen_shell, of="Popen")),
-        ("multiprocessing.process", covering("start", by=_start_shell, of="BaseProcess")),
+        ("subprocess", covering("__init__", by=_telling(_ENV_OF_POPEN), of="Popen")),
+        ("os", covering("execve", "posix_spawn", "posix_spawnp", by=_telling(_ENV_OF_OS))),
+        ("os", covering("execv", by=_execv_shell)),
+        *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
-        (
-            "multiprocessing.pool",
-            covering("apply_async", "_map_async", "imap", "imap_unordered", by=_work_shell, of="Pool"),
-        ),
+        *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
     ):
         when_imported(module, patch, wanted=lambda: live)
     return undo
 
 
 def stand_inside() -> Callable[[], None]:
-    """Let this process run inside the scope that its environment names, if any; return what ends it."""
-    told = os.environ.get(SCOPE)
+    """Let this process run inside the scope that its environment names, if any; return what ends it.
+
+    It is taken out of the environment: what is started from here may stand in another scope, and is told by each start.
+    """
+    told = os.environ.pop(SCOPE, None)
     scopes.root_in(json.loads(told) if told else [])
-    return lambda: scopes.root_in([])
+
+    def end() -> None:
+        scopes.root_in([])
+        if told:
+            os.environ.setdefault(SCOPE, told)
+
+    return end
 
 
 class _Work:
@@ -104,8 +128,8 @@ def _packed() -> _Packed | None:
 
 def _is_ours() -> bool:
     """Return whether processes that are started anew are this interpreter, which has our modules too."""
-    spawn = sys.modules.get("multiprocessing.spawn")
-    return spawn is None or os.fsdecode(spawn.get_executable() or sys.executable) == sys.executable
+    spawns = [one for package in ("multiprocessing", "multiprocess") if (one := sys.modules.get(f"{package}.spawn"))]
+    return all(os.fsdecode(one.get_executable() or sys.executable) == sys.executable for one in spawns)
 
 
 def _work_shell(original: Any) -> Any:
@@ -121,8 +145,7 @@ def _work_shell(original: Any) -> Any:
 
 
 def _carried(pool: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    threads = sys.modules.get("multiprocessing.pool")
-    if threads is not None and isinstance(pool, threads.ThreadPool):
+    if any(isinstance(pool, one.ThreadPool) for name in _POOLS if (one := sys.modules.get(name)) is not None):
         return within(function)
     chain = _packed()
     return _Work(chain, function) if chain is not None else function
@@ -133,10 +156,10 @@ def _start_shell(original: Any) -> Any:
     def start(this: Any) -> Any:
         if scopes.current() is None:
             return original(this)
-        if getattr(getattr(this, "_target", None), "__module__", "") in _POOLS:
+        if {getattr(getattr(this, "_target", None), "__module__", ""), type(this).__module__} & _SERVING:
             with scopes.inside(None):
                 return original(this)
-        chain = _packed() if "run" not in this.__dict__ and not _forks(this) else None
+        chain = None if "run" in this.__dict__ or _forks(this) else _packed()
         if chain is None:
             return original(this)
         this.__dict__["run"] = _Run(chain, this)
@@ -149,28 +172,52 @@ def _start_shell(original: Any) -> Any:
 
 
 def _forks(process: Any) -> bool:
+    """Return whether a process of `multiprocessing`, or of what is made after it, will be a fork of this one."""
     method = getattr(process, "_start_method", None)
-    return bool((method or sys.modules["multiprocessing"].get_start_method()) == "fork")
+    made_by = next(
+        (one.__module__ for one in type(process).__mro__ if one.__name__ == "BaseProcess"), "multiprocessing"
+    )
+    return bool((method or sys.modules[made_by.partition(".")[0]].get_start_method()) == "fork")
 
 
-def _popen_shell(original: Any) -> Any:
+def _telling(at: int) -> Callable[[Any], Any]:
+    """Return what makes shells of functions that start a program: its environment is their argument `env`."""
+
+    def shell(original: Any) -> Any:
+        @functools.wraps(original)
+        def start(*args: Any, **kwargs: Any) -> Any:
+            if scopes.current() is not None:
+                if len(args) > at:
+                    args = (*args[:at], _placed(args[at]), *args[at + 1 :])
+                elif (env := _placed(kwargs.get("env"))) is not None:
+                    kwargs["env"] = env
+            return original(*args, **kwargs)
+
+        return start
+
+    return shell
+
+
+def _execv_shell(original: Any) -> Any:
     @functools.wraps(original)
-    def init(this: Any, *args: Any, **kwargs: Any) -> None:
-        if scopes.current() is not None and len(args) <= _BEFORE_ENV:
-            kwargs = _told(kwargs)
-        original(this, *args, **kwargs)
+    def become(*args: Any, **kwargs: Any) -> Any:
+        env = _placed(None) if scopes.current() is not None else None
+        return original(*args, **kwargs) if env is None else os.execve(*args, **{**kwargs, "env": env})
 
-    return init
+    return become
 
 
-def _told(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a `Popen` with the open scope in its environment, if that says how to record."""
-    given = kwargs.get("env")
-    around: Mapping[str, str] = os.environ if given is None else given
+def _placed(given: Any) -> Any:
+    """Return an environment (None: this program's) that names the open scope and no other, if it says how to record."""
     try:
-        chain = _packed() if isinstance(around, Mapping) and CHILDREN in around else None
-        scope = json.dumps(chain) if chain is not None else ""
+        around = os.environ if given is None else given
+        if not isinstance(around, Mapping) or not any(os.fsdecode(name) == CHILDREN for name in around):
+            return given
+        chain = _packed() or []
+        told = (json.dumps(some, default=str) for some in (chain, chain[-1:]) if some)
+        scope = next((one for one in told if len(one) <= _MAX_CHARS), None)
+        others = {name: value for name, value in around.items() if os.fsdecode(name) != SCOPE}
+        return others if scope is None else {**others, SCOPE: scope}
     except Exception as error:  # the host's program must start, whatever is wrong with us
         let_through(error)
-        return kwargs
-    return {**kwargs, "env": {**around, SCOPE: scope}} if 0 < len(scope) <= _MAX_CHARS else kwargs
+        return given

@@ -28,6 +28,7 @@ from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.limits import Budget, Limits, limits_of
 from tokenflation.sdk.limits import admit as admit_to
 from tokenflation.sdk.records import SpanRecord, StructureSource
+from tokenflation.startup import begin_if_told
 
 __all__ = [
     "Scope",
@@ -138,7 +139,7 @@ class Scope(ContextDecorator):
             raise TokenflationError(f"{kind}() needs a name, got {name!r}; write {kind}('triage').")
         self.kind: Kind = kind
         self.name = name
-        self._given_id = given_id
+        self._given_id = str(given_id) if given_id is not None else None  # a UUID, a number: no row could hold one
         self.limits = limits
         self.budget: Budget | None = None
         """What is left of the limits of the innermost task around that has any; its own, if it has `limits`."""
@@ -168,14 +169,18 @@ class Scope(ContextDecorator):
         """The tool call that this tool run is for, where a span says it."""
         self.opener: Opener | None = None
         """The generator that it was opened in: it holds only while that runs."""
+        self.process_id = 0
+        """The process that opened it, and writes it; 0 of one that another process packed."""
 
     def __enter__(self) -> Self:
         if self.started_at_ns and self.ended_at_ns is None:
             raise TokenflationError(
                 f"the scope {self.kind}({self.name!r}) is already open; make a new one for each `with`."
             )
+        if not _listeners:
+            begin_if_told()
         self.place(current())
-        self.started_at_ns, self.ended_at_ns = now_ns(), None
+        self.started_at_ns, self.ended_at_ns, self.process_id = now_ns(), None, os.getpid()
         self.error_type = self.outcome = self.score = self.censored_by = None
         if self.limits is not None and not _listeners:
             _log.warning("The limits of task %r have no effect: call tokenflation.sdk.instrument() first.", self.name)
@@ -319,6 +324,8 @@ def tool(name: str) -> Scope:
 def outcome(*, success: bool | None = None, score: float | None = None) -> None:
     """Say how the current task went: counted as tokens per success. Outside any task it says nothing.
 
+    It counts in the process that opened the task alone; in one that runs inside of it, it is logged and lost.
+
     Raises:
         TokenflationError: `score` is not a number, or `success` is not a bool.
     """
@@ -329,7 +336,9 @@ def outcome(*, success: bool | None = None, score: float | None = None) -> None:
     scope = current()
     while scope is not None and scope.kind != "task" and scope.parent is not None:
         scope = scope.parent
-    if scope is not None:
+    if scope is not None and scope.process_id != os.getpid():
+        _log.warning("outcome() of task %r is lost: say it in the process that opened the task.", scope.task)
+    elif scope is not None:
         scope.outcome = success if success is not None else scope.outcome
         scope.score = float(score) if score is not None else scope.score
 

@@ -366,4 +366,6 @@ def _cell(value: Any) -> Any:
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
-    return None if isinstance(value, int) and abs(value) > _MAX_INT else value
+    if isinstance(value, int):
+        return None if abs(value) > _MAX_INT else value
+    return value if isinstance(value, float | bytes | None) else str(value)
