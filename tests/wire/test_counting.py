@@ -262,10 +262,11 @@ def test_what_hosted_tools_used_stands_beside_the_models_own_usage(exchange: Any
     drawn = {"input_tokens": 30, "output_tokens": 4160, "total_tokens": 4190}
     program = {"type": "program", "id": "prog_1", "call_id": "call_p", "code": "await search('x')"}
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_f", "name": "search", "arguments": "{}"}
+    helped = {"type": "multi_agent_call", "id": "m", "call_id": "call_m", "action": "spawn_agent", "arguments": "{}"}
     answer = {
         "id": "resp_1",
         "status": "completed",
-        "output": [program, call],
+        "output": [program, call, helped],
         "usage": usage,
         "tool_usage": {"image_gen": drawn, "web_search": {"num_requests": 2}},
     }
@@ -273,7 +274,11 @@ def test_what_hosted_tools_used_stands_beside_the_models_own_usage(exchange: Any
     reading = exchange("openai.responses", answer)
 
     assert reading.usage == Usage(input_tokens=100, cache_read_tokens=0, cache_write_tokens=64, output_tokens=7)
-    assert [(one.tool_call_id, one.kind) for one in reading.tool_calls] == [("call_p", "server"), ("call_f", "client")]
+    assert [(one.tool_call_id, one.name, one.kind) for one in reading.tool_calls] == [
+        ("call_p", "program", "server"),
+        ("call_f", "search", "client"),
+        ("call_m", "spawn_agent", "server"),
+    ]
     assert reading.extra == {
         "cache_write_30m_tokens": 48,
         "cache_write_12h_tokens": 16,

@@ -248,3 +248,24 @@ def test_what_drew_a_picture_as_svg_is_counted_beside_the_usage(exchange: Any) -
 
     assert reading.usage == Usage(input_tokens=12, output_tokens=272)
     assert reading.extra == {"svg_input_tokens": 40, "svg_output_tokens": 900}
+
+
+def test_decisions_are_counted_and_other_programs_decisions_are_not_ours(exchange: Any) -> None:
+    usage = {
+        "input_tokens": 90,
+        "input_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 0},
+        "output_tokens": 3,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 93,
+    }
+    asked = {"model": "m", "input": "a review", "questions": [{"type": "predicate", "question": "Is it kind?"}]}
+    answer = {"answers": [{"type": "predicate", "probability": 0.9}], "model": "m-1", "usage": usage}
+
+    reading = exchange("openai.decisions", answer, request=asked)
+
+    assert reading.usage == Usage(
+        input_tokens=90, cache_read_tokens=64, cache_write_tokens=0, output_tokens=3, reasoning_tokens=0
+    )
+    assert (reading.response_model, reading.message_roles, reading.status) == ("m-1", ("user",), "ok")
+    other = json.dumps({"input": "x", "questions": [1]}).encode()
+    assert read(ExchangeBytes(api="openai.decisions", request_body=other, chunks=[(0, b"{}")]), key=b"k") is None

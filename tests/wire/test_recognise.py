@@ -39,6 +39,7 @@ from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
         ("/v1/threads/runs", "openai.assistants.run"),
         ("/v1/threads/t/runs/r/submit_tool_outputs", "openai.assistants.run.retrieve"),
         ("/v1/responses/compact", "openai.responses.compact"),
+        ("/v1/decisions", "openai.decisions"),
         ("/v1/responses/resp_1/cancel", "openai.responses.retrieve"),
         ("/model/anthropic.claude-v2:1/converse", "bedrock.converse"),
         ("/model/anthropic.claude-v2%3A1/converse-stream", "bedrock.converse"),

@@ -50,6 +50,7 @@ _ONE = (
     *openai.ASSISTANTS,
     openai.RETRIEVE,
     openai.COMPACT,
+    openai.DECISIONS,
     openai.REALTIME,
 )
 _SERVED = (openai.EMBEDDINGS, local.HUGGINGFACE)

@@ -150,6 +150,8 @@ _RESPONSES_REQUEST = Request(
         "mcp_list_tools": "assistant",
         "mcp_call": "assistant",
         "mcp_approval_request": "assistant",
+        "multi_agent_call": "assistant",
+        "multi_agent_call_output": "assistant",
         "program": "assistant",
         "program_output": "assistant",
         "additional_tools": "system",
@@ -205,6 +207,9 @@ _RESPONSES_ANSWER = Answer(
         "code_interpreter_call": _server("code_interpreter", "code"),
         "image_generation_call": _server("image_generation"),
         "mcp_call": _server("mcp", "arguments"),
+        "multi_agent_call": Part(  # openai's `BetaResponseOutputItem`
+            tool=Tool(server=True, id=_CALL_IDS, name=(("action",),), arguments=(("arguments",),))
+        ),
         # openai's `ResponseOutputItem`: JavaScript that the server runs; it may ask for calls of the others.
         "program": Part(tool=Tool(server=True, id=_CALL_IDS, named="program", arguments=(("code",),))),
     },

@@ -14,6 +14,7 @@ __all__ = [
     "ASSISTANTS",
     "COMPACT",
     "COMPLETIONS",
+    "DECISIONS",
     "EMBEDDINGS",
     "IMAGES",
     "PROMPT_COMPLETIONS",
@@ -220,6 +221,19 @@ RETRIEVE: Final = Dialect(
 )
 # platform.openai.com/docs/api-reference/responses/compact: `response.compaction`, without a status.
 COMPACT: Final = replace(RESPONSES, api="openai.responses.compact")
+
+# openai's `Decision` and `DecisionCreateParams`: questions about an input, answered by probabilities; no id, no status.
+DECISIONS: Final = Dialect(
+    api="openai.decisions",
+    compatible=_COMPATIBLE,
+    request=replace(
+        RESPONSES.request,
+        proof=(frozenset({"input"}), frozenset({"questions"}), frozenset({"model"})),
+        schemas=(("questions",),),
+    ),
+    answer=replace(RESPONSES.answer, envelopes=(), parts=(), finish=(), events={}, usage=(("usage",),), extra={}),
+    common_path=True,
+)
 
 # platform.openai.com/docs/api-reference/realtime-server-events/response/done: cached tokens are a subset of input.
 # The exchange of one response: what the server sent for it; the request body is `{session, input}` or its fields.

@@ -19,6 +19,7 @@ _POST = {
     "invocations": (("", "invocations"),),  # SageMaker, Databricks
     "responses": (("", "openai.responses"),),
     "compact": (("/responses/", "openai.responses.compact"),),
+    "decisions": (("", "openai.decisions"),),
     "cancel": (
         ("/responses/", "openai.responses.retrieve"),
         ("/runs/", "openai.assistants.run.retrieve"),
