@@ -140,3 +140,19 @@ def test_a_store_without_tasks_says_so_and_nothing_sent_twice_needs_no_cache(
     assert code == 0
     assert "own task: the ideal of a cache that is empty when a task starts" in " ".join(out.split())
     assert "Smallest cache" not in out
+
+
+def test_a_fleet_whose_output_nobody_reports_has_none_in_the_terminal_and_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [_timed(9 * n, 9 * n + 2, task_id=f"t{n}", input_tokens=100 + n, cache_read_tokens=7) for n in range(12)]
+    store, page = str(write_store(tmp_path / "runs.db", rows)), tmp_path / "page.html"
+
+    for more in ([], ["--explain"], ["--what-if", "cache=off"]):
+        code, out, err = _ran(["forecast", store, "--tasks-per-day", "500", *more], capsys)
+        assert (code, _NONSENSE.search(out + err)) == (0, None)
+    code, out, _ = _ran(["forecast", store, "--tasks-per-day", "500"], capsys)
+    assert re.search(r"output +│ not reported", out)
+    assert re.search(r"decode +│ tokens/s +│ not reported", out)
+    assert _ran(["report", store, "-o", str(page)], capsys)[0] == 0
+    assert "Output that is generated: not reported" in page.read_text()

@@ -131,7 +131,7 @@ def _without_unreported(frame: pd.DataFrame, runs: Runs, weights: Floats) -> pd.
     if not resting:
         return frame
     of = frame["resource"].str.replace("_per_(?:hour|day|month)$", "", regex=True)
-    return frame.assign(value=frame["value"].mask(of.isin(resting) & (frame["unit"] != "fraction")))
+    return frame.assign(value=frame["value"].mask(of.isin(resting)))
 
 
 def _rows(starts: Floats, resource: str, statistic: str, values: Floats, unit: str) -> pd.DataFrame:
