@@ -16,7 +16,7 @@ import joblib
 import pytest
 
 import tokenflation.sdk as tf
-from tokenflation.sdk.scopes import current
+from tokenflation.sdk.scopes import current, packed, root_in
 
 _METHODS = ("fork", "spawn", "forkserver")
 
@@ -111,6 +111,22 @@ def test_a_process_that_serves_others_stands_in_no_scope(method: str) -> None:
         after = server.where()._getvalue()  # type: ignore[attr-defined]
     server.shutdown()
     assert (inside, after) == (None, None)
+
+
+def test_a_process_that_serves_others_stands_in_no_scope_in_a_program_that_runs_inside_one_either() -> None:
+    with tf.task("around", id="zero") as around:
+        chain = packed(around)
+    root_in(chain)
+    try:
+        server = Server(ctx=multiprocessing.get_context("fork"))
+        server.start()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            worked = pool.submit(where).result()
+    finally:
+        root_in([])
+    served = server.where()._getvalue()  # type: ignore[attr-defined]
+    server.shutdown()
+    assert (worked, served) == (("zero", None, 0), None)
 
 
 @pytest.mark.parametrize("method", _METHODS)

@@ -37,6 +37,9 @@ _SERVING = frozenset(
     )
 )
 """Where the processes are defined that serve many scopes, one after another: they stand in none."""
+_NOWHERE = scopes.Scope("task", "none")
+_NOWHERE.ended_at_ns = 0
+"""What has ended is no scope to stand in, and around it is none: not even the one that this whole process runs inside of."""
 _ENV_OF_POPEN, _ENV_OF_OS = 11, 2
 """How many arguments stand before `env`, the instance included."""
 _MAX_CHARS = 32_000
@@ -69,6 +72,7 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         ("subprocess", covering("__init__", by=_telling(_ENV_OF_POPEN), of="Popen")),
         ("os", covering("execve", "posix_spawn", "posix_spawnp", by=_telling(_ENV_OF_OS))),
         ("os", covering("execv", by=_execv_shell)),
+        ("ray._private.services", covering("start_ray_process", by=_nowhere_shell)),
         *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
@@ -157,7 +161,7 @@ def _start_shell(original: Any) -> Any:
         if scopes.current() is None:
             return original(this)
         if {getattr(getattr(this, "_target", None), "__module__", ""), type(this).__module__} & _SERVING:
-            with scopes.inside(None):
+            with scopes.inside(_NOWHERE):
                 return original(this)
         chain = None if "run" in this.__dict__ or _forks(this) else _packed()
         if chain is None:
@@ -167,6 +171,15 @@ def _start_shell(original: Any) -> Any:
             return original(this)
         finally:
             this.__dict__.pop("run", None)
+
+    return start
+
+
+def _nowhere_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        with scopes.inside(_NOWHERE):
+            return original(*args, **kwargs)
 
     return start
 
