@@ -65,6 +65,19 @@ def test_a_run_is_shortened_after_each_of_its_tool_calls(query: str) -> None:
         assert (place.agent_run_id, place.step) == (root.agent_run_id, 2 * (number - 1))
 
 
+@pytest.mark.parametrize("after", ["own", ""])
+def test_a_run_is_known_by_its_summary_where_nothing_else_of_it_is_kept(after: str) -> None:
+    agents, _, root, told = _begin("page 1", after)
+    summary = _SUMMARY
+    for number in range(2, 5):
+        kept = [said(summary), user("Go on, or come to an end.")]
+        newest, place = agents.call(*kept, asks={f"call-page-{number}": "page 2"}, after=told if after else after)
+        assert (place.agent_run_id, place.step) == (root.agent_run_id, 2 * (number - 1))
+        shorten = user(f"Shorten this.\n\nmodel: {summary}\ngave: Found page {number} of the book.")
+        summary = f"Now {number} pages are read, and the others are not yet read."
+        told, _ = agents.call(shorten, system=_SUMS_UP, says=summary, tools=(), after=newest if after else after)
+
+
 @pytest.mark.parametrize("query", _QUERIES)
 def test_a_sub_agent_without_tools_that_is_told_the_question_stays_inside_its_tool_call(query: str) -> None:
     agents = Agents()

@@ -64,9 +64,9 @@ class Told:
         self._said = first_messages(reading) + last_messages(reading)
 
     def opening(self, run: Run) -> bool:
-        """Return whether they repeat the beginning of an agent run's first message."""
-        opening = run.opening.strip()
-        return _MIN_OPENING <= len(opening) <= len(self._said) and self._repeats(opening)
+        """Return whether they repeat the beginning of an agent run's first message, or of the summary in its place."""
+        some = [text.strip() for text in (run.opening, run.summary)]
+        return any(_MIN_OPENING <= len(text) <= len(self._said) and self._repeats(text) for text in some)
 
     def result(self, run: Run) -> bool:
         """Return whether they repeat a result of the run's tool calls, or the newest words of the run."""

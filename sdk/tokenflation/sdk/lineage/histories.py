@@ -105,6 +105,8 @@ class Run(Struct, eq=False):
     """Texts of the arguments of its tool calls that were answered."""
     opening: str = ""
     """Beginning of its first message that is no answer."""
+    summary: str = ""
+    """Beginning of the summary that it went on from last."""
     newest: "History | None" = None
     """Its newest call, as `note_newest` was told."""
     tells_from: int = 0

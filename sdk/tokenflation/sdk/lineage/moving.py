@@ -45,6 +45,8 @@ class Moves:
             run = history.run
             self._take_out(run)
             run.newest, run.about = None, None
+            if evidence == "compaction":
+                told.summary = history.answer
             self._moves[history.call_id] = Move(
                 history.call_id, told, told.steps, before.call_id, before.continued, evidence
             )

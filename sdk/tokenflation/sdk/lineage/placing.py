@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from tokenflation.sdk.lineage.beside import sums_in
+from tokenflation.sdk.lineage.beside import may_tell, sums_in
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text, head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
@@ -188,9 +188,13 @@ class Lineage:
             run = self._handed_over(reading, call_id, quoted.run, started_at_ns)
             run.about, run.quotes = self._histories.told(reading, None, started_at_ns), True
             return run
-        if host is None and after and scope is None:
+        told = scope is None and may_tell(reading)
+        repeats = self._hosts.repeated(reading, host.run if host is not None else None) if told else None
+        if host is None and after and scope is None and repeats is None:
             self._leave(reading, after)
-        return self._new_run(reading, call_id, scope, started_at_ns, host)
+        run = self._new_run(reading, call_id, scope, started_at_ns, host)
+        run.repeats = repeats
+        return run
 
     def _new_run(
         self, reading: Reading, run_id: str, scope: Scope | None, started_at_ns: int, host: Host | None
@@ -224,8 +228,6 @@ class Lineage:
             run.trace_id = self._new_trace_id()
         if scope is None and len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
             run.about = self._histories.told(reading, None, started_at_ns)
-            if run.bare:
-                run.repeats = self._hosts.repeated(reading, around)
         if host is not None and around is not None:
             around.take_in(run)
             count_run(self._hosts.call(host.call_id), host)
