@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
 from tokenflation.sdk.toolspans import ToolSpans
+from tokenflation.sdk.wire.facts import digest_of
+from tokenflation.sdk.wire.values import dumps
 
 
 def call_of(call_id: str = "c1", **more: Any) -> Call:
@@ -85,6 +87,19 @@ def test_a_run_beside_two_open_tool_calls_of_its_name_is_left_alone() -> None:
     spans.seen(call_of(), [asked_of(), asked_of(tool_call_id="x2")])
     span, runs = spans.place(span_of())
     assert (span.task_id, len(span.trace_id), runs) == (None, 32, [])
+
+
+def test_of_two_open_tool_calls_of_its_name_a_run_is_the_one_with_its_arguments() -> None:
+    key, spans = b"k" * 32, ToolSpans(b"k" * 32)
+    hashes = [digest_of(dumps({"query": query}), key) for query in ("a", "b", "b")]
+    spans.seen(
+        call_of(),
+        [asked_of(tool_call_id=f"x{at}", arguments_hash=one) for at, one in enumerate(hashes)],
+    )
+    (span, (run,)) = spans.place(span_of(arguments=b'{"query":"a"}'))
+    assert (run.tool_call_id, run.run_span_id, span.arguments) == ("x0", "s1", None)
+    span, runs = spans.place(span_of(span_id="s2", arguments=b'{"query":"b"}'))
+    assert (runs, span.arguments) == ([], None)
 
 
 def test_a_run_without_a_scope_moves_with_the_call_that_asked_for_it() -> None:

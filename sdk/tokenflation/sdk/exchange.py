@@ -199,7 +199,7 @@ class Tap:
         failed: Callable[[str], None],
         begun: Callable[[Exchange], None] | None = None,
         grown: Callable[[Exchange], object] | None = None,
-        run_tool: Callable[[str, int | None], ToolRunning | None] = lambda *_: None,
+        run_tool: Callable[[str, bytes | None], ToolRunning | None] = lambda *_: None,
         traces: Callable[[], bool] = lambda: False,
         hold: Callable[[Exchange], None] = lambda _: None,
     ) -> None:
@@ -210,7 +210,7 @@ class Tap:
         self._grown = grown
         self._hold = hold
         self.run_tool = run_tool
-        """Return a run of the tool of this name, with arguments of so many bytes, that begins now."""
+        """Return a run of the tool of this name, with these arguments as canonical JSON, that begins now."""
         self.traces = traces
         """Return whether our trace ids mean something elsewhere: whether our spans are exported."""
         self.failed = failed

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tokenflation.sdk import scopes
+from tokenflation.sdk import marks, scopes
 from tokenflation.sdk.assemble import Assembler
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
@@ -40,11 +40,9 @@ __all__ = ["Recorder"]
 _MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _RETRY_S = 1.0
 _HURRY_BYTES = 8 * 1024 * 1024  # so much is not kept waiting
-_SWEEP_S = 0.05
-"""So often we look at the calls under way, while there are any."""
+_SWEEP_S = 0.05  # so often we look at the calls under way, while there are any
 _IDLE_S = 30.0
-_AWAKE_NS = 1_000_000_000
-"""So long after the last call the worker looks for new ones by itself; later the next call wakes it."""
+_AWAKE_NS = 1_000_000_000  # so long after the last call the worker looks for new ones; later the next call wakes it
 _ID_MASK = 2**64 - 1
 _UNREADABLE: Any = object()
 _log = logging.getLogger("tokenflation")
@@ -181,11 +179,11 @@ class Recorder:
         scope = self.spans.around(scopes.current())
         return SentFrom(scope, self._foreign() if self._foreign else None, last_call())
 
-    def _run_tool(self, name: str, arguments_bytes: int | None) -> OpenRun | None:
+    def _run_tool(self, name: str, arguments: bytes | None) -> OpenRun | None:
         if self._closed:
             return None
         foreign = self._foreign() if self._foreign else None
-        return OpenRun(name, arguments_bytes, foreign=foreign, submit=lambda record: self._put(record, 0))
+        return OpenRun(name, arguments, foreign=foreign, submit=lambda record: self._put(record, 0))
 
     # A fork, in whichever thread of the host.
 
@@ -260,6 +258,7 @@ class Recorder:
         """Return the worker, or None where no thread can be had: the next record tries again, close() does without."""
         with self._starting:
             if self._worker is None:
+                self._queue, self._hurry = marks.of_now(self._queue), Hurry()
                 self._worker = threading.Thread(target=self._run, name="tokenflation", daemon=True)
                 try:
                     self._worker.start()
@@ -387,9 +386,8 @@ class Recorder:
         return self._outbox.due()
 
     def _export(self, calls: list[Call]) -> None:
-        if self.emitter is not None:
-            for call in calls:
-                self._guarded(self.emitter.call, call)
+        for call in calls if self.emitter is not None else ():
+            self._guarded(self.emitter.call, call)
 
     def _write(self, now: int) -> bool:
         if not self._outbox.write(keep=not self._closed, waiting=self._underway.make_room):

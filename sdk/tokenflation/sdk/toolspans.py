@@ -2,9 +2,9 @@
 
 A tool call as the wire shows it lasts from the answer that asks for it to the request that brings its result; where the
 run itself was seen (a scope, a call through an MCP client), its own times take their place. Joined where one unanswered
-tool call of that name stands open in the same agent run or task, left alone where there are several. Frameworks offer a
-server's tools to the model under longer names (`mcp__files__read`, `files_read` for `read`): those count for runs through a
-client where no tool call has the name itself. Knows nothing of MCP.
+tool call of that name stands open in the same agent run or task; of several, the one with the run's arguments, and none
+where they do not tell. Frameworks offer a server's tools to the model under longer names (`mcp__files__read`, `files_read`
+for `read`): those count for runs through a client where no tool call has the name itself. Knows nothing of MCP.
 """
 
 import re
@@ -18,10 +18,13 @@ from msgspec.structs import replace
 from tokenflation.sdk import scopes
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
+from tokenflation.sdk.wire.facts import digest_of
 
 __all__ = ["OpenRun", "ToolSpans"]
 
 _MAX_KEPT = 4096
+_MAX_ARGUMENTS = 256 * 1024
+"""Bytes; longer arguments do not wait for the worker, they tell no tool calls apart."""
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_-]")
 """What providers allow in no tool's name: platform.openai.com/docs/api-reference/chat/create, `tools.function.name`."""
 _BETWEEN = ("_", "-")
@@ -37,13 +40,14 @@ class OpenRun:
     def __init__(
         self,
         name: str,
-        arguments_bytes: int | None,
+        arguments: bytes | None,
         *,
         foreign: tuple[str, str] | None,
         submit: Callable[[SpanRecord], object],
     ) -> None:
         self._name = name
-        self._arguments_bytes = arguments_bytes
+        self._arguments = arguments if arguments is not None and len(arguments) <= _MAX_ARGUMENTS else None
+        self._arguments_bytes = len(arguments) if arguments is not None else None
         self._foreign = foreign or ("", None)
         self._submit = submit
         self._started_at_ns = now_ns()
@@ -68,7 +72,7 @@ class OpenRun:
         """Note how the run ended; `error_type` is a class of failure, never a message."""
         if self._scope is not None:
             self._scope.error_type = error_type
-            self._scope.sizes = (self._arguments_bytes, result_bytes)
+            self._scope.sizes, self._scope.arguments = (self._arguments_bytes, result_bytes), self._arguments
             self._scope.__exit__(None, None, None)
             return
         trace_id, parent_id = self._foreign
@@ -87,6 +91,7 @@ class OpenRun:
             error_type=error_type,
             arguments_bytes=self._arguments_bytes,
             result_bytes=result_bytes,
+            arguments=self._arguments,
         )
         self._submit(record)
 
@@ -103,7 +108,8 @@ class _Open(Struct):
 class ToolSpans:
     """The tool calls asked for last, and the runs seen of them; bounded, used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes = b"") -> None:
+        self._key = key
         self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     def seen(self, call: Call, runs: Sequence[ToolRun]) -> list[ToolRun]:
@@ -117,6 +123,10 @@ class ToolSpans:
         if not fits and span.foreign and span.task_id is not None:
             # Spans of other tracing may show fewer agents than there are.
             fits = self._fitting(replace(span, agent_run_id=None))
+        if len(fits) > 1 and span.arguments is not None:
+            digest = digest_of(span.arguments, self._key)
+            fits = [one for one in fits if one.run.arguments_hash == digest]
+        span = replace(span, arguments=None)
         if len(fits) != 1:
             return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
         (one,) = fits

@@ -21,14 +21,13 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from tokenflation.children import CHILDREN
 from tokenflation.sdk.exchange import Tap, ToolRunning
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.wire.values import dumps
 
 __all__ = ["install"]
 
@@ -72,12 +71,10 @@ def _asked(request: Any) -> Any | None:
     return request.params if getattr(request, "method", None) == _METHOD else None
 
 
-def _size_of_arguments(arguments: Any) -> int | None:
-    """Return the bytes of the arguments as compact JSON."""
-    if not arguments:
-        return 2 if arguments is not None else None
+def _canonical(arguments: Any) -> bytes | None:
+    """Return the arguments as canonical JSON; the recorder keeps their size, and tells tool calls apart by a hash."""
     try:
-        return len(msgspec.json.encode(arguments))
+        return dumps(arguments) if arguments is not None else None
     except Exception as error:  # what JSON cannot say, the session will refuse
         let_through(error)
         return None
@@ -204,7 +201,7 @@ class _Installation(Patches):
         return get_default_environment
 
     def _begin(self, tap: Tap, session: Any, name: str, arguments: Any) -> _Run | None:
-        running = tap.run_tool(str(name), _size_of_arguments(arguments))
+        running = tap.run_tool(str(name), _canonical(arguments))
         if running is None:
             return None
         run = _Run(session, running)

@@ -15,6 +15,7 @@ __all__ = [
     "CallKey",
     "Facts",
     "SeenCall",
+    "digest_of",
     "note_answer",
     "note_pieces",
     "said",
@@ -156,7 +157,7 @@ def tool_calls(facts: Facts, key: bytes) -> tuple[ToolCall, ...]:
             name=call.name,
             kind="server" if call.server else "client",
             arguments_bytes=call.arguments_bytes,
-            arguments_hash=_digest(arguments, key),
+            arguments_hash=digest_of(dumps(arguments), key),
             said=strings(arguments, _SHORTEST_SAID),
         )
     return tuple(found.values())
@@ -171,5 +172,6 @@ def _arguments(call: SeenCall) -> Any:
     return given if read is None else read
 
 
-def _digest(arguments: Any, key: bytes) -> bytes:
-    return blake2b(dumps(arguments), digest_size=8, key=key, person=b"tf.arguments").digest()
+def digest_of(arguments: bytes, key: bytes) -> bytes:
+    """Return the hash of a tool call's arguments, which are canonical JSON: 8 bytes, keyed."""
+    return blake2b(arguments, digest_size=8, key=key, person=b"tf.arguments").digest()
