@@ -30,9 +30,10 @@ A call without tools that repeats results of an agent run that waits is about th
 shortens a history does so. It is no sub-agent inside the open tool call, whose arguments it would know. In another
 context it must repeat the run's first message too; in the run's own, calls with the same system prompt are of its kind.
 Where its answer then begins a history with the run's instructions, the run goes on from there (`compaction`).
-After its first tool call a run was told no result that could be repeated. What knows its first message is inside the
-tool call then, until its answer shows what it was: in such a beginning, or before the tool call that the run's next
-request keeps, it is the run's summary. A sub-agent's answer is the result, or behind it.
+After its first tool call a run was told no result that could be repeated. What knows its first message, or the summary
+that it went on from, is inside the tool call then, or a task of its own in another context, until its answer shows what
+it was: in such a beginning, or before the tool call that the run's next request keeps, it is the run's summary. A
+sub-agent's answer is the result, or behind it.
 
 Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
 that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of
