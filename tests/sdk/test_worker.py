@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import queue
 import sqlite3
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.providers import Provider
+from tests.sdk.programs import run
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import forks, marks, recorder
@@ -40,6 +42,47 @@ class Broken:
             raise RuntimeError("broken")
         assert callable(self.whole)
         return self.whole(*args)
+
+
+def test_a_queue_that_is_not_the_one_of_now_gives_way_with_all_that_waits_in_it(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(queue._PySimpleQueue):  # type: ignore[name-defined,misc]  # as gevent puts its own in the place
+        pass
+
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        with monkeypatch.context() as broken:
+            broken.setattr(recorder.Recorder, "_start", lambda _: None)
+            ask(provider)
+        monkeypatch.setattr(queue, "SimpleQueue", Other)
+        ask(provider)
+        assert handle.flush()
+        assert type(handle._recorder._queue) is Other
+    assert (rows(tmp_path / "runs.db"), handle.drops) == (2, {})
+
+
+def test_greenlets_go_on_where_gevent_comes_after_the_recorder(provider: Provider, tmp_path: Path) -> None:
+    pytest.importorskip("gevent")
+    program = """
+        handle = tf.instrument(store)
+        from gevent import monkey
+        monkey.patch_all()
+        import gevent
+        turns = [0]
+        def others():
+            while True:
+                turns[0] += 1
+                gevent.sleep(0.001)
+        gevent.spawn(others)
+        assert gevent.spawn(lambda: httpx.post(url + "/v1/chat/completions", json={"messages": []})).get(timeout=20)
+        before = turns[0]
+        gevent.sleep(0.5)
+        assert turns[0] > before + 1
+        handle.close()
+    """
+    done = run(program, provider, tmp_path / "runs.db")
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "runs.db") == 1
 
 
 def test_a_worker_that_fails_beyond_its_guards_is_followed_by_another_that_loses_nothing(

@@ -9,7 +9,9 @@ from typing import Any
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import MAX_KEPT_BYTES, Exchange
 
-__all__ = ["Flush", "Grown", "Hurry", "Wake", "in_order", "next_items", "portions", "rest", "rest_s", "size_of"]
+__all__ = [
+    "Flush", "Grown", "Hurry", "Wake", "in_order", "next_items", "of_now", "portions", "rest", "rest_s", "size_of",
+]  # fmt: skip
 
 _MAX_BATCH = 256
 _WINDOW_S = 0.03
@@ -66,6 +68,21 @@ class Grown:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+
+
+def of_now(waiting: "queue.SimpleQueue[Any]") -> "queue.SimpleQueue[Any]":
+    """Return a queue that lets others run while a thread of now waits for it, with what is in this one.
+
+    Once gevent has put its own in the place of threads and queues, a new thread is a greenlet, and stops all others if
+    it waits for a queue from before.
+    """
+    if type(waiting) is queue.SimpleQueue:
+        return waiting
+    made: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with contextlib.suppress(queue.Empty):
+        while True:
+            made.put(waiting.get_nowait())
+    return made
 
 
 def next_items(waiting: "queue.SimpleQueue[Any]", patience_s: float) -> list[Any]:
