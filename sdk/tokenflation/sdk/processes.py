@@ -40,6 +40,9 @@ _SERVING = frozenset(
 _NOWHERE = scopes.Scope("task", "none")
 _NOWHERE.ended_at_ns = 0
 """What has ended is no scope to stand in, and around it is none: not even the one that this whole process runs inside of."""
+if hasattr(os, "register_at_fork"):
+    # Its threads begin with an empty context, where that scope would hold.
+    os.register_at_fork(after_in_child=lambda: scopes.root_in([]) if scopes.current() is None else None)
 _ENV_OF_POPEN, _ENV_OF_OS = 11, 2
 """How many arguments stand before `env`, the instance included."""
 _MAX_CHARS = 32_000
