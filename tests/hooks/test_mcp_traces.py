@@ -14,6 +14,7 @@ from mcp.client.stdio import stdio_client
 from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, CreateMessageResult, TextContent
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.frameworks.server import Model
 from tests.hooks.mcp_server import make_server
 from tests.hooks.mcp_ways import WAYS, by_http, by_session, by_stdio, runs, text_of, through
 from tests.providers import Provider
@@ -225,6 +226,37 @@ def test_of_two_open_tool_calls_of_one_name_none_is_taken_for_the_run(
     through(body)
     assert runs(store, handle)["echo"]["status"] == "ok"
     assert [row["run_span_id"] for row in rows(store, "SELECT * FROM tool_calls")] == [None, None]
+
+
+@pytest.mark.parametrize("scoped", [True, False], ids=["scopes", "no scopes"])
+def test_runs_of_one_tool_at_once_are_told_apart_by_their_arguments(
+    scoped: bool, store: Path, handle: Instrumentation
+) -> None:
+    server = make_server()
+    parameters: Any = {"type": "object", "properties": {"query": {"type": "string"}}}
+    offered: Any = [{"type": "function", "function": {"name": "team_researcher", "parameters": parameters}}]
+
+    @server.tool()
+    async def researcher(query: str) -> str:
+        return query
+
+    async def body(model: Model) -> None:
+        messages: Any = [{"role": "user", "content": "[[plan:fan]]"}]
+        with openai.OpenAI(base_url=model.openai_url, api_key="k") as client:
+            answer = client.chat.completions.create(model="m", messages=messages, tools=offered).choices[0].message
+        given = [json.loads(call.function.arguments) for call in answer.tool_calls or ()]
+        async with Client(server) as session:
+            await asyncio.gather(*(session.call_tool("researcher", one) for one in given[::-1]))
+
+    with Model() as model, tf.task("t") if scoped else contextlib.nullcontext():
+        asyncio.run(body(model))
+    assert handle.flush()
+    (call,) = rows(store, "SELECT * FROM calls")
+    asked = rows(store, "SELECT * FROM tool_calls ORDER BY tool_call_id")
+    done = {row["span_id"]: row for row in rows(store, "SELECT * FROM spans WHERE kind = 'tool'")}
+    began = [done[row["run_span_id"]]["started_at_ns"] for row in asked]
+    assert (len(asked), began) == (4, sorted(began, reverse=True))
+    assert {row["task_id"] for row in done.values()} == {call["task_id"]}
 
 
 def test_without_scopes_a_run_that_nobody_asked_for_has_a_trace_of_its_own_and_no_task(
