@@ -31,8 +31,8 @@ PROGRAM = """
             ask(client)
             handle.close()
         else:
-            beside = lambda: [name for name in os.listdir(folder) if name.startswith("runs.db.underway-")]
-            while not beside():
+            journal = handle._recorder._underway._journal
+            while not journal.path.exists() or not os.path.samestat(journal.path.stat(), os.fstat(journal._descriptor)):
                 time.sleep(0.01)
             Recorder._write = lambda self, now: time.sleep(60)
             ask(client)

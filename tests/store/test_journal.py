@@ -1,5 +1,6 @@
 """The journal of calls under way: what stands in it, whoever made it, and how it ends."""
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenflation.sdk.store.contents import info
-from tokenflation.sdk.store.journal import MAGIC, Begun, Ended, Journal, dead_journals, entries, without_slot
+from tokenflation.sdk.store.journal import (
+    MAGIC,
+    Begun,
+    Ended,
+    Journal,
+    _carry_over,
+    dead_journals,
+    entries,
+    without_slot,
+)
 from tokenflation.sdk.store.losses import note_losses
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tail import find_usage
@@ -94,6 +104,22 @@ def test_a_journal_that_somebody_takes_away_is_made_anew_with_all_that_stood_in_
     assert list(dead_journals(tmp_path / "runs.db")) == []
     assert not rename or list(entries((tmp_path / "away").read_bytes())) == []
     journal.leave()
+
+
+def test_a_call_that_ends_while_the_journal_is_made_anew_is_neither_lost_nor_taken_for_another(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slot = journal.begin(begun(1))
+    journal.path.unlink()
+    former = journal._file
+    journal.restore()
+    again = journal.path.read_bytes()
+    journal._file = mmap.mmap(-1, 512 * 1024)  # as it is before anything is carried over
+    journal.end(slot, Ended(5, "read", 200))
+    _carry_over(former[slot * 1024 : (slot + 1) * 1024], journal._file, slot * 1024)
+    made = MAGIC.ljust(1024, b"\0") + journal._file[1024:]
+    journal.leave()
+    assert list(entries(again)) == [(begun(1), None)]
+    assert list(entries(made)) == [(begun(1), Ended(5, "read", 200))]
 
 
 def test_a_journal_whose_folder_is_gone_goes_on_and_holds_no_more_descriptors(tmp_path: Path) -> None:

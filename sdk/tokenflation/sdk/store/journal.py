@@ -173,7 +173,7 @@ class Journal:
     def restore(self) -> None:
         """Make the file anew if it is not under its name any more: somebody removed or renamed what lies beside the store.
 
-        What a host's thread notes in this very moment may be missing in it.
+        A call whose beginning a host's thread notes in this very moment may be missing in it.
         """
         if _is_at(self.path, self._descriptor) or self._held.closed():
             return
@@ -186,11 +186,14 @@ class Journal:
         except OSError:
             _remove(self.path, descriptor)
             return
-        former, self._descriptor = self._descriptor, descriptor
-        before = self._file
-        made[:] = before[:]
-        self._file, self._held = made, held_on([descriptor])
+        made[_FULL_AT : _STORED_AT + 8] = self._file[_FULL_AT : _STORED_AT + 8]
+        before, self._file = self._file, made
+        for at in range(_SLOT_BYTES, self._slots * _SLOT_BYTES, _SLOT_BYTES):
+            if before[at]:
+                _carry_over(before[at : at + _SLOT_BYTES], made, at)
         before[: len(MAGIC)] = bytes(len(MAGIC))  # its calls are this file's now, whatever it is called
+        self._held = held_on([descriptor])
+        former, self._descriptor = self._descriptor, descriptor
         os.close(former)
 
     def grow(self) -> None:
@@ -299,6 +302,18 @@ def _beside(store: str | os.PathLike[str]) -> list[Path]:
     except OSError:
         return found
     return found
+
+
+def _carry_over(slot: bytes, file: mmap.mmap, at: int) -> None:
+    """Put a slot of a former file into one that hosts' threads use already: the call may have ended there by now."""
+    file[at + 2 : at + 4] = slot[2:4]
+    file[at + _BEGUN_AT : at + _ENDED_AT] = slot[_BEGUN_AT:_ENDED_AT]
+    if slot[0] == 2:
+        file[at + 4 : at + 6] = slot[4:6]
+        file[at + _ENDED_AT : at + _SLOT_BYTES] = slot[_ENDED_AT:]
+        file[at] = 2
+    elif not file[at]:
+        file[at] = 1
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
