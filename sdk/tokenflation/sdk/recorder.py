@@ -281,7 +281,7 @@ class Recorder:
         last, taken_ns, look = False, 0, functools.partial(self._guarded, self._sweep)
         while not last:
             items = self._next_items()
-            marks = [one for one in items if isinstance(one, Flush)]
+            flushes = [one for one in items if isinstance(one, Flush)]
             last = None in items
             self._guarded(self._take, items)
             if last:
@@ -290,9 +290,9 @@ class Recorder:
             if now >= self._next_sweep_ns:
                 self._next_sweep_ns = now + int(_SWEEP_S * 1e9)
                 self._guarded(self._sweep)
-            due = self._outbox.due() and (marks or last or now >= self._next_try_ns)
+            due = self._outbox.due() and (flushes or last or now >= self._next_try_ns)
             wrote = bool(due and self._guarded(self._write, now))
-            for mark in marks:
+            for mark in flushes:
                 mark.done.set()
             if wrote and not last:
                 rest(self._queue, self._hurry, rest_s(len(items), now - taken_ns), look)
