@@ -237,6 +237,17 @@ def test_an_interpreter_that_waits_has_loaded_nothing_for_it_but_two_files_of_ou
     assert done.stdout.split() == ["tokenflation.children", "tokenflation.startup"]
 
 
+def test_an_interpreter_starts_in_silence_if_the_package_behind_the_file_is_gone() -> None:
+    line = (Path(__file__).resolve().parents[2] / "sdk" / "tokenflation-children.pth").read_text()
+    assert line.startswith("import ")
+    assert line.count("\n") == 1  # or the interpreter would read it in pieces, or as a folder
+    told = {**os.environ, "TOKENFLATION_CHILDREN": "{}"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", line], env=told, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_run_inside_a_run_writes_to_its_own_store_and_hands_that_on(folder: Path, provider: Provider) -> None:
     (folder / "middle.py").write_text(
         "import subprocess, sys\nsubprocess.run([sys.executable, 'child.py'], check=True)\n"

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.managers import BaseManager
 from multiprocessing.pool import Pool, ThreadPool
 from pathlib import Path
@@ -155,6 +156,13 @@ def test_work_that_cannot_be_sent_fails_as_it_does_without_a_recorder() -> None:
         future = pool.submit(lambda: None)
         with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
             future.result()
+
+
+def test_functions_of_the_operating_system_can_be_sent_to_processes_as_without_a_recorder() -> None:
+    wanted = [os._exit, os.execv, os.execve, os.posix_spawn, os.posix_spawnp, subprocess.Popen.__init__]
+    assert pickle.loads(pickle.dumps(wanted)) == wanted
+    with pytest.raises(BrokenProcessPool), ProcessPoolExecutor(1) as pool, tf.task("triage"):
+        pool.submit(os._exit, 1).result()
 
 
 def test_without_the_wish_to_record_them_programs_get_the_environment_that_they_would_get() -> None:

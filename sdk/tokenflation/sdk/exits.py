@@ -28,6 +28,7 @@ def before_os_exit(action: Callable[[], object]) -> Callable[[], None]:
                 action()
             original(status)
 
+        leave.__module__ = os.__name__  # where pickle finds it; the original says `posix`
         return leave
 
     owner: Any = os
@@ -49,6 +50,7 @@ def before_exec(action: Callable[[], object]) -> Callable[[], None]:
                 action()
             original(*args, **kwargs)
 
+        become.__module__ = os.__name__
         return become
 
     owner: Any = os

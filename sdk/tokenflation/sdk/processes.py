@@ -209,6 +209,7 @@ def _telling(at: int) -> Callable[[Any], Any]:
                     kwargs["env"] = env
             return original(*args, **kwargs)
 
+        start.__module__ = _named(original)
         return start
 
     return shell
@@ -220,7 +221,13 @@ def _execv_shell(original: Any) -> Any:
         env = _placed(None) if scopes.current() is not None else None
         return original(*args, **kwargs) if env is None else os.execve(*args, **{**kwargs, "env": env})
 
+    become.__module__ = _named(original)
     return become
+
+
+def _named(function: Any) -> str:
+    """Return the module where pickle finds what lies over a function: one of `posix` is covered in `os`."""
+    return os.__name__ if function.__module__ == os.name else str(function.__module__)
 
 
 def _placed(given: Any) -> Any:
