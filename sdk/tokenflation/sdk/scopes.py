@@ -170,8 +170,7 @@ class Scope(ContextDecorator):
         """The tool call that this tool run is for, where a span says it."""
         self.opener: Opener | None = None
         """The generator that it was opened in: it holds only while that runs."""
-        self.process_id = 0
-        """The process that opened it, and writes it; 0 of one that another process packed."""
+        self.process_id = 0  # of who opened it and writes it; 0 where another process packed it
 
     def __enter__(self) -> Self:
         if self.started_at_ns and self.ended_at_ns is None:
@@ -326,7 +325,7 @@ def tool(name: str) -> Scope:
 def outcome(*, success: bool | None = None, score: float | None = None) -> None:
     """Say how the current task went: counted as tokens per success. Outside any task it says nothing.
 
-    It counts in the process that opened the task alone; in one that runs inside of it, it is logged and lost.
+    It counts in the process that opened the task alone: in another it is logged and lost.
 
     Raises:
         TokenflationError: `score` is not a number, or `success` is not a bool.
