@@ -64,3 +64,15 @@ def test_a_kill_after_the_journal_was_taken_away_loses_no_finished_call(
         assert info(moved)["rows"]["calls"] == 3
         assert not {row["call_id"] for row in rows(moved)} & {row["call_id"] for row in rows(store)}
     assert journals(store) == []
+
+
+def test_a_store_that_a_link_leads_to_is_made_anew_where_it_was_and_the_link_stays(
+    provider: Provider, store: Path, tmp_path: Path
+) -> None:
+    real = tmp_path / "elsewhere" / "real.db"
+    real.parent.mkdir()
+    store.symlink_to(real)
+    done = run(PROGRAM, provider, store, "empty", "close")
+    assert done.returncode == 0, done.stderr
+    assert store.is_symlink()
+    assert info(real)["rows"]["calls"] == 1

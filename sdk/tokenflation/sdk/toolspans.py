@@ -23,7 +23,7 @@ from tokenflation.sdk.wire.facts import digest_of
 __all__ = ["OpenRun", "ToolSpans"]
 
 _MAX_KEPT = 4096
-_MAX_ARGUMENTS = 256 * 1024
+_MAX_ARGUMENTS = 16 * 1024
 """Bytes; longer arguments do not wait for the worker, they tell no tool calls apart."""
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_-]")
 """What providers allow in no tool's name: platform.openai.com/docs/api-reference/chat/create, `tools.function.name`."""

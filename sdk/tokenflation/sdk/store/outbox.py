@@ -177,10 +177,9 @@ class Outbox:
         if self._writer is None:
             return
         closed = self._held.closed()
-        if not closed and self._file is not None and _file_at(self.store) == (*self._file[:2], True):
-            os.unlink(
-                self.store
-            )  # emptied where it stands: no connection that had it open before can be right about it
+        if not closed and self._file is not None and _file_at(self.store) == (*self._file[:2], True) != self._file:
+            # Emptied where it stands: no connection that had it open before can be right about it.
+            os.unlink(real_path(self.store))
         if closed or _file_at(self.store) != self._file:
             if not closed:
                 self._writer.merge()  # SQLite looks for a renamed file's log under the new name
