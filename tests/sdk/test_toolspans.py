@@ -1,14 +1,18 @@
 """Runs of tools that were seen, and the tool calls on the wire that they are runs of."""
 
+import contextlib
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from tokenflation.sdk import scopes
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
-from tokenflation.sdk.toolspans import ToolSpans
+from tokenflation.sdk.toolspans import OpenRun, ToolSpans
 from tokenflation.sdk.wire.facts import digest_of
 from tokenflation.sdk.wire.values import dumps
+
+KEY = b"k" * 32
 
 
 def call_of(call_id: str = "c1", **more: Any) -> Call:
@@ -90,16 +94,31 @@ def test_a_run_beside_two_open_tool_calls_of_its_name_is_left_alone() -> None:
 
 
 def test_of_two_open_tool_calls_of_its_name_a_run_is_the_one_with_its_arguments() -> None:
-    key, spans = b"k" * 32, ToolSpans(b"k" * 32)
-    hashes = [digest_of(dumps({"query": query}), key) for query in ("a", "b", "b")]
+    spans = ToolSpans()
+    hashes = [digest_of(dumps({"query": query}), KEY) for query in ("a", "b", "b")]
     spans.seen(
         call_of(),
         [asked_of(tool_call_id=f"x{at}", arguments_hash=one) for at, one in enumerate(hashes)],
     )
-    (span, (run,)) = spans.place(span_of(arguments=b'{"query":"a"}'))
-    assert (run.tool_call_id, run.run_span_id, span.arguments) == ("x0", "s1", None)
-    span, runs = spans.place(span_of(span_id="s2", arguments=b'{"query":"b"}'))
-    assert (runs, span.arguments) == ([], None)
+    _, (run,) = spans.place(span_of(arguments_hash=hashes[0]))
+    assert (run.tool_call_id, run.run_span_id) == ("x0", "s1")
+    assert spans.place(span_of(span_id="s2", arguments_hash=hashes[1]))[1] == []
+
+
+def test_of_the_arguments_of_a_run_only_a_hash_waits_to_be_written() -> None:
+    waiting: list[SpanRecord] = []
+    arguments = dumps({"query": "a" * 10_000})
+    for around in (contextlib.nullcontext(), scopes.task("t")):
+        stop = scopes.listen(lambda scope, opened: None if opened else waiting.append(scope.record()))
+        with around:
+            run = OpenRun("search", arguments, key=KEY, foreign=None, submit=waiting.append)
+            assert arguments not in vars(run).values()
+            run.close(error_type=None, result_bytes=1)
+        stop()
+    runs = [one for one in waiting if one.kind == "tool"]
+    assert [one.arguments_bytes for one in runs] == [len(arguments)] * 2
+    assert [one.arguments_hash for one in runs] == [digest_of(arguments, KEY)] * 2
+    assert all("aaaa" not in repr(one) for one in waiting)
 
 
 def test_a_run_without_a_scope_moves_with_the_call_that_asked_for_it() -> None:

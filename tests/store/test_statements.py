@@ -40,7 +40,7 @@ def test_the_inserts_of_the_writer_are_those_of_sqlalchemy(source: Table) -> Non
     assert insert_statement(source, replace=False) == _plain(ignoring.compile(dialect=DIALECT))
 
 
-_NOT_STORED = {"spans": {"arguments", "foreign", "tool_call_id"}}
+_NOT_STORED = {"spans": {"arguments_hash", "foreign", "tool_call_id"}}
 """What a record carries for the recorder alone."""
 
 

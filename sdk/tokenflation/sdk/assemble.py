@@ -94,7 +94,7 @@ class Assembler:
         self._polls: Polls[_Kept] = Polls()
         self._placed = PlacedCalls()
         self._tool_runs = ToolRuns()
-        self.tool_spans = ToolSpans(key)
+        self.tool_spans = ToolSpans()
         """The runs of tools that were seen as they ran."""
 
     def read(self, exchange: Exchange) -> Reading | None:

@@ -73,6 +73,7 @@ class Recorder:
         """Whether servers that run tools for us may be told the trace that they run in."""
         self._open_writer = open_writer
         self._default_task = default_task
+        self._key = key
         options: Any = {"key": key, "default_task": default_task, "exact_tokens": exact_tokens}
         self._make_assembler = functools.partial(Assembler, **options)
         self._foreign = foreign
@@ -183,7 +184,7 @@ class Recorder:
         if self._closed:
             return None
         foreign = self._foreign() if self._foreign else None
-        return OpenRun(name, arguments, foreign=foreign, submit=lambda record: self._put(record, 0))
+        return OpenRun(name, arguments, key=self._key, foreign=foreign, submit=lambda record: self._put(record, 0))
 
     # A fork, in whichever thread of the host.
 

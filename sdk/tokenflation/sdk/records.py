@@ -180,8 +180,8 @@ class SpanRecord(Struct, frozen=True, kw_only=True, gc=False):
     result_bytes: int | None = None
     tool_call_id: str | None = None
     """The tool call that a tool ran for, where that is known; lives only until it has been joined."""
-    arguments: bytes | None = None
-    """Canonical JSON of what the tool was given; lives only until it has been joined."""
+    arguments_hash: bytes | None = None
+    """As the tool call's that it is a run of, if it is of one; lives only until it has been joined."""
     foreign: bool = False
     """Other tracing has a span of it already; not stored."""
 

@@ -143,9 +143,9 @@ class Scope(ContextDecorator):
         self.limits = limits
         self.budget: Budget | None = None
         """What is left of the limits of the innermost task around that has any; its own, if it has `limits`."""
-        self.arguments: bytes | None = None  # of a tool run that was seen from outside, as canonical JSON
+        self.arguments_hash: bytes | None = None  # this and the next: of a tool run that was seen from outside
         self.sizes: tuple[int | None, int | None] = (None, None)
-        """Bytes of the arguments and of the result, of a tool run that was seen from outside."""
+        """Bytes of the arguments and of the result."""
         self.censored_by: str | None = None
         """The limit that cut this task short."""
         self.parent: Scope | None = None
@@ -239,7 +239,7 @@ class Scope(ContextDecorator):
             censored_by=self.censored_by,
             arguments_bytes=self.sizes[0],
             result_bytes=self.sizes[1],
-            arguments=self.arguments,
+            arguments_hash=self.arguments_hash,
         )
 
     def place(self, parent: "Scope | None", span_id: str = "", trace_id: str = "") -> None:

@@ -23,8 +23,6 @@ from tokenflation.sdk.wire.facts import digest_of
 __all__ = ["OpenRun", "ToolSpans"]
 
 _MAX_KEPT = 4096
-_MAX_ARGUMENTS = 16 * 1024
-"""Bytes; longer arguments do not wait for the worker, they tell no tool calls apart."""
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_-]")
 """What providers allow in no tool's name: platform.openai.com/docs/api-reference/chat/create, `tools.function.name`."""
 _BETWEEN = ("_", "-")
@@ -42,11 +40,13 @@ class OpenRun:
         name: str,
         arguments: bytes | None,
         *,
+        key: bytes,
         foreign: tuple[str, str] | None,
         submit: Callable[[SpanRecord], object],
     ) -> None:
         self._name = name
-        self._arguments = arguments if arguments is not None and len(arguments) <= _MAX_ARGUMENTS else None
+        # Here, not by the worker: no text of theirs waits for it, and what waits is small.
+        self._arguments_hash = digest_of(arguments, key) if arguments is not None else None
         self._arguments_bytes = len(arguments) if arguments is not None else None
         self._foreign = foreign or ("", None)
         self._submit = submit
@@ -72,7 +72,8 @@ class OpenRun:
         """Note how the run ended; `error_type` is a class of failure, never a message."""
         if self._scope is not None:
             self._scope.error_type = error_type
-            self._scope.sizes, self._scope.arguments = (self._arguments_bytes, result_bytes), self._arguments
+            self._scope.sizes = self._arguments_bytes, result_bytes
+            self._scope.arguments_hash = self._arguments_hash
             self._scope.__exit__(None, None, None)
             return
         trace_id, parent_id = self._foreign
@@ -91,7 +92,7 @@ class OpenRun:
             error_type=error_type,
             arguments_bytes=self._arguments_bytes,
             result_bytes=result_bytes,
-            arguments=self._arguments,
+            arguments_hash=self._arguments_hash,
         )
         self._submit(record)
 
@@ -108,8 +109,7 @@ class _Open(Struct):
 class ToolSpans:
     """The tool calls asked for last, and the runs seen of them; bounded, used by one thread at a time."""
 
-    def __init__(self, key: bytes = b"") -> None:
-        self._key = key
+    def __init__(self) -> None:
         self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     def seen(self, call: Call, runs: Sequence[ToolRun]) -> list[ToolRun]:
@@ -123,10 +123,8 @@ class ToolSpans:
         if not fits and span.foreign and span.task_id is not None:
             # Spans of other tracing may show fewer agents than there are.
             fits = self._fitting(replace(span, agent_run_id=None))
-        if len(fits) > 1 and span.arguments is not None:
-            digest = digest_of(span.arguments, self._key)
-            fits = [one for one in fits if one.run.arguments_hash == digest]
-        span = replace(span, arguments=None)
+        if len(fits) > 1 and span.arguments_hash is not None:
+            fits = [one for one in fits if one.run.arguments_hash == span.arguments_hash]
         if len(fits) != 1:
             return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
         (one,) = fits
