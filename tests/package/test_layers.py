@@ -27,6 +27,7 @@ LAYERS = (
         "sdk.factors",
         "sdk.exact",
         "sdk.attempts",
+        "sdk.inbox",
         "sdk.marks",
         "sdk.polling",
         "sdk.timing",

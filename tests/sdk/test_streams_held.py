@@ -186,7 +186,7 @@ def _exchange(call_id: str, after: str) -> Exchange:
 
 def test_calls_that_ended_out_of_order_come_in_the_order_in_which_they_left() -> None:
     one, two, three, held = _exchange("1", "held"), _exchange("2", "1"), _exchange("3", "2"), _exchange("held", "")
-    wake = marks.Wake()
+    wake = object()
     found = marks.in_order([three, wake, one, two], lambda call_id: held if call_id == "held" else None)
     assert found == [held, one, two, three, wake]
 

@@ -13,7 +13,7 @@ from tests.providers import Provider
 from tests.sdk.programs import run
 
 import tokenflation.sdk as tf
-from tokenflation.sdk import forks, marks, recorder
+from tokenflation.sdk import forks, inbox, recorder
 from tokenflation.sdk.instrument import active
 from tokenflation.sdk.store.contents import info
 
@@ -57,7 +57,7 @@ def test_a_queue_that_is_not_the_one_of_now_gives_way_with_all_that_waits_in_it(
         monkeypatch.setattr(queue, "SimpleQueue", Other)
         ask(provider)
         assert handle.flush()
-        assert type(handle._recorder._queue) is Other
+        assert type(handle._recorder._inbox._items) is Other
     assert (rows(tmp_path / "runs.db"), handle.drops) == (2, {})
 
 
@@ -88,9 +88,9 @@ def test_greenlets_go_on_where_gevent_comes_after_the_recorder(provider: Provide
 def test_a_worker_that_fails_beyond_its_guards_is_followed_by_another_that_loses_nothing(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = Broken(marks.next_items)
-    monkeypatch.setattr(recorder, "next_items", broken)
     with tf.instrument(tmp_path / "runs.db") as handle:
+        broken = Broken(handle._recorder._inbox.next_items)
+        monkeypatch.setattr(handle._recorder._inbox, "next_items", broken)
         ask(provider)
         began = time.monotonic()
         assert not handle.flush(30.0)
@@ -105,9 +105,9 @@ def test_a_worker_that_fails_beyond_its_guards_is_followed_by_another_that_loses
 def test_a_worker_that_is_behind_does_not_rest_between_two_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "_WINDOW_S", 3600.0)
-    monkeypatch.setattr(marks, "_BUSY_WINDOW_S", 3600.0)
-    monkeypatch.setattr(marks, "_MAX_BATCH", 20)
+    monkeypatch.setattr(inbox, "_WINDOW_S", 3600.0)
+    monkeypatch.setattr(inbox, "_BUSY_WINDOW_S", 3600.0)
+    monkeypatch.setattr(inbox, "_MAX_BATCH", 20)
     store = tmp_path / "runs.db"
     answer = {"id": "1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
     with tf.instrument(store) as handle:
@@ -126,14 +126,14 @@ def test_a_worker_that_is_behind_does_not_rest_between_two_batches(
 
 def test_a_short_queue_is_emptied_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_WINDOW_S", "_BUSY_WINDOW_S", "_LOOK_S"):
-        monkeypatch.setattr(marks, name, 3600.0)
+        monkeypatch.setattr(inbox, name, 3600.0)
     answer = {"id": "1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
     deadline = time.monotonic() + 10.0
     with tf.instrument(tmp_path / "runs.db", queue_size=40) as handle:
         with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer))) as client:
             for _ in range(200):
                 client.post("http://models.test/v1/chat/completions", json={"model": "m", "messages": []})
-                while handle._recorder._queue.qsize() > 30 and time.monotonic() < deadline:
+                while len(handle._recorder._inbox) > 30 and time.monotonic() < deadline:
                     time.sleep(0.001)
         assert handle.flush()
         assert (handle.recorded, handle.drops) == (200, {})
@@ -142,8 +142,8 @@ def test_a_short_queue_is_emptied_before_it_is_full(tmp_path: Path, monkeypatch:
 def test_a_worker_that_fails_to_the_end_delays_no_close_and_is_shown(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "next_items", Broken(marks.next_items))
     handle = tf.instrument(tmp_path / "runs.db")
+    monkeypatch.setattr(handle._recorder._inbox, "next_items", Broken(None))
     ask(provider)
     began = time.monotonic()
     handle.close()

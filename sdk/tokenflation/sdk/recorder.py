@@ -1,7 +1,7 @@
 """The recorder: one worker thread per process that turns finished exchanges and scopes into rows and spans.
 
-The host's threads only put things into a bounded queue and note in shared memory what is under way, so that a kill
-loses no finished call. Nothing here raises into the host or makes it wait; what is lost is counted by reason. Knows
+The host's threads only put things into an inbox and note in shared memory what is under way, so that a kill loses no
+finished call. Nothing here raises into the host or makes it wait; what is lost is counted by reason. Knows
 nothing of HTTP libraries.
 """
 
@@ -11,21 +11,21 @@ import functools
 import itertools
 import logging
 import os
-import queue
 import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tokenflation.sdk import marks, scopes
+from tokenflation.sdk import scopes
 from tokenflation.sdk.assemble import Assembler
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.forks import watch_forks
+from tokenflation.sdk.inbox import Inbox, rest_s
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.lastcall import last_call, note_call
-from tokenflation.sdk.marks import Flush, Grown, Hurry, Wake, in_order, next_items, portions, rest, rest_s, size_of
+from tokenflation.sdk.marks import Flush, Grown, in_order, portions, size_of
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
@@ -37,21 +37,19 @@ from tokenflation.sdk.toolspans import OpenRun
 
 __all__ = ["Recorder"]
 
-_MAX_QUEUED_BYTES = 512 * 1024 * 1024
 _RETRY_S = 1.0
-_HURRY_BYTES = 8 * 1024 * 1024  # so much is not kept waiting
-_SWEEP_S = 0.05  # so often we look at the calls under way, while there are any
-_IDLE_S = 30.0
-_AWAKE_NS = 1_000_000_000  # so long after the last call the worker looks for new ones; later the next call wakes it
+_SWEEP_S = 0.05
+"""So often we look at the calls under way, while there are any."""
 _ID_MASK = 2**64 - 1
 _UNREADABLE: Any = object()
+"""What is made of an answer that cannot be read."""
 _log = logging.getLogger("tokenflation")
 
 Foreign = Callable[[], tuple[str, str] | None]
 
 
 class Recorder:
-    """Owns the queue, the worker thread and the store's writer of this process."""
+    """Owns the inbox, the worker thread and the store's writer of this process."""
 
     def __init__(
         self,
@@ -67,7 +65,7 @@ class Recorder:
         self.store = store
         self.emitter: Any = None
         """A `spans.SpanEmitter`, or None where no spans are wanted; may be set at any time."""
-        self.spans = SpanReader(lambda record: self._put(record, 0))
+        self.spans = SpanReader(self._put)
         """What is known of spans of other tracing; nothing, until a provider of them tells."""
         self.hands_trace_on = True
         """Whether servers that run tools for us may be told the trace that they run in."""
@@ -85,7 +83,7 @@ class Recorder:
             context=self._context,
             failed=self.count_loss,
             begun=self._begin_exchange,
-            grown=lambda exchange: self._put(Grown(exchange), 0, force=True),
+            grown=lambda exchange: self._put(Grown(exchange), force=True),
             run_tool=self._run_tool,
             hold=lambda exchange: self._admit(exchange, begins=False),
             traces=lambda: self.hands_trace_on and self.emitter is not None,
@@ -114,15 +112,15 @@ class Recorder:
     def scope_changed(self, scope: Scope, opened: bool) -> None:
         """Note a scope that closed."""
         if not opened:
-            self._note(lambda: self._put(scope.record(), 0))
+            self._note(lambda: self._put(scope.record()))
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
         if self._closed or self._is_idle():
             return True
         mark = Flush()
-        self._put(mark, 0, force=True)
-        self._hurry.set()
+        self._put(mark, force=True)
+        self._inbox.hurry()
         deadline = now_ns() + int(timeout_s * 1e9)
         while not mark.done.wait(max(0.0, min(_SWEEP_S, (deadline - now_ns()) / 1e9))):
             if self._worker is None or now_ns() >= deadline:  # nobody is there to do it, or too slow
@@ -137,14 +135,14 @@ class Recorder:
         atexit.unregister(self.close)
         if not self._is_idle():
             worker = self._start()
-            self._queue.put(None)
-            self._hurry.set()
+            self._inbox.put(None, force=True)
+            self._inbox.hurry()
             if worker is None:
                 self._run()
             else:
                 worker.join(timeout_s)
             if not self._ended:
-                self._guarded(self._outbox.note_unwritten, self._queue.qsize() - 1)
+                self._guarded(self._outbox.note_unwritten, len(self._inbox) - 1)
                 return
         self._guarded(self._underway.close)
 
@@ -154,20 +152,18 @@ class Recorder:
             self._guarded(self._underway.close_unused)
 
     def _is_idle(self) -> bool:
-        return self._worker is None and self._queue.empty() and not self._drops
+        return self._worker is None and not len(self._inbox) and not self._drops
 
     def _reset(self) -> None:
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._inbox = Inbox(self._queue_size)
         self._worker: threading.Thread | None = None
-        self._ended = False  # the worker, with nothing left
+        self._ended = False
+        """Whether the worker has come to its end with nothing left."""
         self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
-        self._hurry = Hurry()
-        self._asleep = True
-        """Whether the worker waits for the queue alone, and so must be told of a new call."""
-        self._awake_until_ns = self._next_sweep_ns = self._next_try_ns = 0
+        self._next_sweep_ns = self._next_try_ns = 0
         self._unwritten: list[Exchange] = []
+        """What has been read and is not in the store yet."""
         self._drops: Counter[str] = Counter()
-        self._queued_bytes = 0
         self._process_id = os.getpid()
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
@@ -184,7 +180,7 @@ class Recorder:
         if self._closed:
             return None
         foreign = self._foreign() if self._foreign else None
-        return OpenRun(name, arguments, key=self._key, foreign=foreign, submit=lambda record: self._put(record, 0))
+        return OpenRun(name, arguments, key=self._key, foreign=foreign, submit=self._put)
 
     # A fork, in whichever thread of the host.
 
@@ -214,9 +210,8 @@ class Recorder:
         self._admit(exchange)
         note_call(exchange.call_id)
         self._note(self._underway.begin, exchange)
-        if self._asleep:
-            self._asleep = False
-            self._put(Wake(), 0, force=True)
+        if self._inbox.wake() and self._worker is None:
+            self._start()
 
     def _note(self, note: Callable[..., object], *args: Any) -> None:
         try:
@@ -227,7 +222,7 @@ class Recorder:
 
     def _admit(self, exchange: Exchange, *, begins: bool = True) -> None:
         """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
-        self._note(lambda: admit(exchange, self._hurry.set, begins=begins))
+        self._note(lambda: admit(exchange, self._inbox.hurry, begins=begins))
 
     def _submit_exchange(self, exchange: Exchange) -> None:
         if exchange.process_id != self._process_id or self._closed:
@@ -240,17 +235,12 @@ class Recorder:
             self._underway.free([exchange])
             give_up(exchange)
 
-    def _put(self, item: Any, size: int, *, force: bool = False) -> bool:
+    def _put(self, item: Any, size: int = 0, *, force: bool = False) -> bool:
         if self._closed:
             return False
-        waiting = self._queue.qsize()
-        if not force and (waiting >= self._queue_size or self._queued_bytes + size > _MAX_QUEUED_BYTES):
+        if not self._inbox.put(item, size, force=force):
             self.count_loss("queue_full")
             return False
-        self._queued_bytes += size
-        self._queue.put(item)
-        if self._queued_bytes > _HURRY_BYTES or 2 * waiting >= self._queue_size:
-            self._hurry.set()
         if self._worker is None:
             self._start()
         return True
@@ -259,7 +249,7 @@ class Recorder:
         """Return the worker, or None where no thread can be had: the next record tries again, close() does without."""
         with self._starting:
             if self._worker is None:
-                self._queue, self._hurry = marks.of_now(self._queue), Hurry()
+                self._inbox.renew()
                 self._worker = threading.Thread(target=self._run, name="tokenflation", daemon=True)
                 try:
                     self._worker.start()
@@ -281,7 +271,7 @@ class Recorder:
     def _work(self) -> bool:
         last, taken_ns, look = False, 0, functools.partial(self._guarded, self._sweep)
         while not last:
-            items = self._next_items()
+            items = self._inbox.next_items(_SWEEP_S, self._is_busy)
             flushes = [one for one in items if isinstance(one, Flush)]
             last = None in items
             self._guarded(self._take, items)
@@ -296,24 +286,14 @@ class Recorder:
             for mark in flushes:
                 mark.done.set()
             if wrote and not last:
-                rest(self._queue, self._hurry, rest_s(len(items), now - taken_ns), look)
+                self._inbox.rest(rest_s(len(items), now - taken_ns), look)
             taken_ns = now
         self._guarded(self._outbox.give_up)
         self._guarded(self._outbox.drop_writer)
         return True
 
-    def _next_items(self) -> list[Any]:
-        """Return what is in the queue; waits for it, but no longer than until the next look at what is under way."""
-        items = next_items(self._queue, self._patience_s())
-        if items:
-            self._awake_until_ns = now_ns() + _AWAKE_NS
-        return items
-
-    def _patience_s(self) -> float:
-        if len(self._outbox) or len(self._underway) or now_ns() < self._awake_until_ns:
-            return _SWEEP_S
-        self._asleep = True
-        return _SWEEP_S if len(self._underway) else _IDLE_S  # a call that left before it could see this woke nobody
+    def _is_busy(self) -> bool:
+        return bool(len(self._outbox) or len(self._underway))
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -331,14 +311,13 @@ class Recorder:
             readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
             for item in some:
                 if isinstance(item, Exchange):
-                    self._queued_bytes -= size_of(item)
+                    self._inbox.release(size_of(item))
                     self._take_exchange(item, readings.pop(0))
                 elif isinstance(item, Grown):
                     self._guarded(item.exchange.pack)
                 elif isinstance(item, SpanRecord):
                     self._take_span(item)
-        if self._queue.empty():
-            self._queued_bytes = 0  # threads add to it without a lock; here it is known
+        self._inbox.settle()
 
     def _tried(self, function: Callable[..., Any], *args: Any) -> Any:
         """Return what a function makes of an answer; _UNREADABLE where it fails, which must not cost the others."""

@@ -1,27 +1,25 @@
 """How long the recorder's thread waits for more calls before it writes: longer in a busy program, never for nothing."""
 
-import queue
 import sys
 import threading
-from typing import Any
 
 import pytest
 
-from tokenflation.sdk import marks
+from tokenflation.sdk import inbox
 
 SECOND_NS = 1_000_000_000
 
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "_LOOK_S", 0.001)
+    monkeypatch.setattr(inbox, "_LOOK_S", 0.001)
 
 
 class Host:
-    """Puts something into the queue each time the worker looks, for so many times."""
+    """Puts something in each time the worker looks, for so many times."""
 
     def __init__(self, times: int, *, news_after: int | None = None) -> None:
-        self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.inbox = inbox.Inbox(10_000)
         self.looks = 0
         self._times = times
         self._news_after = news_after
@@ -29,64 +27,64 @@ class Host:
     def look(self) -> bool:
         self.looks += 1
         if self.looks <= self._times:
-            self.queue.put(self.looks)
+            self.inbox.put(self.looks)
         return self.looks == self._news_after
 
 
 def test_calls_that_come_one_by_one_wait_less_than_those_of_a_busy_program() -> None:
-    alone, slow, busy = marks.rest_s(1, 1_000_000), marks.rest_s(20, SECOND_NS), marks.rest_s(20, SECOND_NS // 10)
+    alone, slow, busy = inbox.rest_s(1, 1_000_000), inbox.rest_s(20, SECOND_NS), inbox.rest_s(20, SECOND_NS // 10)
     assert alone == slow < busy
 
 
 def test_the_wait_ends_when_nothing_more_comes() -> None:
     host = Host(3)
-    marks.rest(host.queue, marks.Hurry(), 3600.0, host.look)
+    host.inbox.rest(3600.0, host.look)
     assert host.looks == 4
 
 
 def test_the_wait_ends_when_a_batch_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "_MAX_BATCH", 5)
+    monkeypatch.setattr(inbox, "_MAX_BATCH", 5)
     host = Host(100)
-    marks.rest(host.queue, marks.Hurry(), 3600.0, host.look)
-    assert host.queue.qsize() == 5
+    host.inbox.rest(3600.0, host.look)
+    assert len(host.inbox) == 5
 
 
 def test_the_wait_ends_with_news_of_a_call_that_is_under_way() -> None:
     host = Host(100, news_after=2)
-    marks.rest(host.queue, marks.Hurry(), 3600.0, host.look)
+    host.inbox.rest(3600.0, host.look)
     assert host.looks == 2
 
 
 def test_the_wait_ends_in_its_time_however_much_comes() -> None:
     host = Host(10**9)
-    marks.rest(host.queue, marks.Hurry(), 0.02, host.look)
+    host.inbox.rest(0.02, host.look)
     assert host.looks <= 20
 
 
 def test_a_hurry_ends_the_wait_and_is_over_with_it() -> None:
-    hurry, host = marks.Hurry(), Host(0)
-    hurry.set()
-    marks.rest(host.queue, hurry, 3600.0, host.look)
-    assert (host.looks, hurry.wait(0.0)) == (0, False)
+    host = Host(0)
+    host.inbox.hurry()
+    host.inbox.rest(3600.0, host.look)
+    assert (host.looks, host.inbox._hurry.wait(0.0)) == (0, False)
 
 
 def test_a_hurry_lasts_until_all_that_waits_fits_into_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "_MAX_BATCH", 5)
-    hurry, host = marks.Hurry(), Host(0)
+    monkeypatch.setattr(inbox, "_MAX_BATCH", 5)
+    host = Host(0)
     for number in range(6):
-        host.queue.put(number)
-    hurry.set()
-    marks.rest(host.queue, hurry, 3600.0, host.look)
-    assert hurry.wait(0.0)
-    marks.next_items(host.queue, 0.0)
-    marks.rest(host.queue, hurry, 3600.0, host.look)
-    assert (host.looks, hurry.wait(0.0)) == (0, False)
+        host.inbox.put(number)
+    host.inbox.hurry()
+    host.inbox.rest(3600.0, host.look)
+    assert host.inbox._hurry.wait(0.0)
+    host.inbox.next_items(0.0, lambda: True)
+    host.inbox.rest(3600.0, host.look)
+    assert (host.looks, host.inbox._hurry.wait(0.0)) == (0, False)
 
 
 class Collector:
     """Comes in at one line of what a thread runs, as the garbage collector may, and ends a stream there."""
 
-    def __init__(self, hurry: marks.Hurry, line: int) -> None:
+    def __init__(self, hurry: inbox.Hurry, line: int) -> None:
         self._hurry = hurry
         self._lines = line
 
@@ -100,7 +98,7 @@ class Collector:
 def test_a_stream_that_is_collected_within_the_wait_may_hurry_it() -> None:
     def wait() -> None:
         for line in range(1, 60):
-            hurry = marks.Hurry()
+            hurry = inbox.Hurry()
             sys.settrace(Collector(hurry, line))
             hurry.wait(0.0)
             hurry.set()
