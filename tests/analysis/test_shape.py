@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,18 @@ def test_what_is_not_known_stays_missing() -> None:
     assert list(frame.columns) == list(SHAPE_COLUMNS)
 
 
+def test_tokens_of_agents_that_report_none_are_missing_and_not_nought() -> None:
+    silent = {"input_tokens": None, "output_tokens": None}
+    row = _row([call("p", "p", 0, 0, **silent), call("s", "s", 0, 1, depth=1)])
+    assert (row["tokens"], row["sub_agent_tokens"]) == (110, 110)
+    assert pd.isna(row["root_tokens"])
+    assert pd.isna(row["multi_agent_overhead"])
+    row = _row([call("p", "p", 0, 0), call("s", "s", 0, 1, depth=1, **silent)])
+    assert (row["tokens"], row["root_tokens"], row["multi_agent_overhead"]) == (110, 110, 1)
+    assert pd.isna(row["sub_agent_tokens"])
+    assert pd.isna(row["sub_agent_token_share"])
+
+
 def test_a_sub_agent_of_unknown_place_is_counted_as_such() -> None:
     row = _row([call("p", "p", 0, 0), call("q", "q", 0, 0), call("s", "s", 0, 1, depth=1)])
     assert (row["sub_agent_runs"], row["unplaced_runs"], row["starting_steps"]) == (1, 1, 0)
@@ -86,7 +99,8 @@ def test_splits_agree_with_the_tasks_frame_exactly(task: tuple[list[Row], list[d
         assert row[name] == grouped[name]
     if grouped[["input_tokens", "output_tokens"]].notna().any():
         assert row["tokens"] == grouped[["input_tokens", "output_tokens"]].fillna(0).sum()
-        assert row["root_tokens"] + row["sub_agent_tokens"] == row["tokens"]
+        parts = row[["root_tokens", "sub_agent_tokens"]].dropna()
+        assert parts.sum() == row["tokens"]
     assert row["fan_out_max"] <= row["sub_agent_runs"]
     if grouped["duration_s"] > 0:
         assert row["critical_path_ns"] <= min(row["busy_ns"], round(grouped["duration_s"] * SECOND_NS))

@@ -59,6 +59,13 @@ def test_each_tool_is_counted_with_its_failures_sizes_and_times() -> None:
     assert (other["sub_agent_runs"], other["repeated"]) == (1, 0)
 
 
+def test_a_tools_time_is_exact_to_the_nanosecond() -> None:
+    asked = at(1) + 100
+    row = tool("a", "1", started_at_ns=asked, ended_at_ns=asked + 301)
+    [found] = tools(frame_of([call("a", "r", 0, 0)]), tools_of([row])).to_dict("records")
+    assert (found["tool_s"], found["tool_s_p50"]) == (301e-9, 301e-9)
+
+
 def test_what_later_calls_carry_of_a_tools_results_is_its_share_of_the_input() -> None:
     # Four steps; the third reads a history that was cut down, so what came before is carried no further.
     sizes = (1_000, 1_400, 300, 700)

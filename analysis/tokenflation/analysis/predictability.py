@@ -25,7 +25,10 @@ PREDICTABILITY_COLUMNS: dict[str, Column] = {
         Column("log_sd", "float", "standard deviation of log(tokens) around the mean of the task's own kind"),
         Column("typical_factor", "float", "x; exp(log_sd): by so much a task is above or below its kind's typical one"),
         Column(
-            "explained_share", "float", "fraction of the variance of log(tokens) that the kind explains; of all alone"
+            "explained_share",
+            "float",
+            "fraction of the variance of log(tokens) that the kind explains, adjusted for the number of kinds as R squared "
+            "is: about 0, or below, where kinds say nothing; of all alone",
         ),
     )
 }

@@ -66,8 +66,16 @@ SHAPE_COLUMNS = _named(
         Column("fan_out_max", "int", "agent runs started by one answer, at most", required=True),
         Column("fan_out_mean", "float", "agent runs started by an answer that started any; their number / answers"),
         Column("tokens", "int", "tokens; input and output of all calls that report them; NULL if none does"),
-        Column("root_tokens", "int", "tokens; part of them: calls of the outermost agent runs (depth 0)"),
-        Column("sub_agent_tokens", "int", "tokens; the other part: calls inside another agent run (depth > 0)"),
+        Column(
+            "root_tokens",
+            "int",
+            "tokens; part of them: calls of the outermost agent runs (depth 0); NULL if none reports",
+        ),
+        Column(
+            "sub_agent_tokens",
+            "int",
+            "tokens; the other part: calls inside another agent run (depth > 0); NULL if none of them reports",
+        ),
         Column("sub_agent_token_share", "float", "fraction; sub_agent_tokens / tokens"),
         Column("root_calls", "int", "calls of the outermost agent runs", required=True),
         Column("multi_agent_overhead", "float", "x; tokens / root_tokens"),

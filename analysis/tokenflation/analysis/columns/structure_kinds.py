@@ -10,7 +10,9 @@ __all__ = ["KIND_COLUMNS", "KIND_RATIOS", "TASK_STRUCTURE_COLUMNS", "KindRatio"]
 
 _OWN = (
     Column(
-        "user_requests", "int", "calls of outermost agent runs that the user prompted; NULL if no call says who did"
+        "user_requests",
+        "int",
+        "calls of outermost agent runs that the user alone prompted, without a tool's result; NULL if none of them says who did",
     ),
     Column("steps", "int", "calls of all agent runs, failed ones too", required=True),
     Column("reasoning_steps", "int", "answers that hold reasoning", required=True),

@@ -21,7 +21,7 @@ import pandas as pd
 from tokenflation.analysis.columns.structure import SHAPE_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
-from tokenflation.analysis.structure.trees import Node, added, trees, walk
+from tokenflation.analysis.structure.trees import Node, Totals, added, trees, walk
 
 __all__ = ["shape"]
 
@@ -61,10 +61,14 @@ def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
     fan_outs = _fan_outs(nodes)
     root, sub = added([run.own for run in runs if not run.depth]), added([run.own for run in sub_runs])
     steps = [node for _, node, _ in nodes if node.kind == "step"]
-    reports = any(total.input_tokens is not None or total.output_tokens is not None for total in (root, sub))
+    reports = _reports(root) or _reports(sub)
     own_ns = {id(node): _own_length(node, lengths) for _, node, _ in nodes}
     busy_ns, path_ns = sum(own_ns.values()), _critical_path([node for _, node, _ in nodes], own_ns)
     tokens = root.tokens + sub.tokens if reports else None
+    # Calls of which none reports took some: their part is not 0, and the other is not all that there was.
+    root_tokens, sub_tokens = (
+        part.tokens if reports and (_reports(part) or not part.calls) else None for part in (root, sub)
+    )
     values: dict[str, Any] = {
         "task": task.name,
         "task_id": task.id,
@@ -81,17 +85,21 @@ def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
         "fan_out_max": max(fan_outs.values(), default=0),
         "fan_out_mean": fan_outs.total() / len(fan_outs) if fan_outs else None,
         "tokens": tokens,
-        "root_tokens": root.tokens if reports else None,
-        "sub_agent_tokens": sub.tokens if reports else None,
-        "sub_agent_token_share": sub.tokens / tokens if tokens else None,
+        "root_tokens": root_tokens,
+        "sub_agent_tokens": sub_tokens,
+        "sub_agent_token_share": sub_tokens / tokens if tokens and sub_tokens is not None else None,
         "root_calls": root.calls,
-        "multi_agent_overhead": tokens / root.tokens if tokens and root.tokens else None,
+        "multi_agent_overhead": tokens / root_tokens if tokens and root_tokens else None,
         "busy_ns": busy_ns,
         "critical_path_ns": path_ns,
         "parallelism": busy_ns / path_ns if path_ns else None,
         "calls_without_end": sum(lengths[step.id] is None for step in steps),
     }
     return [values[name] for name in SHAPE_COLUMNS]
+
+
+def _reports(total: Totals) -> bool:
+    return total.input_tokens is not None or total.output_tokens is not None
 
 
 def _fan_outs(nodes: Iterable[tuple[int, Node, Node | None]]) -> Counter[str]:

@@ -40,7 +40,8 @@ def known_tool_calls(calls: pd.DataFrame, tool_calls: pd.DataFrame | None) -> pd
     rows = rows.sort_values(["started_at_ns", "step"], kind="stable", ignore_index=True)
     known = rows["arguments_hash"].notna() & (rows["kind"] == "client")
     again = rows[["task", "task_id", "agent_run_id", "tool", "arguments_hash"]].duplicated()
-    seconds = (rows["ended_at_ns"].astype("Float64") - rows["asked_at_ns"].astype("Float64")) / 1e9
+    # A float holds a time since 1970 only to some hundred ns: whole numbers are subtracted.
+    seconds = (rows["ended_at_ns"].astype("Int64") - rows["asked_at_ns"].astype("Int64")).astype("Float64") / 1e9
     flags = {
         "server": rows["kind"] == "server",
         "repeated": again & known,
