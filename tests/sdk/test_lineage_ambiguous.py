@@ -128,3 +128,52 @@ def test_the_same_prompt_asked_again_without_the_answer_is_a_task_of_its_own() -
         agents.call(user(prompt), tools=(), says=f"There are {number}0 sharks in all seas.")[1] for number in (1, 2)
     ]
     assert places[0].task_id != places[1].task_id
+
+
+def test_agents_of_one_kind_that_ask_for_what_they_were_asked_are_beside_each_other() -> None:
+    agents = Agents()
+    agents.call(user("Audit it."), asks={"call_1": TASK, "call_2": TASK}, after="")
+    readers = [agents.call(user(TASK), system=WORKER, asks={f"inner_{at}": TASK}, after="")[1] for at in (1, 2)]
+    checkers = [agents.call(user(TASK), system="You check.", says="Nothing smells.", after="")[1] for _ in readers]
+    assert [place.inside_tool_call_id for place in readers] == ["call_1", "call_2"]
+    assert [(place.depth, place.inside_tool_call_id) for place in checkers] == [(2, "inner_1"), (2, "inner_2")]
+
+
+def test_of_tasks_whose_sub_agents_are_asked_and_say_the_same_each_keeps_one() -> None:
+    agents = Agents()
+    asked = [(user(f"Audit wing {at}."), f"call_{at}") for at in range(4)]
+    roots = [agents.call(first, asks={id_: TASK}, after="")[1] for first, id_ in asked]
+    workers = [agents.call(user(TASK), system=WORKER, says="Nothing smells there.", after="") for _ in roots]
+    for first, id_ in asked:
+        grown = (first, said(**{id_: TASK}), result(id_, "Nothing smells there."))
+        agents.call(*grown, says="The wing is clean.", after="")
+    moved = agents.moved()
+    tasks = [moved[id_].run.task_id if id_ in moved else place.task_id for id_, place in workers]
+    assert sorted(tasks) == sorted(place.task_id for place in roots)
+
+
+def test_all_answers_that_a_prompt_puts_together_are_of_one_task() -> None:
+    agents = Agents()
+    parts = [
+        agents.call(user(f"Sum up part {at}."), says=f"Part {at} is about the tides.", after="") for at in range(4)
+    ]
+    other, _ = agents.call(user("Sum up the news."), says="The news is about the rain.", after="")
+    halves = []
+    for half in (parts[:2], parts[2:]):
+        told = "\n".join(f"Part {at} is about the tides." for at in range(4) if parts[at] in half)
+        halves.append(agents.call(user(f"Join: {told}"), says=f"Half {len(halves)} is about tides too.", after="")[1])
+    _, whole = agents.call(
+        user("Join: Half 0 is about tides too.\nHalf 1 is about tides too."), says="All is tides.", after=""
+    )
+    moved = agents.moved()
+    assert {moved[id_].run.task_id if id_ in moved else place.task_id for id_, place in parts} == {whole.task_id}
+    assert other not in moved
+    assert (whole.depth, whole.strength) == (0, "weak")
+
+
+def test_of_tasks_that_said_the_same_only_as_many_are_joined_as_a_prompt_quotes() -> None:
+    agents = Agents()
+    calls = [agents.call(user(f"Handle {at}."), says="I am sorry, I cannot do that.", after="") for at in range(3)]
+    _, last = agents.call(user("Why did it say: I am sorry, I cannot do that.?"), says="Nobody knows.", after="")
+    assert not agents.moved()
+    assert last.task_id == calls[-1][1].task_id

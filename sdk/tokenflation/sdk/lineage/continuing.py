@@ -3,6 +3,7 @@
 Pure: readings in, an edge out. Knows nothing of agent runs inside of others, nor of scopes but an id.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -13,7 +14,7 @@ from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run, Stren
 from tokenflation.sdk.lineage.naming import stable
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
-from tokenflation.sdk.wire.values import dumps
+from tokenflation.sdk.wire.values import dumps, loads
 
 __all__ = [
     "Continued", "Histories", "contains", "first_messages", "first_text", "head_of", "last_answer", "last_messages", "sums_up",
@@ -30,6 +31,8 @@ _HEAD_BYTES = 32 * 1024
 _RECENT_RUNS = 16
 _EQUALS_KEPT = 8
 _MIN_ID = 6
+_FIRST_TEXT = re.compile(rb'[\[{](?:[\[{]|"(?:content|parts|text)":)*"((?:[^"\\]|\\.)*)')
+"""The first text in the canonical JSON of a system prompt, which may be cut off."""
 _ONE_QUESTION = ("user",)
 """The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
 
@@ -134,18 +137,23 @@ class Histories:
             and sums_up(run.newest, head)
         ]
 
-    def quoted(self, reading: Reading, started_at_ns: int) -> History | None:
-        """Return the newest finished call, of an agent run that is over, whose answer the first messages quote."""
+    def quoted(self, reading: Reading, started_at_ns: int) -> list[History]:
+        """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
+
+        Of those that said the same as many as it is quoted times.
+        """
         head, near = self._tellable(reading)
+        found: list[History] = []
         for run, history in near:
             if not _MIN_QUOTE <= history.answer_chars <= len(head):
                 continue
             if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
                 continue
+            times = _times_in(head, history.answer)
             over = all(call.answers for call in history.open_tool_calls.values())
-            if over and contains(head, history.answer):
-                return history
-        return None
+            if over and times and sum(one.answer == history.answer for one in found) < times:
+                found.append(history)
+        return found
 
     def told(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Run | None:
         """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
@@ -232,12 +240,22 @@ def head_of(reading: Reading) -> bytes:
 
 @lru_cache(maxsize=256)
 def _head(beginning: bytes) -> bytes:
-    return stable(beginning)[:_HEAD_OF_SYSTEM]
+    """Return the first words without the JSON around them, which is another for another provider or model."""
+    quoted = _FIRST_TEXT.match(beginning)
+    if quoted is not None:
+        beginning = quoted.group(1)
+        whole = loads(b'"' + beginning.decode("utf-8", "ignore").encode() + b'"')
+        beginning = whole.encode("utf-8", "replace") if type(whole) is str else beginning
+    return stable(beginning.strip())[:_HEAD_OF_SYSTEM]
 
 
 def contains(text: bytes, needle: str) -> bool:
     """Return whether canonical bytes hold a text, as JSON writes it, or as JSON inside of JSON does."""
     return any(map(text.__contains__, _as_written(needle)))
+
+
+def _times_in(text: bytes, needle: str) -> int:
+    return max(map(text.count, _as_written(needle)), default=0)
 
 
 @lru_cache(maxsize=256)

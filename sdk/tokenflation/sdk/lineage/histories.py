@@ -155,6 +155,7 @@ class History(Struct, eq=False):
     anchors: tuple[Anchor, ...] = ()
     head: bytes = b""
     """First words of the system prompt."""
+    tool_definition_bytes: int = 0
     answer: str = ""
     """Beginning of the answer's text, or of what a tool call that was the answer says."""
     answer_chars: int = 0

@@ -140,7 +140,7 @@ class Hosts:
     def by_result(self, history: History, results: Sequence[ToolResult], runs: Iterable[Run]) -> list[tuple[Run, Host]]:
         """Return the finished agent runs whose answers are in the results of a call's tool calls, with their hosts."""
         told = [one for one in results if one.said and one.tool_call_id in history.open_tool_calls]
-        found = []
+        found: list[tuple[Run, Host]] = []
         for run in runs if told else ():
             if run is history.run or not _may_move(run, history):
                 continue
@@ -151,7 +151,7 @@ class Hosts:
                 own = run.host.tool_call_id if run.host is not None and run.host.run is history.run else None
                 begun = {one.tool_call_id: history.open_tool_calls[one.tool_call_id].runs for one in within}
                 best = min(within, key=lambda one: begun[one.tool_call_id] - (one.tool_call_id == own))
-                if best.tool_call_id == own:
+                if best.tool_call_id == own or (own is None and _is_told_of(best, answer, history, found)):
                     continue
                 strength: Strength = "strong" if len(answer) >= _SURE_CHARS else "weak"
                 found.append(
@@ -203,16 +203,18 @@ class Hosts:
         """Return the open tool call whose arguments a new history says, and whether they say enough to be sure of it.
 
         Of several that say the same it is one of the call `near` in the context, and weak: it may turn out otherwise.
+        An agent is rather beside its like, which passes on what it was asked, than inside.
         """
         head = first_messages(reading)
-        found: list[tuple[tuple[int, bool, int, int], History, str]] = []
+        found: list[tuple[tuple[int, bool, bool, int, int], History, str]] = []
         for history in waiting[-_MAX_NEEDLES:] if head else ():
             # A run whose last call is about it may be over: a short text is no proof that it is not.
             least = _MIN_CHARS if history.run.newest is history else _SURE_CHARS
             for id_, call in history.open_tool_calls.items():
                 size = 0 if call.answers else _longest(head, call.said)
                 if size >= least:
-                    found.append(((size, history is near, history.run.depth, -call.runs), history, id_))
+                    other = not _is_among(reading, history.run)
+                    found.append(((size, history is near, other, history.run.depth, -call.runs), history, id_))
         if not found:
             return None
         (size, *_), asked, id_ = max(found, key=lambda one: one[0])
@@ -321,6 +323,15 @@ def _is_in(answer: str, said: Sequence[str]) -> bool:
         if len(text.strip()) >= _SURE_CHARS and text.strip() in answer:
             return True
     return False
+
+
+def _is_told_of(result: ToolResult, answer: str, asked: History, found: Sequence[tuple[Run, Host]]) -> bool:
+    """Return whether runs inside a tool call said an answer as often as its result does: of equal ones each has its own."""
+    inside = [run for run in asked.run.inner if run.host is not None and run.host.call_id == asked.call_id]
+    inside = [run for run in inside if run.host is not None and run.host.tool_call_id == result.tool_call_id]
+    inside += [run for run, host in found if host.tool_call_id == result.tool_call_id]
+    same = sum(run.newest is not None and run.newest.answer.strip() == answer for run in inside)
+    return same >= max(1, sum(text.count(answer) for text in result.said))
 
 
 def _may_move(run: Run, history: History) -> bool:

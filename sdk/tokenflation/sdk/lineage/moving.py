@@ -38,6 +38,14 @@ class Moves:
         run.host = host
         self._shift(run, task, depth)
 
+    def join(self, runs: Sequence[Run], giver: Run) -> None:
+        """Make agent runs that begin tasks, with all that is in those, part of another's task."""
+        for run in runs if giver.host is None else ():
+            if run.host is None and run.task_id == run.run_id != giver.task_id:
+                giver.take_in(run)
+                run.quotes = True
+                self._shift(run, (giver.task, giver.task_id, giver.trace_id), giver.depth)
+
     def make_steps(self, calls: Sequence[History], before: History, evidence: Evidence) -> None:
         """Make calls, each an agent run till now, steps of the run that they are about; `before` is its call then."""
         told, waits = before.run, before.waits

@@ -93,13 +93,16 @@ def count_run(history: History | None, host: Host) -> None:
 def is_handoff(reading: Reading, before: Continued) -> bool:
     """Return whether another agent goes on with a history, under other instructions.
 
-    Other instructions alone are no other agent: a date in them changes, tools come and go.
+    Other instructions alone are no other agent: a date in them changes, tools come and go. Nor are other first words,
+    such as a memory's, where what asked for tools is told their results and offers the same ones.
     """
     history = before.history
     if history.instructions_hash == reading.instructions_hash or before.edge.evidence == "flow_result":
         return False
     if any(call.name.lower().startswith(_HANDOFF) for call in history.open_tool_calls.values()):
         return True
+    if reading.tool_results and reading.tool_definition_bytes == history.tool_definition_bytes > 0:
+        return False
     return bool(history.head) and head_of(reading) not in (b"", history.head) and before.edge.evidence != "compaction"
 
 

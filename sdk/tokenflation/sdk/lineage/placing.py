@@ -126,6 +126,7 @@ class Lineage:
             open_tool_calls=asked,
             anchors=anchors,
             head=head_of(reading),
+            tool_definition_bytes=reading.tool_definition_bytes,
             answer=reading.answer,
             failed=failed,
         )
@@ -183,9 +184,11 @@ class Lineage:
         if before is not None:
             return self._handed_over(reading, call_id, before.history.run, started_at_ns)
         host = self._hosts.find(reading, run_of(scope), started_at_ns, after)
-        quoted = self._histories.quoted(reading, started_at_ns) if host is None and scope is None else None
-        if quoted is not None:
-            run = self._handed_over(reading, call_id, quoted.run, started_at_ns)
+        quoted = self._histories.quoted(reading, started_at_ns) if host is None and scope is None else []
+        if quoted:
+            run = self._handed_over(reading, call_id, quoted[0].run, started_at_ns)
+            beside = [self._runs.get(one.run.task_id) for one in quoted[1:] if one.run.host is None]
+            self._moves.join([one for one in beside if one is not None], quoted[0].run)
             run.about, run.quotes = self._histories.told(reading, None, started_at_ns), True
             return run
         told = scope is None and may_tell(reading)
