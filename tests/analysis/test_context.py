@@ -118,6 +118,18 @@ def test_prefill_amplification_is_a_ratio_of_sums_by_trigger() -> None:
     assert (tool["calls"], tool["calls_adjusted"]) == (3, 2)
 
 
+def test_what_is_computed_counts_against_what_is_fresh_only_where_both_are_known() -> None:
+    steps = _steps(
+        _row(1000, 100, 0), _row(1300, 100, 900), _row(None, 50), _row(1900, 100, 1000, continues_call_id=f"{2:016x}")
+    )
+
+    (row,) = append_summary(steps, by=()).to_dict("records")
+
+    # Of the last call 850 tokens are not the answer before; how many of them are fresh nobody knows.
+    assert (row["calls_adjusted"], row["adjusted_append_tokens"]) == (2, 300 + 850)
+    assert (row["amplified_append_tokens"], row["fresh_tokens"], row["prefill_amplification"]) == (400, 200, 2)
+
+
 def test_what_was_sent_again_and_not_read_from_the_cache_was_missed() -> None:
     steps = _steps(_row(1000, 1, 200), _row(1500, 1, 900), _row(2000, 1, 1900), _row(2100, 1))
 

@@ -212,8 +212,8 @@ CONTEXT_RUN_COLUMNS: dict[str, Column] = _by_name(
 CONTEXT_KIND_COLUMNS: dict[str, Column] = _by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("agent", "text", "name of the agent", required=True),
-    Column("runs", "int", "agent runs", required=True),
-    Column("steps", "int", "calls, those without input too", required=True),
+    Column("runs", "int", "agent runs with at least one call that reports input", required=True),
+    Column("steps", "int", "calls of these runs, those without input too", required=True),
     *_CONTEXT_SUMS,
     Column("peak_context_tokens", "int", "tokens; largest input of one call", required=True),
     Column("peaks_tokens", "int", "tokens; sum of the largest inputs of the runs", required=True),
@@ -243,8 +243,10 @@ APPEND_COLUMNS: dict[str, Column] = _by_name(
     Column("append_tokens", "int", "tokens; the rest of it"),
     Column("calls_adjusted", "int", "calls with a prefix that go on with a known answer", required=True),
     Column("adjusted_append_tokens", "int", "tokens; over those calls"),
-    Column("amplified_append_tokens", "int", "tokens; append_tokens over those calls"),
-    Column("fresh_tokens", "int", "tokens; over those calls"),
+    Column(
+        "amplified_append_tokens", "int", "tokens; append_tokens over those of them whose previous input is known too"
+    ),
+    Column("fresh_tokens", "int", "tokens; over the same calls"),
     Column("prefill_amplification", "float", "x; amplified_append_tokens / fresh_tokens"),
     Column(
         "calls_read_and_resent",

@@ -113,7 +113,7 @@ def append_summary(steps: pd.DataFrame, *, by: Sequence[str] = ("provider", "pro
     """Return one row per group of `context_steps`: `by`, then the columns of `columns.context.APPEND_COLUMNS`.
 
     Prefill amplification is how many tokens are computed for one that is fresh: `sum(append) / sum(fresh)` over the calls
-    that go on with a history whose answer is known. With prefixes known by blocks alone it is that of an ideal cache, so
+    that go on with a history whose last input and answer are known. With prefixes known by blocks alone it is that of an ideal cache, so
     the calls of each source are counted. Cache efficiency is the share of what was sent again that the provider read.
     What it read beyond that others had put into its cache: another task or agent that begins alike, or the answer before,
     which comes back as input. So `resent_read = resent_input - missed + beyond`. Sources: TraceLab, redundant_prefill (5.3 over 4,265 sessions);
@@ -126,7 +126,9 @@ def append_summary(steps: pd.DataFrame, *, by: Sequence[str] = ("provider", "pro
     if unknown:
         raise PlanError(f"Calls cannot be grouped by {unknown}; give some of {list(APPEND_GROUPS)}.")
     cached = steps["prefix_tokens"].notna()
-    both = cached & steps["adjusted_append_tokens"].notna() & (steps["change"] != "first").fillna(False)
+    both = cached & steps["adjusted_append_tokens"].notna() & steps["previous_call_id"].notna()
+    # How much is fresh needs the input of the call before too, not its answer alone.
+    amplified = both & steps["fresh_tokens"].notna()
     read = steps["prefix_tokens"].where((steps["prefix_source"] == "provider") & steps["resent_input_tokens"].notna())
     resent = steps["resent_input_tokens"].where(read.notna())
     values = pd.DataFrame(
@@ -139,8 +141,8 @@ def append_summary(steps: pd.DataFrame, *, by: Sequence[str] = ("provider", "pro
             "append_tokens": steps["append_tokens"],
             "calls_adjusted": both.astype("int64"),
             "adjusted_append_tokens": steps["adjusted_append_tokens"].where(both),
-            "amplified_append_tokens": steps["append_tokens"].where(both),
-            "fresh_tokens": steps["fresh_tokens"].where(both),
+            "amplified_append_tokens": steps["append_tokens"].where(amplified),
+            "fresh_tokens": steps["fresh_tokens"].where(amplified),
             "calls_read_and_resent": read.notna().astype("int64"),
             "resent_input_tokens": resent,
             "resent_read_tokens": read,
