@@ -236,6 +236,29 @@ def test_what_close_could_not_wait_for_is_not_lost_where_the_journal_has_it(prov
     assert (found["rows"]["calls"], found["drops"]) == (3, {"waiting_for_store": waiting - 3})
 
 
+def test_calls_that_close_cannot_write_come_in_once_the_store_can_be_written(
+    provider: Provider, tmp_path: Path
+) -> None:
+    folder, store = tmp_path / "there", tmp_path / "there" / "runs.db"
+    folder.mkdir()
+    handle = tf.instrument(store)
+    with handle, tf.task("t"):
+        ask(provider)
+        handle.flush()
+        for path in folder.glob("runs.db*"):
+            if ".underway-" not in path.name:
+                path.rename(tmp_path / path.name)
+        store.mkdir()
+        for _ in range(3):
+            ask(provider)
+    assert handle.drops == {"store_error:StoreError": 1, "waiting_for_store": 3}  # no journal has scopes
+    store.rmdir()
+    for path in tmp_path.glob("runs.db*"):
+        path.rename(folder / path.name)
+    found = info(store)
+    assert (found["rows"]["calls"], found["drops"]) == (4, {"store_error:StoreError": 1})
+
+
 def test_a_store_that_is_deleted_while_recording_is_made_anew(provider: Provider, tmp_path: Path) -> None:
     store = tmp_path / "runs.db"
     with tf.instrument(store) as handle:

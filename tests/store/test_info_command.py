@@ -13,6 +13,8 @@ import pytest
 from tests.store.builders import call
 
 from tokenflation.cli import main
+from tokenflation.sdk.store.contents import info
+from tokenflation.sdk.store.journal import Begun, Ended, Journal
 from tokenflation.sdk.store.losses import forget_losses, note_losses
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, open_writer
@@ -54,6 +56,26 @@ def test_info_shows_losses_where_no_store_could_be_made(tmp_path: Path, capsys: 
         main(["info", str(tmp_path / "never.db")])
     forget_losses(tmp_path / "never.db", "one")
     assert "LOST 3 records: waiting_for_store 3" in _words(capsys.readouterr().out)
+
+
+def test_info_shows_calls_that_a_killed_program_left_beside_a_store_that_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    for number in range(2):
+        slot = journal.begin(Begun(f"{number:016x}", 1_700_000_000_000_000_000 + number, "openai.chat", "openai"))
+        journal.end(slot, Ended(1_700_000_000_100_000_000, "read", 200, usage={"prompt_tokens": 7}))
+    with pytest.raises(SystemExit, match="1"):
+        main(["info", str(tmp_path / "runs.db")])  # its program is alive
+    assert "no such file" in capsys.readouterr().err
+    journal.leave()
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(tmp_path / "runs.db")])
+    lines = _words(capsys.readouterr().out)
+    assert lines[1:3] == ["there is no store", "beside 2 calls of programs that ended, in runs.db.underway-*"]
+    open_writer(tmp_path / "runs.db").close()
+    found = info(tmp_path / "runs.db")
+    assert (found["rows"]["calls"], found["input_tokens"], found["left_beside"]) == (2, 14, 0)
 
 
 def test_info_says_what_each_reason_of_a_loss_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

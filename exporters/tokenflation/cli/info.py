@@ -97,7 +97,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "hash key", _key(found)
         yield from _contents(found)
     else:
-        yield "", "there is no store: it could not be written"
+        yield "", "there is no store" + (": it could not be written" if found["lost"] else "")
     yield from _losses(found)
 
 
@@ -132,6 +132,10 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _losses(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if left := found["left_beside"]:
+        yield "beside", f"{many(left, 'call')} of programs that ended, in {Path(found['path']).name}.underway-*"
+        when = "once the store can be written" if found["rows"] else "as soon as a program records to this path again"
+        yield "", f"keep these files: their calls come into the store {when}"
     if not found["lost"]:
         yield "lost", "nothing"
         return

@@ -30,6 +30,7 @@ from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scopes import Scope
 from tokenflation.sdk.sentfrom import SentFrom, admit, give_up, settle
 from tokenflation.sdk.spanread import SpanReader
+from tokenflation.sdk.store.losses import WAITING
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.underway import Underway
 from tokenflation.sdk.store.write import SqliteWriter
@@ -93,8 +94,9 @@ class Recorder:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Records lost so far in this process, by reason."""
-        return dict(self._drops)
+        """Records lost so far in this process, by reason; and those that the end of recording left unwritten."""
+        waiting = self._outbox.left
+        return {**self._drops, **({WAITING: waiting} if waiting else {})}
 
     @property
     def recorded(self) -> int:
@@ -145,6 +147,7 @@ class Recorder:
                 self._guarded(self._outbox.note_unwritten, len(self._inbox) - 1)
                 return
         self._guarded(self._underway.close)
+        self._guarded(self._outbox.close)
 
     def leave(self, timeout_s: float = 1.0) -> None:
         """Write what is left, as the process ends without running its exit handlers."""
@@ -288,8 +291,8 @@ class Recorder:
             if wrote and not last:
                 self._inbox.rest(rest_s(len(items), now - taken_ns), look)
             taken_ns = now
-        self._guarded(self._outbox.give_up)
-        self._guarded(self._outbox.drop_writer)
+        self._guarded(self._outbox.give_up, sum(one.slot >= 0 for one in self._unwritten))
+        self._guarded(self._outbox.close)
         return True
 
     def _is_busy(self) -> bool:
@@ -370,7 +373,7 @@ class Recorder:
             self._guarded(self.emitter.call, call)
 
     def _write(self, now: int) -> bool:
-        if not self._outbox.write(keep=not self._closed, waiting=self._underway.make_room):
+        if not self._outbox.write(waiting=self._underway.make_room):
             self._next_try_ns = now + int(_RETRY_S * 1e9)
             return False
         done, self._unwritten = self._unwritten, []

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.journal import left_beside
 from tokenflation.sdk.store.keys import key_id, read_key
 from tokenflation.sdk.store.losses import read_losses
-from tokenflation.sdk.store.opening import reader
+from tokenflation.sdk.store.opening import NoStoreError, reader
 from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES
 
@@ -50,17 +51,21 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     `output_tokens` (sums over the calls that report them), `first_started_at_ns`, `last_ended_at_ns` (of the calls with a
     date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's start), `models` (one
     object per provider and model), `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their
-    sum). A store that could not even be made, but whose recorder noted losses, has `file_bytes` 0 and no rows.
+    sum), `left_beside` (calls of killed programs that stand in `DB.underway-*` and could not be brought into the store).
+    Where there is no store, but losses are noted or calls stand beside it, `file_bytes` is 0 and there are no rows.
 
     Raises:
         StoreError: as `open_store`.
     """
     file = Path(path).absolute()
+    try:
+        connect = reader(file)  # what a killed process left becomes rows
+    except NoStoreError:
+        found = {"path": str(path), "file_bytes": 0, "rows": {}, **_losses(dict(read_losses(file)), file)}
+        if found["lost"] or found["left_beside"]:
+            return found
+        raise
     noted = dict(read_losses(file))
-    if noted and (not file.exists() or not file.stat().st_size):
-        return {"path": str(path), "file_bytes": 0, "rows": {}, **_losses(noted)}
-    connect = reader(file)
-    noted = dict(read_losses(file))  # again: what a killed process left has become rows
     try:
         with closing(connect()) as connection:
             connection.row_factory = sqlite3.Row
@@ -71,7 +76,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
                 noted[reason] = noted.get(reason, 0) + count
     except sqlite3.Error as error:
         raise StoreError(f"{file} cannot be read: {error}. Restore it from a copy.") from error
-    return found | _losses(noted)
+    return found | _losses(noted, file)
 
 
 def _contents(connection: sqlite3.Connection) -> dict[str, Any]:
@@ -104,9 +109,9 @@ def _meta(connection: sqlite3.Connection, path: Path) -> dict[str, Any]:
     }
 
 
-def _losses(drops: dict[str, int]) -> dict[str, Any]:
+def _losses(drops: dict[str, int], path: Path) -> dict[str, Any]:
     kept = {reason: count for reason, count in sorted(drops.items()) if count}
-    return {"drops": kept, "lost": sum(kept.values())}
+    return {"drops": kept, "lost": sum(kept.values()), "left_beside": left_beside(path)}
 
 
 def _file_bytes(path: Path) -> int:

@@ -7,9 +7,9 @@ what the files are for.
 import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-__all__ = ["Held", "held_on", "never_close"]
+__all__ = ["Held", "Spare", "held_on", "never_close"]
 
 _never_closed: list[object] = []
 
@@ -34,6 +34,37 @@ class Held:
     def closed(self) -> bool:
         """Return whether one of them is not open on its file any more."""
         return any(_file_of(number) != file for number, file in self._files.items())
+
+
+class Spare:
+    """A descriptor kept back for what must be written in a process that has no other left."""
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._held = Held({})
+        self.take()
+
+    def take(self) -> None:
+        """Keep one back, if there is one."""
+        with contextlib.suppress(OSError):
+            self._number, other = os.pipe()  # a file of its own, so that none of the host's is taken for it
+            os.close(other)
+            self._held = held_on([self._number])
+
+    def give_back(self) -> None:
+        """Let go of it, unless the host has done so and has a file of its own there."""
+        number, self._number = self._number, -1
+        if number >= 0 and not self._held.closed():
+            os.close(number)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let what is done meanwhile have it."""
+        self.give_back()
+        try:
+            yield
+        finally:
+            self.take()
 
 
 def held_on(paths: Iterable[str | os.PathLike[str] | int]) -> Held:

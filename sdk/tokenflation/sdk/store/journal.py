@@ -36,7 +36,7 @@ from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.store.descriptors import held_on, never_close
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries", "without_slot"]
+__all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries", "left_beside", "without_slot"]
 
 try:
     import fcntl
@@ -259,15 +259,15 @@ def without_slot(data: bytes) -> int:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[int | None]:
+def _held(path: Path, *, to_read: bool = False) -> Iterator[int | None]:
     """Hold a file that nobody else holds; None if somebody does, or if it is gone."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY if to_read else os.O_RDWR)
     except OSError:
         yield None
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if to_read else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         there = _is_at(path, descriptor)  # whoever held it before us may have made rows of it and removed it
     except OSError:
         there = False
@@ -277,14 +277,22 @@ def _held(path: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def dead_journals(store: str | os.PathLike[str]) -> Iterator[tuple[Path, bytes]]:
-    """Yield path and content of each file that a dead process left; it is held until the next is asked for."""
+def dead_journals(store: str | os.PathLike[str], *, to_read: bool = False) -> Iterator[tuple[Path, bytes]]:
+    """Yield path and content of each file that a dead process left; it is held until the next is asked for.
+
+    With `to_read` so that others may read it too, and where files may not be written.
+    """
     if fcntl is None:
         return
     for path in _beside(store):
-        with _held(path) as descriptor:
+        with _held(path, to_read=to_read) as descriptor:
             if descriptor is not None:
                 yield path, os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def left_beside(store: str | os.PathLike[str]) -> int:
+    """Return how many calls of dead processes stand beside a store, and not in it."""
+    return sum(sum(1 for _ in entries(data)) for _, data in dead_journals(store, to_read=True))
 
 
 def _beside(store: str | os.PathLike[str]) -> list[Path]:

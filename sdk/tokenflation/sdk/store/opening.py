@@ -16,13 +16,17 @@ from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
-__all__ = ["reader"]
+__all__ = ["NoStoreError", "reader"]
 
 _MAGIC = b"SQLite format 3\0"
 _RECORD = (
     "Record calls with `tokenflation run --store DB SCRIPT`, or import a trace with "
     "`tokenflation import FILE --store DB`."
 )
+
+
+class NoStoreError(StoreError):
+    """There is no store yet: no file, or an empty one."""
 
 
 def reader(path: str | os.PathLike[str]) -> Callable[[], sqlite3.Connection]:
@@ -72,7 +76,7 @@ def _mode(path: Path) -> str:
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise StoreError(f"{path}: there is no such file. {_RECORD}")
+        raise NoStoreError(f"{path}: there is no such file. {_RECORD}")
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a store. Give the path of a store's file.")
     try:
@@ -81,14 +85,14 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}. Check the file's permissions.") from error
     if not head:
-        raise StoreError(f"{path} is an empty file and holds no calls. {_RECORD}")
+        raise NoStoreError(f"{path} is an empty file and holds no calls. {_RECORD}")
     if head != _MAGIC:
         raise StoreError(f"{path} is not a tokenflation store: it is no SQLite file. {_RECORD}")
 
 
 def _check_version(path: Path, version: int | None, tables: int) -> None:
     if version is None and not tables:
-        raise StoreError(f"{path} is an empty database and holds no calls. {_RECORD}")
+        raise NoStoreError(f"{path} is an empty database and holds no calls. {_RECORD}")
     if version is None:
         raise StoreError(f"{path} is an SQLite database but not a tokenflation store. {_RECORD}")
     if version > SCHEMA_VERSION:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
-from tokenflation.sdk.store.descriptors import Held, held_on, never_close
-from tokenflation.sdk.store.losses import forget_losses, note_losses
+from tokenflation.sdk.store.descriptors import Held, Spare, held_on, never_close
+from tokenflation.sdk.store.losses import WAITING, forget_losses, note_losses
 from tokenflation.sdk.store.paths import real_path
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.write import Batch, SqliteWriter
@@ -44,6 +44,8 @@ class Outbox:
         self.store = store
         self.recorded = 0
         """Calls added to the store."""
+        self.left = 0
+        """Records that nobody here writes any more, and that are not lost: the journal keeps them, or another thread does."""
         self._open_writer = open_writer
         self._drops = drops
         self._writer_id = writer_id
@@ -57,6 +59,9 @@ class Outbox:
         """Held while a transaction is under way, and across a fork."""
         self._holds_for_fork = False
         self._recovered = False
+        self._error: Exception | None = None
+        """Why the store could not be written the last time that it could not."""
+        self._spare = Spare()
         self._noted: dict[str, int] = {}
         self._noted_beside = False
         """Whether a note of losses lies beside the store; once the store itself holds them it would count them twice."""
@@ -86,12 +91,11 @@ class Outbox:
         """Return whether there is anything that the store does not have: rows, or losses."""
         return bool(len(self)) or self._noted != self._drops
 
-    def write(self, *, keep: bool = True, waiting: Callable[[], object] = lambda: None) -> bool:
+    def write(self, *, waiting: Callable[[], object] = lambda: None) -> bool:
         """Write what waits in one transaction; True if nothing waits any more (written, or lost and counted).
 
         While another process keeps the store locked it is tried again for 30 s, with `waiting` called between two tries.
-        On failure the rows are kept for the next time, up to a bound and if `keep`, and what is lost or waits is noted
-        beside the store.
+        On failure the rows are kept for the next time, up to a bound, and what is lost or waits is noted beside the store.
         """
         deadline = now_ns() + int(_LOCKED_S * 1e9)
         while True:
@@ -106,16 +110,24 @@ class Outbox:
             time.sleep(_PAUSE_S)
         _log.debug("tokenflation: the store cannot be written", exc_info=error)
         self.drop_writer()
-        return self._failed(error, keep)
+        return self._failed(error)
 
     def note_unwritten(self, beside: int) -> None:
         """Note, beside the store, what nobody waits for any longer: the rows here and `beside` that never got here."""
-        self._note_beside(max(1, len(self) + beside))
+        self.left = max(1, len(self) + beside)
+        self._note_beside(self.left)
 
-    def give_up(self) -> None:
-        """Count what still waits as lost."""
+    def give_up(self, kept: int = 0) -> None:
+        """Let go of what still waits: as lost, but for so many calls that the journal keeps for whoever opens the store."""
         if len(self):
-            self._failed(OSError("closed before the store could be written"), False)
+            self.left = min(kept, len(self._calls))
+            self._lose(len(self) - self.left)
+            self._note_beside(self.left)
+
+    def close(self) -> None:
+        """Let go of all files; nothing can be written after that."""
+        self.drop_writer()
+        self._spare.give_back()
 
     def drop_writer(self) -> None:
         """Close the connection; the next write opens one."""
@@ -147,6 +159,7 @@ class Outbox:
         if self._writer is not None:  # a transaction took longer than a fork may wait
             never_close(self._writer)  # SQLite would take back what the parent is writing
             self._writer = None
+        self._spare.give_back()
 
     def _empty(self) -> None:
         self._calls: dict[str, Call] = {}
@@ -163,6 +176,7 @@ class Outbox:
         except Exception as error:
             return error
         self._empty()
+        self.left = 0
         if self._noted_beside:
             forget_losses(self.store, self._writer_id)
             self._noted_beside = False
@@ -206,19 +220,27 @@ class Outbox:
             writer_id=self._writer_id,
         )
 
-    def _failed(self, error: Exception, keep: bool) -> bool:
-        lost = len(self) > _MAX_KEPT_ROWS or not keep
+    def _failed(self, error: Exception) -> bool:
+        self._error = error
+        lost = len(self) > _MAX_KEPT_ROWS
         if lost:
-            self._drops[f"store_error:{type(error).__name__}"] += len(self)
-            self._empty()
+            self._lose(len(self))
         self._note_beside(len(self))
         return lost
+
+    def _lose(self, count: int) -> None:
+        """Let go of all rows; so many of them are lost by that."""
+        if count:
+            self._drops[f"store_error:{type(self._error or OSError()).__name__}"] += count
+        self._empty()
 
     def _note_beside(self, unwritten: int) -> None:
         note = Counter(self._drops)
         if unwritten:
-            note["waiting_for_store"] = unwritten
-        note_losses(self.store, self._writer_id, note)
+            note[WAITING] = unwritten
+        if note_losses(self.store, self._writer_id, note) is None:
+            with self._spare.lent():
+                note_losses(self.store, self._writer_id, note)
         self._noted_beside = True
         self._noted = dict(note)
 
