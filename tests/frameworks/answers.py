@@ -1,6 +1,6 @@
 """One answer of the scripted model in each dialect, whole and as the events of a stream. Knows nothing of plans.
 
-The shapes are those of `tests/providers.py`, with ids of their own, any arguments, and no pieces.
+The shapes are those of `tests/provider_answers.py`, with ids of their own, any arguments, and no pieces.
 """
 
 import json

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.providers import Event, Provider, Received, _anthropic, _openai_chat, _words
+from tests.provider_answers import anthropic_messages, openai_chat, words_of
+from tests.providers import Event, Provider, Received
 
 __all__ = ["Models", "event_stream_message"]
 
@@ -38,7 +39,7 @@ class Models(Provider):
             "/api/embed": _ollama_embed,
         }
         # The longer path decides: OpenAI's `/v1/chat/completions` is not Cohere's `/v1/chat`.
-        self.more_dialects = {"/v1/chat/completions": _openai_chat, **self.more_dialects}
+        self.more_dialects = {"/v1/chat/completions": openai_chat, **self.more_dialects}
         self.more_dialects = dict(sorted(self.more_dialects.items(), key=lambda item: -len(item[0])))
 
     def forget(self) -> None:
@@ -79,7 +80,7 @@ def _ending_in_usage(
 ) -> tuple[dict[str, Any], list[Event]]:
     """Answer as OpenAI does, but with a stream's usage in the chunk that has the finish reason."""
     request.body["stream_options"] = {"include_usage": True}
-    whole, events = _openai_chat(request)
+    whole, events = openai_chat(request)
     chunks = [event[1] for event in events if isinstance(event, tuple) and isinstance(event[1], dict)]
     chunks = [chunk for chunk in chunks if chunk["choices"]]
     if "usage" in whole:
@@ -129,7 +130,7 @@ def _cohere_v2(request: Received) -> tuple[dict[str, Any], list[Event]]:
         data.append({"type": "content-start", "index": 0, "delta": {"message": start}})
         data += [
             {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": word}}}}
-            for word in _words(request.text)
+            for word in words_of(request.text)
         ]
         data.append({"type": "content-end", "index": 0})
     for index, call in enumerate(calls):
@@ -149,7 +150,7 @@ def _cohere_v1(request: Received) -> tuple[dict[str, Any], list[Event]]:
     if calls:
         whole["tool_calls"] = calls
     data: list[dict[str, Any]] = [{"is_finished": False, "event_type": "stream-start", "generation_id": "g_1"}]
-    data += [{"is_finished": False, "event_type": "text-generation", "text": word} for word in _words(request.text)]
+    data += [{"is_finished": False, "event_type": "text-generation", "text": word} for word in words_of(request.text)]
     if calls:
         data.append({"is_finished": False, "event_type": "tool-calls-generation", "tool_calls": calls})
     data.append(
@@ -179,13 +180,13 @@ def _ollama_chat(request: Received) -> tuple[dict[str, Any], list[Event]]:
     calls = [{"function": {"name": name, "arguments": {"query": "x"}}} for name in request.tools]
     message: dict[str, Any] = {"role": "assistant", "content": request.text}
     whole = {"message": message | ({"tool_calls": calls} if calls else {})}
-    pieces = [{"message": {"role": "assistant", "content": word}} for word in _words(request.text)]
+    pieces = [{"message": {"role": "assistant", "content": word}} for word in words_of(request.text)]
     pieces += [{"message": {"role": "assistant", "content": "", "tool_calls": [call]}} for call in calls]
     return _ollama(request, [*pieces, {"message": {"role": "assistant", "content": ""}}], whole)
 
 
 def _ollama_generate(request: Received) -> tuple[dict[str, Any], list[Event]]:
-    pieces = [{"response": word} for word in _words(request.text)]
+    pieces = [{"response": word} for word in words_of(request.text)]
     return _ollama(request, [*pieces, {"response": "", "context": [1, 2]}], {"response": request.text, "context": [1]})
 
 
@@ -236,7 +237,7 @@ def _converse(request: Received) -> tuple[dict[str, Any], list[Event]]:
     whole = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": reason, **usage, **metrics}
     events: list[Event] = [_bedrock_event("messageStart", {"role": "assistant"})]
     for index, block in enumerate(content):
-        deltas: list[dict[str, Any]] = [{"text": word} for word in _words(block.get("text", ""))]
+        deltas: list[dict[str, Any]] = [{"text": word} for word in words_of(block.get("text", ""))]
         if call := block.get("toolUse"):
             start = {"start": {"toolUse": {"toolUseId": call["toolUseId"], "name": call["name"]}}}
             events.append(_bedrock_event("contentBlockStart", {**start, "contentBlockIndex": index}))
@@ -251,7 +252,7 @@ def _converse(request: Received) -> tuple[dict[str, Any], list[Event]]:
 
 
 def _invoke(request: Received) -> tuple[dict[str, Any], list[Event]]:
-    whole, events = _anthropic(request)
+    whole, events = anthropic_messages(request)
     request.stream_type = "application/vnd.amazon.eventstream"
     data = [json.dumps(event[1]).encode() for event in events if isinstance(event, tuple)]
     return whole, [_bedrock_event("chunk", {"bytes": b64encode(piece).decode()}) for piece in data]
