@@ -3,11 +3,15 @@
 import errno
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.losses import forget_losses, note_losses, note_written, read_losses
+from tokenflation.sdk.store.outbox import Outbox
+from tokenflation.sdk.store.write import SqliteWriter, open_writer
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="users have no numbers here")
@@ -80,3 +84,23 @@ def test_a_note_for_which_there_is_no_room_is_written_elsewhere_and_counts_once(
 def test_a_note_that_says_nothing_counts_as_one_loss(tmp_path: Path, text: str) -> None:
     (tmp_path / "runs.db.lost-mine.json").write_text(text)
     assert read_losses(tmp_path / "runs.db") == {"unreadable_note": 1}
+
+
+def test_a_loss_that_is_counted_while_rows_are_written_is_written_after_them(tmp_path: Path) -> None:
+    store, drops = tmp_path / "runs.db", Counter({"queue_full": 1})
+
+    def count_another(statement: str) -> None:
+        if statement.startswith("COMMIT"):
+            drops["queue_full"] = 2
+
+    def opened() -> SqliteWriter:
+        writer = open_writer(store)
+        writer._connection.set_trace_callback(count_another)
+        return writer
+
+    outbox = Outbox(str(store), open_writer=opened, drops=drops, writer_id="mine")
+    assert outbox.write()
+    assert outbox.due()
+    assert outbox.write()
+    outbox.close()
+    assert info(store)["drops"] == {"queue_full": 2}

@@ -170,9 +170,10 @@ class Outbox:
 
     def _try(self) -> Exception | None:
         try:
+            batch = self._batch()
             self._follow_file()
             writer = self._writer if self._writer is not None else self._opened()
-            self.recorded += writer.write(self._batch())
+            self.recorded += writer.write(batch)
         except Exception as error:
             return error
         self._empty()
@@ -180,7 +181,7 @@ class Outbox:
         if self._noted_beside:
             forget_losses(self.store, self._writer_id)
             self._noted_beside = False
-        self._noted = dict(self._drops)
+        self._noted = dict(batch.drops)  # other threads may have counted more meanwhile
         if not self._recovered:  # only now: while another process keeps the store locked, nothing of it could be done
             self._recovered = True
             recover(self.store, writer)
