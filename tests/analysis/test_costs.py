@@ -79,6 +79,16 @@ def test_a_task_with_a_call_that_has_no_price_is_left_out_and_counted(make_calls
     assert (row["tasks"], row["tasks_without_cost"], row["unpriced_calls"], row["cost_mean"]) == (2, 1, 1, 3.0)
 
 
+def test_a_task_that_reports_no_usage_is_left_out_and_not_free(make_calls: Calls) -> None:
+    calls = make_calls([_call("x", 1, (1_000_000, None)), _call("x", 2, (None, None)), _call("x", 3, (None, 200_000))])
+
+    row = costs(calls, PRICES).iloc[0]
+
+    # 1 M of input at 3 and 0.2 M of output at 15, over the two tasks that report.
+    assert (row["tasks"], row["tasks_without_cost"]) == (3, 1)
+    assert row["cost_mean"] == pytest.approx((3 + 3) / 2)
+
+
 def test_models_that_no_price_is_for_are_named(make_calls: Calls) -> None:
     with pytest.raises(PlanError, match=r"the models here are \['large'\]"):
         costs(make_calls([_call("x", 1, (1, 1))]), PriceTable(prices=PRICES.prices[:1]))

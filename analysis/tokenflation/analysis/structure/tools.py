@@ -39,12 +39,12 @@ def known_tool_calls(calls: pd.DataFrame, tool_calls: pd.DataFrame | None) -> pd
     rows = rows.astype({"call_id": "str"}).merge(of_calls, on="call_id")
     rows = rows.sort_values(["started_at_ns", "step"], kind="stable", ignore_index=True)
     known = rows["arguments_hash"].notna() & (rows["kind"] == "client")
-    again = rows[["task", "task_id", "agent_run_id", "tool", "arguments_hash"]].duplicated()
+    again = rows.loc[known, ["task", "task_id", "agent_run_id", "tool", "arguments_hash"]].duplicated()
     # A float holds a time since 1970 only to some hundred ns: whole numbers are subtracted.
     seconds = (rows["ended_at_ns"].astype("Int64") - rows["asked_at_ns"].astype("Int64")).astype("Float64") / 1e9
     flags = {
         "server": rows["kind"] == "server",
-        "repeated": again & known,
+        "repeated": again.reindex(rows.index, fill_value=False),
         "has_arguments": known,
         "started_run": rows["sub_run"].notna(),
         "own_times": rows["run_span_id"].notna(),
