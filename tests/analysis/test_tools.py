@@ -62,8 +62,8 @@ def test_each_tool_is_counted_with_its_failures_sizes_and_times() -> None:
 def test_what_the_provider_ran_is_no_repetition_in_whatever_order_rows_stand() -> None:
     same = {"arguments_hash": b"1", "name": "web"}
     rows = [tool("a", "1", kind="server", **same), tool("a", "2", **same)]
-    for given in (rows, rows[::-1]):
-        [found] = tools(frame_of([call("a", "r", 0, 0)]), tools_of(given)).to_dict("records")
+    for order in (rows, rows[::-1]):
+        [found] = tools(frame_of([call("a", "r", 0, 0)]), tools_of(order)).to_dict("records")
         assert (found["requested"], found["server_side"], found["repeated"]) == (2, 1, 0)
 
 

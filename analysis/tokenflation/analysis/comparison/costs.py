@@ -169,7 +169,7 @@ def _no_price(calls: pd.DataFrame, prices: PriceTable) -> str:
     shown: Sequence[str] = names[:10]
     return (
         f"no task can be priced: the prices are for {[price.model for price in prices.prices][:10]}, and the models here "
-        f"are {shown}{' and more' if len(names) > 10 else ''}. Every call with usage of a task needs a price."
+        f"are {shown}{' and more' if len(names) > 10 else ''}. A task needs a call with usage, and each of those a price."
     )
 
 
