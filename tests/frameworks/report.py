@@ -65,8 +65,9 @@ _LIMITS = """
 - **Tools in another process.** Under `tokenflation run`, an MCP server that the program starts over stdio is recorded where
   it is Python with tokenflation installed for it, as any program that is started; a server that something else starts must
   call `instrument()` itself. What a server asks a model stands inside the scope in which the server was started; without
-  one it is a task of its own, as each process knows its own wire alone. What it asks its client to sample stands inside
-  the tool call.
+  one it is a task of its own, as each process knows its own wire alone. Over HTTP it stands in the trace that the request
+  names, which a recorded client sends while it exports spans from inside a scope: each tool call is a task of the server's
+  own store, named after the tool. What it asks its client to sample stands inside the tool call.
 - **Agents that are programs.** Claude's agent SDK starts the `claude` command for each query, and others start `codex` or
   `gemini`: their calls are not in the store. A run that starts one says so, and `tokenflation import` adds what they log.
 - **HTTP of one's own.** DSPy's default engine speaks HTTP over sockets by itself; with `engine="litellm"`, as here, it

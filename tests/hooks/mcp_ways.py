@@ -12,6 +12,7 @@ import uvicorn
 from mcp import Client, ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
 from tests.hooks.mcp_server import make_server
 from tests.stored import rows
 
@@ -32,9 +33,9 @@ async def by_memory(**more: Any) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def by_session(**more: Any) -> AsyncIterator[Any]:
+async def by_session(serving: MCPServer | None = None, **more: Any) -> AsyncIterator[Any]:
     """Yield the session itself, in memory, as it is over the older transports."""
-    async with Client(make_server(), mode="legacy", **more) as client:
+    async with Client(serving or make_server(), mode="legacy", **more) as client:
         yield client.session
 
 
@@ -47,8 +48,8 @@ async def by_stdio(**more: Any) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def by_http(**more: Any) -> AsyncIterator[Any]:
-    config = uvicorn.Config(make_server().streamable_http_app(), port=0, log_config=None, ws="none")
+async def by_http(serving: MCPServer | None = None, **more: Any) -> AsyncIterator[Any]:
+    config = uvicorn.Config((serving or make_server()).streamable_http_app(), port=0, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -38,6 +38,7 @@ LAYERS = (
         "sdk.spans",
         "sdk.parts",
         "sdk.threads",
+        "sdk.served",
         "sdk.toolspans",
         "sdk.sentfrom",
         "sdk.spanread",

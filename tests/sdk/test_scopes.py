@@ -275,3 +275,16 @@ def test_a_score_that_is_no_number_is_refused() -> None:
 def test_an_id_that_is_no_text_is_taken_for_what_it_says() -> None:
     with tf.task("triage", id=uuid.UUID(int=7)) as one, tf.task("triage", id=0) as other:  # type: ignore[arg-type]
         assert (one.task_id, other.task_id) == ("00000000-0000-0000-0000-000000000007", "0")
+
+
+def test_work_inside_a_scope_that_is_closed_in_another_context_ends_in_silence() -> None:
+    async def served() -> None:
+        with scopes.inside(Scope("tool", "search")):
+            await asyncio.sleep(9)
+
+    async def begin() -> None:
+        work = served()
+        contextvars.Context().run(work.send, None)
+        work.close()
+
+    asyncio.run(begin())

@@ -95,14 +95,34 @@ def test_a_run_beside_two_open_tool_calls_of_its_name_is_left_alone() -> None:
 
 def test_of_two_open_tool_calls_of_its_name_a_run_is_the_one_with_its_arguments() -> None:
     spans = ToolSpans()
-    hashes = [digest_of(dumps({"query": query}), KEY) for query in ("a", "b", "b")]
+    hashes = [digest_of(dumps({"query": query}), KEY) for query in ("a", "b")]
     spans.seen(
         call_of(),
         [asked_of(tool_call_id=f"x{at}", arguments_hash=one) for at, one in enumerate(hashes)],
     )
     _, (run,) = spans.place(span_of(arguments_hash=hashes[0]))
     assert (run.tool_call_id, run.run_span_id) == ("x0", "s1")
-    assert spans.place(span_of(span_id="s2", arguments_hash=hashes[1]))[1] == []
+
+
+def test_runs_that_one_answer_asked_for_with_equal_arguments_are_each_of_a_tool_call_of_their_own() -> None:
+    spans = ToolSpans()
+    same = digest_of(dumps({"query": "a"}), KEY)
+    spans.seen(call_of(), [asked_of(tool_call_id=id_, arguments_hash=same) for id_ in ("x1", "x2")])
+    told = [spans.place(span_of(span_id=f"s{at}", arguments_hash=same)) for at in range(3)]
+    assert [[(run.tool_call_id, run.run_span_id) for run in runs] for _, runs in told] == [
+        [("x1", "s0")],
+        [("x2", "s1")],
+        [],
+    ]
+    assert [span.task_id for span, _ in told] == ["T", "T", None]
+
+
+def test_of_two_answers_that_asked_for_the_same_none_is_taken_for_the_run() -> None:
+    spans = ToolSpans()
+    same = digest_of(dumps({"query": "a"}), KEY)
+    for call_id in ("c1", "c2"):
+        spans.seen(call_of(call_id), [asked_of(call_id, f"of {call_id}", arguments_hash=same)])
+    assert spans.place(span_of(arguments_hash=same))[1] == []
 
 
 def test_of_the_arguments_of_a_run_only_a_hash_waits_to_be_written() -> None:

@@ -205,6 +205,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
     from tokenflation.sdk.bridge import ForeignCalls
     from tokenflation.sdk.exits import before_exec, before_os_exit
     from tokenflation.sdk.processes import carry_scopes_to_processes, stand_inside
+    from tokenflation.sdk.served import serve_in_traces
     from tokenflation.sdk.threads import carry_scopes
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
@@ -225,6 +226,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         partial(scopes.listen, recorder.scope_changed),
         carry_scopes,
         carry_scopes_to_processes,
+        partial(serve_in_traces, recorder.count_loss),
         stand_inside,
         partial(before_os_exit, recorder.leave),
         partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),

@@ -95,7 +95,8 @@ def inside(scope: "Scope | None") -> Iterator[None]:
     try:
         yield
     finally:
-        _current.reset(token)
+        with contextlib.suppress(ValueError):  # a coroutine may be closed in another context than it ran in
+            _current.reset(token)
 
 
 def packed(scope: "Scope") -> list[dict[str, Any]]:

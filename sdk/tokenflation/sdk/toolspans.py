@@ -3,7 +3,7 @@
 A tool call as the wire shows it lasts from the answer that asks for it to the request that brings its result; where the
 run itself was seen (a scope, a call through an MCP client), its own times take their place. Joined where one unanswered
 tool call of that name stands open in the same agent run or task; of several, the one with the run's arguments, and none
-where they do not tell. Frameworks offer a server's tools to the model under longer names (`mcp__files__read`, `files_read`
+where they do not tell. Equal ones of one answer are taken in turn. Frameworks offer a server's tools to the model under longer names (`mcp__files__read`, `files_read`
 for `read`): those count for runs through a client where no tool call has the name itself. Knows nothing of MCP.
 """
 
@@ -125,6 +125,8 @@ class ToolSpans:
             fits = self._fitting(replace(span, agent_run_id=None))
         if len(fits) > 1 and span.arguments_hash is not None:
             fits = [one for one in fits if one.run.arguments_hash == span.arguments_hash]
+            if len({one.call.call_id for one in fits}) == 1:
+                del fits[1:]  # one answer asked for the same several times: a run is as good as the other
         if len(fits) != 1:
             return (span if span.trace_id else replace(span, trace_id=scopes.new_trace_id())), []
         (one,) = fits
