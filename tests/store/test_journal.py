@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenflation.sdk.store import journal as journals
 from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.journal import (
     MAGIC,
@@ -16,11 +18,11 @@ from tokenflation.sdk.store.journal import (
     Ended,
     Journal,
     _carry_over,
-    dead_journals,
     entries,
     without_slot,
 )
 from tokenflation.sdk.store.losses import note_losses
+from tokenflation.sdk.store.orphans import dead_journals
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tail import find_usage
 from tokenflation.sdk.store.write import open_writer
@@ -50,14 +52,25 @@ def test_names_that_are_too_long_for_a_slot_are_cut_and_spoil_no_other(tmp_path:
     assert found[1][1] == Ended(5, "read", 200)
 
 
-def test_a_full_journal_says_so_and_grows(tmp_path: Path) -> None:
+def test_a_full_journal_says_so_and_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal.open(tmp_path / "runs.db")
-    slots = [journal.begin(begun(number)) for number in range(600)]
+    with monkeypatch.context() as small:
+        small.setattr(journals, "_MAX_SLOTS", 512)
+        slots = [journal.begin(begun(number)) for number in range(600)]
     assert sum(slot < 0 for slot in slots) == journal.full == without_slot(journal.path.read_bytes()) == 89
     journal.grow()
     slots += [journal.begin(begun(number)) for number in range(600, 700)]
     assert len({slot for slot in slots if slot >= 0}) == len(list(entries(journal.path.read_bytes()))) == 611
     journal.leave()
+
+
+def test_calls_of_many_threads_all_find_a_slot_though_the_worker_gets_no_turn(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    with ThreadPoolExecutor(16) as pool:
+        slots = list(pool.map(journal.begin, map(begun, range(4000))))
+    found = list(entries(journal.path.read_bytes()))
+    journal.leave()
+    assert (min(slots) > 0, len(set(slots)), len(found), journal.full) == (True, 4000, 4000, 0)
 
 
 def test_what_is_noted_before_and_after_it_grows_is_all_there_and_every_slot_is_free_again(tmp_path: Path) -> None:
@@ -80,13 +93,16 @@ def test_a_journal_for_which_the_disk_has_no_room_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal.open(tmp_path / "runs.db")
-    slots = [journal.begin(begun(number)) for number in range(600)]
     with monkeypatch.context() as full:
         full.setattr(os, "posix_fallocate", lambda *_: os.pwrite(-1, b"", 0))
+        slots = [journal.begin(begun(number)) for number in range(600)]
         journal.grow()
         assert journal.begin(begun(600)) < 0
     journal.free(slots[0])
     assert journal.begin(begun(601)) == slots[0]
+    assert (journal.begin(begun(602)) < 0, journal.full) == (True, 91)  # hosts' threads do not try again and again
+    journal.grow()
+    assert journal.begin(begun(603)) > 0
     journal.leave()
 
 
@@ -139,7 +155,10 @@ def test_a_journal_whose_folder_is_gone_goes_on_and_holds_no_more_descriptors(tm
     assert os.listdir(tmp_path / "folder") == []
 
 
-def test_calls_of_a_dead_process_that_had_no_slot_are_counted_as_lost_once(tmp_path: Path) -> None:
+def test_calls_of_a_dead_process_that_had_no_slot_are_counted_as_lost_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_MAX_SLOTS", 512)
     store = tmp_path / "runs.db"
     open_writer(store).close()
     journal = Journal.open(store, "dead")
@@ -151,7 +170,10 @@ def test_calls_of_a_dead_process_that_had_no_slot_are_counted_as_lost_once(tmp_p
     assert (info(store)["rows"]["calls"], info(store)["drops"]) == (511, {"journal_full": 88})
 
 
-def test_calls_without_a_slot_that_are_noted_beside_the_store_are_not_counted_twice(tmp_path: Path) -> None:
+def test_calls_without_a_slot_that_are_noted_beside_the_store_are_not_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_MAX_SLOTS", 512)
     store = tmp_path / "runs.db"
     open_writer(store).close()
     journal = Journal.open(store, "dead")

@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 
-__all__ = ["Held", "Spare", "held_on", "never_close"]
+__all__ = ["Held", "Spare", "held_on", "is_at", "never_close"]
 
 _never_closed: list[object] = []
 
@@ -80,6 +80,14 @@ def held_on(paths: Iterable[str | os.PathLike[str] | int]) -> Held:
         return Held({})
     files = ((number, _file_of(number)) for number in numbers)
     return Held({number: file for number, file in files if file in wanted})
+
+
+def is_at(path: str | os.PathLike[str], descriptor: int) -> bool:
+    """Return whether a path leads to the file that a descriptor is open on."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
 
 
 def never_close(owner: object) -> None:

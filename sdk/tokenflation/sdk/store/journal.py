@@ -2,7 +2,7 @@
 
 The host's thread notes a call when it leaves and when it ends, into shared memory of a file: no system call, and the
 page cache keeps it when the process is killed. Once the worker has written the call's row, its slot is free again. A
-process holds its file by `flock`; a file that nobody holds is a dead process's, and `recover` makes rows of it.
+process holds its file by `flock`; a file that nobody holds is a dead process's (`orphans`), and `recover` makes rows of it.
 
 The file, `DB.underway-PID-WRITER`, is slots of 1,024 bytes; the first begins with `MAGIC`. Of every other slot, byte 0
 says 0 free, 1 under way, 2 finished; bytes 2-3 and 4-5 are the lengths (little endian) of two JSON objects, `Begun` at
@@ -14,7 +14,7 @@ byte 8 and `Ended` at byte 456. So whatever a killed process had finished is rea
             size = int.from_bytes(data[slot + 4:slot + 6], "little")
             print(json.loads(data[slot + 456:slot + 456 + size])["usage"])
 
-The file grows where room is getting scarce. Two counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how
+The file grows where room is getting scarce: by the worker, ahead of need, or by a host's thread that finds none. Two counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how
 many calls found no slot all the same, and how many of those stand in the store: the difference is what a kill lost.
 
 There is no text of prompts or answers in it, nor hosts, paths or headers: ids and names of scopes, times, and numbers.
@@ -25,6 +25,7 @@ import contextlib
 import mmap
 import os
 import secrets
+import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +33,10 @@ from typing import Any
 
 import msgspec
 
-from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.store.descriptors import held_on, never_close
+from tokenflation.sdk.store.descriptors import held_on, is_at, never_close
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["MAGIC", "Begun", "Ended", "Journal", "dead_journals", "entries", "left_beside", "without_slot"]
+__all__ = ["DRAFT", "MAGIC", "Begun", "Ended", "Journal", "entries", "without_slot"]
 
 try:
     import fcntl
@@ -51,9 +51,11 @@ _FULL_AT = 64
 _STORED_AT = 72
 _FIRST_SLOTS = 512
 _MAX_SLOTS = 32_768
+_LATE_S = 0.05
+"""A host's thread waits no longer for another that makes room."""
 _NO_ROOM = -2
-_DRAFT = ".draft"
-_OLD_DRAFT_S = 3600.0
+DRAFT = ".draft"
+"""What a file's name ends with until it is held and may be seen."""
 _MAX_NAME = 48
 
 
@@ -92,13 +94,19 @@ _ended = msgspec.json.Decoder(Ended)
 
 
 class Journal:
-    """One process's file. `begin` and `end` are for the host's threads, the rest for the worker; none takes a lock."""
+    """One process's file. `begin` and `end` are for the host's threads, the rest for the worker.
+
+    They take no lock, but for the moment in which the file is changed as a whole.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.full = 0
         """Calls that found no free slot: they are recorded, but a kill before they are written loses them."""
         self._stored = 0
+        self._changing = threading.Lock()
+        self._refused = False
+        """Whether there was no room for a larger file."""
         self._descriptor = descriptor
         self._slots = _FIRST_SLOTS
         self._file = mmap.mmap(descriptor, _FIRST_SLOTS * _SLOT_BYTES)
@@ -128,9 +136,9 @@ class Journal:
         try:
             slot = self._free.pop()
         except IndexError:
-            self.full += 1
-            self._file[_FULL_AT:_STORED_AT] = self.full.to_bytes(8, "little")
-            return _NO_ROOM
+            slot = self._late_slot()
+            if slot < 0:
+                return slot
         text = _encode(begun)
         if len(text) > _ENDED_AT - _BEGUN_AT:
             text = _encode(_shortened(begun))[: _ENDED_AT - _BEGUN_AT]
@@ -175,8 +183,33 @@ class Journal:
 
         A call whose beginning a host's thread notes in this very moment may be missing in it.
         """
-        if _is_at(self.path, self._descriptor) or self._held.closed():
+        if is_at(self.path, self._descriptor) or self._held.closed() or not self._changing.acquire(blocking=False):
             return
+        try:
+            self._restore()
+        finally:
+            self._changing.release()
+
+    def grow(self, wait_s: float = 0.0) -> None:
+        """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk has no room."""
+        if not self._changing.acquire(timeout=wait_s):
+            return
+        try:
+            self._grow()
+        finally:
+            self._changing.release()
+
+    def _late_slot(self) -> int:
+        """Return a slot for a call that found none: so many threads may be busy that the worker gets no turn to make room."""
+        if not self._refused:
+            self.grow(_LATE_S)
+            with contextlib.suppress(IndexError):
+                return self._free.pop()
+        self.full += 1
+        self._file[_FULL_AT:_STORED_AT] = self.full.to_bytes(8, "little")
+        return _NO_ROOM
+
+    def _restore(self) -> None:
         try:
             descriptor = _new_file(self.path, self._slots)
         except OSError:
@@ -196,8 +229,7 @@ class Journal:
         former, self._descriptor = self._descriptor, descriptor
         os.close(former)
 
-    def grow(self) -> None:
-        """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk has no room."""
+    def _grow(self) -> None:
         slots = self._slots
         # Early, and by much: where many threads are busy, seconds may pass before the worker comes here again.
         if 8 * len(self._free) > 7 * slots or slots >= _MAX_SLOTS or self._held.closed():
@@ -208,7 +240,9 @@ class Journal:
             # Whoever writes into the former one meanwhile writes into the same memory.
             self._file = mmap.mmap(self._descriptor, more * _SLOT_BYTES)
         except OSError:
+            self._refused = True
             return
+        self._refused = False
         self._slots = more
         self._free.extendleft(range(slots, more))
         self._held = held_on([self._descriptor]) - self._held.without(self._descriptor)
@@ -258,60 +292,6 @@ def without_slot(data: bytes) -> int:
     return max(0, full - stored) if data.startswith(MAGIC) else 0
 
 
-@contextlib.contextmanager
-def _held(path: Path, *, to_read: bool = False) -> Iterator[int | None]:
-    """Hold a file that nobody else holds; None if somebody does, or if it is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY if to_read else os.O_RDWR)
-    except OSError:
-        yield None
-        return
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if to_read else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        there = _is_at(path, descriptor)  # whoever held it before us may have made rows of it and removed it
-    except OSError:
-        there = False
-    try:
-        yield descriptor if there else None
-    finally:
-        os.close(descriptor)
-
-
-def dead_journals(store: str | os.PathLike[str], *, to_read: bool = False) -> Iterator[tuple[Path, bytes]]:
-    """Yield path and content of each file that a dead process left; it is held until the next is asked for.
-
-    With `to_read` so that others may read it too, and where files may not be written.
-    """
-    if fcntl is None:
-        return
-    for path in _beside(store):
-        with _held(path, to_read=to_read) as descriptor:
-            if descriptor is not None:
-                yield path, os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-
-
-def left_beside(store: str | os.PathLike[str]) -> int:
-    """Return how many calls of dead processes stand beside a store, and not in it."""
-    return sum(sum(1 for _ in entries(data)) for _, data in dead_journals(store, to_read=True))
-
-
-def _beside(store: str | os.PathLike[str]) -> list[Path]:
-    file = real_path(store)
-    found = []
-    try:
-        with os.scandir(file.parent) as listing:
-            for entry in listing:
-                if not entry.name.startswith(f"{file.name}.underway-"):
-                    continue
-                if not entry.name.endswith(_DRAFT):
-                    found.append(Path(entry.path))
-                elif now_ns() / 1e9 - entry.stat().st_mtime > _OLD_DRAFT_S:
-                    os.unlink(entry.path)  # its maker was killed before anything stood in it
-    except OSError:
-        return found
-    return found
-
-
 def _carry_over(slot: bytes, file: mmap.mmap, at: int) -> None:
     """Put a slot of a former file into one that hosts' threads use already: the call may have ended there by now."""
     file[at + 2 : at + 4] = slot[2:4]
@@ -324,21 +304,13 @@ def _carry_over(slot: bytes, file: mmap.mmap, at: int) -> None:
         file[at] = 1
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Return whether a path leads to the file that a descriptor is open on."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except OSError:
-        return False
-
-
 def _new_file(path: Path, slots: int) -> int:
     """Make a file for so many slots and hold it; returns its descriptor.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    draft = path.with_name(path.name + _DRAFT)
+    draft = path.with_name(path.name + DRAFT)
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.records import Attempt, Call, Status, Usage, UsageSource
 from tokenflation.sdk.scopes import new_trace_id
-from tokenflation.sdk.store.journal import Begun, Ended, dead_journals, entries, without_slot
+from tokenflation.sdk.store.journal import Begun, Ended, entries, without_slot
 from tokenflation.sdk.store.losses import note_written, noted_waiting
+from tokenflation.sdk.store.orphans import dead_journals
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.store.tail import dialects_of
 from tokenflation.sdk.store.write import Batch, SqliteWriter, open_writer
