@@ -26,6 +26,10 @@ _STORES: dict[str, list[dict[str, Any]]] = {
     "no usage": [_timed(second, second + 1) for second in range(3)],
     "only errors": [_timed(second, second + 1, **_ERROR) for second in range(4)],
     "only zeros": [_timed(0, 0, input_tokens=0, output_tokens=0, cache_read_tokens=0)],
+    "only zeros, of a sub-agent too": [
+        _timed(second, second + 1, input_tokens=0, output_tokens=0, depth=second, agent_run_id=f"r{second}")
+        for second in range(2)
+    ],
     "one cut call": [{"status": "cut", "input_tokens": 5, "usage_complete": 0}],
 }
 _COMMANDS = [

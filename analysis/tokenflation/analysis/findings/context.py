@@ -205,6 +205,8 @@ def sub_agents(steps: pd.DataFrame, calls: pd.DataFrame) -> Iterator[Finding]:
     for task, rows in inner.groupby("task", sort=True):
         runs = len(rows[_RUN].drop_duplicates())
         total = int(rows["input_tokens"].sum())
+        if not total:
+            continue
         yield Finding(
             finding="sub_agents",
             task=str(task),
