@@ -292,3 +292,17 @@ def test_an_interaction_in_the_background_counts_its_usage_once(handle: Instrume
     (call,) = rows(handle)
     assert (call["api"], call["input_tokens"], call["output_tokens"]) == ("google.interactions", 200, 150)
     assert (call["status"], json.loads(call["extra"])["polls"]) == ("ok", 2)
+
+
+def test_a_prediction_counts_the_metrics_that_it_has_once_it_is_made(handle: Instrumentation) -> None:
+    head = {"id": "pred_a", "model": "o/m", "output": None, "error": None, "metrics": {}}
+    counts = {"input_token_count": 200, "output_token_count": 150, "predict_time": 1.5}
+    done = as_json({**head, "status": "succeeded", "output": ["yes"], "metrics": counts})
+    answers = [as_json({**head, "status": status}) for status in ("starting", "processing")]
+    with Scripted(*answers, done, done) as server, httpx.Client(base_url=server.openai_url) as ask:
+        ask.post("/models/o/m/predictions", json={"input": {"prompt": "hello"}})
+        for _ in range(3):
+            ask.get("/predictions/pred_a")
+    (call,) = rows(handle)
+    assert (call["api"], call["input_tokens"], call["output_tokens"]) == ("replicate.predictions", 200, 150)
+    assert (call["status"], call["model"], json.loads(call["extra"])["polls"]) == ("ok", "o/m", 2)

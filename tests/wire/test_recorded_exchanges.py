@@ -112,11 +112,12 @@ def test_the_sums_over_hidden_iterations_are_those_of_the_truth_table() -> None:
     assert found > 0
 
 
-def test_what_generates_nothing_is_not_recognised() -> None:
+def test_what_generates_nothing_is_not_recognised_and_what_an_agent_asks_is_not_read() -> None:
     counting = [one for one in recorded() if one.row["api"] in COUNTING]
 
     assert len(counting) > 20
-    assert {recognise(one.method, one.path) for one in counting} == {None}
+    assert {recognise(one.method, one.path) for one in counting} == {None, "bedrock.agents"}
+    assert {one.row["api"] for one in counting if recognise(one.method, one.path)} == {"bedrock.agent"}
 
 
 def test_no_recorded_stream_is_whole_without_its_last_part() -> None:

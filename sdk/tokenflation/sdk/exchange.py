@@ -5,6 +5,7 @@ nothing of what the bytes mean (`wire` does, on the worker thread).
 """
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from msgspec import Struct, field
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.wire import recognise
+from tokenflation.sdk.wire import UNREAD, recognise, unread_name
 from tokenflation.sdk.wire.packed import PackedChunks
 
 __all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "ToolRunning", "is_stream"]
@@ -24,6 +25,12 @@ MAX_KEPT_BYTES = 64 * 1024 * 1024
 _PACK_BYTES = 1024 * 1024
 _LOOSE_CHUNKS = 64
 """The last chunks stay as they are: the usage is in them."""
+
+_NOT_READ = (
+    "%s %s: what models did for it is missing in the store, where it is the loss unseen:%s. What this program asks of "
+    "models itself is recorded."
+)
+_log = logging.getLogger(__name__)
 
 End = Literal["read", "closed", "dropped", "failed", "cancelled"]
 """How the host was done with an answer: read to its end, closed before, garbage collected unread, broken, cancelled.
@@ -217,6 +224,7 @@ class Tap:
         """Count one failure of the recorder itself, by reason."""
         self.sockets: set[str] = set()
         """Providers of whose sockets it was said that nobody here reads them."""
+        self._unread: set[str] = set()
         self.hosts: set[str] = set()
         """Hosts that an exchange went to: nobody need warn that they are not seen."""
 
@@ -245,6 +253,9 @@ class Tap:
             api = api or recognise(method, path)
             if api is None:
                 return None
+            if api in UNREAD:
+                self.note_unread(api, host)
+                return None
             self.hosts.add(host)
             exchange = self._made(api, method, host, path, body, headers, context)
             exchange.left = left
@@ -256,6 +267,14 @@ class Tap:
                 self.failed("hook_error")
             let_through(error)
             return None
+
+    def note_unread(self, api: str, host: str) -> None:
+        """Say of a request in `wire.UNREAD` that its provider calls models unseen by us, once for each such thing."""
+        name = unread_name(api, host)
+        if name is not None and name not in self._unread:
+            self._unread.add(name)
+            _log.warning(_NOT_READ, name.rpartition(".")[0], UNREAD[api].why, name)
+            self.failed(f"unseen:{name}")
 
     def hold(self, api: str, method: str, host: str, path: str) -> None:
         """Hold a request that is about to leave to the host's limits, where only its leaving can be recorded.

@@ -42,6 +42,7 @@ _UNFINISHED: Mapping[str, frozenset[str]] = {
     "openai.responses": frozenset({"queued", "in_progress"}),
     "openai.assistants.run": frozenset({"queued", "in_progress", "requires_action", "cancelling"}),
     "google.interactions": frozenset({"in_progress"}),
+    "replicate.predictions": frozenset({"starting", "processing"}),
 }
 """Apis whose answers may be fetched later, and what they call one that goes on."""
 _POLL = ".retrieve"

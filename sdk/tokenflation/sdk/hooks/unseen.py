@@ -21,7 +21,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
+from tokenflation.sdk.wire import UNREAD, ExchangeBytes, provider_of, read, recognise
 
 __all__ = ["install", "socket_unread"]
 
@@ -153,9 +153,12 @@ class _Watch:
     def _request(self, method: str, host: str, path: str, body: Any, way: str) -> None:
         """Report a request to a model endpoint; of a host that is no provider's, only if its body asks a model."""
         api = recognise(method, path)
-        if api is None or underway():
+        tap = self._tap
+        if api is None or tap is None or underway():
             return
-        if provider_of(host, ""):
+        if api in UNREAD:
+            tap.note_unread(api, host)
+        elif provider_of(host, ""):
             self._report(_shortened(host), way)
         elif self._asks_model(api, host, path, body):
             self._report(api, way)

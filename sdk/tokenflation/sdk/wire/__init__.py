@@ -9,6 +9,17 @@ from tokenflation.sdk.wire.dialects import RESPONSE_HEADERS
 from tokenflation.sdk.wire.providers import provider_of
 from tokenflation.sdk.wire.read import read
 from tokenflation.sdk.wire.recognise import recognise
+from tokenflation.sdk.wire.unread import UNREAD, unread_name
 from tokenflation.sdk.wire.view import ExchangeBytes
 
-__all__ = ["RESPONSE_HEADERS", "ExchangeBytes", "block_hashes", "provider_of", "read", "recognise", "split"]
+__all__ = [
+    "RESPONSE_HEADERS",
+    "UNREAD",
+    "ExchangeBytes",
+    "block_hashes",
+    "provider_of",
+    "read",
+    "recognise",
+    "split",
+    "unread_name",
+]

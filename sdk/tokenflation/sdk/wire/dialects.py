@@ -20,7 +20,7 @@ from tokenflation.sdk.wire.dialects_bedrock import CONVERSE, INVOKE
 from tokenflation.sdk.wire.dialects_openai import CHAT, RESPONSES
 from tokenflation.sdk.wire.shapes import Dialect
 
-__all__ = ["DIALECTS", "RESPONSE_HEADERS"]
+__all__ = ["DIALECTS", "PAYLOAD_STREAMS", "RESPONSE_HEADERS"]
 
 _ONE = (
     CHAT,
@@ -31,10 +31,12 @@ _ONE = (
     google.GENERATE_CONTENT,
     *google.INTERACTIONS,
     google.EMBED,
+    google.CACHED_CONTENTS,
     cohere.CHAT_V2,
     cohere.GENERATE,
+    cohere.SUMMARIZE,
+    cohere.PARSE,
     cohere.EMBED,
-    cohere.RERANK,
     local.OLLAMA_CHAT,
     local.OLLAMA_GENERATE,
     local.OLLAMA_EMBED,
@@ -43,6 +45,7 @@ _ONE = (
     more.WATSONX,
     more.DASHSCOPE,
     more.DASHSCOPE_EMBED,
+    *more.REPLICATE,
     openai.EMBEDDINGS,
     openai.IMAGES,
     openai.TRANSCRIPTIONS,
@@ -50,21 +53,26 @@ _ONE = (
     *openai.ASSISTANTS,
     openai.RETRIEVE,
     openai.COMPACT,
-    openai.DECISIONS,
     openai.REALTIME,
 )
-_SERVED = (openai.EMBEDDINGS, local.HUGGINGFACE)
+_SERVED = (CHAT, openai.COMPLETIONS, openai.EMBEDDINGS, local.HUGGINGFACE)
 DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     **{dialect.api: (dialect,) for dialect in _ONE},
     "bedrock.invoke": INVOKE,
     "google.predict": google.PREDICT,
+    "openai.decisions": (openai.DECISIONS, google.DECISIONS),
+    "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK),
     # Some servers answer a chat under `/completions`: the request's `messages` tell.
     "openai.completions": (openai.COMPLETIONS, cohere.WRITER_COMPLETIONS, CHAT, openai.PROMPT_COMPLETIONS),
-    # What a SageMaker or Databricks endpoint serves is up to its owner: the keys of both bodies tell.
-    "invocations": (CHAT, openai.COMPLETIONS, *(replace(one, common_path=True) for one in _SERVED)),
+    # What a SageMaker or Databricks endpoint serves is up to its owner, an agent's own server among it: the keys of both
+    # bodies tell.
+    "invocations": tuple(replace(one, common_path=True) for one in _SERVED),
     "cohere.v1": (cohere.CHAT_V1, cohere.WRITER),
 }
 """What `recognise` returns -> the dialects it may be, best first: the request's keys and the answer's facts decide."""
+
+PAYLOAD_STREAMS: Final = frozenset({"invocations"})
+"""Apis whose AWS event streams hold pieces of a body of any kind; SageMaker's API_runtime_PayloadPart."""
 
 RESPONSE_HEADERS: Final = frozenset(
     name

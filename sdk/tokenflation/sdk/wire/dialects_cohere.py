@@ -13,7 +13,18 @@ from msgspec.structs import replace
 from tokenflation.sdk.wire.dialects_openai import CHAT
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Tool
 
-__all__ = ["CHAT_V1", "CHAT_V2", "EMBED", "GENERATE", "RERANK", "WRITER", "WRITER_COMPLETIONS"]
+__all__ = [
+    "BEDROCK_RERANK",
+    "CHAT_V1",
+    "CHAT_V2",
+    "EMBED",
+    "GENERATE",
+    "PARSE",
+    "RERANK",
+    "SUMMARIZE",
+    "WRITER",
+    "WRITER_COMPLETIONS",
+]
 
 _PROVIDER = "cohere"
 # Images stand outside: {"billed_units": {"input_tokens": 267}, "tokens": {"input_tokens": 34, "image_tokens": 259}} is a
@@ -131,6 +142,21 @@ GENERATE: Final = Dialect(
     ),
     common_path=True,
 )
+# docs.cohere.com/v1/reference/summarize; cohere's `ParseResponse`.
+SUMMARIZE: Final = Dialect(
+    api="cohere.summarize",
+    compatible=_PROVIDER,
+    request=Request(proof=(frozenset({"text"}),), messages=("text",)),
+    answer=replace(GENERATE.answer, parts=((),), keyed={"summary": Part()}, ends_if=(), usage=(("meta",),)),
+    common_path=True,
+)
+PARSE: Final = Dialect(
+    api="cohere.parse",
+    compatible=_PROVIDER,
+    request=Request(proof=(frozenset({"document"}), frozenset({"model"}))),
+    answer=replace(SUMMARIZE.answer, response_id=(), parts=(), keyed={}),
+    common_path=True,
+)
 _META = Answer(
     # docs.voyageai.com/reference/reranker-api, docs.together.ai/reference/rerank and jina.ai/reranker name it.
     model=(("model",),),
@@ -175,6 +201,13 @@ RERANK: Final = Dialect(
     compatible=_PROVIDER,
     request=Request(proof=(frozenset({"query"}), frozenset({"documents", "texts"}))),
     answer=_META,
+)
+# docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank: of whichever model, without counts.
+BEDROCK_RERANK: Final = Dialect(
+    api="bedrock.rerank",
+    compatible="aws.bedrock",
+    request=Request(proof=(frozenset({"queries"}), frozenset({"sources"}))),
+    answer=replace(_META, model=(), usage=(), error_header="x-amzn-errortype"),
 )
 # dev.writer.com/api-reference/completion-api/chat-completion: OpenAI's bodies at a path that Cohere uses too.
 WRITER: Final = replace(CHAT, api="writer.chat", compatible="writer")

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
-__all__ = ["EMBED", "GENERATE_CONTENT", "INTERACTIONS", "PREDICT"]
+__all__ = ["CACHED_CONTENTS", "DECISIONS", "EMBED", "GENERATE_CONTENT", "INTERACTIONS", "PREDICT"]
 
 _MODEL = r"/(?:models|tunedModels|endpoints)/([^/:]+):"
 
@@ -169,6 +169,19 @@ INTERACTIONS: Final = (
     ),
 )
 
+# google-genai's `CreateDecisionRequest` and `CreateDecisionResponse`: an interaction's usage, and neither id nor model.
+DECISIONS: Final = Dialect(
+    api="google.decisions",
+    compatible="gemini_compatible",
+    request=replace(
+        _INTERACTION_REQUEST,
+        proof=(frozenset({"input"}), frozenset({"questions"}), frozenset({"model"})),
+        schemas=(("questions",),),
+    ),
+    answer=replace(_INTERACTION, envelopes=(), model=(), parts=(), finish=(), events={}, terminator=None, extra={}),
+    common_path=True,
+)
+
 # ai.google.dev/api/embeddings: EmbedContentResponse; on Vertex AI also with statistics of each embedding.
 _EMBEDDED = Answer(
     model=(),
@@ -186,6 +199,23 @@ EMBED: Final = Dialect(
     compatible="gemini_compatible",
     request=Request(proof=(frozenset({"content", "requests"}),), model_in_path=_MODEL),
     answer=_EMBEDDED,
+)
+
+# ai.google.dev/api/caching: CachedContent. What it holds is read by the model once, now, and generates nothing.
+_CACHED = (("totalTokenCount",),)
+CACHED_CONTENTS: Final = Dialect(
+    api="google.cached_contents",
+    compatible="gemini_compatible",
+    request=Request(proof=(frozenset({"contents", "systemInstruction", "tools"}), frozenset({"model"}))),
+    answer=replace(
+        _EMBEDDED,
+        response_id=(("name",),),
+        model=(("model",),),
+        input=Count(terms=(_CACHED,)),
+        cache_write=Count(terms=(_CACHED,)),
+        output=Count(terms=((("candidatesTokenCount",),),), zero_beside=_CACHED),
+        split={},
+    ),
 )
 
 # cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api: `statistics.token_count` of each

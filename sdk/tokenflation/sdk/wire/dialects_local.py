@@ -8,7 +8,8 @@ from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, Part, Request, 
 __all__ = ["HUGGINGFACE", "OLLAMA_CHAT", "OLLAMA_EMBED", "OLLAMA_GENERATE"]
 
 # docs.ollama.com/api (generate, chat, usage): counts stand in the answer itself; a stream is one JSON object a line,
-# the last with `done`. A prompt that is cached has no prompt_eval_count.
+# the last with `done`. Old versions leave prompt_eval_count out where the prompt is cached; newer ones count all of it,
+# and in prompt_eval_cached_count what of it was read from the cache.
 _OLLAMA = Answer(
     model=(("model",),),
     response_id=(),
@@ -24,6 +25,7 @@ _OLLAMA = Answer(
     ends_if=(("done",),),
     usage=((),),
     input=Count(terms=((("prompt_eval_count",),),)),
+    cache_read=Count(terms=((("prompt_eval_cached_count",),),)),
     output=Count(terms=((("eval_count",),),)),
     usage_extra={
         "total_duration_ns": ("total_duration",),

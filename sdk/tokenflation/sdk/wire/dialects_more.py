@@ -1,4 +1,4 @@
-"""Mistral's conversations, IBM watsonx's text generation, and Alibaba's DashScope. Part of `dialects`: data only."""
+"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Replicate. Part of `dialects`: data only."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tokenflation.sdk.wire.dialects_openai import CHAT
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
-__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "MISTRAL_CONVERSATIONS", "WATSONX"]
+__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "MISTRAL_CONVERSATIONS", "REPLICATE", "WATSONX"]
 
 # docs.mistral.ai/api, "Conversations" (ConversationResponse, ConversationUsageInfo, the events of a stream): the model
 # reads what the provider's connectors bring, and `total_tokens` is prompt, completion and connector tokens.
@@ -140,5 +140,43 @@ DASHSCOPE_EMBED: Final = Dialect(
         input=Count(terms=(_DASHSCOPE_READ,)),
         output=Count(terms=((("output_tokens",),),), zero_beside=_DASHSCOPE_READ),
         usage_extra={"image_input_tokens": ("image_tokens",)},
+    ),
+)
+
+# replicate.com/docs/reference/http#predictions.create and .get: a prediction is often answered before it is made. Language
+# models have counts in `metrics`, others only times.
+_PREDICTION = Answer(
+    only_if=("status", frozenset({"starting", "processing", "succeeded", "failed", "canceled", "aborted"})),
+    model=(("model",),),
+    response_id=(("id",),),
+    parts=(),
+    finish=(("status",),),
+    unfinished=frozenset({"starting", "processing"}),
+    failed={"failed": "error", "aborted": "error", "canceled": "cancelled"},
+    usage=(("metrics",),),
+    input=Count(terms=((("input_token_count",),),)),
+    output=Count(terms=((("output_token_count",),),)),
+    usage_extra={"predict_time": ("predict_time",)},
+)
+REPLICATE: Final = (
+    Dialect(
+        api="replicate.predictions",
+        compatible="replicate",
+        request=Request(
+            proof=(frozenset({"input"}),),
+            model_in_path=r"/models/([^/]+/[^/]+)/predictions",
+            within=(("input",),),
+            messages=("prompt",),
+            system=("system_prompt",),
+        ),
+        answer=_PREDICTION,
+        common_path=True,
+    ),
+    Dialect(
+        api="replicate.predictions.retrieve",
+        compatible="replicate",
+        request=Request(proof=()),
+        answer=_PREDICTION,
+        fetches=True,
     ),
 )

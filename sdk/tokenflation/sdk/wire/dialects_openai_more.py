@@ -155,7 +155,10 @@ TRANSCRIPTIONS: Final = Dialect(
 SPEECH: Final = Dialect(
     api="openai.speech",
     compatible=_COMPATIBLE,
-    request=Request(proof=(frozenset({"input"}), frozenset({"voice"})), model_in_path=_DEPLOYMENT),
+    # docs.mistral.ai/api, "Speech": a voice by its id, by a sample, or none.
+    request=Request(
+        proof=(frozenset({"input"}), frozenset({"voice", "voice_id", "ref_audio", "model"})), model_in_path=_DEPLOYMENT
+    ),
     answer=Answer(
         model=(),
         response_id=(),
@@ -166,8 +169,8 @@ SPEECH: Final = Dialect(
             "speech.audio.done": EventRule(ends=True),
         },
         usage=(("usage",),),
-        input=Count(terms=((("input_tokens",),),)),
-        output=Count(terms=((("output_tokens",),),)),
+        input=Count(terms=((("input_tokens",), ("prompt_tokens",)),)),
+        output=Count(terms=((("output_tokens",), ("completion_tokens",)),)),
         total=("total_tokens",),
     ),
 )
@@ -223,12 +226,13 @@ RETRIEVE: Final = Dialect(
 COMPACT: Final = replace(RESPONSES, api="openai.responses.compact")
 
 # openai's `Decision` and `DecisionCreateParams`: questions about an input, answered by probabilities; no id, no status.
+# openrouter's `DecisionsRequest` and ollama's `SystemOneRequest` ask of a `state` instead.
 DECISIONS: Final = Dialect(
     api="openai.decisions",
     compatible=_COMPATIBLE,
     request=replace(
         RESPONSES.request,
-        proof=(frozenset({"input"}), frozenset({"questions"}), frozenset({"model"})),
+        proof=(frozenset({"input", "state"}), frozenset({"questions"}), frozenset({"model"})),
         schemas=(("questions",),),
     ),
     answer=replace(RESPONSES.answer, envelopes=(), parts=(), finish=(), events={}, usage=(("usage",),), extra={}),

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from tokenflation.sdk.records import Reading, Status, Usage, UsageSource
 from tokenflation.sdk.wire.anatomy import anatomy
-from tokenflation.sdk.wire.dialects import DIALECTS
+from tokenflation.sdk.wire.dialects import DIALECTS, PAYLOAD_STREAMS
 from tokenflation.sdk.wire.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.eventstream import EXCEPTION, aws_events
 from tokenflation.sdk.wire.extract import document_reader, whole
@@ -46,6 +46,8 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     asked = loads(decode_body(view.request_body)) if view.request_body else None
     # Sound and pictures say nothing, and there is much of them.
     chunks = () if _is_media(view) else decode_chunks(view.chunks, view.content_encoding)
+    if view.api in PAYLOAD_STREAMS and chunks and _opening(chunks) == b"\0":
+        chunks = [(event.time_ns, event.data) for event in aws_events(chunks) if not event.name.startswith(EXCEPTION)]
     candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked)]
     if not candidates:
         return None

@@ -1,5 +1,7 @@
 """Which requests go to a model endpoint: by method and path alone, on any host. Knows nothing of bodies.
 
+Among them are those whose answers nobody here reads (`unread`): they are to be said to be unseen.
+
 It runs on the host's thread for every request of every client, so other traffic leaves after one look into a table.
 """
 
@@ -11,31 +13,43 @@ _EMBEDDINGS = "openai.embeddings"
 _GENERATE = "google.generate_content"
 
 # Last segment of the path (from its last colon on, if it has one) -> rules `(what the path holds, api)`; the first that
-# fits wins. A path holds `/x/` if that stands anywhere in it before the last segment, and "" always.
-_POST = {
-    "completions": (("/chat/", _CHAT), ("/agents/", _CHAT), ("", "openai.completions")),
+# fits wins. A path holds `/x/` if that stands anywhere in it before the last segment, and "" always. None: not a call.
+_POST: dict[str, tuple[tuple[str, str | None], ...]] = {
+    "completions": (
+        # openrouter.ai/docs/api/api-reference/presets: a preset is made of the body, and no model asked.
+        ("/presets/", None),
+        ("/async/chat/", "perplexity.later"),
+        ("/chat/", _CHAT),
+        ("/agents/", _CHAT),
+        ("", "openai.completions"),
+    ),
     "chat_stream": (("/text/", _CHAT),),  # watsonx
     "chatcompletion_v2": (("/text/", _CHAT),),  # MiniMax
-    "invocations": (("", "invocations"),),  # SageMaker, Databricks
-    "responses": (("", "openai.responses"),),
+    # SageMaker, Databricks; what an agent runtime is sent is up to the agent.
+    "invocations": (("/runtimes/", "bedrock.agentcore"), ("/automations/", "openai.agents"), ("", "invocations")),
+    "invocations-response-stream": (("/endpoints/", "invocations"),),
+    "async-invocations": (("/endpoints/", "bedrock.later"),),
+    "responses": (("/presets/", None), ("", "openai.responses")),
     "compact": (("/responses/", "openai.responses.compact"),),
     "decisions": (("", "openai.decisions"),),
+    "systemone": (("", "openai.decisions"),),  # OpenRouter, Ollama
     "cancel": (
         ("/responses/", "openai.responses.retrieve"),
         ("/runs/", "openai.assistants.run.retrieve"),
         ("/interactions/", "google.interactions.retrieve"),
+        ("/predictions/", "replicate.predictions.retrieve"),
     ),
     "embeddings": (("/api/embeddings", "ollama.embed"), ("", _EMBEDDINGS)),
     "multimodalembeddings": (("", _EMBEDDINGS),),  # Voyage
     "contextualizedembeddings": (("", _EMBEDDINGS),),
     "generations": (("/images/", "openai.images"),),
     "images": (("/v1/images", "openai.images"),),  # OpenRouter
-    "edits": (("/images/", "openai.images"), ("", "openai.completions")),
+    "edits": (("/images/", "openai.images"), ("/videos/", "videos"), ("", "openai.completions")),
     "variations": (("/images/", "openai.images"),),
     "transcriptions": (("/audio/", "openai.transcriptions"),),
     "speech": (("/audio/", "openai.speech"),),
     "translations": (("/audio/", "openai.transcriptions"),),
-    "runs": (("/threads/", "openai.assistants.run"),),
+    "runs": (("/threads/", "openai.assistants.run"), ("/evals/", "evaluations"), ("/maestro/", "ai21.maestro")),
     "submit_tool_outputs": (("/runs/", "openai.assistants.run.retrieve"),),
     "messages": (("/v1/messages", _MESSAGES),),
     "complete": (("/v1/", "anthropic.complete"),),
@@ -46,11 +60,12 @@ _POST = {
     ":streamGenerateContent": (("", _GENERATE),),
     ":embedContent": (("", "google.embed"),),
     ":batchEmbedContents": (("", "google.embed"),),
-    ":predict": (("/publishers/", "google.predict"),),
+    ":predict": (("/publishers/", "google.predict"), ("/v1beta/models/", "google.predict")),
+    "cachedContents": (("", "google.cached_contents"),),
     "interactions": (("", "google.interactions"),),
     "converse": (("/model/", "bedrock.converse"),),
     "converse-stream": (("/model/", "bedrock.converse"),),
-    "invoke": (("/model/", "bedrock.invoke"),),
+    "invoke": (("/model/", "bedrock.invoke"), ("/harnesses/", "bedrock.agentcore")),
     "invoke-with-response-stream": (("/model/", "bedrock.invoke"),),
     "chat": (("/text/", _CHAT), ("/api/chat", "ollama.chat"), ("/v2/", "cohere.chat"), ("/v1/", "cohere.v1")),
     "generate": (
@@ -61,6 +76,8 @@ _POST = {
     ),
     "generate_stream": (("", "huggingface.generate"),),
     "embed": (("/api/embed", "ollama.embed"), ("", "cohere.embed")),
+    "summarize": (("/v1/", "cohere.summarize"),),
+    "parse": (("/v2/", "cohere.parse"),),
     "conversations": (("", "mistral.conversations"),),
     "restart": (("/conversations/", "mistral.conversations"),),
     "generation": (("/text/", "ibm.text_generation"), ("/aigc/", "dashscope.generation")),
@@ -70,16 +87,71 @@ _POST = {
     "generation_stream": (("/text/", "ibm.text_generation"),),
     ":complete": (("/cortex/", _CHAT),),  # Snowflake
     "rerank": (("", "cohere.rerank"),),
+    "predictions": (("/v1/", "replicate.predictions"),),
+    # What follows is not read: `unread` says why.
+    "sessions": (
+        ("/audio/", "voice"),
+        ("/live/", "voice"),
+        ("/agents/", "openai.agents"),
+        ("/v1/", "anthropic.sessions"),
+    ),
+    "events": (("/agents/sessions/", "openai.agents"), ("/v1/sessions/", "anthropic.sessions")),
+    "run": (("/v1/deployments/", "anthropic.sessions"), ("/graders/", "evaluations")),
+    "dreams": (("/v1/", "anthropic.sessions"),),
+    "batches": (("", "batches"),),
+    "jobs": (("/batch/", "batches"), ("/applications/", "writer.applications")),
+    "embed-jobs": (("/v1/", "batches"),),
+    "batchPredictionJobs": (("/locations/", "google.batches"),),
+    ":batchGenerateContent": (("", "google.batches"),),
+    ":asyncBatchEmbedContent": (("", "google.batches"),),
+    ":predictLongRunning": (("", "google.videos"),),
+    **dict.fromkeys((":query", ":streamQuery", ":asyncQuery"), (("/reasoningEngines/", "google.agents"),)),
+    "text": (("/agentAliases/", "bedrock.agents"),),
+    **dict.fromkeys(
+        (
+            "retrieveAndGenerate",
+            "retrieveAndGenerateStream",
+            "agenticRetrieveStream",
+            "generateQuery",
+            "optimize-prompt",
+        ),
+        (("", "bedrock.agents"),),
+    ),
+    "executions": (("/flows/", "bedrock.agents"),),
+    "async-invoke": (("", "bedrock.later"),),
+    "model-invocation-job": (("", "bedrock.later"),),
+    **dict.fromkeys((":update_memories", ":search_memories"), (("/memory_stores/", "azure.memory"),)),
+    "calls": (("/realtime/", "voice"),),
+    "accept": (("/realtime/calls/", "voice"), ("/live/sessions/", "voice")),
+    "videos": (("/v1/", "videos"), ("/v2/", "videos")),
+    **dict.fromkeys(("extensions", "remix"), (("/videos/", "videos"),)),
+    "evaluation": (("/v1/", "evaluations"),),
+    "submit": (("/queue/", "together.later"),),
+    "sample": (("/training-sessions/", "together.later"),),
+    "ocr": (("", "mistral.documents"),),
+    "classifications": (("/v1/", "mistral.documents"),),
+    "classify": (("/v1/", "cohere.classify"),),
+    "question": (("/graphs/", "writer.applications"),),
+    **dict.fromkeys(("translation", "vision"), (("/v1/", "writer.applications"),)),
+    "feature-extraction": (("/pipeline/", "huggingface.features"),),
 }
 # What a path to an answer that was asked for earlier holds before its last segment, the answer's id.
 _GET = {
     "/responses/": "openai.responses.retrieve",
     "/runs/": "openai.assistants.run.retrieve",
     "/interactions/": "google.interactions.retrieve",
+    "/predictions/": "replicate.predictions.retrieve",
 }
 _STORED = tuple(_GET)
 # huggingface.co/docs/inference-providers/providers/hf-inference: the model's name ends the path.
 _SERVED_BY_NAME = ("/models/", "/hf-inference/models/")
+# An id ends the path: Bedrock's InvokeInlineAgent and InvokeFlow, Writer's applications.
+_NAMED: dict[str, str] = {
+    "/agents/": "bedrock.agents",
+    "/flows/": "bedrock.agents",
+    "/v1/applications/": "writer.applications",
+}
+_BEGINNINGS = (*_SERVED_BY_NAME, *_NAMED)
 
 
 def recognise(method: str, path: str) -> str | None:
@@ -101,10 +173,16 @@ def recognise(method: str, path: str) -> str | None:
             elif name.startswith("conv_"):
                 rules = _POST["restart"]
             if rules is None:
-                return "huggingface.generate" if path.startswith(_SERVED_BY_NAME) and ":" not in name else None
+                return _by_name(path, name) if path.startswith(_BEGINNINGS) else None
         for part, api in rules:
             if part in path:
                 return api
     elif method == "GET" and path.endswith(_STORED, 0, slash) and slash < len(path):
         return next(api for part, api in _GET.items() if path.endswith(part, 0, slash))
     return None
+
+
+def _by_name(path: str, name: str) -> str | None:
+    if path.startswith(_SERVED_BY_NAME):
+        return "huggingface.generate" if ":" not in name else None
+    return next(api for part, api in _NAMED.items() if path.startswith(part))

@@ -1,0 +1,113 @@
+"""Decisions, kept contents, predictions, speech and the like, with bodies shaped as their clients' types say."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.matrix.server import event_stream_message
+
+from tokenflation.sdk.records import Usage
+from tokenflation.sdk.wire import ExchangeBytes, read
+
+QUESTIONS = {"q": {"type": "noul", "instructions": "Is it kind?"}}
+ANSWERS = {"q": {"type": "noul", "noul": 0.3}}
+
+
+def test_googles_decisions_have_an_interactions_usage(exchange: Any) -> None:
+    asked = {"model": "models/gemini-x", "input": "a review", "questions": QUESTIONS}
+    usage = {"total_input_tokens": 12, "total_cached_tokens": 4, "total_output_tokens": 3, "total_tokens": 15}
+    reading = exchange("openai.decisions", {"answers": ANSWERS, "usage": usage}, request=asked)
+    assert reading.usage == Usage(input_tokens=12, cache_read_tokens=4, output_tokens=3)
+    assert (reading.api, reading.model, reading.status) == ("google.decisions", "models/gemini-x", "ok")
+    assert reading.usage_complete
+
+
+def test_decisions_on_a_state_are_counted(exchange: Any) -> None:
+    asked = {"model": "m", "state": "a review", "questions": QUESTIONS}
+    answer = {"model": "m", "answers": ANSWERS, "usage": {"input_tokens": 12, "output_tokens": 3}}
+    reading = exchange("openai.decisions", answer, request=asked)
+    assert (reading.api, reading.usage) == ("openai.decisions", Usage(input_tokens=12, output_tokens=3))
+
+
+def test_contents_that_are_kept_are_read_once_and_generate_nothing(exchange: Any) -> None:
+    asked = {"model": "models/gemini-x", "contents": [{"role": "user", "parts": [{"text": "a book"}]}]}
+    answer = {"name": "cachedContents/1", "model": "models/gemini-x", "usageMetadata": {"totalTokenCount": 4096}}
+    reading = exchange("google.cached_contents", answer, request=asked)
+    assert reading.usage == Usage(input_tokens=4096, cache_write_tokens=4096, output_tokens=0)
+    assert (reading.response_id, reading.usage_source) == ("cachedContents/1", "provider")
+
+
+def test_ollama_counts_a_whole_prompt_and_what_of_it_was_cached(exchange: Any) -> None:
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    counts = {"prompt_eval_count": 11, "prompt_eval_cached_count": 8, "eval_count": 18}
+    answer = {"model": "m", "message": {"role": "assistant", "content": "yes"}, "done": True, "done_reason": "stop"}
+    reading = exchange("ollama.chat", {**answer, **counts}, request=asked)
+    assert reading.usage == Usage(input_tokens=11, cache_read_tokens=8, output_tokens=18)
+
+
+def test_mistrals_speech_needs_no_voice_and_ends_with_chats_counts(exchange: Any) -> None:
+    events = [
+        {"type": "speech.audio.delta", "audio_data": "AA=="},
+        {"type": "speech.audio.done", "usage": {"prompt_tokens": 4, "completion_tokens": 9, "total_tokens": 13}},
+    ]
+    reading = exchange("openai.speech", events, request={"model": "voxtral", "input": "hi", "stream": True})
+    assert (reading.usage, reading.status) == (Usage(input_tokens=4, output_tokens=9), "ok")
+
+
+@pytest.mark.parametrize(
+    ("api", "asked", "answer"),
+    [
+        ("cohere.summarize", {"text": "a book"}, {"id": "s", "summary": "short"}),
+        ("cohere.parse", {"model": "m", "document": {}}, {"id": "p", "pages": [], "finish_reason": "COMPLETE"}),
+    ],
+)
+def test_cohere_counts_in_meta(exchange: Any, api: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+    meta = {"billed_units": {"input_tokens": 11.0, "output_tokens": 4.0}}
+    assert exchange(api, {**answer, "meta": meta}, request=asked).usage == Usage(input_tokens=11, output_tokens=4)
+
+
+def test_bedrocks_rerank_is_a_call_without_counts(exchange: Any) -> None:
+    asked = {"queries": [{"type": "TEXT"}], "sources": [], "rerankingConfiguration": {}}
+    reading = exchange("cohere.rerank", {"results": [{"index": 0, "relevanceScore": 0.5}]}, request=asked)
+    assert (reading.api, reading.status, reading.usage_source) == ("bedrock.rerank", "ok", "absent")
+
+
+def test_a_prediction_of_a_language_model_counts_in_its_metrics(exchange: Any) -> None:
+    metrics = {"input_token_count": 30, "output_token_count": 40, "predict_time": 1.5}
+    answer = {"id": "p", "model": "o/m", "status": "succeeded", "output": ["a", "b"], "error": None, "metrics": metrics}
+    asked = {"input": {"prompt": "hi", "system_prompt": "be kind"}}
+    reading = exchange("replicate.predictions", answer, request=asked, path="/v1/models/o/m/predictions")
+    assert reading.usage == Usage(input_tokens=30, output_tokens=40)
+    assert (reading.model, reading.response_id, reading.finish_reasons) == ("o/m", "p", ("succeeded",))
+    assert reading.extra["predict_time"] == 1.5
+    assert reading.system_bytes > 0
+
+
+def _read(api: str, asked: Any, answer: bytes) -> Any:
+    view = ExchangeBytes(api=api, request_body=json.dumps(asked).encode(), status_code=200, chunks=[(1, answer)])
+    return read(view, key=b"k")
+
+
+def test_predictions_of_other_programs_are_none() -> None:
+    for answer in ({"id": 7}, {"predictions": [1]}, {"id": "x", "status": "new"}, {"id": "x", "score": 0.2}):
+        assert _read("replicate.predictions", {"input": {"a": 1}}, json.dumps(answer).encode()) is None
+
+
+@pytest.mark.parametrize("asked", [{"prompt": "hi"}, {"messages": [{"role": "user", "content": "hi"}]}])
+def test_an_agents_own_server_is_no_model(asked: dict[str, Any]) -> None:
+    assert _read("invocations", asked, b'{"result": "hello"}') is None
+
+
+def test_a_stream_of_sagemakers_is_read_through_its_pieces() -> None:
+    chunks = [
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": None}]},
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"id": "c", "choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3, "total_tokens": 11}},
+    ]
+    body = b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    headers = {":event-type": "PayloadPart", ":message-type": "event"}
+    pieces = [body[at : at + 50] for at in range(0, len(body), 50)]
+    asked = {"messages": [{"role": "user", "content": "hi"}], "stream": True, "stream_options": {"include_usage": True}}
+    reading = _read("invocations", asked, b"".join(event_stream_message(headers, piece) for piece in pieces))
+    assert (reading.api, reading.usage, reading.status) == ("openai.chat", Usage(input_tokens=8, output_tokens=3), "ok")
+    assert (reading.stream, reading.answer, reading.usage_complete) == (True, "yes", True)

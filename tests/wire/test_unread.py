@@ -1,0 +1,78 @@
+"""Requests that put models to work and are not read: at their provider they have a name, anywhere else they are nothing."""
+
+import pytest
+
+from tokenflation.sdk.wire import UNREAD, ExchangeBytes, read, recognise, unread_name
+from tokenflation.sdk.wire.dialects import DIALECTS
+from tokenflation.sdk.wire.recognise import _NAMED, _POST
+
+_AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "name"),
+    [
+        ("api.openai.com", "/v1/agents/sessions", "openai.agents"),
+        ("api.openai.com", "/v1/agents/sessions/s/events", "openai.agents"),
+        ("api.openai.com", "/v1/agents/automations/a/invocations", "openai.agents"),
+        ("api.openai.com", "/v1/batches", "openai.batches"),
+        ("acme.openai.azure.com", "/openai/v1/batches", "azure.ai.openai.batches"),
+        ("api.openai.com", "/v1/evals/e/runs", "openai.evaluations"),
+        ("api.openai.com", "/v1/fine_tuning/alpha/graders/run", "openai.evaluations"),
+        ("api.openai.com", "/v1/videos", "openai.videos"),
+        ("api.openai.com", "/v1/videos/v/remix", "openai.videos"),
+        ("api.openai.com", "/v1/realtime/calls", "openai.voice"),
+        ("api.openai.com", "/v1/realtime/calls/c/accept", "openai.voice"),
+        ("api.openai.com", "/v1/live/sessions", "openai.voice"),
+        ("api.anthropic.com", "/v1/messages/batches?beta=true", "anthropic.batches"),
+        ("api.anthropic.com", "/v1/sessions?beta=true", "anthropic.sessions"),
+        ("api.anthropic.com", "/v1/sessions/s/events?beta=true", "anthropic.sessions"),
+        ("api.anthropic.com", "/v1/deployments/d/run", "anthropic.sessions"),
+        ("generativelanguage.googleapis.com", "/v1beta/models/g:batchGenerateContent", "gcp.gemini.batches"),
+        ("generativelanguage.googleapis.com", "/v1beta/models/veo:predictLongRunning", "gcp.gemini.videos"),
+        ("us-central1-aiplatform.googleapis.com", "/v1/projects/p/locations/l/batchPredictionJobs", "gcp.vertex_ai.batches"),
+        ("us-central1-aiplatform.googleapis.com", "/v1/p/reasoningEngines/1:streamQuery", "gcp.vertex_ai.agents"),
+        (_AGENTS, "/agents/a/agentAliases/b/sessions/c/text", "aws.bedrock.agents"),
+        (_AGENTS, "/agents/session-1", "aws.bedrock.agents"),
+        (_AGENTS, "/flows/f/aliases/a", "aws.bedrock.agents"),
+        (_AGENTS, "/retrieveAndGenerateStream", "aws.bedrock.agents"),
+        ("bedrock-agentcore.us-east-1.amazonaws.com", "/runtimes/arn%3Ax/invocations", "aws.bedrock.agentcore"),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/async-invoke", "aws.bedrock.later"),
+        ("runtime.sagemaker.us-east-1.amazonaws.com", "/endpoints/e/async-invocations", "aws.bedrock.later"),
+        ("api.mistral.ai", "/v1/ocr", "mistral_ai.documents"),
+        ("api.mistral.ai", "/v1/batch/jobs", "mistral_ai.batches"),
+        ("api.mistral.ai", "/v1/audio/agents/a/sessions", "mistral_ai.voice"),
+        ("api.cohere.com", "/v1/classify", "cohere.classify"),
+        ("api.perplexity.ai", "/async/chat/completions", "perplexity.later"),
+        ("api.together.ai", "/v1/queue/submit", "together_ai.later"),
+        ("api.writer.com", "/v1/applications/7", "writer.applications"),
+        ("p.services.ai.azure.com", "/api/projects/p/memory_stores/m:search_memories", "azure.ai.inference.memory"),
+    ],
+)  # fmt: skip
+def test_what_a_provider_asks_its_models_by_itself_has_a_name(host: str, path: str, name: str) -> None:
+    api = recognise("POST", path)
+    assert api is not None
+    assert unread_name(api, host) == name
+    assert unread_name(api, "app.example") is None
+    assert unread_name(api, "files.s3.amazonaws.com") is None
+    assert read(ExchangeBytes(api=api, host=host, path=path, request_body=b'{"messages": []}'), key=b"k") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("api.groq.com", "/v1/sessions/s/events"),  # of Anthropic's
+        ("api.openai.com", "/v1/realtime/sessions"),
+        ("lambda.eu-west-1.amazonaws.com", "/agents/session-1"),
+        ("api.openai.com", "/v1/ocr"),
+    ],
+)
+def test_a_path_of_another_provider_is_nobodys_business(host: str, path: str) -> None:
+    assert unread_name(recognise("POST", path) or "", host) is None
+
+
+def test_every_api_that_a_path_may_speak_is_read_or_named_as_unread() -> None:
+    apis = {api for rules in _POST.values() for _, api in rules if api is not None} | {*_NAMED.values()}
+    assert apis <= DIALECTS.keys() | UNREAD.keys()
+    assert UNREAD.keys() <= apis
+    assert not DIALECTS.keys() & UNREAD.keys()
