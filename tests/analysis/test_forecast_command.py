@@ -1,6 +1,8 @@
 """The forecast command: what it prints, and what it refuses."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,20 @@ def test_a_baseline_of_single_calls_is_no_part_of_the_fleet_unless_it_is_named(s
     kinds = [row["task"] for row in ask(store, "--tasks-per-day", "10")["manifest"]["kinds"]]  # type: ignore[call-overload]
     named = [row["task"] for row in ask(store, "--kind", "once=5", "--kind", "triage=1")["manifest"]["kinds"]]  # type: ignore[call-overload]
     assert (kinds, sorted(named)) == (["triage"], ["once", "triage"])
+
+
+def test_what_is_assumed_of_calls_is_of_those_of_the_fleet_alone(tmp_path: Path) -> None:
+    path = recorded(tmp_path, {"triage": 3, "once": 1})
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE calls SET ttft_s = NULL WHERE step < 2")
+        connection.commit()
+    of_all = ask(path, "--tasks-per-day", "12")["manifest"]["assumptions"]  # type: ignore[call-overload]
+    named = ask(path, "--kind", "triage=12")["manifest"]["assumptions"]  # type: ignore[call-overload]
+    counted = (
+        "24 of 36 calls have no time to first token: the median share of the duration of streamed calls is prefill."
+    )
+    assert counted in of_all
+    assert counted in named
 
 
 def test_the_table_for_people_says_what_it_rests_on(store: Path) -> None:

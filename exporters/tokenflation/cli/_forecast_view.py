@@ -234,7 +234,7 @@ def fits_table(rows: pd.DataFrame) -> list[RenderableType]:
     for row in rows.to_dict("records"):
         name = f"{row['resource']}@{row['statistic']} = {human(row['limit'])}"
         names = [Text(name), Text(str(row["what_if"]))] if several else [Text(name)]
-        table.add_row(*names, human(row["tasks_per_day"]), f"{human(row['factor'])}×")
+        table.add_row(*names, human(row["tasks_per_day"]), f"{human(row['factor'])}x")
     return [Text(), table]
 
 

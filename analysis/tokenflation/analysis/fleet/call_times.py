@@ -11,10 +11,23 @@ from numpy.typing import NDArray
 
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["LEAST_S", "cached_tokens", "call_times", "continued", "note", "numbers", "retimed", "starts"]
+__all__ = [
+    "LEAST_S",
+    "Notes",
+    "cached_tokens",
+    "call_times",
+    "continued",
+    "note",
+    "noted",
+    "numbers",
+    "retimed",
+    "starts",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Notes = list[tuple[NDArray[np.bool_], str]]
+"""Which calls were filled in, and what they have instead of a record."""
 
 LEAST_S = 1e-3
 """Shorter than this no phase of a call is taken to be, in s."""
@@ -36,7 +49,7 @@ def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
     return begin
 
 
-def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: list[str]) -> Floats:
+def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: Notes) -> Floats:
     """Return the tokens that each call read from a prefix cache: told by the provider, or whole blocks of the task; else 0."""
     told = numbers(calls, "cache_read_tokens") if "cache_read_tokens" in calls.columns else np.full(len(calls), np.nan)
     blocks = np.full(len(calls), np.nan)
@@ -49,7 +62,7 @@ def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: list[str]) -> F
     return np.nan_to_num(np.where(np.isnan(told), blocks, told))
 
 
-def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes: list[str]) -> tuple[Floats, Floats]:
+def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes: Notes) -> tuple[Floats, Floats]:
     """Return duration and prefill time of each call in s, filled in where they were not recorded.
 
     No filled-in prefill is faster than the fastest that was seen, as far as the call's recorded duration allows.
@@ -98,11 +111,15 @@ def numbers(calls: pd.DataFrame, column: str) -> Floats:
     return calls[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def note(notes: list[str], which: NDArray[np.bool_], what: str) -> None:
-    """Add to `notes` how many calls `which` marks, and what they have."""
-    count = int(which.sum())
-    if count:
-        notes.append(f"{count:,} of {len(which):,} calls have {what}.")
+def note(notes: Notes, which: NDArray[np.bool_], what: str) -> None:
+    """Add to `notes` which calls have what."""
+    notes.append((which, what))
+
+
+def noted(notes: Notes, among: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return how many of the calls `among` have what, a sentence each, without what none of them has."""
+    counts = [(int((which & among).sum()), what) for which, what in notes]
+    return tuple(f"{count:,} of {int(among.sum()):,} calls have {what}." for count, what in counts if count)
 
 
 def retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:
@@ -132,7 +149,7 @@ def retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:
     return np.asarray(found, dtype=np.float64)
 
 
-def continued(calls: pd.DataFrame, run: Ints, start_s: Floats, end_s: Floats, notes: list[str]) -> Ints:
+def continued(calls: pd.DataFrame, run: Ints, start_s: Floats, end_s: Floats, notes: Notes) -> Ints:
     """Return, for each call, the place of the call whose context it goes on from, -1 for none.
 
     By lineage (`continues_call_id`) where any was recorded; else the call of its run, agent run and model that had ended

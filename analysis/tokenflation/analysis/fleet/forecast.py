@@ -63,7 +63,7 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     """
     rng = rng if rng is not None else np.random.default_rng(0)
     fleet = planned(calls, plan)
-    runs = runs_with(fleet.calls, plan)
+    runs = runs_with(fleet.calls, plan, of=fleet.volumes)
     volumes = fleet.volumes
     rests = counted(runs, fleet.calls, calls, plan, volumes)
     weights: Floats = np.array([volumes.get(kind, 0.0) for kind in runs.kinds])[runs.kind_of_run] * rests.of_run

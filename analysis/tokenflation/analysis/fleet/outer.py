@@ -3,7 +3,7 @@
 Every draw has its own prototypes and its own assumptions. Knows nothing of files or of how runs are recorded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,9 +85,10 @@ def outer_of(calls: pd.DataFrame, plan: Plan, strata: tuple[tuple[str, str], ...
     return Outer(assumed, drawn_scores(plan, draws, rng), draws)
 
 
-def runs_with(calls: pd.DataFrame, plan: Plan) -> Runs:
-    """Return the runs as the plan's fleet would run them."""
-    return runs_of(calls, timing=plan.timing, kv_ttl_s=plan.kv_ttl_s, serving=plan.serving, cache_kept=plan.cache_kept)
+def runs_with(calls: pd.DataFrame, plan: Plan, *, of: Collection[str] | None = None) -> Runs:
+    """Return the runs as the plan's fleet would run them; their assumptions are of the kinds `of`, or of all."""
+    return runs_of(calls, timing=plan.timing, kv_ttl_s=plan.kv_ttl_s, serving=plan.serving, cache_kept=plan.cache_kept,
+                   of=of)  # fmt: skip
 
 
 def _asked(runs: Runs, plan: Plan, weights: Floats | None) -> dict[str, tuple[Floats, Floats]]:

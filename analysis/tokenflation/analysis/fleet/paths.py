@@ -4,7 +4,7 @@ Parallel calls are added before anything is squared: squaring call by call would
 Knows nothing of arrivals. Source: FORECAST model, section "objects and units": a run is a marked shot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.fleet.call_times import (
     LEAST_S,
+    Notes,
     cached_tokens,
     call_times,
     continued,
     note,
+    noted,
     numbers,
     retimed,
     starts,
@@ -88,7 +90,8 @@ class Runs:
 
 
 def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: float = 300.0,
-            serving: Serving | Mapping[str, Serving] | None = None, cache_kept: float = 1.0) -> Runs:  # fmt: skip
+            serving: Serving | Mapping[str, Serving] | None = None, cache_kept: float = 1.0,
+            of: Collection[str] | None = None) -> Runs:  # fmt: skip
     """Return the runs in `calls` (one row per call) as paths; with `timing`, as a fleet that serves so fast would run them.
 
     Re-timed, a call starts as long after the calls that ended before it as it did, and what overlapped it shifts alike.
@@ -96,7 +99,8 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     loads `SERVED` come too (bytes only where the shape tells them).
 
     Cached tokens are the provider's where reported, else the blocks that an earlier call of the task had. Where a call
-    has no duration or no time to first token, it gets what the recorded ones suggest; `assumptions` says for how many.
+    has no duration or no time to first token, it gets what the recorded ones suggest; `assumptions` says for how many
+    of the calls of the kinds `of` (of all without it): what others lack touches no load of theirs.
     Of the cached tokens the fleet's cache holds `cache_kept`; what it does not is computed, and takes time if re-timed.
 
     Raises:
@@ -110,7 +114,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     number_of = {name: number for number, name in enumerate(dict.fromkeys(kind_names))}
     kinds = tuple(number_of)
     kind_of_run = np.array([number_of[name] for name in kind_names], dtype=np.int64)
-    notes: list[str] = []
+    notes: Notes = []
     tokens_in, tokens_out = numbers(calls, "input_tokens"), numbers(calls, "output_tokens")
     note(notes, np.isnan(tokens_in), "no input count: counted as no tokens")
     note(notes, np.isnan(tokens_out), "no output count: counted as no tokens")
@@ -174,7 +178,9 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
         totals=_totals(run, count, totals),
         reported=pd.DataFrame(reported),
         longest_s=float(max(finish.max(), warm.max())),
-        assumptions=tuple(notes),
+        assumptions=noted(
+            notes, np.ones(len(calls), dtype=bool) if of is None else calls["task"].astype(str).isin(of).to_numpy()
+        ),
     )
 
 
