@@ -1,10 +1,13 @@
 """What the command line says to a slip of the pen, and what a shell that completes words is told."""
 
+import io
 from pathlib import Path
 
 import click
 import pytest
 from click.shell_completion import CompletionItem, ShellComplete
+from tests.analysis.conftest import write_store
+from tests.analysis.trees import call
 
 from tokenflation.cli import main
 from tokenflation.cli.main import _tokenflation
@@ -119,3 +122,18 @@ def test_ctrl_c_ends_a_command_with_the_exit_code_of_an_interrupt(
     code, said = _refused(capsys, "info", str(tmp_path / "a.db"))
 
     assert (code, "stopped by Ctrl-C" in said, "Abort" in said) == (130, True, False)
+
+
+@pytest.mark.parametrize(("encoding", "sign"), [("ascii", b"+- 15 %"), ("latin-1", b"\xb1 15 %")])
+def test_an_output_that_lacks_our_signs_is_told_in_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, sign: bytes
+) -> None:
+    store = tmp_path / "naïve.db"
+    write_store(store, [call(f"c{n}", f"r{n}", 0, 100 + n, task="naïve", task_id=f"t{n}") for n in range(12)])
+    printed = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed, encoding=encoding, write_through=True))
+    with pytest.raises(SystemExit) as end:
+        main(["forecast", str(store), "--tasks-per-day", "10", "--explain", "--target", "0.15"])
+    assert end.value.code == 0
+    assert "naïve".encode(encoding, "backslashreplace") in printed.getvalue()
+    assert sign in printed.getvalue()

@@ -4,9 +4,11 @@ Knows nothing of what the commands do. Exit codes: 0 done, 1 the input is wrong,
 Ctrl-C.
 """
 
+import codecs
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -51,6 +53,7 @@ _COMMANDS = {
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PLAIN = {"±": "+-", "×": "x", "›": ">", "…": "..."}
 
 
 class _Lazy(click.Group):
@@ -102,15 +105,30 @@ def _tokenflation() -> None:
     """Record what an agent asks of its models, profile it per task, and forecast what a fleet of it will need."""
 
 
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what stands for characters that the output's encoding lacks: a sign alike, or the escape of a name's."""
+    if isinstance(error, UnicodeEncodeError) and (sign := _PLAIN.get(error.object[error.start])):
+        return sign, error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+def _print_whatever_the_encoding() -> None:
+    codecs.register_error("tokenflation.plain", _plain)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.encoding.lower().startswith("utf"):
+        sys.stdout.reconfigure(errors="tokenflation.plain")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; raises SystemExit with the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] != ["run"]:  # there the output is the program's
+        _print_whatever_the_encoding()
     try:
         _tokenflation.main(args=list(arguments) if arguments is not None else None, prog_name="tokenflation")
     except TokenflationError as error:
         click.echo(f"tokenflation: {printable_lines(str(error))}", err=True)
         sys.exit(1)
     except OSError as error:
-        given = sys.argv[1:] if arguments is None else arguments
         # What a program under `run` raises is its own.
         if error.errno not in _FULL or given[:1] == ["run"]:
             raise
