@@ -56,6 +56,16 @@ def test_a_program_without_model_calls_is_told_which_clients_are_seen(tmp_path: 
         assert library in said.partition("no model call through ")[2]
 
 
+def test_a_run_leaves_one_file_of_its_store_and_its_key(tmp_path: Path, provider: Provider) -> None:
+    (tmp_path / "program.py").write_text(
+        f"import openai\nclient = openai.OpenAI(base_url={provider.openai_url!r}, api_key='k')\n"
+        "client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'hi'}])\n"
+    )
+    said = as_recorded(tmp_path, "program.py", "--store", "runs.db").stderr
+    assert "1 call recorded to runs.db" in said
+    assert sorted(path.name for path in tmp_path.glob("runs.db*")) == ["runs.db", "runs.db.key"]
+
+
 def test_streamed_calls_that_nobody_asked_for_their_usage_are_named_at_the_end(
     tmp_path: Path, provider: Provider
 ) -> None:

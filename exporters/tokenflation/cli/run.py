@@ -253,7 +253,8 @@ def _calls_since(store: str, since_ns: int) -> tuple[int, int]:
         "AND api = 'openai.chat') FROM calls WHERE started_at_ns >= ?"
     )
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(store)}?mode=ro", uri=True, timeout=1.0)) as connection:
+        # Not read-only: then the last that closes a store would leave its -wal and -shm beside it.
+        with contextlib.closing(sqlite3.connect(f"file:{quote(store)}?mode=rw", uri=True, timeout=1.0)) as connection:
             all_calls, silent = connection.execute(asked, (since_ns,)).fetchone()
             return int(all_calls), int(silent)
     except sqlite3.Error:
