@@ -15,8 +15,10 @@ from tests.stored import rows
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import Instrumentation, marks
-from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.assemble import Assembler
+from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.sentfrom import SentFrom
+from tokenflation.sdk.store.underway import Underway
 
 _SAID = "It is the moon that makes the tides."
 _SAID_AND_ASKED: list[Any] = [{"role": "assistant", "content": _SAID}, {"role": "user", "content": "Is that so?"}]
@@ -194,3 +196,39 @@ def test_calls_that_ended_out_of_order_come_in_the_order_in_which_they_left() ->
 def test_calls_that_name_each_other_come_once_each() -> None:
     one, two = _exchange("1", "2"), _exchange("2", "1")
     assert {id(each) for each in marks.in_order([one, two, one], lambda _: None)} == {id(one), id(two)}
+
+
+def test_a_stream_that_ends_while_the_worker_takes_the_call_behind_it_is_the_step_before(tmp_path: Path) -> None:
+    underway = Underway(str(tmp_path / "runs.db"), default_task="")
+    assembler = Assembler(key=b"k", under_way=underway.untaken)
+
+    def begin(call_id: str, after: str, **body: Any) -> Exchange:
+        tap = Tap(submit=lambda _: None, context=lambda: SentFrom(after=after), failed=print)
+        raw = json.dumps({"model": "m", **body}).encode()
+        exchange = tap.begin("POST", "h", "/v1/chat/completions", raw, {})
+        assert exchange is not None
+        exchange.call_id = call_id
+        underway.begin(exchange)
+        return exchange
+
+    asked = [{"role": "user", "content": "What makes the tides?"}]
+    held = begin("held", "", messages=asked, stream=True)
+    held.answer(200, "text/event-stream", "")
+    held.add(b"".join(map(bodies.encode, _EVENTS)))
+    behind = begin("behind", "held", messages=[*asked, *_SAID_AND_ASKED])
+    behind.answer(200, "application/json", "")
+    behind.add(json.dumps(bodies.chat("Yes.")).encode())
+    _end(behind, underway)
+    underway.look()
+    _end(held, underway)
+    second, first = assembler.exchange(behind).call, assembler.exchange(held).call
+    underway.close()
+    assert first is not None
+    assert second is not None
+    assert (second.task_id, second.step, second.continues_call_id) == (first.task_id, 1, "held")
+    assert (first.call_id, first.step, first.status, first.output_tokens) == ("held", 0, "ok", 150)
+
+
+def _end(exchange: Exchange, underway: Underway) -> None:
+    underway.end(exchange)
+    exchange.finish("read")

@@ -172,7 +172,7 @@ class Recorder:
         self._ids = itertools.count(secrets.randbits(64))
         writer_id = secrets.token_hex(8)
         self._underway = Underway(self.store, default_task=self._default_task or "task", writer_id=writer_id)
-        self._assembler = self._make_assembler(under_way=self._underway.exchanges)
+        self._assembler = self._make_assembler(under_way=self._underway.untaken)
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
     def _context(self) -> SentFrom:
@@ -307,6 +307,7 @@ class Recorder:
             return None
 
     def _take(self, items: list[Any]) -> None:
+        self._underway.look()
         let_go = functools.partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
         for some in portions(in_order(items, let_go)):
             self._underway.make_room()

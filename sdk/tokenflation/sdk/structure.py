@@ -111,6 +111,8 @@ def _of_run(run: Any, *, foreign: bool) -> dict[str, Any]:
     columns["inside_call_id"] = host.call_id if host is not None else None
     columns["inside_tool_call_id"] = (host.tool_call_id or None) if host is not None else None
     columns["inside_evidence"] = host.edge.evidence if host is not None else "quoted" if run.quotes else None
+    if host is None and run.quotes:
+        columns["structure_strength"] = "weak"
     return columns
 
 

@@ -53,6 +53,7 @@ class Underway:
         self._opening = threading.RLock()
         self._tried = self._opened = False
         self._open: dict[str, tuple[weakref.ref[Exchange], int]] = {}
+        self._seen: dict[str, tuple[weakref.ref[Exchange], int]] = {}
         self._shown: dict[str, _Shown] = {}
 
     def __len__(self) -> int:
@@ -92,6 +93,7 @@ class Underway:
         if usage is None or not is_whole(exchange) or not exchange.seal("dropped"):
             return None
         self.end(exchange)
+        self._seen.pop(call_id, None)
         return exchange
 
     def free(self, exchanges: Iterable[Exchange]) -> None:
@@ -136,7 +138,17 @@ class Underway:
     def exchanges(self, call_id: str | None = None) -> list[Exchange]:
         """Return the exchanges that are under way, or the one with this id if it is."""
         some = list(self._open.copy().values()) if call_id is None else [self._open.get(call_id)]
-        return [exchange for one in some if one is not None and (exchange := one[0]()) is not None]
+        return _alive(some)
+
+    def look(self) -> None:
+        """Note what is under way, before the worker takes up what has ended by now."""
+        self._seen = self._open.copy()
+
+    def untaken(self, call_id: str | None = None) -> list[Exchange]:
+        """Return the exchanges that are under way or have ended since the last look, or the one with this id."""
+        if call_id is None:
+            return _alive({**self._seen, **self._open.copy()}.values())
+        return _alive([self._open.get(call_id) or self._seen.get(call_id)])
 
     def close(self) -> None:
         """Let go of the journal; nothing that is still under way will be written by this process."""
@@ -193,6 +205,10 @@ class Underway:
             _log.debug("tokenflation: no journal beside %s: %s", self._store, error)
         finally:
             self._opened = True
+
+
+def _alive(some: Iterable[tuple[weakref.ref[Exchange], int] | None]) -> list[Exchange]:
+    return [exchange for one in some if one is not None and (exchange := one[0]()) is not None]
 
 
 @lru_cache(maxsize=256)
