@@ -87,7 +87,7 @@ def counted(runs: Runs, calls: pd.DataFrame, recorded: pd.DataFrame, plan: Plan,
             unit = "calls" if limits == {"max_calls"} else "tokens"
             assumptions.append(
                 f"{kind}: longer runs stand in for what {_of(many, counts[kind])} had left to do when cut (Kaplan-Meier, by "
-                f"{unit}); that raises the mean input by {raised[kind]:.1%}."
+                f"{unit}); that raises the mean input by {round(raised[kind], 3) + 0.0:.1%}."  # of no change no "-0.0%"
             )
             if shares[kind].beyond > _SOME:
                 warnings.append(_beyond(kind, shares[kind].beyond))
