@@ -36,6 +36,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from share_coverage import SHARE_SIZES, shares, show_shares
+from task_laws import LAWS, sized
 
 import tokenflation.analysis as an
 from tokenflation.analysis.statistics.intervals import paired_interval, ratio_interval
@@ -57,15 +59,19 @@ def populations(data: Path, *, calls: bool) -> dict[str, dict[str, Floats]]:
     """Return values of whole runs by population, by group."""
     runs = pd.read_csv(data / "populations" / "swebench_bash_only_runs.csv.xz")
     groups = {"cost": {str(model): of["cost_usd"].to_numpy(dtype=np.float64) for model, of in runs.groupby("model")}}
-    groups["sessions"] = _sessions(data / "agent_sessions" / "sessions.jsonl.xz")
+    groups["sessions"] = _sessions(sessions_of(data))
     if calls:
         groups["calls"] = {str(m): of["api_calls"].to_numpy(dtype=np.float64) for m, of in runs.groupby("model")}
     return groups
 
 
-def _sessions(path: Path) -> dict[str, Floats]:
-    with lzma.open(path, "rt") as lines:
-        sessions = [list(_flat(json.loads(line)["requests"])) for line in lines]
+def sessions_of(data: Path) -> list[list[dict[str, Any]]]:
+    """Return the calls of each recorded session, those of sub-agents too."""
+    with lzma.open(data / "agent_sessions" / "sessions.jsonl.xz", "rt") as lines:
+        return [list(_flat(json.loads(line)["requests"])) for line in lines]
+
+
+def _sessions(sessions: list[list[dict[str, Any]]]) -> dict[str, Floats]:
     return {
         "input tokens": np.array([sum(one["in"] for one in calls) for calls in sessions], dtype=np.float64),
         "output tokens": np.array([sum(one["out"] for one in calls) for calls in sessions], dtype=np.float64),
@@ -174,7 +180,7 @@ def ratios(data: Path, draws: int, seed: int) -> pd.DataFrame:
                 first, second = (rng.integers(len(side), size=(n, draws)) for side in (mine, base))
                 if kind == "same tasks":
                     part, of = mine[first], base[first]
-                    found = [paired_interval(part[:, [k]], of[:, [k]], rng, LEVEL) for k in range(draws)]
+                    found = [paired_interval(part[:, [k]], of[:, [k]], LEVEL) for k in range(draws)]
                     low, high = np.array(found)[:, :, 0].T
                 else:
                     low, high = ratio_interval(mine[first], base[second], LEVEL)
@@ -214,8 +220,7 @@ def _at_level(drawn: list[tuple[Floats, Floats, int]], level: float) -> tuple[fl
 
 
 def _pairs(data: Path) -> dict[str, tuple[Floats, Floats]]:
-    with lzma.open(data / "agent_sessions" / "sessions.jsonl.xz", "rt") as lines:
-        sessions = [list(_flat(json.loads(line)["requests"])) for line in lines]
+    sessions = sessions_of(data)
     sums = {name: np.array([sum(one.get(name) or 0 for one in calls) for calls in sessions], dtype=np.float64)
             for name in ("in", "out", "hit_blocks", "n_blocks")}  # fmt: skip
     counts = np.array([len(calls) for calls in sessions], dtype=np.float64)
@@ -225,6 +230,22 @@ def _pairs(data: Path) -> dict[str, tuple[Floats, Floats]]:
     for model, of in runs.groupby("model"):
         pairs[str(model)] = (of["cost_usd"].to_numpy(np.float64), of["api_calls"].to_numpy(np.float64))
     return pairs
+
+
+def laws(draws: int, seed: int) -> pd.DataFrame:
+    """Return one row per law of tasks and number of them: misses of the interval of a mean, and of a ratio of two kinds."""
+    rows = []
+    for number, law in enumerate(LAWS):
+        truth = float(sized(law, np.random.default_rng(7), 5_000_000).mean())
+        for n in SHARE_SIZES:
+            rng = np.random.default_rng([seed, number, n])
+            values, base = sized(law, rng, (draws, n)), sized("ln 0.5", rng, (draws, n))
+            low, high = np.array([an.mean_interval(row, level=LEVEL, rng=rng) for row in values]).T
+            rows.append(("mean", law, n, (truth > high).mean(), (truth < low).mean(), np.median(high - low) / truth))
+            low, high = ratio_interval(values.T, base.T, LEVEL)
+            ratio = truth / float(np.exp(0.125))
+            rows.append(("ratio", law, n, (ratio > high).mean(), (ratio < low).mean(), np.median(high - low) / ratio))
+    return pd.DataFrame(rows, columns=["interval", "law", "n", "above", "below", "width"])
 
 
 def show_ratios(found: pd.DataFrame) -> None:
@@ -243,7 +264,18 @@ def main() -> None:
     parser.add_argument("--calls", action="store_true", help="also the calls of the 13 models' runs")
     parser.add_argument("--ratios", action="store_true", help="intervals of ratios instead")
     parser.add_argument("--equal", action="store_true", help="widths at the coverage of the bar instead")
+    parser.add_argument("--shares", action="store_true", help="intervals of shares instead")
+    parser.add_argument("--laws", action="store_true", help="means and ratios of made-up tasks instead")
     options = parser.parse_args()
+    if options.shares:
+        show_shares(shares(sessions_of(options.data), options.draws, options.seed))
+        return
+    if options.laws:
+        found = laws(options.draws, options.seed)
+        found["coverage"] = 1 - found["above"] - found["below"]
+        print(found.pivot_table(index=["interval", "law"], columns="n", values=["coverage", "width"], sort=False)
+              .round(3).to_string())  # fmt: skip
+        return
     if options.equal:
         show_equal(options.data, options.draws, options.seed)
         return

@@ -67,6 +67,19 @@ def test_profile_shows_people_one_block_per_kind_within_a_hundred_columns(
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+@pytest.mark.parametrize("command", ["profile", "structure", "context"])
+def test_a_kind_that_one_task_decides_is_said_to_have_uncertain_intervals(
+    command: str, make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    huge = {"task": "[b]agent", "task_id": "a0", "input_tokens": 10**6, "output_tokens": 10}
+
+    assert _run(command, make_store([*_rows(), huge])) == 0
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("hold the truth less often") == 1
+    assert "[b]agent: few of its 12 tasks have most of the tokens, as if there were 1.1." in text
+
+
 def test_profile_speaks_of_one_in_the_singular_and_of_what_is_not_reported(
     make_store: MakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

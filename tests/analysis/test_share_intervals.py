@@ -1,14 +1,18 @@
 """Intervals of shares of one whole: they hold the truth, do not contradict one another, and say nothing of what was never seen."""
 
+from random import Random
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.statistics.of_tasks import ratios_of_sums
-from tokenflation.analysis.statistics.ratios import agreed, bootstrapped
+from tokenflation.analysis.statistics.ratios import agreed, from_tasks
 
 Floats = NDArray[np.float64]
 
@@ -16,14 +20,12 @@ MEDIANS, SIGMAS = np.array([10.0, 3.0, 1.0]), np.array([0.6, 0.6, 1.2])
 """Three parts of a task's time, log-normal: model calls, tools, and a program that now and then takes very long."""
 
 
-def _intervals(parts: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _intervals(parts: Floats) -> tuple[Floats, Floats]:
     """Return the ends for each sample; `parts` has shape (samples, tasks, parts)."""
-    samples, tasks, columns = parts.shape
     whole = np.broadcast_to(parts.sum(axis=2, keepdims=True), parts.shape)
-    weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=1000).astype(np.float64)
-    low, high = bootstrapped(parts, whole, np.ones(columns, dtype=np.bool_), weights, 0.9)
-    assert len(low) == samples
-    return agreed(low, high, range(columns))
+    low, high = from_tasks(parts, whole, np.ones(parts.shape[2], dtype=np.bool_), 0.9)
+    assert len(low) == len(parts)
+    return agreed(low, high, range(parts.shape[2]))
 
 
 @pytest.mark.parametrize("tasks", [10, 30])
@@ -31,7 +33,7 @@ def test_intervals_of_shares_that_add_up_to_one_hold_the_truth_nearly_as_often_a
     rng = np.random.default_rng(11)
     means = MEDIANS * np.exp(SIGMAS**2 / 2)
     parts = MEDIANS * np.exp(SIGMAS * rng.standard_normal((300, tasks, 3)))
-    low, high = _intervals(parts, rng)
+    low, high = _intervals(parts)
     held = ((low <= means / means.sum()) & (means / means.sum() <= high)).mean(axis=0)
     assert (held > 0.84).all()
     assert (high - low).mean() < 0.5
@@ -48,9 +50,9 @@ def test_one_task_that_takes_most_of_the_time_widens_both_shares_alike() -> None
 
 
 @settings(deadline=None, max_examples=40)
-@given(arrays(np.float64, (12, 4), elements=st.integers(0, 10**15).map(float)), st.integers(0, 9))
-def test_no_part_may_be_larger_than_the_others_leave_it_whatever_the_tasks(parts: Floats, seed: int) -> None:
-    low, high = (ends[0] for ends in _intervals(parts[None], np.random.default_rng(seed)))
+@given(arrays(np.float64, (12, 4), elements=st.integers(0, 10**15).map(float)))
+def test_no_part_may_be_larger_than_the_others_leave_it_whatever_the_tasks(parts: Floats) -> None:
+    low, high = (ends[0] for ends in _intervals(parts[None]))
     share = parts.sum(axis=0) / max(parts.sum(), 1)
     for one in np.flatnonzero(~np.isnan(low)):
         assert -1e-9 <= low[one] <= share[one] + 1e-9
@@ -84,3 +86,62 @@ def test_fewer_than_ten_tasks_have_no_interval_even_none_at_all(tasks: int) -> N
     ratio, low, high = ratios_of_sums(sides, 2 * sides, np.array([True]), rng=np.random.default_rng(0), level=0.9)
     assert np.isnan([low, high]).all()
     assert ratio.tolist() == ([0.5] if tasks else pytest.approx([np.nan], nan_ok=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    arrays(np.float64, (11, 2), elements=st.integers(0, 10**9).map(float)), st.floats(0.05, 0.98), st.floats(0.05, 0.98)
+)
+def test_a_higher_level_never_narrows_a_share_and_its_rest_mirrors_it(parts: Floats, one: float, other: float) -> None:
+    whole = np.repeat(parts.sum(axis=1, keepdims=True), 2, axis=1)
+    shares = np.ones(2, dtype=np.bool_)
+    inner, outer = (from_tasks(parts[None], whole[None], shares, level) for level in sorted((one, other)))
+    if np.isnan(inner[0]).any():
+        return
+    assert (outer[0] <= inner[0] + 1e-12).all()
+    assert (inner[1] <= outer[1] + 1e-12).all()
+    assert outer[0][0] == pytest.approx(1 - outer[1][0][::-1], abs=1e-9)
+
+
+@given(arrays(np.float64, (12, 2), elements=st.integers(1, 10**9).map(float)), st.randoms(use_true_random=False))
+def test_neither_units_nor_the_order_of_tasks_move_an_interval(sides: Floats, random: Random) -> None:
+    places = random.sample(range(12), 12)
+    plain = from_tasks(sides[None, :, :1], sides[None, :, 1:], np.array([False]), 0.9)
+    moved = from_tasks(1e6 * sides[None, places, :1], 1e-3 * sides[None, places, 1:], np.array([False]), 0.9)
+    assert np.array(moved) / 1e9 == pytest.approx(np.array(plain), rel=1e-6)
+
+
+def _held(sizes: Floats, parts: Floats, truth: float) -> float:
+    low, high = from_tasks((sizes * parts)[..., None], sizes[..., None], np.array([True]), 0.9)
+    return float(((low <= truth) & (truth <= high)).mean())
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0, 1.5])
+def test_ten_tasks_of_heavy_tailed_sizes_give_shares_that_hold_the_truth(spread: float) -> None:
+    rng = np.random.default_rng(5)
+    sizes = np.exp(spread * rng.standard_normal((2000, 10)))
+    parts = rng.beta(0.9, 2.1, sizes.shape)
+    assert 0.86 < _held(sizes, parts, 0.3) < 0.97
+
+
+def test_a_share_that_grows_with_the_task_is_wide_towards_what_large_tasks_have() -> None:
+    sizes = np.exp(np.linspace(-1, 2, 12))
+    grows, falls = (sizes * np.linspace(*ends, 12) for ends in ((0.2, 0.6), (0.6, 0.2)))
+    sides = np.stack([grows, falls], axis=1)
+    ratio, low, high = ratios_of_sums(
+        sides, np.repeat(sizes[:, None], 2, axis=1), np.array([True, True]), rng=np.random.default_rng(0), level=0.9
+    )
+    assert high[0] - ratio[0] > 2 * (ratio[0] - low[0])
+    assert ratio[1] - low[1] > 2 * (high[1] - ratio[1])
+
+
+def test_a_kind_most_of_whose_tokens_few_tasks_have_is_named() -> None:
+    rows = pd.DataFrame({
+        "task": ["even"] * 12 + ["uneven"] * 12, "task_id": [str(one) for one in range(24)],
+        "input_tokens": [100] * 12 + [100] * 11 + [10_000], "output_tokens": [0] * 24,
+    })  # fmt: skip
+    kinds = uneven_kinds(rows).set_index("task")["effective_tasks"]
+    assert kinds["even"] == pytest.approx(12)
+    assert kinds["uneven"] == pytest.approx(11_100**2 / (11 * 100**2 + 10_000**2))
+    (remark,) = uneven_remarks(uneven_kinds(rows))
+    assert remark.startswith("uneven: few of its 12 tasks have most of the tokens, as if there were 1.2.")

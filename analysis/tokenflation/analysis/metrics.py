@@ -243,7 +243,8 @@ _HEAD = """# Metrics
 What an inference profile says, where each number stands, and the test that works it by hand. A ratio is a ratio of sums
 over tasks, never a mean of ratios; what nobody reports is missing, never 0. In `profile` a measure has the columns
 `<measure>_mean`, `_p10`, `_p50`, `_p90`, `_p99`, `_coverage`, and where adding up makes sense `_sum`; with intervals the
-columns `_low` and `_high` beside a ratio. Of one task, agent run, step or call (`measured`, `tokenflation profile DB --per run
+columns `_low` and `_high` beside a ratio, its 90 % interval (`statistics.ratios`), which holds less often where
+`effective_tasks` is below 3: few tasks then have most of the tokens. Of one task, agent run, step or call (`measured`, `tokenflation profile DB --per run
 --json`) a measure is one column by its own name, beside the `calls_with_...` that it rests on. Functions are in `tokenflation.analysis`, tests in `tests/analysis`.
 
 Made by `python -m tokenflation.analysis.metrics > docs/metrics.md` out of the tables of columns; a test keeps both in step.

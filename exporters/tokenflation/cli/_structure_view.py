@@ -53,7 +53,7 @@ class StructureView:
         for remark in self.remarks:
             yield Text(remark, style="bold")
         yield Text(
-            "Ratios are of sums over tasks; intervals are 90 %, from resampling whole tasks. Input includes cached tokens. "
+            "Ratios are of sums over tasks; intervals are 90 %, over whole tasks. Input includes cached tokens. "
             "Tool time is from answer to next call where the tool run itself was not recorded. "
             f"One task: tokenflation tree {shlex.quote(self.store)}",
             style="dim",

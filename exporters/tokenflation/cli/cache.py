@@ -21,6 +21,7 @@ from tokenflation.analysis.context.kvcache import (
 )
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
+from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.cli._output import emit, human, human_share, human_time, output_options
 from tokenflation.sdk.words import many
 
@@ -98,7 +99,7 @@ def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[
         elif name == "volatile":
             shown.append(_volatile(frame))
     resent = frames.get("resent")
-    remarks = _remarks(calls, rates=rates)
+    remarks = [*(uneven_remarks(uneven_kinds(calls)) if rates else []), *_remarks(calls, rates=rates)]
     if resent is not None and (resent["beyond_tokens"].fillna(0) > 0).any():
         remarks.append(
             "Read beyond what a history sends again: beginnings that another task or agent had put into the cache, and "

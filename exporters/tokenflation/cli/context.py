@@ -13,6 +13,7 @@ from rich.text import Text
 from tokenflation import analysis
 from tokenflation.analysis.context.growth import context_kinds, context_runs
 from tokenflation.analysis.context.steps import append_summary, context_steps
+from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.cli._output import emit, human, human_share, output_options
 from tokenflation.sdk.words import many
 
@@ -68,7 +69,10 @@ def _tables(calls: pd.DataFrame, steps: pd.DataFrame, frames: dict[str, pd.DataF
             shown += _long(frame.sort_values("input_tokens", ascending=False, kind="stable"), _runs)
         else:
             shown += [_kinds(frame), _growth(frame)]
-    return Group(*shown, Text(" ".join(_refused(frames) + _remarks(calls, steps)), style="dim"))
+    return Group(
+        *shown,
+        Text(" ".join([*uneven_remarks(uneven_kinds(calls)), *_refused(frames), *_remarks(calls, steps)]), style="dim"),
+    )
 
 
 def _kinds(frame: pd.DataFrame) -> Table:

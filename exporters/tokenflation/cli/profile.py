@@ -13,6 +13,7 @@ from rich.text import Text
 from tokenflation import analysis
 from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
 from tokenflation.analysis.profiles.measured import GRAINS
+from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored
 from tokenflation.cli._output import emit, human, human_share, human_time, output_options
 from tokenflation.sdk.words import many
@@ -43,8 +44,9 @@ def command(store: str, by: _Parts | None, per: _Grains, fleet: bool, as_json: b
 
     DB is a store, a Parquet file or folder, or a SQLAlchemy URL. JSON and CSV have one row per task kind, with columns
     <measure>_<statistic> such as input_tokens_p50; units are tokens, seconds and fractions. Of a ratio, <measure>_low and
-    _high are its 90 % interval; <measure>_coverage is the share of the calls that report what it needs. With --per, they
-    have one row per task, agent run, step or call, or one of all, with the measures themselves and calls_with_<what>.
+    _high are its 90 % interval; <measure>_coverage is the share of the calls that report what it needs; below 3
+    effective_tasks a few tasks decide, and intervals hold less often than they claim. With --per, they have one row per
+    task, agent run, step or call, or one of all, with the measures themselves and calls_with_<what>.
     """
     for_people = not (as_json or as_csv)
     if by is not None:
@@ -59,7 +61,7 @@ def command(store: str, by: _Parts | None, per: _Grains, fleet: bool, as_json: b
         emit(analysis.measured(store, per=per), as_json, as_csv, Text)
         return
     frame = analysis.profile(store, fleet=fleet or for_people, rng=np.random.default_rng(_SEED))
-    emit(frame, as_json, as_csv, lambda: _blocks(frame, _censored(store)))
+    emit(frame, as_json, as_csv, lambda: _blocks(frame, [*_censored(store), *uneven_remarks(frame)]))
 
 
 def _censored(store: str) -> list[str]:

@@ -13,6 +13,7 @@ from tokenflation.analysis.comparison.costs import read_prices, with_cost
 from tokenflation.analysis.comparison.ledger import ledger
 from tokenflation.analysis.context.steps import context_steps
 from tokenflation.analysis.predictability import predictability
+from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.structure.flags import run_flags, step_flags
 from tokenflation.analysis.structure.rows import (
     calls_alone,
@@ -57,23 +58,25 @@ _GRAINS = ("kind", "task", "run", "flag", "tool", "failure", "curve", "predictab
 def command(store: str, kind: str | None, grain: str, prices: Path | None, as_json: bool, as_csv: bool) -> None:
     """Show how tasks are built: agents that start agents, time, tools, repetitions, waste, and what success takes.
 
-    DB is a store, a Parquet file or a SQLAlchemy URL. Ratios are of sums over tasks, with 90 % intervals from resampling
-    whole tasks, from ten tasks on. What the source does not say is left out, and said.
+    DB is a store, a Parquet file or a SQLAlchemy URL. Ratios are of sums over tasks, with 90 % intervals over whole
+    tasks, from ten tasks on. What the source does not say is left out, and said.
     """
     if grain != "kind" and not (as_json or as_csv):
         raise click.UsageError(f"--per {grain} is for --json or --csv; give one of them.")
-    calls = of_kind(analysis.load(store), kind)
+    every = analysis.load(store)
+    calls = of_kind(every, kind)
     tool_calls, spans = load_structure(store)
     outcomes = load_outcomes(store)
     if grain != "kind":
         emit(_frame(grain, calls, tool_calls, spans, outcomes), as_json, as_csv, Text)
         return
     table = None if prices is None else read_prices(prices)
-    costs = None if table is None else with_cost(ledger(calls, table.of_calls(calls)))
-    tasks = structure_tasks(calls, tool_calls, spans)
-    # A fixed seed: the same store gives the same interval each time.
+    costs = None if table is None else with_cost(ledger(every, table.of_calls(every)))
+    tasks = structure_tasks(every, tool_calls, spans)
+    # A fixed seed, and of all kinds: the same store gives a kind the same interval each time, asked for alone too.
     rng = np.random.default_rng(_SEED)
-    frame = structure_summary(calls, tool_calls, spans, outcomes, costs, tasks=tasks, rng=rng)
+    frame = structure_summary(every, tool_calls, spans, outcomes, costs, tasks=tasks, rng=rng)
+    frame = frame[frame["task"].isin(calls["task"].unique())].reset_index(drop=True)
     emit(
         frame,
         as_json,
@@ -82,7 +85,11 @@ def command(store: str, kind: str | None, grain: str, prices: Path | None, as_js
             kinds=frame,
             tools=_tools(calls, tool_calls),
             failures=expensive_failures(calls, outcomes),
-            remarks=(*censored_remarks(calls, load_censored(store)), *filter(None, [calls_alone(store)])),
+            remarks=(
+                *censored_remarks(calls, load_censored(store)),
+                *uneven_remarks(uneven_kinds(calls)),
+                *filter(None, [calls_alone(store)]),
+            ),
             currency="" if table is None else table.currency,
             store=store,
         ),

@@ -46,8 +46,8 @@ def inflation(
     `inflation_output` likewise. Cached tokens are what the provider reports, else the shared prefix, else nothing;
     `cached_source` says which, and `resent_source` the same of what was sent before.
 
-    With `rng`, `<inflation>_low` and `<inflation>_high` bound it at `level` by a studentised bootstrap of its logarithm
-    over whole tasks; without it, or with fewer than `prototypes.LEAST_RUNS` tasks on a side, they are missing.
+    With `rng` (nothing is drawn), `<inflation>_low` and `<inflation>_high` bound it at `level` over whole tasks
+    (`statistics.intervals`); without it, or with fewer than `prototypes.LEAST_RUNS` tasks on a side, they are missing.
 
     Raises:
         FrameError: columns are missing, a baseline is no kind, or no task of it reports usage.
@@ -273,7 +273,7 @@ def _intervals(
         sides = [one[present].to_numpy(dtype=np.float64) for one in kept]
         mine_side, base_side = sides
         if paired:
-            low, high = paired_interval(mine_side, base_side, rng, level)
+            low, high = paired_interval(mine_side, base_side, level)
         else:
             low, high = ratio_interval(mine_side, base_side, level)
         for place, name in enumerate(present):

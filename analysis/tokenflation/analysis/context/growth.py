@@ -76,8 +76,8 @@ def context_kinds(
 
     Ratios are ratios of sums. The growth exponent is the slope of log(input of a run) against log(its steps) over the runs
     whose every step reports its input; it is refused below 10 of them, or where the longest has less than `LEAST_SPREAD`
-    times the steps of the shortest. With `rng`, intervals of width `level`, whole tasks resampled, for kinds with at
-    least 10 tasks: of ratios studentised (`of_tasks.ratio_of_sums`), of the exponent the percentiles.
+    times the steps of the shortest. With `rng`, intervals of width `level`, over whole tasks, for kinds with at least 10
+    tasks: of ratios by `of_tasks.ratio_of_sums`, of the exponent the percentiles of resamples.
 
     Raises:
         FrameError: `calls` is empty, lacks columns, or no call reports its input.

@@ -52,8 +52,8 @@ def cache_summary(
     reads, ideal over those with prefix hashes, and what is lost over those with both: the coverage stands beside each.
     Without hashes the ideal is not known, but what the own task had is where the source counts it. Source: VOCABULARY.md, "prefix cache hit rate".
 
-    With `rng`, the realised and the ideal rate have intervals of width `level` in groups of at least 10 tasks, whole tasks
-    resampled (`of_tasks.ratio_of_sums`).
+    With `rng`, the realised and the ideal rate have intervals of width `level` in groups of at least 10 tasks, over whole
+    tasks (`of_tasks.ratio_of_sums`).
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

@@ -1,10 +1,9 @@
-"""Gives the ratios of a profile their intervals: fetches what the bootstrap needs of the tasks. The statistics: `ratios`.
+"""Gives the ratios of a profile their intervals: fetches what they need of the tasks. The statistics: `ratios`.
 
-Of a kind with at most `NORMAL_TASKS` tasks all are resampled; of a larger one DuckDB adds up the squared residuals over
+Of a kind with at most `NORMAL_TASKS` tasks all are fetched; of a larger one DuckDB adds up the squared residuals over
 all its tasks, and the interval is the normal limit. So the time is bounded whatever the number of calls.
 """
 
-from statistics import NormalDist
 from typing import Any
 
 import duckdb
@@ -12,15 +11,12 @@ import numpy as np
 
 from tokenflation.analysis.columns import RATIOS
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.analysis.statistics.ratios import agreed, bootstrapped, normal
+from tokenflation.analysis.statistics.ratios import agreed, from_tasks, normal
 
 __all__ = ["NORMAL_TASKS", "add_intervals", "errors_sql"]
 
 NORMAL_TASKS = 2000
-"""Above so many tasks a sum over them is normal to within the noise of resampling."""
-_RESAMPLES, _LEAST_RESAMPLES = 1000, 200
-_WORK = 40_000_000
-"""Resampled tasks in all; above it each kind gets fewer resamples."""
+"""Above so many tasks a sum over them is nearly normal."""
 _ROWS = 100_000
 """Tasks fetched at once."""
 
@@ -33,26 +29,22 @@ _WHOLES = [
 ]
 
 
-def add_intervals(
-    connection: duckdb.DuckDBPyConnection, tasks: str, found: dict[str, Any], rng: np.random.Generator, level: float
-) -> None:
+def add_intervals(connection: duckdb.DuckDBPyConnection, tasks: str, found: dict[str, Any], level: float) -> None:
     """Add `<ratio>_low` and `<ratio>_high` to the columns of a profile, whose rows are kinds in order."""
     kinds, counts = found["task"], np.ma.getdata(found["tasks"]).astype(np.int64)
     low, high = np.full((len(kinds), len(RATIOS)), np.nan), np.full((len(kinds), len(RATIOS)), np.nan)
     many = counts > NORMAL_TASKS
     if many.any():
-        ends = _of_many(connection, tasks, found, NormalDist().inv_cdf((1 + level) / 2))
+        ends = _of_many(connection, tasks, found, level)
         low[many], high[many] = ends[0][many], ends[1][many]
     some = ~many & (counts >= LEAST_RUNS)
-    resamples = int(np.clip(_WORK // max(1, counts[some].sum()), _LEAST_RESAMPLES, _RESAMPLES))
     for size in np.unique(counts[some]):
-        weights = rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
         places = np.flatnonzero(counts == size)
         step = max(1, _ROWS // int(size))
         for first in range(0, len(places), step):
             part = places[first : first + step]
             sides = _fetched(connection, tasks, kinds[part], int(size))
-            low[part], high[part] = bootstrapped(*sides, _IS_SHARE, weights, level)
+            low[part], high[part] = from_tasks(*sides, _IS_SHARE, level)
     for parts in _WHOLES:
         low, high = agreed(low, high, parts)
     for place, measure in enumerate(RATIOS):
@@ -90,7 +82,7 @@ def errors_sql(tasks: str) -> str:
 
 
 def _of_many(
-    connection: duckdb.DuckDBPyConnection, tasks: str, found: dict[str, Any], z: float
+    connection: duckdb.DuckDBPyConnection, tasks: str, found: dict[str, Any], level: float
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.float64]]]:
     ratio = np.stack([np.ma.filled(found[f"{one.name}_mean"].astype(np.float64), np.nan) for one in RATIOS], axis=1)
     connection.register(
@@ -110,4 +102,4 @@ def _of_many(
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(count / np.maximum(count - 1, 1) * squares) / total
-    return normal(ratio, error, count, _IS_SHARE, z)
+    return normal(ratio, error, count, _IS_SHARE, level)

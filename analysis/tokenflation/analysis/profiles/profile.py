@@ -42,9 +42,11 @@ def profile(
     interpolation), and `sum`. Of a ratio the mean is the ratio of sums, and there is no sum. `isl` and `osl` are of one
     call, so their quantiles are over calls; `task_isl` and `task_osl` are over tasks. What no task reports is missing,
     never 0. All of these are exact, at any size.
-    With `rng`, `<ratio>_low` and `<ratio>_high` bound each ratio of sums at `level`: by a bootstrap over the tasks of the
-    kind (`ratios`), of more than `kind_intervals.NORMAL_TASKS` tasks by its normal limit over all of them. They are missing
-    without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio.
+    With `rng`, `<ratio>_low` and `<ratio>_high` bound each ratio of sums at `level`: over the tasks of the kind (`ratios`;
+    nothing is drawn), of more than `kind_intervals.NORMAL_TASKS` tasks by its normal limit over all of them. They are
+    missing without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio. `effective_tasks` is the number
+    of equal tasks whose mean tokens would be as uncertain, (sum of billed tokens)^2 / (sum of their squares): below
+    `ratios.LEAST_EFFECTIVE` intervals hold less often than they claim, and `uneven.uneven_remarks` says so.
 
     Raises:
         FrameError: `calls` lacks columns that the grouping needs, or `level` is not between 0 and 1.
@@ -62,10 +64,12 @@ def profile(
 
 def kinds_sql(tasks: str = "tasks") -> str:
     """Return the SQL of one row per kind out of a relation like `tasks`: counts, means, sums and coverage."""
+    total = "sum(billed_tokens * 1e0)"
     cells = [
         "cast(count(*) as bigint) as tasks",
         "cast(count(case when calls_with_usage > 0 then 1 end) as bigint) as tasks_with_usage",
         "cast(count(duration_s) as bigint) as tasks_with_duration",
+        f"{total} * {total} / nullif(sum(billed_tokens * 1e0 * billed_tokens), 0) as effective_tasks",
         *(cell for measure in MEASURES for cell in _cells(measure)),
     ]
     return f"select task, {', '.join(cells)} from {tasks} group by task order by task"
@@ -146,7 +150,7 @@ def _profile(
             found[name] = np.ma.masked_invalid(np.full(len(kinds), np.nan))
             found[name][place] = values
     if rng is not None:
-        add_intervals(connection, tasks, found, rng, level)
+        add_intervals(connection, tasks, found, level)
     return _frame(found)
 
 
@@ -159,6 +163,7 @@ def _frame(found: dict[str, Any]) -> pd.DataFrame:
     columns: dict[str, Any] = {"task": pd.array(list(found["task"]), dtype="str")}
     for name in ("tasks", "tasks_with_usage", "tasks_with_duration"):
         columns[name] = np.ma.getdata(found[name]).astype(np.int64)
+    columns["effective_tasks"] = _floats(found["effective_tasks"])
     for measure in MEASURES:
         for statistic in ("mean", "low", "high", *QUANTILES, "coverage", "sum"):
             name = f"{measure.name}_{statistic}"

@@ -3,26 +3,23 @@
 Other tasks: each side's mean has its own interval (`prototypes`), and in the logarithm the distances of their ends from
 the means add as squares, the lower end with the base's upper (MOVER: recovered variance estimates). Of means that few
 heavy-tailed tasks leave in doubt mostly upwards, so does the ratio. Nothing is left to chance.
-The same tasks: a ratio of sums, whose two sides err together (`ratios`: bootstrap-t of whole tasks).
+The same tasks: a ratio of sums, whose two sides err together (`ratios`).
 `bench/interval_coverage.py --ratios` prints what both hold.
 Source: G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in
 Medicine 27 (2008), for the squares.
 """
 
-from statistics import NormalDist
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenflation.analysis.statistics.prototypes import mean_ends
-from tokenflation.analysis.statistics.ratios import bootstrapped, normal
+from tokenflation.analysis.statistics.ratios import from_tasks, normal
 
 __all__ = ["paired_interval", "ratio_interval"]
 
 Floats = NDArray[np.float64]
 
-_RESAMPLES = 2000
-# Above so many tasks a sum over them is normal to within the noise of the resamples.
+# Above so many tasks a sum over them is nearly normal.
 _NORMAL_TASKS = 2000
 
 
@@ -39,7 +36,7 @@ def ratio_interval(mine: Floats, base: Floats, level: float) -> tuple[Floats, Fl
     return _known(low, high, mine, base)
 
 
-def paired_interval(mine: Floats, base: Floats, rng: np.random.Generator, level: float) -> tuple[Floats, Floats]:
+def paired_interval(mine: Floats, base: Floats, level: float) -> tuple[Floats, Floats]:
     """Return the same where both sides are of the same tasks, row by row; missing below 10 tasks as well."""
     tasks, is_share = len(mine), np.zeros(mine.shape[1], dtype=np.bool_)
     if tasks > _NORMAL_TASKS:
@@ -47,10 +44,9 @@ def paired_interval(mine: Floats, base: Floats, rng: np.random.Generator, level:
             ratio = mine.sum(axis=0) / base.sum(axis=0)
             error = (mine / mine.mean(axis=0) - base / base.mean(axis=0)).std(axis=0, ddof=1) / np.sqrt(tasks)
         counts = np.full((1, len(is_share)), float(tasks))
-        ends = normal(ratio[None], error[None], counts, is_share, NormalDist().inv_cdf((1 + level) / 2))
+        ends = normal(ratio[None], error[None], counts, is_share, level)
     else:
-        weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES).astype(np.float64)
-        ends = bootstrapped(mine[None], base[None], is_share, weights, level)
+        ends = from_tasks(mine[None], base[None], is_share, level)
     return _known(ends[0][0], ends[1][0], mine, base)
 
 

@@ -1,6 +1,5 @@
 """Ratios of sums over tasks with their intervals, of one kind of tasks. The statistics: `ratios`."""
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -8,14 +7,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.analysis.statistics.ratios import bootstrapped, normal
+from tokenflation.analysis.statistics.ratios import from_tasks, normal
 
 __all__ = ["ratio_of_sums", "ratios_of_sums"]
 
 Floats = NDArray[np.float64]
 
-_RESAMPLES = 1000
-# Above so many tasks a sum over them is normal to within the noise of resampling.
+# Above so many tasks a sum over them is nearly normal.
 _NORMAL_TASKS = 2000
 
 
@@ -29,7 +27,7 @@ def ratio_of_sums(
 ) -> tuple[float | None, float | None, float | None]:
     """Return the ratio and both ends of its interval, over the tasks (rows) of which both are known.
 
-    None where the denominators sum to 0; no interval without `rng`, or with fewer than `prototypes.LEAST_RUNS` tasks, or
+    None where the denominators sum to 0; no interval without `rng` (nothing is drawn), or with fewer than `prototypes.LEAST_RUNS` tasks, or
     where no task adds to the numerator: how rare what was never seen is, these tasks cannot say.
     """
     known = numerators.notna() & denominators.notna()
@@ -47,7 +45,7 @@ def ratios_of_sums(
     rng: np.random.Generator | None,
     level: float,
 ) -> tuple[Floats, Floats, Floats]:
-    """Return ratios and both ends of their intervals, missing as in `ratio_of_sums`; all rest on the same resamples.
+    """Return ratios and both ends of their intervals, missing as in `ratio_of_sums`.
 
     The sides have one row per task and one column per ratio, NaN where a task does not know one.
     """
@@ -62,9 +60,7 @@ def ratios_of_sums(
             counts = known.sum(axis=0).astype(np.float64)
             squares = np.sum((above - ratio * below) ** 2, axis=0) * counts / np.maximum(counts - 1, 1)
             error = np.sqrt(squares) / above.sum(axis=0)
-            z = NormalDist().inv_cdf((1 + level) / 2)
-            ends = normal(ratio[None], error[None], counts[None], is_share, z)
+            ends = normal(ratio[None], error[None], counts[None], is_share, level)
         else:
-            weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES).astype(np.float64)
-            ends = bootstrapped(above[None], np.where(known, below, np.nan)[None], is_share, weights, level)
+            ends = from_tasks(above[None], np.where(known, below, np.nan)[None], is_share, level)
     return ratio, ends[0][0], ends[1][0]

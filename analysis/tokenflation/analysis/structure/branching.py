@@ -22,7 +22,7 @@ __all__ = ["branching"]
 def branching(calls: pd.DataFrame, *, rng: np.random.Generator | None = None, level: float = 0.9) -> pd.DataFrame:
     """Return one row per task kind; columns as in `BRANCHING_COLUMNS`.
 
-    With `rng`, the factor has an interval by bootstrap over whole tasks at `level`; without it, or with fewer than
+    With `rng`, the factor has an interval over whole tasks at `level`; without it, or with fewer than
     `prototypes.LEAST_RUNS` tasks, it has none. A kind without sub-agents has the factor 0 and no interval.
 
     Raises:

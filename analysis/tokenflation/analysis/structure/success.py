@@ -96,7 +96,7 @@ def success(
     """Return one row per task kind; columns as in `SUCCESS_COLUMNS`; what no outcome says is missing.
 
     `costs` has one row per task with `task`, `task_id` and `cost`, as `costs.with_cost` returns it. With `rng`, there are
-    intervals by bootstrap over whole tasks at `level`, where at least `prototypes.LEAST_RUNS` tasks are counted.
+    intervals over whole tasks at `level`, where at least `prototypes.LEAST_RUNS` tasks are counted.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

@@ -39,7 +39,7 @@ def structure_summary(
 
     `calls` as `analysis.load`, `tool_calls` and `spans` as `structure.rows.load_structure`, `outcomes` as
     `structure.rows.load_outcomes`, `costs` with `task`, `task_id` and `cost`. `tasks`, if it is at hand, is what
-    `structure.tasks` returns for these frames. With `rng`, ratios have intervals by bootstrap over whole tasks.
+    `structure.tasks` returns for these frames. With `rng`, ratios have intervals over whole tasks.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

@@ -92,8 +92,8 @@ def _requests(calls: pd.DataFrame) -> pd.DataFrame:
 def structure_kinds(tasks: pd.DataFrame, *, rng: np.random.Generator | None = None, level: float = 0.9) -> pd.DataFrame:
     """Return one row per task kind out of what `structure.tasks` returns; columns as in `KIND_COLUMNS`.
 
-    Ratios are of sums over the tasks that report both of their sides. With `rng` they have intervals by bootstrap over
-    whole tasks at `level`; without it, or with fewer than `prototypes.LEAST_RUNS` such tasks, they have none.
+    Ratios are of sums over the tasks that report both of their sides. With `rng` they have intervals over whole tasks
+    at `level`; without it, or with fewer than `prototypes.LEAST_RUNS` such tasks, they have none.
 
     Raises:
         FrameError: `tasks` lacks columns.
@@ -141,7 +141,7 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
 
 
 def _ratios(group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, float | None]:
-    """Return all ratios of a kind with their intervals, of one set of resamples, so that parts of a whole agree."""
+    """Return all ratios of a kind with their intervals, so that parts of a whole agree."""
     known = group.astype(dict.fromkeys(_SIDES, "Float64"))
     above = [sum((known[name] for name in one.numerators), start=pd.Series(0.0, group.index)) for one in KIND_RATIOS]
     below = [known[one.denominator] if one.denominator else pd.Series(1.0, group.index) for one in KIND_RATIOS]

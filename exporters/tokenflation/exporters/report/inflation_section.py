@@ -134,7 +134,7 @@ def _remarks(rows: pd.DataFrame, others: pd.DataFrame, intrinsic: bool) -> list[
             "Where no task reports output, only input is compared, and billed and computed are not reported."
         )
     if others["inflation_input_low"].notna().any():
-        remarks.append("Whiskers are 90 % intervals, by resampling whole tasks.")
+        remarks.append("Whiskers are 90 % intervals, over whole tasks.")
     if others["inflation_input_low"].isna().any():
         remarks.append("Kinds without an interval have too few tasks on one side: record more of them.")
     silent = int(rows["tasks_without_usage"].sum())

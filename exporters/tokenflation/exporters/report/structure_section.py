@@ -30,7 +30,7 @@ def structure_section(kinds: pd.DataFrame | None, tools: pd.DataFrame | None) ->
     """Return agents, time, repetitions and tools per kind, of `structure.summary` and `tools.tools`."""
     lede = (
         "How tasks are made up: agent runs that start agent runs, what waits for what, what was asked for again. Ratios are "
-        "ratios of sums over tasks; in brackets, 90 % intervals by resampling tasks."
+        "ratios of sums over tasks; in brackets, 90 % intervals over whole tasks."
     )
     title = "Structure: agents, time and tools"
     if kinds is None or kinds.empty:

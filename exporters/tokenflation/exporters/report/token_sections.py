@@ -4,8 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.exporters.report import parts
-from tokenflation.exporters.report.markup import Section, card, chart, definitions, note, table
+from tokenflation.exporters.report.markup import Section, card, chart, definitions, note, notes, table
 from tokenflation.exporters.report.names import listed
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, share, times
 from tokenflation.exporters.report.token_figures import growth_figure, kinds_figure, step_label, steps_figure
@@ -32,6 +33,7 @@ def kinds_section(profile: pd.DataFrame) -> Section:
         body.append(
             note(f"In the table of percentiles only, with less input: {many(len(order) - _MAX_CARDS, 'kind')}.")
         )
+    body.append(notes("Mind", uneven_remarks(order), "warning"))
     return Section(
         key="kinds",
         title="Task kinds at a glance",
