@@ -57,7 +57,7 @@ def test_mistrals_speech_needs_no_voice_and_ends_with_chats_counts(exchange: Any
 @pytest.mark.parametrize(
     ("api", "asked", "answer"),
     [
-        ("cohere.summarize", {"text": "a book"}, {"id": "s", "summary": "short"}),
+        ("cohere.summarize", {"model": "m", "text": "a book"}, {"id": "s", "summary": "short"}),
         ("cohere.parse", {"model": "m", "document": {}}, {"id": "p", "pages": [], "finish_reason": "COMPLETE"}),
     ],
 )
@@ -91,6 +91,11 @@ def _read(api: str, asked: Any, answer: bytes) -> Any:
 def test_predictions_of_other_programs_are_none() -> None:
     for answer in ({"id": 7}, {"predictions": [1]}, {"id": "x", "status": "new"}, {"id": "x", "score": 0.2}):
         assert _read("replicate.predictions", {"input": {"a": 1}}, json.dumps(answer).encode()) is None
+
+
+@pytest.mark.parametrize("asked", [{"text": "a book"}, {"text": "a book", "model": "m"}])
+def test_summaries_of_other_programs_are_no_calls(asked: dict[str, Any]) -> None:
+    assert _read("cohere.summarize", asked, b'{"id": "s", "summary": "short", "meta": {"words": 1}}') is None
 
 
 @pytest.mark.parametrize("asked", [{"prompt": "hi"}, {"messages": [{"role": "user", "content": "hi"}]}])

@@ -45,6 +45,7 @@ _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
         ("api.cohere.com", "/v1/classify", "cohere.classify"),
         ("api.perplexity.ai", "/async/chat/completions", "perplexity.later"),
         ("api.together.ai", "/v1/queue/submit", "together_ai.later"),
+        ("api.fireworks.ai", "/training/v1/api/v1/asample", "fireworks_ai.later"),
         ("api.writer.com", "/v1/applications/7", "writer.applications"),
         ("p.services.ai.azure.com", "/api/projects/p/memory_stores/m:search_memories", "azure.ai.inference.memory"),
     ],

@@ -142,19 +142,20 @@ GENERATE: Final = Dialect(
     ),
     common_path=True,
 )
-# docs.cohere.com/v1/reference/summarize; cohere's `ParseResponse`.
+# docs.cohere.com/v1/reference/summarize; cohere's `ParseResponse`. Many programs summarize and parse at such paths: neither
+# an id nor a summary makes an answer Cohere's.
 SUMMARIZE: Final = Dialect(
     api="cohere.summarize",
     compatible=_PROVIDER,
-    request=Request(proof=(frozenset({"text"}),), messages=("text",)),
-    answer=replace(GENERATE.answer, parts=((),), keyed={"summary": Part()}, ends_if=(), usage=(("meta",),)),
+    request=Request(proof=(frozenset({"text"}), frozenset({"model"})), messages=("text",)),
+    answer=replace(GENERATE.answer, response_id=(), parts=(), keyed={}, ends_if=(), usage=(("meta",),)),
     common_path=True,
 )
 PARSE: Final = Dialect(
     api="cohere.parse",
     compatible=_PROVIDER,
     request=Request(proof=(frozenset({"document"}), frozenset({"model"}))),
-    answer=replace(SUMMARIZE.answer, response_id=(), parts=(), keyed={}),
+    answer=SUMMARIZE.answer,
     common_path=True,
 )
 _META = Answer(

@@ -128,6 +128,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "evaluation": (("/v1/", "evaluations"),),
     "submit": (("/queue/", "together.later"),),
     "sample": (("/training-sessions/", "together.later"),),
+    "asample": (("/api/v1/", "together.later"),),
     "ocr": (("", "mistral.documents"),),
     "classifications": (("/v1/", "mistral.documents"),),
     "classify": (("/v1/", "cohere.classify"),),

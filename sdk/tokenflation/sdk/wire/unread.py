@@ -66,8 +66,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "ai21.maestro": Unread(what="maestro", why=_AGENT, providers=frozenset({"ai21"})),
     # docs.perplexity.ai/api-reference/async-chat-completions-post.
     "perplexity.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity"})),
-    # docs.together.ai/reference: queue, evaluations, sampling while training.
-    "together.later": Unread(what="later", why=_LATER, providers=frozenset({"together_ai"})),
+    # docs.together.ai/reference, queue; its and Fireworks' sampling while training.
+    "together.later": Unread(what="later", why=_LATER, providers=frozenset({"fireworks_ai", "together_ai"})),
     # huggingface.co/docs/inference-providers/tasks/feature-extraction.
     "huggingface.features": Unread(what="features", why=_SILENT, providers=frozenset({"huggingface"})),
     # platform.openai.com/docs/api-reference/batch, which Groq, Together, Perplexity, OpenRouter and others copy;
