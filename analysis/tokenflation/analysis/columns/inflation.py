@@ -148,12 +148,12 @@ COST_COLUMNS: dict[str, Column] = _by_name(
 DIFF_COLUMNS: dict[str, Column] = _by_name(
     Column("task", "text", "kind of the task; NULL = all kinds together"),
     Column("factor", "text", "what changed; `total` is the whole difference", required=True),
-    Column("a", "float", "the factor before (A)"),
+    Column("a", "float", "the factor before (A); of a kind's `total`, its part of a task of all kinds on average"),
     Column("b", "float", "the factor after (B)"),
     Column("unit", "text", "of a and b", required=True),
     Column("effect", "float", "tokens or currency; what the change of the factor adds to the total", required=True),
     Column("effect_low", "float", "the same; lower end of its interval"),
     Column("effect_high", "float", "the same; upper end of its interval"),
-    Column("share", "float", "fraction of the whole difference; may be negative or above 1"),
+    Column("share", "float", "fraction of the whole difference, of the kind or of all; may be negative or above 1"),
 )
 """The columns of one row per factor, of each kind and of all, of the difference of two fleets, by name, in order."""
