@@ -25,11 +25,11 @@ class Agents:
 
     def call(
         self, *messages: dict[str, Any], system: str = ROOT, says: str = "", asks: dict[str, str] | None = None,
-        after: str | None = None, tools: tuple[str, ...] = ("delegate",),
+        after: str | None = None, tools: tuple[str, ...] = ("delegate",), tool: str = "delegate",
     ) -> tuple[str, Placement]:  # fmt: skip
-        """Make one call that is answered by `says` and `asks` (id of a tool call to its query); return its place."""
+        """Make one call that is answered by `says` and `asks` (id of a call of `tool` to its query); return its place."""
         call_id = f"c{next(_ids)}"
-        reading = reading_of(list(messages), system, says, asks or {}, tools)
+        reading = reading_of(list(messages), system, says, asks or {}, tools, tool)
         placement = self.lineage.place(reading, call_id, None, self.now, after)
         self.lineage.remember(reading, placement, call_id, None, self.now + 1, ())
         self.now += 10
@@ -39,8 +39,10 @@ class Agents:
         return {move.call_id: move for move in self.lineage.take_moves()}
 
 
-def reading_of(messages: list[Any], system: str, says: str, asks: dict[str, str], tools: tuple[str, ...]) -> Reading:
-    calls = [_asked(id_, query) for id_, query in asks.items()]
+def reading_of(
+    messages: list[Any], system: str, says: str, asks: dict[str, str], tools: tuple[str, ...], tool: str = "delegate"
+) -> Reading:
+    calls = [_asked(id_, query, tool) for id_, query in asks.items()]
     definitions = [{"type": "function", "function": {"name": name}} for name in tools]
     request = {"model": "m", "messages": [{"role": "system", "content": system}, *messages], "tools": definitions}
     message = {"role": "assistant", "content": says or None, "tool_calls": calls or None}
@@ -57,8 +59,8 @@ def reading_of(messages: list[Any], system: str, says: str, asks: dict[str, str]
     return found
 
 
-def _asked(id_: str, query: str) -> dict[str, Any]:
-    return {"id": id_, "type": "function", "function": {"name": "delegate", "arguments": json.dumps({"query": query})}}
+def _asked(id_: str, query: str, tool: str = "delegate") -> dict[str, Any]:
+    return {"id": id_, "type": "function", "function": {"name": tool, "arguments": json.dumps({"query": query})}}
 
 
 def user(text: str) -> dict[str, Any]:

@@ -79,3 +79,44 @@ def test_an_agent_with_other_tools_that_is_told_the_results_is_another_run() -> 
     grown = (user("Go."), said(call_1="to service"), result("call_1", "The service takes over."))
     _, second = agents.call(*grown, system="The service is what you do.", says="Here I am.", tools=("refund",))
     assert (second.task_id, second.agent_run_id != first.agent_run_id) == (first.task_id, True)
+
+
+@pytest.mark.parametrize("after", ["own", "", None])
+def test_an_agent_that_is_handed_over_to_and_told_the_question_anew_goes_on_in_the_task(after: str | None) -> None:
+    agents = Agents()
+    asked = "Write about the tides of the ocean."
+    one, first = agents.call(user(asked), system="You are Ann.", asks={"call_1": "bob"}, tool="transfer_to_bob")
+    told = (user(asked), user("For context: ann handed over."))
+    left = one if after == "own" else after
+    _, second = agents.call(*told, system="You are Bob.", says="They come twice a day.", after=left)
+    back = (user(asked), said(call_1="bob"), result("call_1", "Handed over."), user("They come twice a day."))
+    _, third = agents.call(*back, system="You are Ann.", says="So it is.")
+    assert (second.task_id, second.depth, second.strength) == (first.task_id, 0, "weak")
+    assert second.agent_run_id not in (first.agent_run_id, None)
+    assert (third.agent_run_id, third.step) == (first.agent_run_id, 1)
+
+
+def test_tasks_that_hand_over_with_one_question_each_have_one_that_goes_on() -> None:
+    agents = Agents()
+    asked = "Write about the tides of the ocean."
+    ids = ("call_1", "call_2")
+    givers = [agents.call(user(asked), system="You are Ann.", asks={id_: "bob"}, tool="transfer_to_bob") for id_ in ids]
+    takers = [agents.call(user(asked), system="You are Bob.", says="Twice a day.", after="") for _ in givers]
+    assert {place.task_id for _, place in takers} == {place.task_id for _, place in givers}
+    assert len({place.task_id for _, place in takers}) == 2
+
+
+def test_another_question_while_an_agent_hands_over_is_a_task_of_its_own() -> None:
+    agents = Agents()
+    _, first = agents.call(user("Write about the tides."), asks={"call_1": "bob"}, tool="transfer_to_bob", after="")
+    _, other = agents.call(user("Write about the winds."), system="You are Bob.", says="They blow.", after="")
+    assert other.task_id != first.task_id
+
+
+def test_a_history_that_lost_its_beginning_goes_on_though_a_date_in_its_instructions_changed() -> None:
+    agents = Agents()
+    system = "You are a bot of the house and you answer what you are asked. It is {} o'clock."
+    _, first = agents.call(user("What is a tide?"), system=system.format(9), says="The sea going up and down.")
+    kept = (said("The sea going up and down."), user("And what is a wind?"))
+    _, second = agents.call(*kept, system=system.format(10), says="The air that moves.")
+    assert (second.agent_run_id, second.step, second.continues_evidence) == (first.agent_run_id, 1, "answer")

@@ -3,36 +3,31 @@
 Pure: readings in, an edge out. Knows nothing of agent runs inside of others, nor of scopes but an id.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
 
+from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run, Strength
-from tokenflation.sdk.lineage.naming import stable
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
-from tokenflation.sdk.wire.values import dumps, loads
+from tokenflation.sdk.wire.values import dumps
 
 __all__ = [
-    "Continued", "Histories", "contains", "first_messages", "first_text", "head_of", "last_answer", "last_messages", "sums_up",
+    "Continued", "Histories", "contains", "first_messages", "first_text", "last_answer", "last_messages", "sums_up",
 ]  # fmt: skip
 
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
 _MIN_SUMMARY = 32
 _MIN_QUOTE = 24
-_HEAD_OF_SYSTEM = 48
-_READ_OF_SYSTEM = 256
 _KEY_CHARS = 64
 _HEAD_BYTES = 32 * 1024
 _RECENT_RUNS = 16
 _EQUALS_KEPT = 8
 _MIN_ID = 6
-_FIRST_TEXT = re.compile(rb'[\[{](?:[\[{]|"(?:content|parts|text)":)*"((?:[^"\\]|\\.)*)')
-"""The first text in the canonical JSON of a system prompt, which may be cut off."""
 _ONE_QUESTION = ("user",)
 """The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
 
@@ -228,25 +223,9 @@ class Histories:
             ):
                 continue
             own = prefix.history.run if prefix is not None else None
-            if history.run is own or (own is None and history.instructions_hash == reading.instructions_hash):
+            if history.run is own or (own is None and is_of_one_agent(history, reading)):
                 return _returned(history, reading, end, "answer", prefix)
         return None
-
-
-def head_of(reading: Reading) -> bytes:
-    """Return the first words of the system prompt that stay as they are while it is one agent's: no date, no id."""
-    return _head(reading.prompt[: min(_READ_OF_SYSTEM, reading.system_bytes)])
-
-
-@lru_cache(maxsize=256)
-def _head(beginning: bytes) -> bytes:
-    """Return the first words without the JSON around them, which is another for another provider or model."""
-    quoted = _FIRST_TEXT.match(beginning)
-    if quoted is not None:
-        beginning = quoted.group(1)
-        whole = loads(b'"' + beginning.decode("utf-8", "ignore").encode() + b'"')
-        beginning = whole.encode("utf-8", "replace") if type(whole) is str else beginning
-    return stable(beginning.strip())[:_HEAD_OF_SYSTEM]
 
 
 def contains(text: bytes, needle: str) -> bool:

@@ -7,10 +7,13 @@ from msgspec import Struct, field
 
 from tokenflation.sdk.prefix import Anchor
 
-__all__ = ["MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "Recent", "Run", "Strength", "weakest"]
+__all__ = [
+    "MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "Recent", "Run", "Strength", "hands_over", "weakest",
+]  # fmt: skip
 
 MAX_HISTORIES = 4096
 """Histories, agent runs and tasks remembered at once."""
+_HANDOFF = ("transfer_to_", "handoff_to_")
 _MAX_RESULTS = 8
 _MAX_INNER = 1024
 
@@ -35,6 +38,11 @@ def weakest(*strengths: Strength | None) -> Strength | None:
         if one in strengths:
             return one
     return None
+
+
+def hands_over(tool: str) -> bool:
+    """Return whether a tool of this name makes another agent go on."""
+    return tool.lower().startswith(_HANDOFF)
 
 
 class Recent(OrderedDict[K, V], Generic[K, V]):

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
-from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages
-from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength
+from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages, first_text
+from tokenflation.sdk.lineage.heads import is_of_one_agent
+from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength, hands_over
 from tokenflation.sdk.records import Reading, ToolCall, ToolResult
 
 __all__ = ["Hosts", "of_its_kind"]
@@ -35,6 +36,8 @@ class Hosts:
         """(instructions, tool): False once such a call turned out to be an answer, True once one was answered."""
         self._kinds: Recent[tuple[bytes, str], bool] = Recent()
         """(instructions, agent run): calls without tools, with these instructions, are told about this run."""
+        self.some_hand_over = False
+        """Whether any agent asked for a tool that makes another go on."""
 
     def remember(self, history: History) -> None:
         """Note a call: its agent run waits if it asked for tool calls that somebody runs."""
@@ -112,6 +115,23 @@ class Hosts:
         if bare and reading.system_bytes:
             self._kinds.put((reading.instructions_hash, run.run_id), True)
         return Continued(told[0], 0, Edge("flow_result", "weak"), changed=True)
+
+    def handing_over(self, reading: Reading, started_at_ns: int) -> Run | None:
+        """Return the run that has handed over to another agent, which is told its first message but not its history."""
+        found: list[tuple[int, OpenCall, Run]] = []
+        opening: str | None = None
+        for one in list(self._waiting.values())[-_MAX_NEEDLES:]:
+            gives = [call for call in one.open_tool_calls.values() if hands_over(call.name)]
+            if not gives or one.run.scope_run_id is not None or one.ended_at_ns > started_at_ns:
+                continue
+            opening = first_text(reading) if opening is None else opening
+            if len(opening) >= _MIN_CHARS and opening == one.run.opening and not is_of_one_agent(one, reading):
+                found.append((gives[0].runs, gives[0], one.run))
+        if not found:
+            return None
+        _, call, run = min(found, key=lambda one: one[0])
+        call.runs += 1
+        return run
 
     def repeated(self, reading: Reading, around: Run | None) -> Run | None:
         """Return the run whose first message a new history repeats: the one around it, or else the only one that waits."""
@@ -195,6 +215,7 @@ class Hosts:
         known = self._asked.get((reading.instructions_hash, asked.name))
         if known is not None:
             return not known
+        self.some_hand_over = self.some_hand_over or hands_over(asked.name)
         return asked.name == reading.forced_tool or _ANSWER_TOOL.fullmatch(asked.name) is not None
 
     def _by_arguments(

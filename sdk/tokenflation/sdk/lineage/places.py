@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from tokenflation.sdk.lineage.continuing import Continued, head_of
-from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run, Strength
+from tokenflation.sdk.lineage.continuing import Continued
+from tokenflation.sdk.lineage.heads import head_of
+from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run, Strength, hands_over
 from tokenflation.sdk.records import Reading, StructureSource
 from tokenflation.sdk.scopes import Scope
 
@@ -22,7 +23,6 @@ __all__ = [
     "run_of",
 ]
 
-_HANDOFF = ("transfer_to_", "handoff_to_")
 MAX_RUN_CALLS = 256
 
 Question = tuple[str, bytes, bytes]
@@ -99,7 +99,7 @@ def is_handoff(reading: Reading, before: Continued) -> bool:
     history = before.history
     if history.instructions_hash == reading.instructions_hash or before.edge.evidence == "flow_result":
         return False
-    if any(call.name.lower().startswith(_HANDOFF) for call in history.open_tool_calls.values()):
+    if any(hands_over(call.name) for call in history.open_tool_calls.values()):
         return True
     if reading.tool_results and reading.tool_definition_bytes == history.tool_definition_bytes > 0:
         return False

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.beside import may_tell, sums_in
 from tokenflation.sdk.lineage.blocks import TaskBlocks
-from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text, head_of
+from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text
+from tokenflation.sdk.lineage.heads import head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
 from tokenflation.sdk.lineage.hosting import Hosts, of_its_kind
 from tokenflation.sdk.lineage.moving import Moves
@@ -183,6 +184,13 @@ class Lineage:
             return before.history.run
         if before is not None:
             return self._handed_over(reading, call_id, before.history.run, started_at_ns)
+        giver = None
+        if self._hosts.some_hand_over and scope is None:
+            giver = self._hosts.handing_over(reading, started_at_ns)
+        if giver is not None:
+            run = self._handed_over(reading, call_id, giver, started_at_ns)
+            run.quotes = True
+            return run
         host = self._hosts.find(reading, run_of(scope), started_at_ns, after)
         quoted = self._histories.quoted(reading, started_at_ns) if host is None and scope is None else []
         if quoted:
