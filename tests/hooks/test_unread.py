@@ -1,5 +1,6 @@
 """What a provider asks its models by itself (agents that it runs, batches) is named once, and is no exchange."""
 
+import socket
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import requests
 from tests.hooks.conftest import Collected
 from tests.providers import Provider
+
+from tokenflation.sdk.hooks import install
 
 
 @pytest.fixture
@@ -49,6 +52,17 @@ def test_agents_that_the_provider_runs_are_named(recorded: Collected, lib: Any) 
     client.post("https://app.example/v1/sessions/s/events", json={"events": []})
     assert recorded.failures == ["unseen:openai.agents", "unseen:anthropic.sessions"]
     assert recorded.exchanges == []
+
+
+def test_a_host_is_not_said_to_be_unseen_for_having_been_looked_up_as_well(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+    undo = install(collected.tap)
+    socket.getaddrinfo("api.openai.com", 443)  # by none of the libraries that are watched
+    collected.tap.begin("POST", "api.openai.com", "/v1/batches", None, {})
+    undo()
+    assert collected.failures == ["unseen:openai.batches"]
 
 
 def test_what_several_layers_see_is_named_once(recorded: Collected, agency: Provider) -> None:

@@ -271,7 +271,10 @@ class Tap:
     def note_unread(self, api: str, host: str) -> None:
         """Say of a request in `wire.UNREAD` that its provider calls models unseen by us, once for each such thing."""
         name = unread_name(api, host)
-        if name is not None and name not in self._unread:
+        if name is None:
+            return
+        self.hosts.add(host)
+        if name not in self._unread:
             self._unread.add(name)
             _log.warning(_NOT_READ, name.rpartition(".")[0], UNREAD[api].why, name)
             self.failed(f"unseen:{name}")
