@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from tokenflation.analysis.history.reading import History, as_rate, read_history, read_kinds
 from tokenflation.analysis.history.recorded import task_arrivals
+from tokenflation.cli import main
 from tokenflation.cli.backtest import command as backtest
 from tokenflation.cli.forecast import command as forecast
 from tokenflation.sdk.errors import FrameError, TokenflationError
@@ -138,6 +139,24 @@ def test_a_trace_of_requests_becomes_their_rate(tmp_path: Path) -> None:
     path = written(tmp_path, f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}\n")
     assert read_history(path).values.tolist() == pytest.approx([2 / 60] * 59)
     assert read_history(path, column="input_tokens").values.tolist() == pytest.approx([200 / 60] * 59)
+
+
+def test_a_trace_of_burstgpt_is_one_of_requests(tmp_path: Path) -> None:
+    rows = "\n".join(f"{20.5 * number + number % 7},ChatGPT,100,10,110,API log" for number in range(180))
+    header = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
+    path = written(tmp_path, f"{header}\n{rows}\n")
+    found, tokens = read_history(path), read_history(path, column="output_tokens")
+    assert (found.unit, found.values.sum() * found.bin_s) == ("requests/s", pytest.approx(180, abs=3))
+    assert tokens.values == pytest.approx(10 * found.values)
+
+
+def test_a_record_too_short_to_forecast_is_told_where_a_shorter_step_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "time,n\n" + "".join(f"{60 * minute},5\n" for minute in range(300)))
+    with pytest.raises(SystemExit) as end:
+        main(["forecast", "--history", str(path)])
+    assert (end.value.code, "`tokenflation backtest --step`" in capsys.readouterr().err) == (1, True)
 
 
 def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 Bins may be missing and times may jump: the series returned has every bin of its span, NaN where nothing was recorded.
 Formats: CSV with a header (ServeGen-like `t_s, req_per_s, ...`; Azure LLM traces `TIMESTAMP,ContextTokens,GeneratedTokens`;
-any other with a time column and numbers) and JSON lines (Mooncake `timestamp` in ms, `input_length`, `output_length`),
-plain or compressed (.gz, .xz, .bz2, .zst). Sources: Azure/AzurePublicDataset, kvcache-ai/Mooncake, alibaba/ServeGen.
+BurstGPT `Timestamp,Request tokens,Response tokens, ...`; any other with a time column and numbers) and JSON lines (Mooncake
+`timestamp` in ms, `input_length`, `output_length`), plain or compressed (.gz, .xz, .bz2, .zst). Sources:
+Azure/AzurePublicDataset, HPMLL/BurstGPT, kvcache-ai/Mooncake, alibaba/ServeGen.
 """
 
 import warnings
@@ -32,7 +33,7 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h
             "day": 86_400.0}  # fmt: skip
 # Traces that name these have one row per request; others only where their times lie on no grid.
 _TRACES = {"contexttokens": "input_tokens", "generatedtokens": "output_tokens", "input_length": "input_tokens",
-           "output_length": "output_tokens"}  # fmt: skip
+           "output_length": "output_tokens", "request tokens": "input_tokens", "response tokens": "output_tokens"}  # fmt: skip
 _EVENTS = _TRACES | {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
 _MOST_BINS = 2_000_000
 # Bins that requests are counted in: the longest of which there are enough.
