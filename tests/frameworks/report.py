@@ -48,8 +48,21 @@ _LIMITS = """
 ## What the wire cannot tell
 
 - **An agent that nothing on the wire starts.** Where a program, a workflow or a graph's edge begins a second agent, no
-  tool call is open. If its prompt repeats what the first one answered, that relates the two; if it does not, they are
-  two tasks, and only a scope (`tf.task`) says that they are one.
+  tool call is open. If its prompt repeats what the first one answered (24 characters and more), that relates the two; if
+  it does not, they are two tasks, and only a scope (`tf.task`) says that they are one. So it is with a guardrail or a
+  memory manager that reads the question beside the agent, and with parts of one answer that are worked on apart.
+- **Parts and votes before they are put together.** Calls made at once are tasks of their own until a prompt repeats their
+  answers, which then makes them one: the newest 16 of them, where each is repeated as it was said. A prompt that puts the
+  answers of several tasks into one report therefore makes those one, too.
+- **The same question put again after an answer**, as by a program that did not like it, is told as a new task: votes and a
+  batch of equal tasks look the same. One that failed is another matter: its successor within a minute stands beside it.
+- **Equal sub-agents of tasks that run at once.** Where each step runs in a context of its own (LangGraph, pydantic-ai), what
+  they are asked and what they answer tells whose they are. Where both are equal in several tasks, each task has as many
+  as it asked for, but perhaps another's; where both are shorter than 8 characters, each is a task of its own.
+- **A run that goes on in another process**, from a checkpoint or behind another worker of a server, is a task of its own in
+  each, as each process knows its own wire alone.
+- **A prompt whose first words change from one question to the next** begins another agent's run, where the agent has not
+  just been told results of its tools: put a memory behind what stays.
 - **Another agent over the same messages.** Where two nodes of a graph share one history and differ in their system
   prompt only, the second continues the first. That is what an agent does that changes its instructions, too.
 - **Tool calls written as text.** ReAct prompts, and agents that answer with code, ask for tools in the text of their

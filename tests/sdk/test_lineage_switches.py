@@ -102,8 +102,9 @@ def test_tasks_that_hand_over_with_one_question_each_have_one_that_goes_on() -> 
     ids = ("call_1", "call_2")
     givers = [agents.call(user(asked), system="You are Ann.", asks={id_: "bob"}, tool="transfer_to_bob") for id_ in ids]
     takers = [agents.call(user(asked), system="You are Bob.", says="Twice a day.", after="") for _ in givers]
-    assert {place.task_id for _, place in takers} == {place.task_id for _, place in givers}
-    assert len({place.task_id for _, place in takers}) == 2
+    assert [place.task_id for _, place in takers] == [place.task_id for _, place in givers]
+    _, third = agents.call(user(asked), system="You are Bob.", says="Twice a day.", after="")
+    assert len({third.task_id, *(place.task_id for _, place in takers)}) == 3
 
 
 def test_another_question_while_an_agent_hands_over_is_a_task_of_its_own() -> None:

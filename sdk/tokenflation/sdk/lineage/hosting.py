@@ -117,21 +117,17 @@ class Hosts:
         return Continued(told[0], 0, Edge("flow_result", "weak"), changed=True)
 
     def handing_over(self, reading: Reading, started_at_ns: int) -> Run | None:
-        """Return the run that has handed over to another agent, which is told its first message but not its history."""
-        found: list[tuple[int, OpenCall, Run]] = []
+        """Return the run that hands over to another agent, which is told its first message but not its history."""
         opening: str | None = None
         for one in list(self._waiting.values())[-_MAX_NEEDLES:]:
-            gives = [call for call in one.open_tool_calls.values() if hands_over(call.name)]
+            gives = [call for call in one.open_tool_calls.values() if hands_over(call.name) and not call.runs]
             if not gives or one.run.scope_run_id is not None or one.ended_at_ns > started_at_ns:
                 continue
             opening = first_text(reading) if opening is None else opening
             if len(opening) >= _MIN_CHARS and opening == one.run.opening and not is_of_one_agent(one, reading):
-                found.append((gives[0].runs, gives[0], one.run))
-        if not found:
-            return None
-        _, call, run = min(found, key=lambda one: one[0])
-        call.runs += 1
-        return run
+                gives[0].runs += 1
+                return one.run
+        return None
 
     def repeated(self, reading: Reading, around: Run | None) -> Run | None:
         """Return the run whose first message a new history repeats: the one around it, or else the only one that waits."""
