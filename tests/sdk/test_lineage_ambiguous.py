@@ -1,8 +1,12 @@
 """Evidence that fits several places: what else there is decides, and where nothing does the edge says that it is weak."""
 
+import httpx
 import pytest
+from tests.providers import Provider
 from tests.sdk.lineage_calls import WORKER, Agents, result, said, user
+from tests.stored import rows
 
+from tokenflation.sdk import Instrumentation
 from tokenflation.sdk.lineage.naming import task_kind
 
 TASK = "List what smells in the repository."
@@ -177,3 +181,18 @@ def test_of_tasks_that_said_the_same_only_as_many_are_joined_as_a_prompt_quotes(
     _, last = agents.call(user("Why did it say: I am sorry, I cannot do that.?"), says="Nobody knows.", after="")
     assert not agents.moved()
     assert last.task_id == calls[-1][1].task_id
+
+
+def test_rows_of_tasks_that_a_prompt_puts_together_say_that_this_is_weak(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    parts = [f"Part {at} is about the tides." for at in range(3)]
+    with httpx.Client(trust_env=False) as client:
+        for said_ in (*(f"[[say:{part}]]" for part in parts), "Join them: " + " ".join(parts)):
+            body = {"model": "m", "messages": [user(said_)]}
+            client.post(f"{provider.openai_url}/chat/completions", json=body)
+    assert handle.flush()
+    calls = rows(handle.store)
+    assert len({call["task_id"] for call in calls}) == 1
+    told = [(call["inside_evidence"], call["structure_strength"]) for call in calls]
+    assert (told.count(("quoted", "weak")), told.count((None, None))) == (3, 1)
