@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from tests.analysis.conftest import frame_of
+from tests.analysis.conftest import ORIGIN_NS, SECOND_NS, frame_of
 from tests.analysis.trees import random_tasks
 
 from tokenflation.analysis import measured, profile, shares, tasks
@@ -132,6 +132,23 @@ def test_coverage_says_how_many_calls_a_number_rests_on() -> None:
 
     assert [row[f"{name}_share_mean"] for name in ("reported", "partial", "unreported")] == [0.6, 0.2, 0.2]
     wanted = {"input_tokens": 0.8, "output_tokens": 0.6, "cache_read_tokens": 0.4, "reasoning_share": 0.4, "calls": 1.0}
+    assert {name: row[f"{name}_coverage"] for name in wanted} == pytest.approx(wanted)
+
+
+def test_coverage_of_what_a_cache_shares_and_of_times_is_that_of_the_calls_that_tell() -> None:
+    calls = [
+        {"task_id": "a", "input_tokens": 640, "shared_blocks": 5, "cache_read_tokens": 0, "cache_write_tokens": 64,
+         "ended_at_ns": ORIGIN_NS + 10 * SECOND_NS},
+        {"task_id": "a", "input_tokens": 640, "cache_read_tokens": 0, "ended_at_ns": ORIGIN_NS + 10 * SECOND_NS},
+        {"task_id": "b", "shared_blocks": 5},
+        {"task_id": "b", "shared_blocks": 5, "prefix_blocks": 10},
+    ]  # fmt: skip
+    row = profile(frame_of(calls)).iloc[0]
+
+    wanted = {
+        "shared_prefix_tokens": 1 / 4, "cache_hit_rate_blocks": 2 / 4, "cache_write_tokens": 1 / 4,
+        "cache_read_tokens": 2 / 4, "duration_s": 2 / 4,
+    }  # fmt: skip
     assert {name: row[f"{name}_coverage"] for name in wanted} == pytest.approx(wanted)
 
 

@@ -40,6 +40,9 @@ _COUNTS = {
     "calls_with_output": "output_tokens",
     "calls_with_usage": "paired_input_tokens",
     "calls_with_cache": "cache_reported_input_tokens",
+    "calls_with_cache_writes": "reported_write_tokens",
+    "calls_with_shared_prefix": "shared_prefix_tokens",
+    "calls_with_shared_blocks": "shared_blocks",
     "calls_with_reasoning": "reasoning_reported_output_tokens",
     "calls_with_parts": "parts_input_tokens",
     "cached_by_blocks_calls": "uncached_shared_tokens",
@@ -120,6 +123,7 @@ summed as (
 _DERIVED = {
     "duration_s": "case when endless_started_at_ns >= ended_at_ns then null"
     " else (ended_at_ns - started_at_ns) / 1e9 end",
+    "calls_with_duration": "case when endless_started_at_ns >= ended_at_ns or ended_at_ns is null then 0 else calls end",
     "calls_with_billed": "calls_with_input + calls_with_output - calls_with_usage",
     "partial_calls": "calls_with_input + calls_with_output - calls_with_usage - reported_calls",
     "unreported_calls": "calls - calls_with_input - calls_with_output + calls_with_usage",

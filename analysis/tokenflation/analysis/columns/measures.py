@@ -105,14 +105,14 @@ MEASURES: tuple[Measure, ...] = (
     Measure("task_osl", "tokens", "mean OSL of a task", "osl", ("output_tokens", "calls_with_output"),
             covered="calls_with_output", meaning="output tokens / calls that report them"),
     _tokens("cache_read_tokens", "cache reads", "calls_with_cache", "input read from the provider's prefix cache"),
-    _tokens("cache_write_tokens", "cache writes", "calls_with_cache", "input written to the provider's prefix cache"),
+    _tokens("cache_write_tokens", "cache writes", "calls_with_cache_writes", "input written to the provider's prefix cache"),
     _tokens("fresh_tokens", "fresh input", "calls_with_cache",
             "input neither read from the cache nor written to it, of the calls that report reads"),
     _share("cache_hit_rate", "cache hits by tokens", ("cache_read_tokens", "cache_reported_input_tokens"),
            "calls_with_cache", "cache reads / input, of the calls that report both"),
-    _tokens("shared_prefix_tokens", "shared prefix", "", "leading tokens that an earlier call had too, in whole blocks",
+    _tokens("shared_prefix_tokens", "shared prefix", "calls_with_shared_prefix", "leading tokens that an earlier call had too, in whole blocks",
             "prefix blocks of the recorder"),
-    _share("cache_hit_rate_blocks", "cache hits by blocks", ("shared_blocks", "prefix_blocks"), "",
+    _share("cache_hit_rate_blocks", "cache hits by blocks", ("shared_blocks", "prefix_blocks"), "calls_with_shared_blocks",
            "leading blocks that an earlier call had too / blocks of the prompt (as the source counts them, else input / "
            "block size, rounded up), of the calls that know both", "prefix blocks of the recorder"),
     _tokens("reasoning_tokens", "reasoning tokens", "calls_with_reasoning", "output spent before the answer"),
@@ -139,7 +139,8 @@ MEASURES: tuple[Measure, ...] = (
            "tool results in the first request that brings them / input", _SPLIT),
     _share("fixed_overhead_share", "fixed overhead", ("overhead_tokens", "parts_input_tokens"), "calls_with_parts",
            "(system prompt + tool definitions) / input: what each call pays before it says anything", _SPLIT),
-    Measure("duration_s", "s", "duration", meaning="first start to last end", source="clock of the recorder"),
+    Measure("duration_s", "s", "duration", covered="calls_with_duration",
+            meaning="first start to last known end, of tasks whose end is known", source="clock of the recorder"),
 )  # fmt: skip
 """The measures of a profile, in the order in which they are shown."""
 

@@ -33,7 +33,11 @@ _TASK = (
 TIME_COLUMNS = _named(
     (
         *_TASK,
-        Column("duration_ns", "int", "ns; first start to last end; NULL where the last call to start has no known end"),
+        Column(
+            "duration_ns",
+            "int",
+            "ns; first start to last known end; NULL where a call of unknown end started no earlier than that",
+        ),
         Column("generation_ns", "int", "ns; a call is in flight: queue, network and retries included"),
         Column("tool_ns", "int", "ns; no call is in flight, and a tool runs or its result is awaited"),
         Column("human_wait_ns", "int", "ns; none of both, and what ends it is a new message of the user"),
