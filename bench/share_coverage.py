@@ -1,12 +1,13 @@
 """How often intervals of shares of one whole hold the truth, for `interval_coverage.py --shares`. Run that."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from task_laws import HARD, LAWS, PARTS, drawn, true_share
+from task_laws import HARD, LAWS, OTHER_LAWS, OTHER_PARTS, PARTS, drawn, true_share
 
 from tokenflation.analysis.statistics.prototypes import kappa
 from tokenflation.analysis.statistics.ratios import LEAST_EFFECTIVE, from_tasks
@@ -69,7 +70,7 @@ SHARE_METHODS: dict[str, Callable[[Floats, Floats], Ends]] = {
 def shares(sessions: list[list[dict[str, Any]]], draws: int, seed: int) -> pd.DataFrame:
     """Return one row per method, law, part and number of tasks: shares of misses, and mean width."""
     rows = []
-    for number, (law, parts) in enumerate((law, parts) for law in LAWS for parts in PARTS):
+    for number, (law, parts) in enumerate([*product(LAWS, PARTS), *product(OTHER_LAWS, OTHER_PARTS)]):
         truth = true_share(law, parts)
         for n in SHARE_SIZES:
             part, whole = drawn(law, parts, np.random.default_rng([seed, number, n]), (draws, n))
@@ -113,9 +114,15 @@ def _session_shares(sessions: list[list[dict[str, Any]]]) -> dict[str, tuple[Flo
 def show_shares(found: pd.DataFrame) -> None:
     found["coverage"] = 1 - found["above"] - found["below"]
     hard = found["parts"].str.startswith(HARD) & (found["law"] != "ln 0.5")
-    for title, rows in (("made up, but for those below", found[~hard & (found["law"] != "sessions")]),
-                        ("made up, the part grows with heavy-tailed tasks", found[hard]),
-                        ("recorded sessions", found[found["law"] == "sessions"])):  # fmt: skip
+    chosen, recorded = found["law"].isin(LAWS), found["law"] == "sessions"
+    groups = {
+        "made up, by these laws the constants were chosen": chosen & ~hard,
+        "made up, by other laws": ~chosen & ~hard & ~recorded,
+        "made up, the part grows with heavy-tailed tasks": hard,
+        "recorded sessions": recorded,
+    }
+    for title, which in groups.items():
+        rows = found[which]
         grouped = rows.assign(near=rows["coverage"].between(0.86, 0.94), least=rows["coverage"]).groupby(
             ["n", "method"], sort=False
         )

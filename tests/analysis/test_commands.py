@@ -67,7 +67,7 @@ def test_profile_shows_people_one_block_per_kind_within_a_hundred_columns(
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
-@pytest.mark.parametrize("command", ["profile", "structure", "context"])
+@pytest.mark.parametrize("command", ["profile", "structure", "context", "inflation"])
 def test_a_kind_that_one_task_decides_is_said_to_have_uncertain_intervals(
     command: str, make_store: MakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -197,6 +197,15 @@ def test_too_few_tasks_on_a_side_give_no_interval(make_calls: Calls) -> None:
     assert diff(calls, calls, rng=np.random.default_rng(0))["effect_low"].notna().all()
 
 
+def test_a_side_of_whose_tokens_one_task_has_most_is_warned_of(make_calls: Calls) -> None:
+    even = make_calls([_call("x", n, (1000, 1)) for n in range(12)])
+    uneven = make_calls([_call("x", n, (100_000 if n == 3 else 1000, 1)) for n in range(12)])
+
+    assert not diff(even, even).attrs["manifest"]["warnings"]
+    (warning,) = diff(even, uneven).attrs["manifest"]["warnings"]
+    assert warning.startswith("Few of the 12 tasks of B have most of the tokens, as if there were 1.2: ")
+
+
 def test_many_tasks_are_resampled_in_groups_with_the_same_spread(
     make_calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:

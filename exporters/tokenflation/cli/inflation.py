@@ -13,6 +13,7 @@ from tokenflation import analysis
 from tokenflation.analysis.columns.inflation import FACTORS
 from tokenflation.analysis.comparison.baselines import INTRINSIC, choose_baselines
 from tokenflation.analysis.comparison.costs import costs, read_prices
+from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli._output import emit, human, human_share, output_options, remark
 from tokenflation.sdk.words import many
@@ -50,17 +51,17 @@ def command(
         remark(f"Baseline: {chosen.why}")
     frame = analysis.inflation(calls, baseline=wanted or chosen.names, prices=prices, rng=np.random.default_rng(_SEED))
     split = None if prices is None else costs(calls, prices, rng=np.random.default_rng(_SEED))
-    emit(frame, as_json, as_csv, lambda: _tables(frame, split))
+    emit(frame, as_json, as_csv, lambda: _tables(frame, split, uneven_remarks(uneven_kinds(calls))))
 
 
-def _tables(frame: pd.DataFrame, split: pd.DataFrame | None) -> RenderableType:
+def _tables(frame: pd.DataFrame, split: pd.DataFrame | None, uneven: list[str]) -> RenderableType:
     parts: list[RenderableType] = []
     for name in frame["baseline"].unique():
         rows = frame[frame["baseline"] == name].to_dict("records")
         parts += [_inflations(rows), _factors(rows)]
     if split is not None:
         parts.append(_costs(split))
-    return Group(*parts, _coverage(frame), Text(_note(frame), style="dim"))
+    return Group(*parts, _coverage(frame), Text(_note(frame, uneven), style="dim"))
 
 
 def _table(title: str, names: tuple[str, ...]) -> Table:
@@ -138,7 +139,7 @@ def _times(value: float) -> str:
     return "-" if pd.isna(value) else f"{human(value)}x"
 
 
-def _note(frame: pd.DataFrame) -> str:
+def _note(frame: pd.DataFrame, uneven: list[str]) -> str:
     intervals = ", with 90 % intervals below them" if frame["inflation_input_low"].notna().any() else ""
     notes = [
         f"Ratios of means{intervals}.",
@@ -148,6 +149,7 @@ def _note(frame: pd.DataFrame) -> str:
     if frame["inflation_input_low"].isna().any():
         notes.append(f"No interval where a side has fewer than {LEAST_RUNS} tasks with usage: record more.")
     first = frame.drop_duplicates("task")
+    notes += uneven
     silent = int(first["tasks_without_usage"].sum())
     if silent:
         notes.append(

@@ -18,6 +18,7 @@ from tokenflation.analysis.comparison.inflation import stages
 from tokenflation.analysis.comparison.ledger import RESENT_SOURCES, SOURCES, ledger, source_of
 from tokenflation.analysis.statistics.decomposition import chain_factors, lmdi, shapley
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, kappa
+from tokenflation.analysis.statistics.ratios import LEAST_EFFECTIVE
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["diff"]
@@ -78,8 +79,9 @@ def diff(
     of their own, `new kinds` and `gone kinds`; with `pooled`, all tasks are of one kind.
 
     With `rng` and at least `prototypes.LEAST_RUNS` tasks on each side, effects have intervals at `level`, by resampling
-    the tasks of both sides; spreads are widened by `prototypes.kappa`. `attrs["manifest"]` says what was counted, and
-    from what, on each side.
+    the tasks of both sides; spreads are widened by `prototypes.kappa`. Of unequal tasks they hold less often than they claim:
+    the whole difference at 0.9, of 10 to 60 tasks, 0.87 to 0.94 at log-normal sigma 0.5, 0.80 to 0.86 at 1, 0.69 to 0.77 at 1.5.
+    `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of the tokens.
 
     Raises:
         FrameError: a side lacks columns or usage; an option is not one of those above; cost without prices.
@@ -169,6 +171,7 @@ def _facts(booked: pd.DataFrame, tasks: pd.DataFrame, tokens: Floats) -> dict[st
     return {
         "tasks": len(booked),
         "tasks_left_out": len(booked) - len(tasks),
+        "effective_tasks": _over(float(tokens.sum()) ** 2, float((tokens**2).sum())),
         "calls": all_calls,
         "calls_reported": full,
         "calls_partial": all_calls - full - silent,
@@ -321,6 +324,12 @@ def _warnings(a: dict[str, Any], b: dict[str, Any], counted: str, view: str, sha
             many = "task is" if side["tasks_left_out"] == 1 else "tasks are"
             found.append(
                 f"{side['tasks_left_out']:,} of {side['tasks']:,} {many} left out of {name}: not all is reported."
+            )
+        effective = side["effective_tasks"] or LEAST_EFFECTIVE
+        if side["tasks"] >= LEAST_RUNS and effective < LEAST_EFFECTIVE:
+            found.append(
+                f"Few of the {side['tasks']:,} tasks of {name} have most of the tokens, as if there were {effective:.1f}: "
+                "intervals rest on those, and hold the truth less often than they claim."
             )
     for what, column in (("cached", "cached_source"), ("re-sent", "resent_source")):
         if a[column] != b[column] and (what == "cached" or view == "work"):
