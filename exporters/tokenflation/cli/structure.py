@@ -63,20 +63,18 @@ def command(store: str, kind: str | None, grain: str, prices: Path | None, as_js
     """
     if grain != "kind" and not (as_json or as_csv):
         raise click.UsageError(f"--per {grain} is for --json or --csv; give one of them.")
-    every = analysis.load(store)
-    calls = of_kind(every, kind)
+    calls = of_kind(analysis.load(store), kind)
     tool_calls, spans = load_structure(store)
     outcomes = load_outcomes(store)
     if grain != "kind":
         emit(_frame(grain, calls, tool_calls, spans, outcomes), as_json, as_csv, Text)
         return
     table = None if prices is None else read_prices(prices)
-    costs = None if table is None else with_cost(ledger(every, table.of_calls(every)))
-    tasks = structure_tasks(every, tool_calls, spans)
-    # A fixed seed, and of all kinds: the same store gives a kind the same interval each time, asked for alone too.
+    costs = None if table is None else with_cost(ledger(calls, table.of_calls(calls)))
+    tasks = structure_tasks(calls, tool_calls, spans)
+    # A fixed seed: the same store gives the same interval each time.
     rng = np.random.default_rng(_SEED)
-    frame = structure_summary(every, tool_calls, spans, outcomes, costs, tasks=tasks, rng=rng)
-    frame = frame[frame["task"].isin(calls["task"].unique())].reset_index(drop=True)
+    frame = structure_summary(calls, tool_calls, spans, outcomes, costs, tasks=tasks, rng=rng)
     emit(
         frame,
         as_json,
