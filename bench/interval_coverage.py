@@ -43,9 +43,8 @@ to 0.97).
 `--laws` prints intervals of a mean, and of a ratio of the means of two kinds, of made-up tasks: of a mean 0.96 to 0.87 at log-normal
 sigma 0.5 to 1 and Pareto 2.5 at any number of tasks, 0.83 to 0.88 at sigma 1.5, 0.81 to 0.85 at sigma 2, 0.81 to 0.69 at
 Pareto 1.5, whose variance is infinite, and 0.66, 0.80, 0.89 and 0.92 of two modes. A forecast's tokens/s, calls in
-flight, KV bytes and money are means too, each of its own amount per task: of 60 forecasts of ten runs with sigma 1 its
-calls in flight held 0.92, and its input tokens, which go with the square of the run's length, 0.70; of thirty 0.90 and 0.87.
-Percentiles have no interval: those of single tasks are refused below a number of runs, those of a load hold its mean's.
+flight, KV bytes and money are means too, each of its own amount per task, and hold as these do; input tokens and KV bytes
+often go with the square of a run's length, and so have the heavier tail. Percentiles have no interval: those of single tasks are refused below a number of runs, those of a load hold its mean's.
 
 `--equal` compares widths at equal coverage: it asks ours for the level at which it covers what the bar's method covers.
 
