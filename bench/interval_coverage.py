@@ -33,8 +33,8 @@ tasks as degrees of freedom. With 300 draws, coverage of a claimed 0.9 and mean 
     8 shares of             ours   0.933 .435   0.934 .383   0.942 .296   0.942 .210
     recorded sessions log-odds-t   0.835 .365   0.849 .330   0.887 .262   0.896 .173
 
-The sessions were looked at while constants were chosen. Of ours 0.62, 0.71, 0.76 and 0.86 of the first settings hold at
-least 0.86, and 0.74, 0.80, 0.91 and 0.97 of the second (bootstrap-t: 0.36 to 0.47, 0.43 to 0.74). Where one task of ten is 20
+The other laws and the sessions were looked at while form and constants were chosen: no setting here is independent
+evidence. Of ours 0.62, 0.71, 0.76 and 0.86 of the first settings hold at least 0.86, and 0.74, 0.80, 0.91 and 0.97 of the second (bootstrap-t: 0.36 to 0.47, 0.43 to 0.74). Where one task of ten is 20
 times as long, or sizes are Pareto of index 1.5, ten tasks hold no evidence of what they miss: 0.83 and 0.80 on average,
 down to 0.33 for a part that goes with the square of the size. Samples of fewer than 3 effective tasks, which the commands
 and the page name, held 0.77, the others 0.89. A share that some tasks are all of, and others none, is held too often (up

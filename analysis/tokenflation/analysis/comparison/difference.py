@@ -79,8 +79,8 @@ def diff(
     of their own, `new kinds` and `gone kinds`; with `pooled`, all tasks are of one kind.
 
     With `rng` and at least `prototypes.LEAST_RUNS` tasks on each side, effects have intervals at `level`, by resampling
-    the tasks of both sides; spreads are widened by `prototypes.kappa`. Of unequal tasks they hold less often than they claim:
-    the whole difference at 0.9, of 10 to 60 tasks, 0.87 to 0.94 at log-normal sigma 0.5, 0.80 to 0.86 at 1, 0.69 to 0.77 at 1.5.
+    the tasks of both sides; spreads are widened by `prototypes.kappa`. Of very unequal tasks they hold less often than they
+    claim, the more so the heavier the tail.
     `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of the tokens.
 
     Raises:

@@ -13,10 +13,10 @@ ones, and what those are made of is then missing from the ratio and from its err
 all A or all B; there the logarithm is wide enough. All of it fades as tasks grow, and leaves the normal law.
 
 The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size, grow
-or fall with it, or are mostly absent), and checked on others and on recorded sessions: `bench/interval_coverage.py --shares`
+or fall with it, or are mostly absent), with others and recorded sessions in view: `bench/interval_coverage.py --shares`
 prints what they hold. Bootstrap-t, widened by `prototypes.kappa`, held 0.5 to 0.8 of 0.9 on heavy tails; jackknife errors
 with Student's t by Kish's or Satterthwaite's degrees of freedom held more, but were too wide where a few tasks are large
-and too narrow where none yet is. Where `effective_tasks` is below `LEAST_EFFECTIVE`, no method tried held 0.9.
+and too narrow where none yet is. Where `effective_tasks` is below `LEAST_EFFECTIVE`, none of these held 0.9, nor does this.
 Sources: R. M. Royall, W. G. Cumberland, "An empirical study of the ratio estimator and estimators of its variance", J. Am.
 Stat. Assoc. 76 (1981), for errors that depend on the sizes in the sample; L. Kish, "Survey Sampling" (1965), for the
 effective number; P. Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992), for z squared.
