@@ -5,7 +5,9 @@
 
 Runs the workloads of the side-by-side bench (plain calls, streams of 50 chunks, 10 async calls at once) in `record` mode
 under valgrind, in the environments that `recorders.py` made: the bare client and each recorder, all blocks of one in one
-process, the first of each workload left out. Prints the median over the blocks, and its range; never gates. Some 10 min.
+process, the first of each workload left out. As valgrind runs them some 50 times slower, what recorders wait for by the
+clock is stretched as much; else each call would be written by itself. Prints the median over the blocks, and its range;
+never gates. Takes some 15 minutes.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 WARM = 20
+SLOWER = 50
 AT_ONCE = 10  # of 50, as the bench has it, some wait too long for their connection under valgrind
 WORKLOADS = ("chat", "stream", "async")
 
@@ -39,7 +42,7 @@ class Driver:
              harness / "driver.py", "perf", "--sut", recorder, "--mode", "record", "--store", folder, "--server", url,
              "--concurrency", str(AT_ONCE)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log.open("w"), cwd=folder, text=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+            env={**os.environ, "PYTHONHASHSEED": "0", "BENCH_SLOWER": str(SLOWER), "LANGFUSE_FLUSH_INTERVAL": str(5 * SLOWER)},
         )  # fmt: skip
         self._dumps = 0
 

@@ -148,9 +148,12 @@ def test_intervals_of_known_laws_hold_their_mean(law: str) -> None:
 
 
 @pytest.mark.shared_data
-def test_intervals_hold_the_rest_of_recorded_populations_and_the_plug_in_does_not() -> None:
+def test_intervals_hold_the_rest_of_recorded_populations_and_the_plug_in_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     if not DATA.exists():
         pytest.skip(f"no recorded populations at {DATA}")
+    monkeypatch.syspath_prepend(ROOT / "bench")
     bench = runpy.run_path(str(ROOT / "bench" / "interval_coverage.py"))
     measure, populations = bench["measure"], bench["populations"]
     everyone = {k: v for group in populations(DATA, calls=False).values() for k, v in group.items()}

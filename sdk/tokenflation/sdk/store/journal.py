@@ -51,6 +51,9 @@ _FULL_AT = 64
 _STORED_AT = 72
 _FIRST_SLOTS = 512
 _MAX_SLOTS = 32_768
+_GROWTH = 4
+_MOST_GROWTHS = 3
+"""By so much at a time, and so often at most."""
 _LATE_S = 0.05
 """A host's thread waits no longer for another that makes room."""
 _NO_ROOM = -2
@@ -201,7 +204,9 @@ class Journal:
 
     def _late_slot(self) -> int:
         """Return a slot for a call that found none: so many threads may be busy that the worker gets no turn to make room."""
-        if not self._refused:
+        for _ in range(_MOST_GROWTHS):  # others may take all the room that was made before this thread goes on
+            if self._refused:
+                break
             self.grow(_LATE_S)
             with contextlib.suppress(IndexError):
                 return self._free.pop()
@@ -234,7 +239,9 @@ class Journal:
         # Early, and by much: where many threads are busy, seconds may pass before the worker comes here again.
         if 8 * len(self._free) > 7 * slots or slots >= _MAX_SLOTS or self._held.closed():
             return
-        more = 4 * slots
+        more = _GROWTH * slots
+        # A thread that writes into a former memory keeps its descriptor open a moment longer.
+        former = held_on([self._descriptor]).without(self._descriptor)
         try:
             _reserve(self._descriptor, slots * _SLOT_BYTES, (more - slots) * _SLOT_BYTES)
             # Whoever writes into the former one meanwhile writes into the same memory.
@@ -245,7 +252,7 @@ class Journal:
         self._refused = False
         self._slots = more
         self._free.extendleft(range(slots, more))
-        self._held = held_on([self._descriptor]) - self._held.without(self._descriptor)
+        self._held = held_on([self._descriptor]) - former
 
     def is_unused(self) -> bool:
         """Return whether nothing in the file is needed any more."""
