@@ -117,7 +117,7 @@ def test_the_command_listens_on_this_machine_only_and_stops_on_ctrl_c(store: Pat
                     pass
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
-    assert process.returncode == 0
+    assert process.returncode == 0, said
 
 
 def test_an_event_holds_what_changed_as_json(store: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import click
@@ -15,7 +14,6 @@ try:
 
     from tokenflation.cli._plan_option import plan_in
     from tokenflation.exporters.web import create_app
-    from tokenflation.exporters.web.snapshot import PAGE_THREAD
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
         raise
@@ -58,11 +56,13 @@ def command(store: str, port: int, plan_file: str | None) -> None:
 
 
 def _leave() -> None:
-    """End the process at once where a page is still being made: nobody waits for it, and it may take a minute."""
-    if any(thread.name == PAGE_THREAD for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    """End the process at once: nobody waits for a page that is being made, which may take a minute.
+
+    A thread that comes back from DuckDB as the interpreter ends would abort the process, so all are left as they are.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class _Server(uvicorn.Server):
