@@ -50,9 +50,9 @@ def command(store: str, port: int, plan_file: str | None) -> None:
             )
             _Server(config).run(sockets=[listening])
         except KeyboardInterrupt:
-            # uvicorn raises the signal again once everything is closed: to stop the page is no failure.
-            click.echo("Stopped.")
-            _leave()
+            pass  # uvicorn raises the signal again once everything is closed, or not: to stop the page is no failure
+        click.echo("Stopped.")
+        _leave()
 
 
 def _leave() -> None:
