@@ -48,7 +48,10 @@ def command(store: str, port: int, plan_file: str | None) -> None:
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOP_S, lifespan="on"
             )
-            _Server(config).run(sockets=[listening])
+            server = _Server(config)
+            server.run(sockets=[listening])
+            if not server.started:
+                sys.exit(1)  # uvicorn has said why
         except KeyboardInterrupt:
             pass  # uvicorn raises the signal again once everything is closed, or not: to stop the page is no failure
         click.echo("Stopped.")

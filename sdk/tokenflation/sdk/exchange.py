@@ -276,8 +276,8 @@ class Tap:
         self.hosts.add(host)
         if name not in self._unread:
             self._unread.add(name)
+            self.failed(f"unseen:{name}")  # first: a handler of the host's may raise
             _log.warning(_NOT_READ, name.rpartition(".")[0], UNREAD[api].why, name)
-            self.failed(f"unseen:{name}")
 
     def hold(self, api: str, method: str, host: str, path: str) -> None:
         """Hold a request that is about to leave to the host's limits, where only its leaving can be recorded.

@@ -14,8 +14,9 @@ byte 8 and `Ended` at byte 456. So whatever a killed process had finished is rea
             size = int.from_bytes(data[slot + 4:slot + 6], "little")
             print(json.loads(data[slot + 456:slot + 456 + size])["usage"])
 
-The file grows where room is getting scarce: by the worker, ahead of need, or by a host's thread that finds none. Two counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how
-many calls found no slot all the same, and how many of those stand in the store: the difference is what a kill lost.
+The file grows where room is getting scarce: by the worker, ahead of need, or by a host's thread that finds none. Two
+counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how many calls found no slot all the same, and how
+many of those stand in the store: the difference is what a kill lost.
 
 There is no text of prompts or answers in it, nor hosts, paths or headers: ids and names of scopes, times, and numbers.
 Knows nothing of SQL.
