@@ -31,6 +31,34 @@ def test_help_names_the_command_and_not_the_module() -> None:
     assert shown.stderr == ""
 
 
+_MISSING = [
+    (["profile"], "pandas", "analysis"),
+    (["plan", "init"], "pandas", "analysis"),
+    (["forecast", "runs.db", "--tasks-per-day", "5"], "numpy", "analysis"),
+    (["export", "runs.db"], "duckdb", "analysis"),
+    (["report", "-o", "fleet.html"], "plotly", "report"),
+    (["serve"], "uvicorn", "serve"),
+    (["demo"], "openai", "demo"),
+]
+
+
+def _without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.modules[{package!r}] = None; from tokenflation.cli import main; main({arguments!r})"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("words", "package", "extra"), _MISSING, ids=[words[0] for words, *_ in _MISSING])
+def test_help_of_a_command_whose_packages_are_missing_says_what_it_is_for_and_what_to_install(
+    words: list[str], package: str, extra: str
+) -> None:
+    shown, refused = _without(package, *words, "--help"), _without(package, *words)
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"Usage: tokenflation {words[0]} ")
+    assert f"\n      pip install 'tokenflation[{extra}]'\n" in shown.stdout
+    assert (refused.returncode, refused.stdout, "pip install" in refused.stderr) == (1, "", True)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is as a full disk")
 def test_output_that_finds_no_room_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     store = write_store(tmp_path / "runs.db", [{"input_tokens": 4321, "output_tokens": 1}])

@@ -56,6 +56,23 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PLAIN = {"±": "+-", "×": "x", "›": ">", "…": "..."}
 
 
+class _NotInstalled(click.Command):
+    """Stands for a command whose packages are missing: it has a help, and refuses whatever else is asked of it."""
+
+    def __init__(self, name: str, summary: str, extra: str) -> None:
+        missing = MissingExtra(f"`tokenflation {name}`", extra)
+
+        def refuse() -> None:
+            raise missing
+
+        install = f"It needs packages that are not installed:\n\n    pip install 'tokenflation[{extra}]'"
+        told = f"{summary}\n\n\b\n{install}\n\nOnce they are, this shows its options."
+        super().__init__(name, callback=refuse, help=told)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [one for one in args if one in ctx.help_option_names])
+
+
 class _Lazy(click.Group):
     """A group whose commands are imported when they are asked for."""
 
@@ -65,15 +82,15 @@ class _Lazy(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, extra = _COMMANDS[cmd_name]
+        module, summary, extra = _COMMANDS[cmd_name]
         try:
             command = importlib.import_module(module).command
         except ModuleNotFoundError as error:
             if not extra or (error.name or "").startswith("tokenflation"):
                 raise
-            raise MissingExtra(f"`tokenflation {cmd_name}`", extra) from None
+            return _NotInstalled(cmd_name, summary, extra)
         except MissingExtra:
-            raise MissingExtra(f"`tokenflation {cmd_name}`", extra) from None
+            return _NotInstalled(cmd_name, summary, extra)
         assert isinstance(command, click.Command)
         return command
 
