@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from tokenflation.analysis.columns.inflation import DIFF_COLUMNS
 from tokenflation.analysis.comparison.costs import Price, PriceTable
 from tokenflation.analysis.comparison.difference import diff
+from tokenflation.analysis.profiles.profile import profile
+from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.sdk.errors import FrameError
 
 Calls = Callable[..., pd.DataFrame]
@@ -203,7 +205,24 @@ def test_a_side_of_whose_tokens_one_task_has_most_is_warned_of(make_calls: Calls
 
     assert not diff(even, even).attrs["manifest"]["warnings"]
     (warning,) = diff(even, uneven).attrs["manifest"]["warnings"]
-    assert warning.startswith("Few of the 12 tasks of B have most of the tokens, as if there were 1.2: ")
+    assert warning.startswith("B: few of its 12 tasks have most of the tokens, as if there were 1.2. ")
+
+
+def test_uneven_tasks_are_told_in_the_same_words_by_a_difference_as_of_a_kind(make_calls: Calls) -> None:
+    uneven = make_calls([_call("A", n, (9000 if n == 3 else 100 + n, n)) for n in range(12)])
+    found = diff(uneven, uneven).attrs["manifest"]
+    (kind,) = profile(uneven)["effective_tasks"]
+
+    assert found["a"]["effective_tasks"] == kind == uneven_kinds(uneven)["effective_tasks"][0]
+    assert found["warnings"][0] == uneven_remarks(profile(uneven))[0]
+
+
+def test_a_side_whose_counted_tasks_are_too_few_for_intervals_has_no_remark_on_them(make_calls: Calls) -> None:
+    silent = [_call("x", n, (None, None)) for n in range(6)]
+    few = make_calls([_call("x", n, (100_000 if n == 7 else 1000, 1)) for n in range(6, 12)] + silent)
+
+    (warning, _) = diff(few, few).attrs["manifest"]["warnings"]
+    assert warning == "6 of the 12 tasks of A are left out: not all that is compared is reported."
 
 
 def test_many_tasks_are_resampled_in_groups_with_the_same_spread(

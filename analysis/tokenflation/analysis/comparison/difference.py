@@ -18,7 +18,7 @@ from tokenflation.analysis.comparison.inflation import stages
 from tokenflation.analysis.comparison.ledger import RESENT_SOURCES, SOURCES, ledger, source_of
 from tokenflation.analysis.statistics.decomposition import chain_factors, lmdi, shapley
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, kappa
-from tokenflation.analysis.statistics.ratios import LEAST_EFFECTIVE
+from tokenflation.analysis.statistics.uneven import effective_tasks, few_decide
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["diff"]
@@ -171,7 +171,7 @@ def _facts(booked: pd.DataFrame, tasks: pd.DataFrame, tokens: Floats) -> dict[st
     return {
         "tasks": len(booked),
         "tasks_left_out": len(booked) - len(tasks),
-        "effective_tasks": _over(float(tokens.sum()) ** 2, float((tokens**2).sum())),
+        "effective_tasks": float(effective_tasks(tokens.sum(), (tokens**2).sum())) if tokens.any() else None,
         "calls": all_calls,
         "calls_reported": full,
         "calls_partial": all_calls - full - silent,
@@ -321,16 +321,12 @@ def _warnings(a: dict[str, Any], b: dict[str, Any], counted: str, view: str, sha
         found.append("Only input is counted: no task of one side reports output.")
     for name, side in (("A", a), ("B", b)):
         if side["tasks_left_out"]:
-            many = "task is" if side["tasks_left_out"] == 1 else "tasks are"
+            verb = "is" if side["tasks_left_out"] == 1 else "are"
             found.append(
-                f"{side['tasks_left_out']:,} of {side['tasks']:,} {many} left out of {name}: not all is reported."
+                f"{side['tasks_left_out']:,} of the {side['tasks']:,} tasks of {name} {verb} left out: not all that is "
+                "compared is reported."
             )
-        effective = side["effective_tasks"] or LEAST_EFFECTIVE
-        if side["tasks"] >= LEAST_RUNS and effective < LEAST_EFFECTIVE:
-            found.append(
-                f"Few of the {side['tasks']:,} tasks of {name} have most of the tokens, as if there were {effective:.1f}: "
-                "intervals rest on those, and hold the truth less often than they claim."
-            )
+        found += few_decide(name, side["tasks"] - side["tasks_left_out"], side["effective_tasks"] or np.nan)
     for what, column in (("cached", "cached_source"), ("re-sent", "resent_source")):
         if a[column] != b[column] and (what == "cached" or view == "work"):
             found.append(

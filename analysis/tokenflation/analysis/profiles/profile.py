@@ -14,6 +14,7 @@ import pandas as pd
 from tokenflation.analysis.columns import MEASURES, QUANTILES, TASK_COLUMNS, Measure
 from tokenflation.analysis.profiles.kind_intervals import add_intervals
 from tokenflation.analysis.reduce import grouped
+from tokenflation.analysis.statistics.uneven import effective_tasks
 from tokenflation.analysis.streams import Source
 from tokenflation.sdk.errors import FrameError
 
@@ -44,9 +45,9 @@ def profile(
     never 0. All of these are exact, at any size.
     With `rng`, `<ratio>_low` and `<ratio>_high` bound each ratio of sums at `level`: over the tasks of the kind (`ratios`;
     nothing is drawn), of more than `kind_intervals.NORMAL_TASKS` tasks by its normal limit over all of them. They are
-    missing without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio. `effective_tasks` is the number
-    of equal tasks whose mean tokens would be as uncertain, (sum of billed tokens)^2 / (sum of their squares): below
-    `ratios.LEAST_EFFECTIVE` intervals hold less often than they claim, and `uneven.uneven_remarks` says so.
+    missing without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio. `effective_tasks` is the
+    number of equal tasks whose mean tokens would be as uncertain (`statistics.uneven`): below `ratios.LEAST_EFFECTIVE`
+    intervals hold less often than they claim, and `uneven.uneven_remarks` says so.
 
     Raises:
         FrameError: `calls` lacks columns that the grouping needs, or `level` is not between 0 and 1.
@@ -64,12 +65,12 @@ def profile(
 
 def kinds_sql(tasks: str = "tasks") -> str:
     """Return the SQL of one row per kind out of a relation like `tasks`: counts, means, sums and coverage."""
-    total = "sum(billed_tokens * 1e0)"
     cells = [
         "cast(count(*) as bigint) as tasks",
         "cast(count(case when calls_with_usage > 0 then 1 end) as bigint) as tasks_with_usage",
         "cast(count(duration_s) as bigint) as tasks_with_duration",
-        f"{total} * {total} / nullif(sum(billed_tokens * 1e0 * billed_tokens), 0) as effective_tasks",
+        "sum(billed_tokens * 1e0) as billed_total",
+        "sum(billed_tokens * 1e0 * billed_tokens) as billed_squares",
         *(cell for measure in MEASURES for cell in _cells(measure)),
     ]
     return f"select task, {', '.join(cells)} from {tasks} group by task order by task"
@@ -163,7 +164,7 @@ def _frame(found: dict[str, Any]) -> pd.DataFrame:
     columns: dict[str, Any] = {"task": pd.array(list(found["task"]), dtype="str")}
     for name in ("tasks", "tasks_with_usage", "tasks_with_duration"):
         columns[name] = np.ma.getdata(found[name]).astype(np.int64)
-    columns["effective_tasks"] = _floats(found["effective_tasks"])
+    columns["effective_tasks"] = effective_tasks(_floats(found["billed_total"]), _floats(found["billed_squares"]))
     for measure in MEASURES:
         for statistic in ("mean", "low", "high", *QUANTILES, "coverage", "sum"):
             name = f"{measure.name}_{statistic}"
