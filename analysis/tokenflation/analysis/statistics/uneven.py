@@ -17,7 +17,9 @@ def effective_tasks(total: ArrayLike, squares: ArrayLike) -> NDArray[np.float64]
     Source: L. Kish, "Survey Sampling" (1965).
     """
     sums, of_squares = np.asarray(total, dtype=np.float64), np.asarray(squares, dtype=np.float64)
-    return np.divide(sums**2, of_squares, out=np.full(sums.shape, np.nan), where=of_squares > 0)
+    found = np.full(sums.shape, np.nan)
+    np.divide(sums**2, of_squares, out=found, where=of_squares > 0)
+    return found
 
 
 def few_decide(whose: str, tasks: int, effective: float) -> list[str]:
@@ -27,7 +29,7 @@ def few_decide(whose: str, tasks: int, effective: float) -> list[str]:
     """
     if tasks < LEAST_RUNS or not effective < LEAST_EFFECTIVE:
         return []
+    some = f"few of its {tasks:,} tasks have most of the tokens, as if there were {effective:.1f}"
     return [
-        f"{whose}: few of its {tasks:,} tasks have most of the tokens, as if there were {effective:.1f}. Its intervals rest "
-        "on those, and hold the truth less often than they claim: record more tasks."
+        f"{whose}: {some}. Its intervals rest on those, and hold the truth less often than they claim: record more tasks."
     ]
