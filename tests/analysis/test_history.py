@@ -2,6 +2,8 @@
 
 import json
 import lzma
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from tokenflation.analysis.history.recorded import task_arrivals
 from tokenflation.cli import main
 from tokenflation.cli.backtest import command as backtest
 from tokenflation.cli.forecast import command as forecast
-from tokenflation.sdk.errors import FrameError, TokenflationError
+from tokenflation.sdk.errors import FrameError, PlanError, TokenflationError
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.store.write import Batch, open_writer
 
@@ -156,7 +158,14 @@ def test_a_record_too_short_to_forecast_is_told_where_a_shorter_step_is_given(
     path = written(tmp_path, "time,n\n" + "".join(f"{60 * minute},5\n" for minute in range(300)))
     with pytest.raises(SystemExit) as end:
         main(["forecast", "--history", str(path)])
-    assert (end.value.code, "`tokenflation backtest --step`" in capsys.readouterr().err) == (1, True)
+    assert (end.value.code, "take shorter steps (--step, step_s)" in capsys.readouterr().err) == (1, True)
+
+    with pytest.raises(SystemExit) as end:
+        main(["forecast", "--history", str(path), "--step", "120", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    starts = [row["bucket_start"] for row in found["buckets"] if row["statistic"] == "mean"]
+    assert (end.value.code, found["manifest"]["step_s"], len(starts)) == (0, 120, 24)
+    assert starts[:3] == [18_000, 18_120, 18_240]
 
 
 def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
@@ -219,6 +228,16 @@ def test_a_file_alone_is_forecast_hour_by_hour(tmp_path: Path) -> None:
     assert all(row["low"] < row["mean"] < row["high"] for row in wide(buckets))
 
 
+def test_hours_ahead_are_hours_also_where_steps_or_bins_are_not(tmp_path: Path) -> None:
+    days = written(tmp_path, "t_s,n\n" + "".join(f"{86_400 * day},{100 + day % 7}\n" for day in range(110)))
+    with pytest.raises(PlanError, match="48 hours are 2,880 steps of 60 s, and a forecast is of 336 at most"):
+        CliRunner().invoke(forecast, ["--history", str(days), "--hours", "48", "--step", "60"], catch_exceptions=False)
+    for given, steps in ((["--hours", "48"], 2), (["--hours", "48", "--step", "172800"], 1)):
+        arguments = ["--history", str(days), *given, "--json"]
+        buckets = json.loads(CliRunner().invoke(forecast, arguments, catch_exceptions=False).stdout)["buckets"]
+        assert len(wide(buckets)) == steps
+
+
 def wide(buckets: list[dict[str, float]]) -> list[dict[str, float]]:
     by_start: dict[float, dict[str, float]] = {}
     for row in buckets:
@@ -241,6 +260,16 @@ def test_tasks_of_a_store_are_forecast_by_kind_with_what_they_take(tmp_path: Pat
              if row["statistic"] == "mean"}  # fmt: skip
     assert means["triage", "tasks_per_s"] == pytest.approx(1 / 1200, rel=0.15)
     assert means["all", "input_tokens_per_s"] == pytest.approx(200 * means["all", "tasks_per_s"])
+
+
+def test_what_no_call_of_a_record_reports_is_said_once_and_not_step_by_step(tmp_path: Path) -> None:
+    path = store(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update calls set output_tokens = null")
+        connection.commit()
+    shown = CliRunner().invoke(forecast, ["--history", str(path), "--hours", "2"], catch_exceptions=False).stdout
+    assert "output: not reported by the record." in shown
+    assert "too short a record" not in shown
 
 
 def test_a_file_of_counts_beside_a_store_is_forecast_in_tasks_per_second(tmp_path: Path) -> None:
@@ -286,7 +315,15 @@ def test_a_backtest_names_every_model_and_says_how_many_gaps_there_are(tmp_path:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--history", "X", "--tasks-per-day", "5"], ["--months", "2"], ["--history", "X", "--growth", "a=1"], []],
+    [
+        ["--history", "X", "--tasks-per-day", "5"],
+        ["--months", "2"],
+        ["--history", "X", "--growth", "a=1"],
+        [],
+        ["runs.db", "--tasks-per-day", "5", "--step", "60"],
+        ["runs.db", "--tasks-per-day", "5", "--hours", "2"],
+        ["--history", "X", "--months", "2", "--step", "60"],
+    ],
 )
 def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
     given = [str(hourly(tmp_path)) if one == "X" else one for one in arguments]

@@ -26,7 +26,11 @@ from tokenflation.sdk.errors import PlanError
 
 __all__ = ["with_history"]
 
+_STEPS = 24
+_MOST_STEPS = 336
 _SHOWN_STEPS = 24
+_HOUR_S = 3600.0
+_LONGEST_STEP_S = 7 * 86_400.0
 _MONTH_DAYS = 365.25 / 12
 _PLANNED = (
     "shape",
@@ -53,26 +57,32 @@ def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--history", metavar="FILE|DB",
                   help="Forecast this recorded demand instead of a planned volume; with --plan, months ahead by its growth.")  # fmt: skip
     @click.option("--column", metavar="NAME", help="With --history: the column of its numbers.")
-    @click.option("--hours", type=click.IntRange(1, 336), metavar="N", default=24, show_default=True,
-                  help="With --history: hours to look ahead.")  # fmt: skip
+    @click.option("--hours", type=click.IntRange(1, 336), metavar="N",
+                  help="With --history: hours to look ahead; 24 steps by default.")  # fmt: skip
+    @click.option("--step", "step_s", type=click.FloatRange(min=0, min_open=True, max=_LONGEST_STEP_S), metavar="S",
+                  help="With --history: seconds to forecast at a time; an hour by default, or a longer bin of the record.")  # fmt: skip
     @click.option("--months", type=click.IntRange(1, 60), metavar="N",
                   help="With --history: look months ahead, by --growth or a plan's growth.")  # fmt: skip
     @click.option("--growth", "growths", multiple=True, metavar="NAME=F",
                   help="With --months: growth a month of one scenario, such as high=0.1; repeat for others.")  # fmt: skip
     @wraps(function)
-    def wrapped(*, store: str | None, history: str | None, column: str | None, hours: int, months: int | None,
-                growths: tuple[str, ...], **others: Any) -> Any:  # fmt: skip
+    def wrapped(*, store: str | None, history: str | None, column: str | None, hours: int | None,
+                step_s: float | None, months: int | None, growths: tuple[str, ...], **others: Any) -> Any:  # fmt: skip
         if history is None:
             if store is None:
                 raise click.UsageError("Missing argument 'DB': give a store, or --history FILE.")
-            if column or months or growths:
-                raise click.UsageError("--column, --months and --growth belong to --history FILE; give that too.")
+            if column or months or growths or hours or step_s:
+                raise click.UsageError(
+                    "--column, --hours, --step, --months and --growth belong to --history FILE; give that too."
+                )
             return function(store=store, **others)
         if others.get("kinds") or others.get("tasks_per_day") is not None:
             raise click.UsageError("--history takes volumes from the record; leave out --tasks-per-day and --kind.")
         refuse_given(_PLANNED, "{option} is of a planned fleet; leave it out, or leave out --history.")
         scenarios, months, level = _growth(others["plan_file"], growths, months, others["level"])
-        frame = _forecast(store, history, column, hours, months, scenarios, level, others["seed"])
+        if months is not None:
+            refuse_given(["step_s"], "{option} is of hours ahead; months ahead are seen by the hour. Leave it out.")
+        frame = _forecast(store, history, column, (hours, step_s), months, scenarios, level, others["seed"])
         if others["output"] is not None:
             write_demand(frame, others["output"], seed=others["seed"])
         return _show(frame, others["as_json"], others["as_csv"])
@@ -105,18 +115,26 @@ def _growth(plan_file: str | None, growths: tuple[str, ...], months: int | None,
     return {"plan": grown} | scenarios, ahead, plan.level
 
 
-def _forecast(store: str | None, history: str, column: str | None, hours: int, months: int | None,
-              scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:  # fmt: skip
+def _forecast(store: str | None, history: str, column: str | None, ahead: tuple[int | None, float | None],
+              months: int | None, scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:  # fmt: skip
     if not 0.5 <= level < 1:
         raise PlanError(f"--level is {level!r}; it may be from 0.5 to below 1.")
     kinds, taken, series = _read(store, history, column)
+    hours, step_s = ahead
+    step_s = step_s or max(_HOUR_S, series.bin_s)
+    steps = _STEPS if hours is None else max(1, round(hours * _HOUR_S / step_s))
+    if steps > _MOST_STEPS:
+        raise PlanError(
+            f"{hours} hours are {steps:,} steps of {step_s:g} s, and a forecast is of {_MOST_STEPS} at most: give fewer "
+            "--hours or a longer --step."
+        )
     if months is not None:
         found = _months_ahead(series, months, scenarios, level, seed)
     elif kinds is not None and taken is not None:
-        found = forecast_tasks(kinds, taken, steps=hours, step_s=3600.0, level=level)
+        found = forecast_tasks(kinds, taken, steps=steps, step_s=step_s, level=level)
     else:
-        found = forecast_series(series, steps=hours, step_s=max(3600.0, series.bin_s), level=level)
-    manifest = {"history": history, "series": series.name, "bin_s": series.bin_s, "bins": len(series.values),
+        found = forecast_series(series, steps=steps, step_s=step_s, level=level)
+    manifest = {"history": history, "series": series.name, "bin_s": series.bin_s, "bins": len(series.values), "step_s": step_s,
                 "level": level, "seed": seed, "shortfall": 0.01, **found.attrs.get("manifest", {})}  # fmt: skip
     if months is not None:
         manifest["growth"] = {name: asdict(one) for name, one in scenarios.items()}
@@ -130,7 +148,7 @@ def _forecast(store: str | None, history: str, column: str | None, hours: int, m
 def _months_ahead(series: History, months: int, scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:
     """Return months ahead by scenario: the level without growth, times what each has grown to in the middle of a month."""
     flat = months_ahead(series, months=months, growth_per_month={"none": 0.0}, level=level,
-                        step_s=max(3600.0, series.bin_s), rng=np.random.default_rng(seed))  # fmt: skip
+                        step_s=max(_HOUR_S, series.bin_s), rng=np.random.default_rng(seed))  # fmt: skip
     middles = (flat["month"].to_numpy(dtype=np.float64) - 0.5) * _MONTH_DAYS
     parts = [flat.assign(scenario=name, value=flat["value"] * one.levels(middles)) for name, one in scenarios.items()]
     return pd.concat(parts, ignore_index=True)
@@ -198,6 +216,9 @@ def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for resource in mine["resource"].unique():
         rows = mine[mine["resource"] == resource]
+        if rows["value"].isna().all():
+            parts += [Text(f"{_NAMES.get(str(resource), str(resource))}: not reported by the record.\n")]
+            continue
         title = f"{_NAMES.get(str(resource), str(resource))}, {rows['unit'].iloc[0]}"
         parts += [_steps(rows, title, manifest), Text()]
     if "mix" in manifest and len(manifest["kinds"]) > 1:
@@ -211,7 +232,7 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
         # A few an hour would all read alike per second.
         wide, title = wide * 3600.0, f"{title.removesuffix('/s')}/h"
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left",
-                  caption="provide for: what the busiest bin of 99 in 100 steps stays below.")  # fmt: skip
+                  caption="provide for: the busiest bin of a step stays below this in 99 of 100 steps.")  # fmt: skip
     table.add_column("step starts")
     for name in ("mean", f"{manifest['level']:.0%} interval", "provide for"):
         table.add_column(name, justify="right")

@@ -72,7 +72,7 @@ def step_logs(values: Floats, bin_s: float, step_s: float, *, mask: bool = True)
     if np.isfinite(steps).sum() < LEAST_STEPS:
         raise FrameError(
             f"the series has {int(np.isfinite(steps).sum())} steps of {step_s:g} s with known demand; a forecast needs at "
-            f"least {LEAST_STEPS}. Record longer; `tokenflation backtest --step` and step_s take shorter steps."
+            f"least {LEAST_STEPS}. Record longer, or take shorter steps (--step, step_s)."
         )
     positive = steps[steps > 0]
     if not len(positive):
