@@ -15,6 +15,9 @@ from tokenflation.sdk.errors import ExportError
 
 __all__ = ["BlockIds", "block_ratio"]
 
+_MOST_TOKENS = 1_000_000_000
+"""Input of one call above which a count is taken for a mistake: no model reads as much, and its block ids fill a memory."""
+
 Ids = npt.NDArray[np.int64]
 _Keys = npt.NDArray[np.uint64]
 
@@ -60,7 +63,17 @@ class BlockIds:
         self._last.clear()
 
     def ids(self, call: CallRow) -> Ids:
-        """Return the call's `ceil(input_tokens / block_size)` numbers; call it in order of time within a session."""
+        """Return the call's `ceil(input_tokens / block_size)` numbers; call it in order of time within a session.
+
+        Raises:
+            ExportError: the call has more input tokens than any prompt can have.
+        """
+        if call.input_tokens > _MOST_TOKENS:
+            raise ExportError(
+                f"Call {call.call_id} has {call.input_tokens:,} input tokens, more than the {_MOST_TOKENS:,} that one call can "
+                "have in a trace, which names every block of a prompt. Correct its count in the store, or choose other tasks "
+                "(--task, --task-id; write() takes any part of the calls). Nothing was written."
+            )
         blocks = -(-call.input_tokens // self._block_tokens)
         wanted = -(-blocks // self._ratio)
         known = self._next
