@@ -153,14 +153,21 @@ def test_inflation_shows_people_factors_and_drivers(make_store: MakeStore, capsy
     text = capsys.readouterr().out
     assert "11.9x" in text
     assert "[b]agent" in text
-    assert "Where nobody knows what was cached" in text
+    assert "\u2502 once (baseline) \u2502" in text
+    flat = " ".join(text.split())
+    assert "The baseline's own row is 1x throughout" in flat
+    assert "with 90 % intervals below them" in flat
+    assert "Where nobody knows what was cached" in flat
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
 def test_inflation_says_why_an_interval_is_missing(make_store: MakeStore, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("inflation", make_store(_rows(agents=3))) == 0
+    agent, once = _rows(agents=3)[:9], _rows(agents=12)[36:]
+    assert _run("inflation", make_store([*agent, *once])) == 0
 
-    assert "fewer than 10 tasks" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "fewer than 10 tasks" in text
+    assert "Ratios of means. Billed" in text  # the baseline's own interval is not shown
 
 
 def test_inflation_without_a_direct_kind_takes_the_intrinsic_baseline_and_names_it(

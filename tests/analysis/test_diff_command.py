@@ -154,3 +154,15 @@ def test_calls_of_sub_agents_stand_in_a_factor_of_their_own_and_what_has_no_effe
     assert "calls outside sub-agents" in text
     assert "calls per task  " in text  # of all, in the table of the two sides
     assert "-0.0%" not in text
+
+
+def test_tasks_that_are_not_compared_are_told_from_those_that_are(
+    tmp_path: Path, make_any_store: AnyStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = {"task": "[b]agent", "task_id": "s", "input_tokens": None, "output_tokens": None}
+    store = make_any_store(tmp_path / "a.db", [*_rows(2), silent])
+    assert _run("diff", store, make_any_store(tmp_path / "b.db", _rows(4))) == 0
+
+    flat = " ".join(capsys.readouterr().out.split())
+    assert "│ tasks │ 12 of 13 │ 12 │" in flat
+    assert "Mind: 1 of the 13 tasks of A is left out: not all that is compared is reported." in flat

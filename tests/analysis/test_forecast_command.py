@@ -106,3 +106,11 @@ def test_a_kind_that_looks_like_markup_is_shown_as_it_is_called(tmp_path: Path) 
     done = CliRunner().invoke(command, [str(store), "--tasks-per-day", "10"], catch_exceptions=False)
     assert "[/]" in done.stdout
     assert "[red]x" in done.stdout
+
+
+def test_a_planned_number_of_tasks_lacks_no_runs(tmp_path: Path) -> None:
+    store = recorded(tmp_path, {"triage": 2}, runs=3)
+    shown = CliRunner().invoke(command, [str(store), "--tasks-per-day", "1000"], catch_exceptions=False).stdout
+    lines = {line.split("│")[1].strip(): line for line in shown.splitlines() if line.count("│") == 6}
+    assert lines["tasks"].count("as planned") == 2
+    assert lines["calls"].count("too few runs") == 2

@@ -91,6 +91,20 @@ def test_a_kind_is_shown_with_its_agents_time_tools_loops_and_success(
         assert line in lines, out
 
 
+def test_tasks_that_failed_without_an_outcome_are_told_from_the_success_rate(
+    structure: Callable[..., Any], tmp_path: Path
+) -> None:
+    ends = ["ok", "error", "error", "ok"]
+    calls = [
+        call(f"c{n}", f"r{n}", 0, 100 + n, task="research", task_id=f"R-{n}", status=end) for n, end in enumerate(ends)
+    ]
+    _, out, _ = structure(_stored(tmp_path / "ends.db", calls, [], {"R-0": 1}))
+
+    lines = _lines(out)
+    assert "success rate 100.0% 1 of the 1 with an outcome; 3 tasks without one" in lines, out
+    assert "2 tasks failed (2 without an outcome, so not in the success rate); the most expensive:" in lines
+
+
 def test_what_is_not_known_is_said_and_not_shown_as_nothing(structure: Callable[..., Any], store: str) -> None:
     _, out, _ = structure(store, "--task", "ask")
     text = " ".join(_lines(out))

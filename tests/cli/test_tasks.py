@@ -48,6 +48,15 @@ def test_a_name_can_be_changed_again_and_taken_back(store: Path) -> None:
     assert back["name"] == recorded
 
 
+def test_what_kinds_are_recorded_as_is_shown_where_one_was_renamed(store: Path) -> None:
+    (kind,) = _kinds(str(store))
+    head, _ = CliRunner().invoke(_tokenflation, ["tasks", str(store)]).output.splitlines()
+    assert head.split() == ["name", "tasks", "calls", "agent", "runs", "depth"]
+    named = CliRunner().invoke(_tokenflation, ["tasks", str(store), "--rename", str(kind["task"]), "sorting"]).output
+    head, row = (line.split() for line in named.splitlines())
+    assert (head[1:3], row[:2]) == (["recorded", "as"], ["sorting", kind["task"]])
+
+
 def test_a_kind_that_is_not_there_is_refused_with_those_that_are(store: Path) -> None:
     with pytest.raises(Exception, match="holds no task of the kind 'nothing'; it has"):
         _kinds(str(store), "--rename", "nothing", "x")

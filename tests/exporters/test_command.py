@@ -76,6 +76,36 @@ def test_the_command_says_what_it_wrote_and_what_it_skipped(
     assert printed.err == ""
 
 
+@pytest.mark.parametrize("name", ["parquet", "speedscope", "pprof"])
+def test_tokens_that_nobody_reports_are_no_zero_in_what_the_command_says(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_writer(tmp_path / "silent.db")) as writer:
+        writer.write(Batch(calls=[_call("fix", "f1", step, output_tokens=None, block_hashes=None) for step in (0, 1)]))
+    out = str(tmp_path / "out")
+
+    assert _exit_code(str(tmp_path / "silent.db"), out, "--format", name) == 0
+    told = capsys.readouterr().out
+    assert "1 task, 2 calls, 1,280 input tokens, output tokens not reported\n" in told
+    assert "block ids" not in told
+    assert _exit_code(str(tmp_path / "silent.db"), out, "--format", name, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["output_tokens"] == (0 if name == "parquet" else None)  # nothing new
+
+
+@pytest.mark.parametrize("name", ["weka", "mooncake"])
+def test_a_call_with_more_tokens_than_a_prompt_can_have_is_refused_and_nothing_is_left(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_writer(tmp_path / "huge.db")) as writer:
+        writer.write(Batch(calls=[_call("fix", "f1", 0), _call("fix", "f1", 1, input_tokens=10**14)]))
+    out = tmp_path / "out"
+    out.mkdir()
+
+    assert _exit_code(str(tmp_path / "huge.db"), str(out / "trace.jsonl"), "--format", name) == 1
+    assert "Call f1-1 has 100,000,000,000,000 input tokens, more than" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+
+
 def test_json_output_is_one_object_and_a_kind_can_be_chosen(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

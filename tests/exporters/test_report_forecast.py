@@ -99,6 +99,7 @@ def test_too_few_runs_have_a_fan_but_no_interval_and_say_so(tmp_path: Path) -> N
     html = section_html(forecast_section(demand, ""))
     assert "too few runs of some kind" in html
     assert "too few runs</td>" in html
+    assert '<th scope="row">Tasks</th><td>100\N{NO-BREAK SPACE}k</td><td>as planned</td>' in html
     assert "What to record next" not in html
     assert "50 % band" in html
 

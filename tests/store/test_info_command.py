@@ -41,6 +41,13 @@ def test_info_shows_contents_and_that_nothing_was_lost(tmp_path: Path, capsys: p
     assert "lost nothing" in lines
 
 
+def test_info_says_of_how_many_calls_attempts_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path, Batch(calls=[call(1), call(2)]))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    assert "attempts not recorded, 0 tool calls, 0 spans" in _words(capsys.readouterr().out)
+
+
 def test_info_shows_losses_by_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = _store(tmp_path, Batch(drops={"queue_full": 1200, "parser_error": 1}))
     with pytest.raises(SystemExit, match="0"):

@@ -108,13 +108,20 @@ def _sides(manifest: dict[str, Any]) -> Table:
     for name, side in (("A", manifest["a"]), ("B", manifest["b"])):
         table.add_column(Text(f"{name}: {side['store']}", overflow="fold"), justify="right")
     for key, label, kind in _FACTS:
-        table.add_row(label, *(_fact(manifest[side][key], kind) for side in "ab"))
+        table.add_row(label, *(_side_fact(manifest[side], key, kind) for side in "ab"))
     coverage = (
         " / ".join(human_share(side[f"calls_{name}"] / side["calls"]) for name in ("reported", "partial", "unreported"))
         for side in (manifest["a"], manifest["b"])
     )
     table.add_row("calls with usage: full / in part / none", *coverage)
     return table
+
+
+def _side_fact(side: dict[str, Any], key: str, kind: str) -> str:
+    shown = _fact(side[key], kind)
+    left_out = side["tasks_left_out"] if key == "tasks" else 0
+    # The other lines are of the tasks that are compared.
+    return f"{side['tasks'] - left_out:,} of {shown}" if left_out else shown
 
 
 def _fact(value: float | None, kind: str) -> str:

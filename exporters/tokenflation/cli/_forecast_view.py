@@ -135,17 +135,20 @@ def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right")
     for resource, row in rows.iterrows():
         unit = str(units[str(resource)]).removesuffix("/day")
-        cells = _total(row, "" if unit in ("tasks", "calls") else f" {unit}")
+        planned = resource == "tasks"
+        cells = _total(row, "" if unit in ("tasks", "calls") else f" {unit}", planned=planned)
         if str(resource) in months:
-            cells += _total(months[str(resource)], "")
+            cells += _total(months[str(resource)], "", planned=planned)
         table.add_row(NAMES.get(str(resource), str(resource)), *cells)
     return table
 
 
-def _total(row: "pd.Series[float]", unit: str) -> list[str]:
+def _total(row: "pd.Series[float]", unit: str, *, planned: bool) -> list[str]:
+    """Return a mean and its interval; a number that is `planned` rests on no runs, so none are missing."""
     if pd.isna(row["mean"]):
         return ["not reported", ""]
-    return [human(row["mean"]) + unit, "as planned" if _certain(row) else interval(row)]
+    certain = _certain(row) or (planned and pd.isna(row.get("mean_low", float("nan"))))
+    return [human(row["mean"]) + unit, "as planned" if certain else interval(row)]
 
 
 def _certain(row: "pd.Series[float]") -> bool:

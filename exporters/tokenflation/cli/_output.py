@@ -105,8 +105,8 @@ def human_share(value: float | None) -> str:
     if _missing(value):
         return "-"
     percent = 100 * float(value)  # type: ignore[arg-type]  # _missing() excludes None
-    if 0 < percent < 0.05:
-        return "<0.1%"
+    if 0 < abs(percent) < 0.05:
+        return "<0.1%" if percent > 0 else "-<0.1%"
     return ">99.9%" if 99.95 <= percent < 100 else f"{percent:.1f}%"
 
 

@@ -76,7 +76,7 @@ class StructureView:
                     table.add_row(f"  {label}", *cells, Text(basis, style="dim"))
         yield Fitted(table)
         yield from self._tools(str(row["task"]))
-        yield from self._failures(str(row["task"]))
+        yield from self._failures(str(row["task"]), outcomes=row["tasks_with_outcome"])
         if row["alarm"] is not None:
             alarms = row["deepest"] > 1
             yield Text(
@@ -114,13 +114,15 @@ class StructureView:
             rest = len(found) - _MOST_TOOLS
             yield Text(f"  and {rest:,} more {plural('tool', rest)}: --per tool --json lists them all", style="dim")
 
-    def _failures(self, kind: str) -> Iterator[RenderableType]:
+    def _failures(self, kind: str, *, outcomes: int) -> Iterator[RenderableType]:
         found = self.failures[self.failures["task"] == kind]
         if found.empty:
             return
         count = len(found)
         most = "most expensive" if found["tokens"].notna().any() else "largest"
-        yield Text(f"{count:,} {plural('task', count)} failed; the {most}:", style="bold")
+        unsaid = int((found["failed_by"] != "outcome").sum())
+        apart = f" ({unsaid:,} without an outcome, so not in the success rate)" if unsaid and outcomes else ""
+        yield Text(f"{count:,} {plural('task', count)} failed{apart}; the {most}:", style="bold")
         for row in found.head(_MOST_FAILURES).to_dict("records"):
             error = "" if pd.isna(row["error_type"]) else f": {printable(str(row['error_type']))}"
             says = {
@@ -285,7 +287,9 @@ def _waste(row: _Row) -> Iterator[_Line]:
 def _success(row: _Row, currency: str) -> Iterator[_Line]:
     if not row["tasks_with_outcome"]:
         return
-    outcomes = f"{row['successes']:,} of the {row['tasks_with_outcome']:,} with an outcome"
+    silent = row["tasks"] - row["tasks_with_outcome"]
+    rest = f"; {silent:,} {plural('task', silent)} without one" if silent else ""
+    outcomes = f"{row['successes']:,} of the {row['tasks_with_outcome']:,} with an outcome{rest}"
     yield from _ratio(row, "success_rate", "success rate", outcomes, "%")
     yield from _ratio(row, "tokens_per_success", "tokens per success", "failures are paid as well")
     if row["cost_per_success"] is not None:

@@ -138,14 +138,23 @@ def _sealed(form: TableFormat, store: str, out: Path, quiet_s: float) -> WriteSu
 def _told(summary: WriteSummary) -> str:
     """Return the summary for people."""
     nested = f" ({many(summary.sub_agent_runs, 'sub-agent run')})" if summary.sub_agent_runs else ""
-    total = f"{summary.input_tokens:,} input and {summary.output_tokens:,} output tokens"
     counts = f"{many(summary.sessions, 'task')}{nested}, {many(summary.calls, 'call')}"
     lines = [
-        f"{summary.path}: {summary.format}, {counts}, {total}",
-        *([f"block ids: {summary.blocks:,}, of {summary.block_size} tokens"] if summary.block_size else []),
+        f"{summary.path}: {summary.format}, {counts}, {_tokens(summary)}",
+        *([f"block ids: {summary.blocks:,}, of {summary.block_size} tokens"] if summary.blocks else []),
         *(f"note: {note}" for note in summary.notes),
     ]
     if summary.skipped_call_ids:
         more = ", ..." if summary.skipped_calls > len(summary.skipped_call_ids) else ""
         lines.append(f"skipped: {', '.join(summary.skipped_call_ids)}{more}")
     return "\n".join(lines)
+
+
+def _tokens(summary: WriteSummary) -> str:
+    """Return the sums of both sides, or that nobody reports one: that is no 0."""
+    if summary.input_tokens is not None and summary.output_tokens is not None:
+        return f"{summary.input_tokens:,} input and {summary.output_tokens:,} output tokens"
+    sides = (("input", summary.input_tokens), ("output", summary.output_tokens))
+    return ", ".join(
+        f"{name} tokens not reported" if sum_ is None else f"{sum_:,} {name} tokens" for name, sum_ in sides
+    )

@@ -1,5 +1,6 @@
 """`tokenflation inflation DB`: how many times the tokens of a direct answer each task kind takes, and why."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -64,6 +65,15 @@ def _tables(frame: pd.DataFrame, split: pd.DataFrame | None, uneven: list[str]) 
     return Group(*parts, _coverage(frame), Text(_note(frame, uneven), style="dim"))
 
 
+def _kind(row: dict[Any, Any]) -> Text:
+    return Text(f"{row['task']} (baseline)" if _is_own(row) else row["task"])
+
+
+def _is_own(row: Mapping[Any, Any]) -> bool:
+    """Return whether a row compares a measured baseline with itself."""
+    return bool(row["baseline_source"] == "measured" and row["baseline"] == row["task"])
+
+
 def _table(title: str, names: tuple[str, ...]) -> Table:
     table = Table(title=Text(title), title_justify="left", title_style="bold")
     for place, name in enumerate(names):
@@ -82,7 +92,7 @@ def _inflations(rows: list[dict[Any, Any]]) -> Table:
     names = ("billed", "computed", *(("cost",) if has_cost else ()), "input", "output", "calls")
     table = _table(f"Per task, times {_baseline(rows[0])}", ("task kind", "tasks", *names))
     for row in rows:
-        table.add_row(Text(row["task"]), _compared(row), *(_factor(row, name) for name in names))
+        table.add_row(_kind(row), _compared(row), *(_factor(row, name) for name in names))
     return table
 
 
@@ -97,7 +107,7 @@ def _factors(rows: list[dict[Any, Any]]) -> Table:
     table = _table(f"What it is made of: the six multiply to the inflation ({what}), × cache to computed",
                    ("task kind", *_LABELS.values(), "cache"))  # fmt: skip
     for row in rows:
-        table.add_row(Text(row["task"]), *(_times(row[f"factor_{name}"]) for name in (*FACTORS, "cache")))
+        table.add_row(_kind(row), *(_times(row[f"factor_{name}"]) for name in (*FACTORS, "cache")))
     return table
 
 
@@ -140,12 +150,15 @@ def _times(value: float) -> str:
 
 
 def _note(frame: pd.DataFrame, uneven: list[str]) -> str:
-    intervals = ", with 90 % intervals below them" if frame["inflation_input_low"].notna().any() else ""
+    own = frame.apply(_is_own, axis=1)
+    intervals = ", with 90 % intervals below them" if frame.loc[~own, "inflation_input_low"].notna().any() else ""
     notes = [
         f"Ratios of means{intervals}.",
         "Billed = input + output; computed = billed - cached.",
-        "Outer calls: those outside sub-agents that ended well. Work = new input + visible output.",
+        "Outer calls: calls that ended well, outside sub-agents. Work = new input + visible output.",
     ]
+    if own.any():
+        notes.append("The baseline's own row is 1x throughout: it is what the others are measured by.")
     if frame["inflation_input_low"].isna().any():
         notes.append(f"No interval where a side has fewer than {LEAST_RUNS} tasks with usage: record more.")
     first = frame.drop_duplicates("task")
@@ -170,6 +183,7 @@ def _note(frame: pd.DataFrame, uneven: list[str]) -> str:
         notes.append("Where nobody knows what was sent before, all input counts as new.")
     if (frame["baseline_source"] == "intrinsic").any():
         notes.append(
-            f"The intrinsic baseline is {INTRINSIC}, inside of the same task; a direct answer may take less or more."
+            f"The intrinsic baseline is {INTRINSIC}, inside of the same task, taken as if nothing were cached; a direct answer "
+            "may take less or more."
         )
     return " ".join(notes)

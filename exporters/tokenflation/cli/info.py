@@ -112,12 +112,8 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "tasks", _counts(found["tasks"])
     yield "agent runs", f"{found['agent_runs']:,}, of them {many(found['sub_agent_runs'], 'sub-agent')}"
     yield "calls", f"{rows['calls']:,}, of them {found['sub_agent_calls']:,} in sub-agents"
-    # Logs name the attempts of few calls; that is no count of all that were made.
-    apart = " told apart" if rows["attempts"] < rows["calls"] else ""
-    yield (
-        "",
-        f"{many(rows['attempts'], 'attempt')}{apart}, {many(rows['tool_calls'], 'tool call')}, {many(rows['spans'], 'span')}",
-    )
+    counts = f"{_attempts(rows)}, {many(rows['tool_calls'], 'tool call')}, {many(rows['spans'], 'span')}"
+    yield "", counts
     if not rows["calls"]:
         yield "", "no calls: record with `tokenflation run` or `tokenflation import` first"
         return
@@ -129,6 +125,14 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         tokens = f"input {_number(row['input_tokens'])}, output {_number(row['output_tokens'])}"
         name = f"{row['model'] or 'no model named'} ({row['provider']})"
         yield "" if position else "models", f"{name}: {many(row['calls'], 'call')}, {tokens}"
+
+
+def _attempts(rows: Mapping[str, int]) -> str:
+    """Return how many attempts are recorded: logs name those of few calls, which is no count of all that were made."""
+    if not rows["attempts"] and rows["calls"]:
+        return "attempts not recorded"
+    of_few = " recorded (not those of every call)" if rows["attempts"] < rows["calls"] else ""
+    return f"{many(rows['attempts'], 'attempt')}{of_few}"
 
 
 def _losses(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,8 @@ def _blocks(frame: pd.DataFrame, remarks: list[str]) -> RenderableType:
     note = (
         "Mean and quantiles are over tasks; of ISL and OSL, over calls. Input includes cached tokens, output includes "
         "reasoning. The mean of a ratio is the ratio of sums, with its 90 % interval in JSON and CSV. In brackets: the share "
-        "of the calls that report the number, where it is less than that of the calls with usage."
+        "of the calls that report the number, where it is less than that of the calls with usage. The mean shares of billed "
+        "tokens add up to 100 %; their quantiles are over the tasks that report the part."
     )
     rows = frame.to_dict("records")
     # Of one kind, the fleet would say everything twice.

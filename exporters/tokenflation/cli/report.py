@@ -98,6 +98,8 @@ def _say(report: Report) -> None:
     click.echo(f"What to save first ({many(len(found), 'finding')}):")
     for row in found.head(_SAID).to_dict("records"):
         saved = (
-            f"{row['saved_tokens']:,} tokens, {row['saved_is']}" if pd.notna(row["saved_tokens"]) else "not reported"
+            f"{row['saved_tokens']:,} tokens, {row['saved_is']}"
+            if pd.notna(row["saved_tokens"])
+            else "tokens not reported"
         )
         click.echo(printable(f"{row['rank']}. {row['sentence']} [{saved}]"))

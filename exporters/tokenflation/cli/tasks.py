@@ -54,8 +54,14 @@ def command(db: Path, rename: tuple[tuple[str, str], ...], as_json: bool, as_csv
         )
         for kind in kinds
     ]
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    for row in (_COLUMNS, *rows):
-        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        click.echo("  ".join((*left, *right)).rstrip())
+    columns = list(zip(_COLUMNS, *rows, strict=True))
+    if not any(columns[1][1:]):
+        del columns[1]  # nothing was renamed
+    # Names stand at the left, numbers at the right.
+    aligned = []
+    for column in columns:
+        width = max(map(len, column))
+        named = column[0] in _COLUMNS[:2]
+        aligned.append([cell.ljust(width) if named else cell.rjust(width) for cell in column])
+    for row in zip(*aligned, strict=True):
+        click.echo("  ".join(row).rstrip())

@@ -255,7 +255,7 @@ def _summary(
             "--quiet-s 0 (seal(quiet_s=0)) writes them now"
         )
     return WriteSummary(
-        format="parquet", path=str(folder), sessions=tasks, calls=calls, sub_agent_runs=runs, input_tokens=inputs or 0,
-        output_tokens=outputs or 0, block_size=block or 0, blocks=blocks or 0, skipped_calls=0, skipped_call_ids=(),
+        format="parquet", path=str(folder), sessions=tasks, calls=calls, sub_agent_runs=runs,
+        input_tokens=inputs if calls else 0, output_tokens=outputs if calls else 0, block_size=block or 0, blocks=blocks or 0, skipped_calls=0, skipped_call_ids=(),
         notes=tuple(notes),
     )  # fmt: skip

@@ -80,8 +80,9 @@ class WriteSummary:
     calls: int
     sub_agent_runs: int
     """Agent runs written as sub-agents; 0 where the format has none."""
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    """Of all calls together, as written; None where no call reports them and the format says so."""
+    output_tokens: int | None
     block_size: int
     """Tokens per block in the file."""
     blocks: int

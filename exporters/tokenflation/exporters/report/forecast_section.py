@@ -165,7 +165,9 @@ def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
             values = values or (_values(demand, resource, -1.0) if window == "day" else {})
             low, high = values.get("mean_low"), values.get("mean_high")
             told = "as planned" if low is not None and low == high else f"{count(low)} to {count(high)}"
-            cells += [count(values.get("mean")), told if low is not None else "too few runs" if values else count(None)]
+            # How many tasks there are is a number of the plan, and rests on no runs.
+            few = "as planned" if resource == "tasks" else "too few runs"
+            cells += [count(values.get("mean")), told if low is not None else few if values else count(None)]
         if any(cell != count(None) for cell in cells):
             rows.append((name, *cells))
     return table("Totals of the first day and month, and intervals of their means",

@@ -126,7 +126,7 @@ def _remarks(rows: pd.DataFrame, others: pd.DataFrame, intrinsic: bool) -> list[
         remarks = [f"{exact(tasks)} {verb} usage: {mean} ({first['counted'].replace('+', ' + ')}), mean."]
     remarks += [
         "Billed tokens are input + output. Computed tokens leave out input that a prefix cache held.",
-        "Outer calls are those outside sub-agents that ended well, per task, over the baseline's.",
+        "Outer calls are calls that ended well, outside sub-agents, per task, over the baseline's.",
         "Work is new input and visible output of calls that ended well; re-sent is what an earlier call had sent.",
     ]
     if (others["counted"] == "input").any():
