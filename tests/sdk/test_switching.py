@@ -1,6 +1,7 @@
 """Switching the recorder on and off, again and again and where a step of it fails, leaves the host as it was."""
 
 import contextlib
+import gc
 import importlib
 import logging
 import socket
@@ -121,6 +122,43 @@ def test_a_log_handler_of_the_host_that_fails_costs_neither_the_call_nor_the_cou
     finally:
         logger.removeFilter(broken)  # type: ignore[arg-type]  # as above
     assert handle.drops == {"queue_full": 1}
+
+
+class Locked(logging.Handler):
+    """A handler with a lock that its own thread cannot take twice, as a QueueHandler's queue has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.waited = 0
+        self.own = threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.own.acquire(blocking=threading.current_thread() is not threading.main_thread()):
+            self.waited += 1  # for itself
+            return
+        self.said.append(record.getMessage())
+        self.own.release()
+
+
+def test_a_stream_collected_inside_the_hosts_log_handler_does_not_wait_for_that(
+    provider: Provider, tmp_path: Path
+) -> None:
+    handler, logger = Locked(), logging.getLogger("tokenflation")
+    logger.addHandler(handler)
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    try:
+        with tf.instrument(tmp_path / "runs.db", queue_size=0) as handle, httpx.Client() as client:
+            request = client.build_request("POST", f"{provider.openai_url}/chat/completions", json=body)
+            answer = client.send(request, stream=True)
+            with handler.own:
+                del answer
+                gc.collect()
+            handle.flush()
+    finally:
+        logger.removeHandler(handler)
+    assert (handle.drops, handler.waited) == ({"queue_full": 1}, 0)
+    assert [said.partition(":")[0] for said in handler.said] == ["tokenflation lost a record (queue_full)"]
 
 
 def test_a_host_that_loads_all_modules_anew_records_each_call_once(provider: Provider, tmp_path: Path) -> None:

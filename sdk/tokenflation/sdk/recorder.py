@@ -105,11 +105,8 @@ class Recorder:
 
     def count_loss(self, reason: str, count: int = 1) -> None:
         """Count records that could not be kept; the first of a reason is logged."""
-        first = not self._drops[reason]
         self._drops[reason] += count
-        if first:
-            with contextlib.suppress(Exception):  # the host's own handler of log records may fail
-                _log.warning("tokenflation lost a record (%s): see `tokenflation info %s`", reason, self.store)
+        self._tell_losses()
 
     def scope_changed(self, scope: Scope, opened: bool) -> None:
         """Note a scope that closed."""
@@ -167,6 +164,8 @@ class Recorder:
         self._unwritten: list[Exchange] = []
         """What has been read and is not in the store yet."""
         self._drops: Counter[str] = Counter()
+        self._told: set[str] = set()
+        """Reasons of losses that were logged."""
         self._process_id = os.getpid()
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
@@ -220,7 +219,7 @@ class Recorder:
         try:
             note(*args)
         except Exception as error:  # the host must not notice us; a call that cannot be noted is recorded all the same
-            self.count_loss("hook_error")
+            self._drops["hook_error"] += 1  # the worker tells
             let_through(error)
 
     def _admit(self, exchange: Exchange, *, begins: bool = True) -> None:
@@ -242,7 +241,9 @@ class Recorder:
         if self._closed:
             return False
         if not self._inbox.put(item, size, force=force):
-            self.count_loss("queue_full")
+            # The worker tells: the collector may have come in from within the host's handler of log records, which
+            # then waits for itself.
+            self._drops["queue_full"] += 1
             return False
         if self._worker is None:
             self._start()
@@ -286,6 +287,7 @@ class Recorder:
                 self._guarded(self._sweep)
             due = self._outbox.due() and (flushes or last or now >= self._next_try_ns)
             wrote = bool(due and self._guarded(self._write, now))
+            self._tell_losses()
             for mark in flushes:
                 mark.done.set()
             if wrote and not last:
@@ -293,10 +295,18 @@ class Recorder:
             taken_ns = now
         self._guarded(self._outbox.give_up, sum(one.slot >= 0 for one in self._unwritten))
         self._guarded(self._outbox.close)
+        self._tell_losses()
         return True
 
     def _is_busy(self) -> bool:
         return bool(len(self._outbox) or len(self._underway))
+
+    def _tell_losses(self) -> None:
+        """Log each reason of which a record was lost, once."""
+        for reason in [one for one in tuple(self._drops) if one not in self._told]:
+            self._told.add(reason)
+            with contextlib.suppress(Exception):  # the host's own handler of log records may fail
+                _log.warning("tokenflation lost a record (%s): see `tokenflation info %s`", reason, self.store)
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
