@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -284,6 +285,38 @@ def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
     undo()
     undo()
     assert all(owner.__dict__[name] is old for (owner, name), old in zip(PLACES, before, strict=True))
+
+
+def through_http_client(tap: Tap) -> None:
+    connection = http.client.HTTPConnection("api.openai.com")
+    connection.sock = socket.socket()  # never connected
+    with contextlib.closing(connection), contextlib.suppress(OSError):
+        connection.request("POST", "/v1/chat/completions", json.dumps(QUESTION))
+
+
+def through_a_socket(tap: Tap) -> None:
+    with contextlib.suppress(RuntimeError):
+        unseen.socket_unread(tap, "api.openai.com", "/")
+
+
+def through_a_batch(tap: Tap) -> None:
+    tap.begin("POST", "api.openai.com", "/v1/batches", None, {})
+
+
+@pytest.mark.parametrize("way", [through_http_client, through_a_socket, through_a_batch], ids=lambda way: way.__name__)
+def test_what_is_unseen_is_counted_though_a_filter_of_the_hosts_log_fails(
+    way: Callable[[Tap], None], collected: Collected
+) -> None:
+    undo, logger = install(collected.tap), logging.getLogger("tokenflation")
+    handler = logging.NullHandler()
+    handler.handle = raising  # type: ignore[method-assign]  # as a filter on it does
+    logger.addHandler(handler)
+    try:
+        way(collected.tap)
+    finally:
+        logger.removeHandler(handler)
+        undo()
+    assert any(failure.startswith("unseen:") for failure in collected.failures)
 
 
 def raising(*_: object, **__: object) -> Any:

@@ -71,8 +71,8 @@ def socket_unread(tap: Tap, host: str, path: str) -> None:
         name = _shortened(host)
     if name is not None and name not in tap.sockets:
         tap.sockets.add(name)
+        tap.failed(f"unseen:{name}")  # first: a handler of the host's may raise
         _log.warning(_BY_SOCKET, name)
-        tap.failed(f"unseen:{name}")
 
 
 def install(tap: Tap) -> Callable[[], None]:
@@ -177,8 +177,8 @@ class _Watch:
         if tap is None or not name or name in self._named:
             return
         self._named.add(name)
+        tap.failed(f"unseen:{name}")  # as above
         _log.warning(message, name, way)
-        tap.failed(f"unseen:{name}")
 
     # The shells.
 
