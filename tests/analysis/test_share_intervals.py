@@ -1,6 +1,8 @@
 """Intervals of shares of one whole: they hold the truth, do not contradict one another, and say nothing of what was never seen."""
 
+import math
 from random import Random
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.statistics.of_tasks import ratios_of_sums
-from tokenflation.analysis.statistics.ratios import agreed, from_tasks
+from tokenflation.analysis.statistics.ratios import agreed, from_tasks, normal
 
 Floats = NDArray[np.float64]
 
@@ -109,6 +111,49 @@ def test_neither_units_nor_the_order_of_tasks_move_an_interval(sides: Floats, ra
     plain = from_tasks(sides[None, :, :1], sides[None, :, 1:], np.array([False]), 0.9)
     moved = from_tasks(1e6 * sides[None, places, :1], 1e-3 * sides[None, places, 1:], np.array([False]), 0.9)
     assert np.array(moved) / 1e9 == pytest.approx(np.array(plain), rel=1e-6)
+
+
+def _by_hand(above: Floats, below: Floats, *, share: bool) -> tuple[float, float]:
+    """Return the ends at 90 %, as the docstring of `ratios` has them, for tasks that all report both."""
+    rest = below - above if share else below
+    x, y, n, z = above / above.sum(), rest / rest.sum(), len(above), NormalDist().inv_cdf(0.95)
+    size = (x + y) / 2
+    error = math.sqrt(n / (n - 1) * ((x - y) ** 2).sum())
+    place = np.log(0.1 + n * size)
+    grows = np.corrcoef(place, (x - y) / size)[0, 1]
+    wider = place.std(ddof=1) * (10 / n) ** 0.7 / (1 + 4 * error**2) * (math.log(1 + math.exp(2 * z)) / 2) ** 2
+    odds = above.sum() / rest.sum()
+    low, high = (odds * math.exp(side * error * (z + wider * (1 + side * grows) ** 2)) for side in (-1, 1))
+    return (low / (1 + low), high / (1 + high)) if share else (low, high)
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_ends_are_those_of_the_formula_over_the_tasks_that_report(share: bool, spread: float) -> None:
+    rng = np.random.default_rng(7)
+    below = np.exp(spread * rng.standard_normal(16))
+    above = below * rng.beta(0.5, 1.5, 16)
+    hidden = np.where(np.arange(16) % 4 == 1, np.nan, below)
+    low, high = from_tasks(above[None, :, None], hidden[None, :, None], np.array([share]), 0.9)
+    kept = ~np.isnan(hidden)
+    assert (low.item(), high.item()) == pytest.approx(_by_hand(above[kept], below[kept], share=share))
+
+
+def test_many_tasks_have_the_normal_limit_of_a_ratios_logarithm_and_of_a_shares_log_odds() -> None:
+    ratio, error, count = np.array([[0.8, 0.8]]), np.array([[0.02, 0.02]]), np.array([[5000.0, 5000.0]])
+    low, high = normal(ratio, error, count, np.array([True, False]), 0.9)
+    z = NormalDist().inv_cdf(0.95)
+    odds = [4 * math.exp(side * z * 0.02 / 0.2) for side in (-1, 1)]
+    assert (low[0, 0], high[0, 0]) == pytest.approx((odds[0] / (1 + odds[0]), odds[1] / (1 + odds[1])))
+    assert (low[0, 1], high[0, 1]) == pytest.approx((0.8 * math.exp(-z * 0.02), 0.8 * math.exp(z * 0.02)))
+
+
+def test_a_share_of_tasks_that_contradict_one_another_stays_between_nothing_and_all() -> None:
+    # Parts larger than their wholes, as a source may report them, leave next to nothing of the sums and much of the squares.
+    part = np.tile([[150.0, 5.0, 145.0 - 1e-4]], (1000, 1)).reshape(-1, 1)
+    low, high = (ends.item() for ends in ratios_of_sums(
+        part, np.full((3000, 1), 100.0), np.array([True]), rng=np.random.default_rng(0), level=0.9)[1:])  # fmt: skip
+    assert (low, high) == (0, 1)
 
 
 def _held(sizes: Floats, parts: Floats, truth: float) -> float:
