@@ -114,26 +114,26 @@ def base_figure(height: int, *, x: str, y: str, **layout: Any) -> Any:
         "spikecolor": INK["muted"].light,
     }
     title = {"font": {"size": 12, "color": INK["muted"].light}, "standoff": 10}
-    figure = go.Figure(layout={"template": go.layout.Template()})
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 10, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "size": 13, "color": INK["text"].light},
-        showlegend=False,
-        dragmode=False,
-        hoverlabel={
+    # All of it at once: `update_layout` takes ten times as long.
+    look = {
+        "template": go.layout.Template(),
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 10, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 13, "color": INK["text"].light},
+        "showlegend": False,
+        "dragmode": False,
+        "hoverlabel": {
             "bgcolor": INK["raised"].light,
             "bordercolor": INK["line"].light,
             "font": {"family": FONT, "size": 13, "color": INK["text"].light},
             "align": "left",
         },
-        xaxis={**axis, "title": {**title, "text": x}},
-        yaxis={**axis, "title": {**title, "text": y}},
-        **layout,
-    )
-    return figure
+        "xaxis": {**axis, "title": {**title, "text": x}},
+        "yaxis": {**axis, "title": {**title, "text": y}},
+    }
+    return go.Figure(layout=look | layout)
 
 
 def plain(name: str, letters: int = 0) -> str:
