@@ -52,6 +52,20 @@ def test_a_task_is_split_by_cached_prefix_fresh_input_and_output(make_calls: Cal
     assert row["cache_saving_share"] == pytest.approx(1 - 7.65 / 9.6)
 
 
+def test_cache_writes_for_an_hour_have_a_price_of_their_own(make_calls: Calls) -> None:
+    written = [
+        _call("x", n, (1_000_000, 0), cache_write_tokens=800_000, extra=extra)
+        for n, extra in enumerate(['{"cache_write_1h_tokens":200000,"cache_write_5m_tokens":600000}', "{}",
+                                   '{"cache_write_1h_tokens":900000}'])
+    ]  # fmt: skip
+    dear = Price(model="*", input=3, output=15, cache_write=3.75, cache_write_1h=6)
+    found = [costs(make_calls([one]), PriceTable(prices=(dear,)))["cost_mean"][0] for one in written]
+
+    # 0.2 M at 6, 0.6 M at 3.75, 0.2 M at 3; all writes at 3.75 where no lifetime is told; never more than all at 6.
+    assert found == pytest.approx([1.2 + 2.25 + 0.6, 3.0 + 0.6, 4.8 + 0.6])
+    assert costs(make_calls(written), PRICES)["cost_mean"][0] == pytest.approx(3.6)
+
+
 def test_the_model_that_answered_counts_before_the_one_asked_for(make_calls: Calls) -> None:
     calls = make_calls([_call("x", 1, (1_000_000, 0), response_model="small-2")])
 

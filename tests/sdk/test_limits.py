@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import httpx2
 import openai
 import pytest
 from tests.providers import Provider
@@ -79,6 +81,22 @@ def test_the_cost_is_that_of_the_price_list(provider: Provider, handle: Instrume
         for number in range(5):
             ask(f"hello {number}")
     assert reached.value.used == pytest.approx(2 * cost)
+
+
+def test_what_is_cached_for_an_hour_costs_what_the_price_list_says_of_an_hour(handle: Instrumentation) -> None:
+    usage = {"input_tokens": 100, "cache_creation_input_tokens": 1000, "cache_read_input_tokens": 0, "output_tokens": 10,
+             "cache_creation": {"ephemeral_5m_input_tokens": 400, "ephemeral_1h_input_tokens": 600}}  # fmt: skip
+    answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn",
+              "stop_sequence": None, "content": [{"type": "text", "text": "hi"}], "usage": usage}  # fmt: skip
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=answer))
+    # 3 US dollars a million; written for five minutes 3.75, for an hour 6; output 15.
+    cost = (100 * 3 + 400 * 3.75 + 600 * 6 + 10 * 15) / 1e6
+    client = anthropic.Anthropic(api_key="k", http_client=httpx2.Client(transport=transport))
+    with client, tf.task("capped", max_cost=1.0) as scope:
+        client.messages.create(model="an-alias", max_tokens=9, messages=[{"role": "user", "content": "hello"}])
+        assert handle.flush()
+        assert isinstance(scope.budget, Budget)
+        assert float(scope.budget.cost) == pytest.approx(cost)
 
 
 def test_a_model_without_a_price_is_said_once_and_not_limited(

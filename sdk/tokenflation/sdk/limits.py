@@ -327,14 +327,17 @@ class Budget:
 def _price_of(call: Call) -> Decimal | None:
     """Return what a call cost in US dollars by the price list, None for a model that has no price there.
 
-    Cached tokens cost what the list says of them; a call that reports no tokens costs nothing.
+    Cached tokens cost what the list says of them, by their lifetime where the provider tells it; a call that reports no
+    tokens costs nothing.
     """
     from genai_prices import Usage, calc_price
 
+    written = call.cache_write_tokens or 0
     usage = Usage(
         input_tokens=call.input_tokens or 0,
         cache_read_tokens=call.cache_read_tokens or 0,
-        cache_write_tokens=call.cache_write_tokens or 0,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=min(call.extra.get("cache_write_1h_tokens") or 0, written),
         output_tokens=call.output_tokens or 0,
     )
     for model in (call.response_model, call.model):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tokenflation.analysis.columns.inflation import COST_COLUMNS
 from tokenflation.analysis.comparison.ledger import PRICE_NAMES, ledger
@@ -23,11 +24,17 @@ from tokenflation.sdk.errors import PlanError
 
 __all__ = ["Price", "PriceTable", "costs", "read_prices", "with_cost"]
 
-_KEYS = ("input", "cache_read", "cache_write", "output")
+_KEYS = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
+_FOR_AN_HOUR = "cache_write_1h_tokens"
+"""What `extra` calls the part of `cache_write_tokens` that a provider (Anthropic) keeps for an hour, at a price of its own."""
 _EXAMPLE = (
     'JSON or TOML: {"currency": "USD", "per_tokens": 1000000, "prices": [{"model": "my-model*", "input": 3, '
-    '"cache_read": 0.3, "output": 15}]}; CSV: columns model, input, cache_read, cache_write, output, per million tokens.'
+    '"cache_read": 0.3, "output": 15}]}; CSV: columns model, input, cache_read, cache_write, '
+    "cache_write_1h, output, per million tokens."
 )
+
+
+_COLUMNS = (*PRICE_NAMES, "price_cache_write_1h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,8 @@ class Price:
     """Of input read from the provider's cache; None: no discount, the price of input."""
     cache_write: float | None = None
     """Of input written to it; None: the price of input."""
+    cache_write_1h: float | None = None
+    """Of input written to it for an hour, where the call tells lifetimes apart; None: that of `cache_write`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +66,42 @@ class PriceTable:
         return next((price for price in self.prices if fnmatchcase(name, price.model)), None)
 
     def of_calls(self, calls: pd.DataFrame) -> pd.DataFrame:
-        """Return the price of one token for each call: columns `ledger.PRICE_NAMES`, NaN where no pattern matches."""
+        """Return the price of one token for each call: columns `ledger.PRICE_NAMES`, NaN where no pattern matches.
+
+        A written token costs what those of its call cost on average, where they are of several lifetimes.
+        """
         pairs = calls[["response_model", "model"]].astype("object")
         keys, names = pd.factorize(pd.MultiIndex.from_frame(pairs.where(pairs.notna(), "")))
         rows = np.array([self._row(str(answered), str(asked)) for answered, asked in names], dtype=np.float64)
-        return pd.DataFrame(rows.reshape(-1, len(PRICE_NAMES))[keys], columns=list(PRICE_NAMES))
+        found = pd.DataFrame(rows.reshape(-1, len(_COLUMNS))[keys], columns=list(_COLUMNS))
+        more = found.pop(_COLUMNS[-1]) - found["price_cache_write"]
+        if more.any():
+            found["price_cache_write"] += more * _share_for_an_hour(calls)
+        return found
 
     def _row(self, answered: str, asked: str) -> list[float]:
         price = (self.of_model(answered) if answered else None) or (self.of_model(asked) if asked else None)
         if price is None:
-            return [math.nan] * len(PRICE_NAMES)
+            return [math.nan] * len(_COLUMNS)
         read = price.input if price.cache_read is None else price.cache_read
         write = price.input if price.cache_write is None else price.cache_write
-        return [one / self.per_tokens for one in (price.input, read, write, price.output)]
+        hour = write if price.cache_write_1h is None else price.cache_write_1h
+        return [one / self.per_tokens for one in (price.input, read, write, price.output, hour)]
+
+
+def _share_for_an_hour(calls: pd.DataFrame) -> NDArray[np.float64]:
+    """Return which share of its written tokens each call writes for an hour; 0 where it does not say."""
+    share = np.zeros(len(calls))
+    if "extra" not in calls.columns or "cache_write_tokens" not in calls.columns:
+        return share
+    told = (
+        calls["extra"].astype("str").str.contains(f'"{_FOR_AN_HOUR}"', regex=False).fillna(False).to_numpy(dtype=bool)
+    )
+    written = calls["cache_write_tokens"].fillna(0).to_numpy(dtype=np.float64)
+    for place in np.flatnonzero(told & (written > 0)):
+        kept = json.loads(calls["extra"].iloc[place]).get(_FOR_AN_HOUR) or 0
+        share[place] = min(kept / written[place], 1.0)
+    return share
 
 
 def read_prices(path: str | Path) -> PriceTable:
@@ -123,6 +155,7 @@ def _price(entry: Any, number: int, file: Path) -> Price:
         output=given["output"],
         cache_read=given.get("cache_read"),
         cache_write=given.get("cache_write"),
+        cache_write_1h=given.get("cache_write_1h"),
     )
 
 
