@@ -92,6 +92,22 @@ def test_tokens_that_nobody_reports_are_no_zero_in_what_the_command_says(
     assert json.loads(capsys.readouterr().out)["output_tokens"] == (0 if name == "parquet" else None)  # nothing new
 
 
+def test_commands_read_several_stores_through_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "fleet")
+    for number in (1, 2):
+        path = tmp_path / f"{number}.db"
+        with closing(open_writer(path)) as writer:
+            writer.write(Batch(calls=[_call("fix", f"f{number}", step, call_id=f"{number}-{step}") for step in (0, 1)]))
+        assert _exit_code(str(path), folder, "--format", "parquet", "--quiet-s", "0") == 0
+    capsys.readouterr()
+
+    for command in ("profile", "structure"):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, folder, "--json"])
+        (kind,) = json.loads(capsys.readouterr().out)
+        assert (kind["task"], kind["tasks"]) == ("fix", 2)
+
+
 @pytest.mark.parametrize("name", ["weka", "mooncake"])
 def test_a_call_with_more_tokens_than_a_prompt_can_have_is_refused_and_nothing_is_left(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
