@@ -2,6 +2,8 @@
 
 import mmap
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tokenflation.sdk.store.journal import (
     without_slot,
 )
 from tokenflation.sdk.store.losses import note_losses
-from tokenflation.sdk.store.orphans import dead_journals
+from tokenflation.sdk.store.orphans import dead_journals, left_beside
 from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tail import find_usage
 from tokenflation.sdk.store.write import open_writer
@@ -76,6 +78,32 @@ def test_calls_of_many_threads_all_find_a_slot_though_the_worker_gets_no_turn(
     assert (min(slots) > 0, len(set(slots)), len(found), journal.full) == (True, 4000, 4000, 0)
 
 
+def test_a_journal_grows_on_after_a_thread_has_let_go_of_its_former_memory(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    former = journal._file  # as a thread has it that writes into it just now
+    slots = [journal.begin(begun(number)) for number in range(600)]
+    del former
+    slots += [journal.begin(begun(number)) for number in range(600, 3000)]
+    journal.leave()
+    assert (min(slots) > 0, journal.full) == (True, 0)
+
+
+def test_a_journal_whose_numbers_are_the_hosts_files_by_now_does_not_grow_into_those(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from tokenflation.sdk.store.journal import Begun, Journal
+journal = Journal.open(sys.argv[1])
+call = Begun("a", 1, "openai.chat", "openai")
+slots = [journal.begin(call) for _ in range(511)]
+os.closerange(3, 256)
+files = [open(f"{sys.argv[1]}-own-{number}", "w+b") for number in range(16)]
+journal.grow()
+assert journal.begin(call) < 0 < min(slots)
+assert [os.path.getsize(file.name) for file in files] == [0] * 16
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "runs.db")], check=True)
+
+
 def test_what_is_noted_before_and_after_it_grows_is_all_there_and_every_slot_is_free_again(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "runs.db")
     slots = []
@@ -105,7 +133,7 @@ def test_a_journal_for_which_the_disk_has_no_room_stays_as_it_is(
     assert journal.begin(begun(601)) == slots[0]
     assert (journal.begin(begun(602)) < 0, journal.full) == (True, 91)  # hosts' threads do not try again and again
     journal.grow()
-    assert journal.begin(begun(603)) > 0
+    assert min(journal.begin(begun(number)) for number in range(603, 4000)) > 0  # now they do
     journal.leave()
 
 
@@ -123,6 +151,20 @@ def test_a_journal_that_somebody_takes_away_is_made_anew_with_all_that_stood_in_
     assert list(dead_journals(tmp_path / "runs.db")) == []
     assert not rename or list(entries((tmp_path / "away").read_bytes())) == []
     journal.leave()
+
+
+def test_calls_without_a_slot_stay_counted_in_a_journal_that_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_MAX_SLOTS", 512)
+    journal = Journal.open(tmp_path / "runs.db")
+    slots = [journal.begin(begun(number)) for number in range(600)]
+    journal.free(slots[-1])
+    journal.path.unlink()
+    journal.restore()
+    found = without_slot(journal.path.read_bytes())
+    journal.leave()
+    assert found == 88
 
 
 def test_a_call_that_ends_while_the_journal_is_made_anew_is_neither_lost_nor_taken_for_another(tmp_path: Path) -> None:
@@ -196,6 +238,33 @@ def test_a_journal_without_calls_is_removed_and_one_with_calls_stays(tmp_path: P
             journal.free(slot)
         journal.close()
         assert journal.path.exists() == busy
+
+
+def test_a_journal_stays_as_long_as_a_call_without_a_slot_is_not_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_MAX_SLOTS", 512)
+    for stored in (False, True):
+        journal = Journal.open(tmp_path / "runs.db")
+        slots = [journal.begin(begun(number)) for number in range(512)]
+        for slot in slots if stored else slots[:-1]:
+            journal.free(slot)
+        journal.close()
+        assert journal.path.exists() != stored
+
+
+def test_journals_are_read_by_several_at_once_and_beside_drafts_that_nobody_can_remove(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    journal = Journal.open(store)
+    journal.begin(begun(1))
+    journal.leave()
+    for number in range(8):
+        draft = tmp_path / f"runs.db.underway-{number}-other.draft"
+        draft.mkdir()  # not to be unlinked, as another user's in a folder like /tmp
+        os.utime(draft, (1, 1))
+    for _ in dead_journals(store, to_read=True):
+        assert left_beside(store) == 1
+    assert left_beside(store) == 1
 
 
 def test_only_a_journal_that_nobody_holds_is_a_dead_ones(tmp_path: Path) -> None:

@@ -70,8 +70,10 @@ def _beside(store: str | os.PathLike[str]) -> list[Path]:
                     continue
                 if not entry.name.endswith(DRAFT):
                     found.append(Path(entry.path))
-                elif now_ns() / 1e9 - entry.stat().st_mtime > _OLD_DRAFT_S:
-                    os.unlink(entry.path)  # its maker was killed before anything stood in it
+                    continue
+                with contextlib.suppress(OSError):  # another process's by now, or another user's
+                    if now_ns() / 1e9 - entry.stat().st_mtime > _OLD_DRAFT_S:
+                        os.unlink(entry.path)  # its maker was killed before anything stood in it
     except OSError:
         return found
     return found
