@@ -1,5 +1,8 @@
 """Evidence that fits several places: what else there is decides, and where nothing does the edge says that it is weak."""
 
+import json
+from collections.abc import Callable
+
 import httpx
 import pytest
 from tests.providers import Provider
@@ -154,6 +157,22 @@ def test_of_tasks_whose_sub_agents_are_asked_and_say_the_same_each_keeps_one() -
     moved = agents.moved()
     tasks = [moved[id_].run.task_id if id_ in moved else place.task_id for id_, place in workers]
     assert sorted(tasks) == sorted(place.task_id for place in roots)
+
+
+@pytest.mark.parametrize("answer", ["I vote for the tide.", 'I vote "tide".\nIt is so.'])
+@pytest.mark.parametrize("told", ["\n".join, json.dumps], ids=["lines", "json"])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_of_runs_that_said_the_same_as_many_are_inside_a_tool_call_as_its_result_holds(
+    answer: str, told: Callable[[list[str]], str], times: int
+) -> None:
+    agents = Agents()
+    _, root = agents.call(user("Vote."), asks={"call_1": "n"}, after="")
+    votes = [user(f"Vote number {at} of all the votes.") for at in range(4)]
+    calls = [agents.call(vote, system=WORKER, says=answer, after="") for vote in votes]
+    agents.call(user("Vote."), said(call_1="n"), result("call_1", told([answer] * times)), says="So it is.")
+    moved = agents.moved()
+    tasks = [moved[id_].run.task_id if id_ in moved else place.task_id for id_, place in calls]
+    assert tasks.count(root.task_id) == times
 
 
 def test_all_answers_that_a_prompt_puts_together_are_of_one_task() -> None:

@@ -81,6 +81,14 @@ def test_an_agent_with_other_tools_that_is_told_the_results_is_another_run() -> 
     assert (second.task_id, second.agent_run_id != first.agent_run_id) == (first.task_id, True)
 
 
+def test_an_agent_without_tools_whose_prompt_begins_otherwise_is_another_run_though_it_is_told_results() -> None:
+    agents = Agents()
+    _, first = agents.call(user("Go."), system="You search.", asks={"call_1": "tides"}, tools=())
+    grown = (user("Go."), said(call_1="tides"), result("call_1", "They come twice a day."))
+    _, second = agents.call(*grown, system="Sum up what was found.", says="Twice a day.", tools=())
+    assert (second.task_id, second.agent_run_id != first.agent_run_id) == (first.task_id, True)
+
+
 @pytest.mark.parametrize("after", ["own", "", None])
 def test_an_agent_that_is_handed_over_to_and_told_the_question_anew_goes_on_in_the_task(after: str | None) -> None:
     agents = Agents()
@@ -101,6 +109,7 @@ def test_tasks_that_hand_over_with_one_question_each_have_one_that_goes_on() -> 
     asked = "Write about the tides of the ocean."
     ids = ("call_1", "call_2")
     givers = [agents.call(user(asked), system="You are Ann.", asks={id_: "bob"}, tool="transfer_to_bob") for id_ in ids]
+    agents.call(user("Look."), system="You look.", asks={"call_3": "at it"}, after="")  # which hands nothing over
     takers = [agents.call(user(asked), system="You are Bob.", says="Twice a day.", after="") for _ in givers]
     assert [place.task_id for _, place in takers] == [place.task_id for _, place in givers]
     _, third = agents.call(user(asked), system="You are Bob.", says="Twice a day.", after="")
@@ -114,6 +123,15 @@ def test_another_question_while_an_agent_hands_over_is_a_task_of_its_own() -> No
     assert other.task_id != first.task_id
 
 
+def test_what_began_before_an_agent_hands_over_is_a_task_of_its_own() -> None:
+    agents = Agents()
+    asked = user("Write about the tides of the ocean.")
+    _, first = agents.call(asked, system="You are Ann.", asks={"call_1": "bob"}, tool="transfer_to_bob", after="")
+    agents.now -= 10
+    _, other = agents.call(asked, system="You are Bob.", says="They come twice a day.", after="")
+    assert other.task_id != first.task_id
+
+
 def test_a_history_that_lost_its_beginning_goes_on_though_a_date_in_its_instructions_changed() -> None:
     agents = Agents()
     system = "You are a bot of the house and you answer what you are asked. It is {} o'clock."
@@ -121,3 +139,12 @@ def test_a_history_that_lost_its_beginning_goes_on_though_a_date_in_its_instruct
     kept = (said("The sea going up and down."), user("And what is a wind?"))
     _, second = agents.call(*kept, system=system.format(10), says="The air that moves.")
     assert (second.agent_run_id, second.step, second.continues_evidence) == (first.agent_run_id, 1, "answer")
+
+
+def test_a_history_that_lost_its_beginning_and_has_other_tools_is_another_agents() -> None:
+    agents = Agents()
+    system = "You are a bot of the house and you answer what you are asked. It is {} o'clock."
+    _, first = agents.call(user("What is a tide?"), system=system.format(9), says="The sea going up and down.")
+    kept = (said("The sea going up and down."), user("And what is a wind?"))
+    _, second = agents.call(*kept, system=system.format(10), says="The air that moves.", tools=("delegate", "look"))
+    assert second.agent_run_id != first.agent_run_id

@@ -17,6 +17,7 @@ from tokenflation.sdk.wire.values import dumps
 
 __all__ = [
     "Continued", "Histories", "contains", "first_messages", "first_text", "last_answer", "last_messages", "sums_up",
+    "times_in",
 ]  # fmt: skip
 
 _FAILED_WINDOW_NS = 60_000_000_000
@@ -144,7 +145,7 @@ class Histories:
                 continue
             if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
                 continue
-            times = _times_in(head, history.answer)
+            times = times_in(head, history.answer)
             over = all(call.answers for call in history.open_tool_calls.values())
             if over and times and sum(one.answer == history.answer for one in found) < times:
                 found.append(history)
@@ -233,7 +234,8 @@ def contains(text: bytes, needle: str) -> bool:
     return any(map(text.__contains__, _as_written(needle)))
 
 
-def _times_in(text: bytes, needle: str) -> int:
+def times_in(text: bytes, needle: str) -> int:
+    """Return how often canonical bytes hold a text, written in one of the ways that `contains` knows."""
     return max(map(text.count, _as_written(needle)), default=0)
 
 

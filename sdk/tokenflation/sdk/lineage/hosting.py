@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
-from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages, first_text
+from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages, first_text, times_in
 from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength, hands_over
 from tokenflation.sdk.records import Reading, ToolCall, ToolResult
@@ -348,7 +348,8 @@ def _is_told_of(result: ToolResult, answer: str, asked: History, found: Sequence
     inside = [run for run in inside if run.host is not None and run.host.tool_call_id == result.tool_call_id]
     inside += [run for run, host in found if host.tool_call_id == result.tool_call_id]
     same = sum(run.newest is not None and run.newest.answer.strip() == answer for run in inside)
-    return same >= max(1, sum(text.count(answer) for text in result.said))
+    said = sum(max(text.count(answer), times_in(text.encode("utf-8", "replace"), answer)) for text in result.said)
+    return same >= max(1, said)
 
 
 def _may_move(run: Run, history: History) -> bool:
