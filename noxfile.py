@@ -1,4 +1,5 @@
-"""Tests in environments of their own: every client in old versions and its newest, beside other instrumentation, on Spark.
+"""Tests in environments of their own: every client in old versions and its newest, beside other instrumentation, on
+Spark.
 
     nox -s matrix                       every environment of the matrix; `nox -s "matrix(openai-1.0)"` for one
     nox -s matrix_newest                the newest version of each client, which CI runs
@@ -19,8 +20,8 @@ nox.options.sessions = ["matrix_newest", "beside"]
 
 RESULTS = "build/matrix"
 
-# Environment -> the module in tests/matrix/clients that plays the scenarios, and what to install. Old versions install on
-# Python 3.11 and do what the scenarios need without failing by themselves; not each is the first that does.
+# Environment -> the module in tests/matrix/clients that plays the scenarios, and what to install. Old versions install
+# on Python 3.11 and do what the scenarios need without failing by themselves; not each is the first that does.
 OLD_HTTPX = "httpx<0.28"  # 0.28 took `proxies` away, which these clients pass
 ENVIRONMENTS = {
     "openai-1.0": ("openai", "openai==1.0.0", OLD_HTTPX),

@@ -1,18 +1,19 @@
 """How forecasts of recorded demand do on production series, beside what others use, with and without gaps.
 
 Series: `servegen_10min_*.csv` of two weeks, requests and tokens (input + output). Days 1 to 7 start, days 8 to 14 are
-forecast from every hour (`hour-ahead`) and at every midnight for 24 hours (`day-ahead`); every forecast sees only what was
-recorded before it. `WAPE all` judges every hour as recorded, outages as zeros; `WAPE` leaves out hours that are mostly
-outage. Capacity is at 1 % short 10-minute bins over mean demand, with a headroom found in hindsight for every row alike;
-the second figure of ours is the bound that we would have provided, with the share of bins short, without hindsight.
-A week has seven midnights, and one day off is a seventh: coverage of a day ahead is also judged from every hour.
+forecast from every hour (`hour-ahead`) and at every midnight for 24 hours (`day-ahead`); every forecast sees only what
+was recorded before it. `WAPE all` judges every hour as recorded, outages as zeros; `WAPE` leaves out hours that are
+mostly outage. Capacity is at 1 % short 10-minute bins over mean demand, with a headroom found in hindsight for every
+row alike; the second figure of ours is the bound that we would have provided, with the share of bins short, without
+hindsight. A week has seven midnights, and one day off is a seventh: coverage of a day ahead is also judged from every
+hour.
 
     python bench/demand_backtest.py [--data ../shared/data/demand] [--others PYTHON|none] [--only TEXT] [--limit S]
     python bench/demand_backtest.py --gaps [--only TEXT]
 
-`--others` is the Python of an environment with statsforecast, prophet and pmdarima; by default one is made in a temporary
-folder (`venv`, pip; a minute). What cannot be installed or run is said so, not left out in silence. `--gaps` damages the
-series in twenty ways instead (demand_gaps.py).
+`--others` is the Python of an environment with statsforecast, prophet and pmdarima; by default one is made in a
+temporary folder (`venv`, pip; a minute). What cannot be installed or run is said so, not left out in silence. `--gaps`
+damages the series in twenty ways instead (demand_gaps.py).
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Recorded series damaged on purpose: what an outage, a broken log or a jump of the clock does to a forecast.
 
-Each case writes a damaged copy of a series as a CSV, reads it back as any file is read, forecasts it from every hour and
-judges what was forecast on hours that the damage did not touch. Run by `demand_backtest.py --gaps`.
+Each case writes a damaged copy of a series as a CSV, reads it back as any file is read, forecasts it from every hour
+and judges what was forecast on hours that the damage did not touch. Run by `demand_backtest.py --gaps`.
 """
 
 import tempfile
@@ -126,7 +126,9 @@ def shuffled(values: Floats) -> Damaged:
 
 
 def clock_jumps(values: Floats) -> Damaged:
-    """Local time without its zone: an hour is skipped on day 5, and one is written twice on day 10 (the last counts)."""
+    """Local time without its zone: an hour is skipped on day 5, and one is written twice on day 10 (the
+    last counts).
+    """
     made = _whole(values)
     at = np.arange(len(values))
     times = made.times + 3600.0 * ((at >= 6 * 98) & (at < 6 * 219))
@@ -189,7 +191,9 @@ def _silly(made: Rolled) -> str:
 
 
 def _figures(made: Rolled, truth: Floats, stayed: Flags) -> dict[str, float]:
-    """Return errors and coverage on hours that stayed, an hour ahead from every hour and a day ahead from every midnight."""
+    """Return errors and coverage on hours that stayed, an hour ahead from every hour and a day ahead from every
+    midnight.
+    """
     whole = len(truth)
     first = FIRST if whole > FIRST + 24 else min(max(int(made.origins[0]), LEAST_FIRST), whole - 1)
     found = {}
@@ -212,7 +216,9 @@ def _figures(made: Rolled, truth: Floats, stayed: Flags) -> dict[str, float]:
 
 
 def gap_table(name: str, history: History) -> list[str]:
-    """Print errors and coverage on hours that no damage touched, with gaps masked and taken for zeros; say what is silly."""
+    """Print errors and coverage on hours that no damage touched, with gaps masked and taken for zeros; say what is
+    silly.
+    """
     print(f"\n{name}: damaged on purpose; figures on hours that the damage left alone, gaps masked | taken for zeros")
     print(f"  {'damage':25} {'cut':>6} {'hour-ahead WAPE':>17} {'day-ahead WAPE':>17} {'hour inside 90 %':>17} "
           f"{'day inside 90 %':>17}  silly values")  # fmt: skip

@@ -5,20 +5,21 @@ Run by demand_backtest.py, by hand so:
     python -m venv ENV && ENV/bin/pip install statsforecast prophet pmdarima
     python bench/demand_backtest.py --others ENV/bin/python
 
-It reads one JSON object from standard input ({"series": {name: hourly means, ...}, "first": n}) and writes one line for each
-series and forecaster as it finishes: {"series", "name", "hour", "day", "error", "cpu_s"}, the forecasts as rows of mean,
-low and high of 90 % (NaN where there is no interval). It sees hourly means with gaps as recorded, and nothing that comes
-after an origin. Two processes of one thread each.
+It reads one JSON object from standard input ({"series": {name: hourly means, ...}, "first": n}) and writes one line for
+each series and forecaster as it finishes: {"series", "name", "hour", "day", "error", "cpu_s"}, the forecasts as rows of
+mean, low and high of 90 % (NaN where there is no interval). It sees hourly means with gaps as recorded, and nothing
+that comes after an origin. Two processes of one thread each.
 
-statsforecast fits anew at every hour, but for AutoETS and AutoARIMA: these choose a model and fit it every midnight, and
-from then on apply it (`forward`) to what comes in. AutoARIMA is held to (p, q, P, Q) of at most (2, 2, 1, 1), four in all,
-twelve models, conditional sums of squares while it chooses (`approximation`): with its defaults one fit takes minutes.
-Prophet fits anew at every hour, daily and weekly, with 300 samples for its interval.
+statsforecast fits anew at every hour, but for AutoETS and AutoARIMA: these choose a model and fit it every midnight,
+and from then on apply it (`forward`) to what comes in. AutoARIMA is held to (p, q, P, Q) of at most (2, 2, 1, 1), four
+in all, twelve models, conditional sums of squares while it chooses (`approximation`): with its defaults one fit takes
+minutes. Prophet fits anew at every hour, daily and weekly, with 300 samples for its interval.
 
-Dynamo's planner has `constant` (last value), `arima` (pmdarima's auto_arima, the default), `prophet` (defaults), all three
-over its default window of 50 samples, and `kalman` (local linear trend, process noise 1 and 0.1, observation noise 10).
-They are written again here after its source, and say nothing of intervals; its own step is 180 s, ours an hour.
-Sources: ai-dynamo/dynamo, components/planner, load_predictor.py; statsforecast 2.1 and pmdarima 2.1 as documented.
+Dynamo's planner has `constant` (last value), `arima` (pmdarima's auto_arima, the default), `prophet` (defaults), all
+three over its default window of 50 samples, and `kalman` (local linear trend, process noise 1 and 0.1, observation
+noise 10). They are written again here after its source, and say nothing of intervals; its own step is 180 s, ours an
+hour. Sources: ai-dynamo/dynamo, components/planner, load_predictor.py; statsforecast 2.1 and pmdarima 2.1 as
+documented.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""How right and how fast the demand model is: moments, bursts, quantiles, totals and the day's peak against brute force.
+"""How right and how fast the demand model is: moments, bursts, quantiles, totals and peaks against brute force.
 
     python bench/forecast_accuracy.py [speed] [moments] [bursts] [quantiles] [totals] [peaks] [--days 400] [--seed 1]
 
-Runs are made up: 40 of up to 12 calls, some in parallel, with log-normal durations. Brute force throws tasks at random and
-adds their segments. Columns say model, simulation, and their difference over the simulation's standard error or its value;
-`bar` is what is asked, and the last column whether it is met. What differs by no more than twice the simulation's own error
-is told apart from neither.
+Runs are made up: 40 of up to 12 calls, some in parallel, with log-normal durations. Brute force throws tasks at random
+and adds their segments. Columns say model, simulation, and their difference over the simulation's standard error or its
+value; `bar` is what is asked, and the last column whether it is met. What differs by no more than twice the
+simulation's own error is told apart from neither.
 """
 
 import argparse
@@ -206,7 +206,9 @@ def totals(runs: Runs, seed: int) -> None:
 
 
 def _hour_of(path: Path, tokens: Floats, lasts: Floats, rate: float, hour: float, rng: np.random.Generator) -> float:
-    """Return the tokens within [0, hour) of tasks thrown from before it: whole runs in the middle, parts at both ends."""
+    """Return the tokens within [0, hour) of tasks thrown from before it: whole runs in the middle, parts at
+    both ends.
+    """
     before = float(lasts.max())
     starts = rng.uniform(-before, hour, rng.poisson(rate * (hour + before)))
     run = rng.integers(0, len(tokens), len(starts))

@@ -1,13 +1,13 @@
-"""What cut runs do to a forecast: recorded sessions cut at random or by one limit, plain means beside those that know of it.
+"""What cut runs do to a forecast: recorded sessions cut at random or by a limit, plain means beside those that know.
 
     python bench/forecast_censored.py [--data ../shared/data] [--draws 400] [--seed 1]
 
-So many of the recorded sessions are drawn, and each is stopped by the call that passes its limit of tokens: a random one of
-its own (exponential), or one for all (a quantile of all sessions). Columns: share of the runs cut, share cut beyond the
-longest finished one; bias of the mean input tokens and calls as recorded (plain), and with longer runs standing in for what
-was cut (known); coverage of the 90 % interval of the mean input of all sessions: of the same runs uncut, plain and known;
-and the known interval's median width over that of the runs uncut. Where one limit cuts all that is long, nothing but the
-share beyond can tell.
+So many of the recorded sessions are drawn, and each is stopped by the call that passes its limit of tokens: a random
+one of its own (exponential), or one for all (a quantile of all sessions). Columns: share of the runs cut, share cut
+beyond the longest finished one; bias of the mean input tokens and calls as recorded (plain), and with longer runs
+standing in for what was cut (known); coverage of the 90 % interval of the mean input of all sessions: of the same runs
+uncut, plain and known; and the known interval's median width over that of the runs uncut. Where one limit cuts all that
+is long, nothing but the share beyond can tell.
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """From 30 recorded sessions to the hours of all others: how often the hourly p95 is passed when they are replayed.
 
-Of the sessions of `agent_sessions`, 30 are drawn and forecast; the others are replayed by tasks whose rate swings at random
-from hour to hour (a gamma factor of cv 0.3), and looked at in the middle of each hour. Asked: 3 to 7 % of hours above p95.
+Of the sessions of `agent_sessions`, 30 are drawn and forecast; the others are replayed by tasks whose rate swings at
+random from hour to hour (a gamma factor of cv 0.3), and looked at in the middle of each hour. Asked: 3 to 7 % of hours
+above p95.
 
     python bench/forecast_end_to_end.py [--data ../shared/data] [--draws 40] [--per-day 2000] [--seed 1]
 
-Columns: share of hours above the forecast's p50, p95 and p99 over all draws; the plug-in is the same without what 30 runs
-leave open (p95 of the load alone); share of draws of which more than half of the hours pass p95.
+Columns: share of hours above the forecast's p50, p95 and p99 over all draws; the plug-in is the same without what 30
+runs leave open (p95 of the load alone); share of draws of which more than half of the hours pass p95.
 """
 
 import argparse

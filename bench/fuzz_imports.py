@@ -2,11 +2,12 @@
 
     python bench/fuzz_imports.py [--seconds 300] [--seed 1] [--logs ../shared/data/logs]
 
-Each round takes a few of the tests' samples (and small real logs, if there are), damages some of them (cut, other order,
-lines twice, bytes swapped, foreign lines, deep nesting, huge numbers, other encodings), packs some and cuts the packing,
-and imports them as one folder beside an undamaged file. It checks that nothing but our own errors is raised, that the
-undamaged file's calls are all there, that a broken line put into a good file is named with file and line and costs nothing
-else, that no part is above its total, and that a second import adds nothing. Every few rounds the commands read the store.
+Each round takes a few of the tests' samples (and small real logs, if there are), damages some of them (cut, other
+order, lines twice, bytes swapped, foreign lines, deep nesting, huge numbers, other encodings), packs some and cuts the
+packing, and imports them as one folder beside an undamaged file. It checks that nothing but our own errors is raised,
+that the undamaged file's calls are all there, that a broken line put into a good file is named with file and line and
+costs nothing else, that no part is above its total, and that a second import adds nothing. Every few rounds the
+commands read the store.
 """
 
 import argparse

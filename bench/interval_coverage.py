@@ -1,24 +1,26 @@
 """How often intervals for a mean hold the truth: ours, log bootstrap-t as it was, Student's t, and the plug-in.
 
-A population is recorded runs of one agent. `n` of its runs are drawn without replacement; the truth is the mean of those
-that remain. Intervals claim 90 %. Populations: what 500 tasks cost with each of 13 models, their calls (the same runs,
-so no further evidence), and input tokens, output tokens and calls of 362 coding-agent sessions.
+A population is recorded runs of one agent. `n` of its runs are drawn without replacement; the truth is the mean of
+those that remain. Intervals claim 90 %. Populations: what 500 tasks cost with each of 13 models, their calls (the same
+runs, so no further evidence), and input tokens, output tokens and calls of 362 coding-agent sessions.
 
 Methods: `ours` is `an.mean_interval(runs, future=remaining)`; `log-t` is log bootstrap-t with the factors kappa(n) of
 section 1.5 of the FORECAST model, `log-t k=1` the same without them; `t` is Student's; `plug-in` takes the mean of the
 runs for the truth, and leaves only the scatter of the remaining runs. `log-t` and `t` are given what ours is given: the
 mean of so many remaining runs varies more than the population's.
 
-    python bench/interval_coverage.py [--data ../shared/data] [--draws 200] [--seed 1] [--each] [--calls] [--ratios|--shares|--laws|--equal]
+    python bench/interval_coverage.py [--data ../shared/data] [--draws 200] [--seed 1] [--each]
+        [--calls] [--ratios|--shares|--laws|--equal]
 
-`--ratios` prints intervals of ratios instead, of tasks drawn with replacement, against the ratio of the whole population:
-sums over the same tasks (`an` calls it paired: cached and output tokens per input token, tokens per call of sessions, and
-cost per call of the 13 models), and means of different tasks (each population's cost or tokens over another's).
+`--ratios` prints intervals of ratios instead, of tasks drawn with replacement, against the ratio of the whole
+population: sums over the same tasks (`an` calls it paired: cached and output tokens per input token, tokens per call of
+sessions, and cost per call of the 13 models), and means of different tasks (each population's cost or tokens over
+another's).
 
-`--shares` prints intervals of shares of one whole, of made-up tasks (`task_laws.py`: light to very heavy tails; parts of
-their own, growing or falling with the task, mostly absent) and of recorded sessions with replacement, at 10, 15, 30 and 60
-tasks, beside bootstrap-t of the log odds widened by kappa(n) (as shares had it) and Student's t with Kish's effective
-tasks as degrees of freedom. With 300 draws, coverage of a claimed 0.9 and mean width:
+`--shares` prints intervals of shares of one whole, of made-up tasks (`task_laws.py`: light to very heavy tails; parts
+of their own, growing or falling with the task, mostly absent) and of recorded sessions with replacement, at 10, 15, 30
+and 60 tasks, beside bootstrap-t of the log odds widened by kappa(n) (as shares had it) and Student's t with Kish's
+effective tasks as degrees of freedom. With 300 draws, coverage of a claimed 0.9 and mean width:
 
     tasks                                  10           15           30           60
     66 made-up settings,    ours   0.875 .345   0.885 .283   0.900 .199   0.903 .140
@@ -34,17 +36,18 @@ tasks as degrees of freedom. With 300 draws, coverage of a claimed 0.9 and mean 
     recorded sessions log-odds-t   0.835 .365   0.849 .330   0.887 .262   0.896 .173
 
 The other laws and the sessions were looked at while form and constants were chosen: no setting here is independent
-evidence. Of ours 0.62, 0.71, 0.76 and 0.86 of the first settings hold at least 0.86, and 0.74, 0.80, 0.91 and 0.97 of the second (bootstrap-t: 0.36 to 0.47, 0.43 to 0.74). Where one task of ten is 20
-times as long, or sizes are Pareto of index 1.5, ten tasks hold no evidence of what they miss: 0.83 and 0.80 on average,
-down to 0.33 for a part that goes with the square of the size. Samples of fewer than 3 effective tasks, which the commands
-and the page name, held 0.77, the others 0.89. A share that some tasks are all of, and others none, is held too often (up
-to 0.97).
+evidence. Of ours 0.62, 0.71, 0.76 and 0.86 of the first settings hold at least 0.86, and 0.74, 0.80, 0.91 and 0.97 of
+the second (bootstrap-t: 0.36 to 0.47, 0.43 to 0.74). Where one task of ten is 20 times as long, or sizes are Pareto of
+index 1.5, ten tasks hold no evidence of what they miss: 0.83 and 0.80 on average, down to 0.33 for a part that goes
+with the square of the size. Samples of fewer than 3 effective tasks, which the commands and the page name, held 0.77,
+the others 0.89. A share that some tasks are all of, and others none, is held too often (up to 0.97).
 
-`--laws` prints intervals of a mean, and of a ratio of the means of two kinds, of made-up tasks: of a mean 0.96 to 0.87 at log-normal
-sigma 0.5 to 1 and Pareto 2.5 at any number of tasks, 0.83 to 0.88 at sigma 1.5, 0.81 to 0.85 at sigma 2, 0.81 to 0.69 at
-Pareto 1.5, whose variance is infinite, and 0.66, 0.80, 0.89 and 0.92 of two modes. A forecast's tokens/s, calls in
-flight, KV bytes and money are means too, each of its own amount per task, and hold as these do; input tokens and KV bytes
-often go with the square of a run's length, and so have the heavier tail. Percentiles have no interval: those of single tasks are refused below a number of runs, those of a load hold its mean's.
+`--laws` prints intervals of a mean, and of a ratio of the means of two kinds, of made-up tasks: of a mean 0.96 to 0.87
+at log-normal sigma 0.5 to 1 and Pareto 2.5 at any number of tasks, 0.83 to 0.88 at sigma 1.5, 0.81 to 0.85 at sigma 2,
+0.81 to 0.69 at Pareto 1.5, whose variance is infinite, and 0.66, 0.80, 0.89 and 0.92 of two modes. A forecast's
+tokens/s, calls in flight, KV bytes and money are means too, each of its own amount per task, and hold as these do;
+input tokens and KV bytes often go with the square of a run's length, and so have the heavier tail. Percentiles have no
+interval: those of single tasks are refused below a number of runs, those of a load hold its mean's.
 
 `--equal` compares widths at equal coverage: it asks ours for the level at which it covers what the bar's method covers.
 
@@ -52,9 +55,9 @@ Columns: coverage pooled over populations; the population with the least coverag
 interval: demand was underestimated) and below; the largest miss above of one population; median and mean width over the
 runs' mean, all populations' draws in one pot.
 
-The row `bar` holds the median widths that section 1.5 of the FORECAST model gives for log bootstrap-t before it was widened
-to hold, on costs with 25 models, of which 13 are here; it covered 0.838, 0.857, 0.891, 0.894 and 0.887 of them. `log-t k=1` is that
-method on these draws: compare it with `ours` for widths on the same runs.
+The row `bar` holds the median widths that section 1.5 of the FORECAST model gives for log bootstrap-t before it was
+widened to hold, on costs with 25 models, of which 13 are here; it covered 0.838, 0.857, 0.891, 0.894 and 0.887 of them.
+`log-t k=1` is that method on these draws: compare it with `ours` for widths on the same runs.
 """
 
 import argparse
@@ -200,7 +203,9 @@ def summary(found: pd.DataFrame, *, each: bool) -> None:
 
 
 def ratios(data: Path, draws: int, seed: int) -> pd.DataFrame:
-    """Return one row per kind of ratio, number of tasks and pair of populations: shares of misses, and width over truth."""
+    """Return one row per kind of ratio, number of tasks and pair of populations: shares of misses, and width over
+    truth.
+    """
     same, means = _pairs(data), [v for group in populations(data, calls=False).values() for v in group.values()]
     other = {str(k): (one, means[(k + 5) % len(means)]) for k, one in enumerate(means)}
     rows = []
@@ -264,7 +269,9 @@ def _pairs(data: Path) -> dict[str, tuple[Floats, Floats]]:
 
 
 def laws(draws: int, seed: int) -> pd.DataFrame:
-    """Return one row per law of tasks and number of them: misses of the interval of a mean, and of a ratio of two kinds."""
+    """Return one row per law of tasks and number of them: misses of the interval of a mean, and of a ratio of two
+    kinds.
+    """
     rows = []
     for number, law in enumerate(LAWS):
         truth = float(sized(law, np.random.default_rng(7), 5_000_000).mean())

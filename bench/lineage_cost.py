@@ -2,8 +2,9 @@
 
     python bench/lineage_cost.py [--calls N]
 
-CPU time of `Lineage.place` and `remember`, and of what lineage alone needs of the wire and the rows (hashes and texts of
-tool calls, the columns), beside the whole of `Assembler.exchange`. Histories grow by a tool call and its result a call.
+CPU time of `Lineage.place` and `remember`, and of what lineage alone needs of the wire and the rows (hashes and texts
+of tool calls, the columns), beside the whole of `Assembler.exchange`. Histories grow by a tool call and its result a
+call.
 """
 
 import argparse

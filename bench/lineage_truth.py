@@ -2,12 +2,12 @@
 
     python bench/lineage_truth.py [EXCHANGES TRUTH] [--list] [--only TEXT]
 
-Every cassette is one program's run: its exchanges are put in order through the assembler of one recorder. The table names
-as parent the call whose messages, byte for byte, begin the request; so it names none where a client moved a cache marker,
-changed the api, or left the history with the provider. An edge that differs from the table is therefore looked at in the
-bodies themselves: it is `proved` if an answer's id, tool call or text of the call we name stands in the request, and
-nothing of that kind of the table's parent stands behind it. Exits 1 if an edge is missed, or differs and is not proved,
-more often than the bars allow: 1 % of the calls with a parent, 0.5 % of those without.
+Every cassette is one program's run: its exchanges are put in order through the assembler of one recorder. The table
+names as parent the call whose messages, byte for byte, begin the request; so it names none where a client moved a cache
+marker, changed the api, or left the history with the provider. An edge that differs from the table is therefore looked
+at in the bodies themselves: it is `proved` if an answer's id, tool call or text of the call we name stands in the
+request, and nothing of that kind of the table's parent stands behind it. Exits 1 if an edge is missed, or differs and
+is not proved, more often than the bars allow: 1 % of the calls with a parent, 0.5 % of those without.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python bench/profile_scale.py [--calls N] [--store-calls N] [--kinds K] [--folder DIR]
 
 Makes calls of known parameters by SQL, profiles them in a fresh process each, and prints one table. `bare group-by` is
-`TASKS_SQL` alone, run by DuckDB from the same Parquet file; `plain sums` is the least that a group-by of calls into tasks
-can be: a sum and a count of every number, nothing under a condition, no agent runs. Times are of the wall; CPU seconds
-stand beside them, since a machine is rarely idle.
+`TASKS_SQL` alone, run by DuckDB from the same Parquet file; `plain sums` is the least that a group-by of calls into
+tasks can be: a sum and a count of every number, nothing under a condition, no agent runs. Times are of the wall; CPU
+seconds stand beside them, since a machine is rarely idle.
 """
 
 import argparse
@@ -177,8 +177,8 @@ def run_child(action: str, path: Path, *more: int) -> None:
 def truths(kinds: int, tasks: int) -> Iterator[tuple[str, int, float, float, str]]:
     """Yield column, kind, what the profile must say, how far it may be off relatively, and why: exact, drawn or fixed.
 
-    `drawn`: 5 standard errors of the draw, and 0.01 % or half a token more, since tokens are whole. `fixed`: a tolerance of
-    1 % or 0.01 %, chosen without regard to the error of the draw.
+    `drawn`: 5 standard errors of the draw, and 0.01 % or half a token more, since tokens are whole. `fixed`: a
+    tolerance of 1 % or 0.01 %, chosen without regard to the error of the draw.
     """
     lengths = np.arange(STEPS[0], STEPS[1] + 1)
     of_kind = tasks // kinds

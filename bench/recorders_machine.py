@@ -3,11 +3,11 @@
     python bench/recorders.py setup --work DIR --suts tokenflation,langfuse
     python bench/recorders_machine.py --work DIR [--suts tokenflation,langfuse] [--calls 30] [--rounds 3]
 
-Runs the workloads of the side-by-side bench (plain calls, streams of 50 chunks, 10 async calls at once) in `record` mode
-under valgrind, in the environments that `recorders.py` made: the bare client and each recorder, all blocks of one in one
-process, the first of each workload left out. As valgrind runs them some 50 times slower, what recorders wait for by the
-clock is stretched as much; else each call would be written by itself. Prints the median over the blocks, and its range;
-never gates. Takes some 15 minutes.
+Runs the workloads of the side-by-side bench (plain calls, streams of 50 chunks, 10 async calls at once) in `record`
+mode under valgrind, in the environments that `recorders.py` made: the bare client and each recorder, all blocks of one
+in one process, the first of each workload left out. As valgrind runs them some 50 times slower, what recorders wait for
+by the clock is stretched as much; else each call would be written by itself. Prints the median over the blocks, and its
+range; never gates. Takes some 15 minutes.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python bench/replay_export.py runs.db --tasks 40 [--python OTHER_VENV/bin/python]
 
-The simulator is the wheel `ai-dynamo-runtime` (75 MB; no GPU, no network). It is no dependency of this project: put it in a
-virtual environment of its own and name that one's interpreter.
+The simulator is the wheel `ai-dynamo-runtime` (75 MB; no GPU, no network). It is no dependency of this project: put it
+in a virtual environment of its own and name that one's interpreter.
 """
 
 import argparse

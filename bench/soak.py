@@ -2,9 +2,10 @@
 
     python bench/soak.py [--calls 1000000] [--store soak.db] [--threads 2]
 
-A server in a process of its own answers chat completions with usage; httpx2 clients call it over keep-alive connections,
-every tenth call streams. Prints resident memory, rows and drops as it goes, and at the end the bytes per call and the
-growth of memory after the first tenth. Exit 1 if a row is missing, doubled or wrong, or a drop was counted.
+A server in a process of its own answers chat completions with usage; httpx2 clients call it over keep-alive
+connections, every tenth call streams. Prints resident memory, rows and drops as it goes, and at the end the bytes per
+call and the growth of memory after the first tenth. Exit 1 if a row is missing, doubled or wrong, or a drop was
+counted.
 """
 
 import argparse

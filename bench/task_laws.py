@@ -1,8 +1,9 @@
 """Made-up tasks for `interval_coverage.py`: laws of their sizes, and of a part's share of a task. Run that.
 
-Sizes: log-normal (`ln` and its sigma), Pareto (`pareto` and its index), Weibull, and two modes (`modes`: one task of ten
-is 20 times as long). Parts: a share of its own in each task; one that grows or falls with the task's size; one that most tasks lack;
-an amount that has nothing to do with the rest (`apart`), that is fixed (`fixed`), or goes with the square of it (`square`).
+Sizes: log-normal (`ln` and its sigma), Pareto (`pareto` and its index), Weibull, and two modes (`modes`: one task of
+ten is 20 times as long). Parts: a share of its own in each task; one that grows or falls with the task's size; one that
+most tasks lack; an amount that has nothing to do with the rest (`apart`), that is fixed (`fixed`), or goes with the
+square of it (`square`).
 """
 
 import numpy as np

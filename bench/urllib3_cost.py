@@ -1,4 +1,4 @@
-"""What recording costs the host's thread in urllib3: bare pools against hooked ones, a call and a chunk, in microseconds.
+"""What recording costs the host's thread in urllib3: bare pools against hooked ones, microseconds a call and a chunk.
 
     python bench/urllib3_cost.py [--calls 1000] [--chunks 20000] [--rounds 7]
 

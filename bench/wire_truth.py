@@ -2,12 +2,13 @@
 
     python bench/wire_truth.py [EXCHANGES TRUTH] [--seed N] [--only TEXT]
 
-Every exchange is sent by a client of httpx or httpx2, sync or async, under `tf.instrument`; its recorded body comes back
-in random chunks cut anywhere, of one in three gzip-encoded, plain answers read at once and streams piece by piece. After
-each one the row of its call is read back from the store. A GET of a stored answer has no row: the row of the call that
-it belongs to is compared, once the GET shows it finished. What only counts tokens must leave no row at all.
+Every exchange is sent by a client of httpx or httpx2, sync or async, under `tf.instrument`; its recorded body comes
+back in random chunks cut anywhere, of one in three gzip-encoded, plain answers read at once and streams piece by piece.
+After each one the row of its call is read back from the store. A GET of a stored answer has no row: the row of the call
+that it belongs to is compared, once the GET shows it finished. What only counts tokens must leave no row at all.
 
-Cells in which the table itself is wrong are listed with the evidence, apart from those that differ. Exits 1 if any does.
+Cells in which the table itself is wrong are listed with the evidence, apart from those that differ. Exits 1 if any
+does.
 """
 
 import argparse

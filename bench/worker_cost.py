@@ -7,9 +7,9 @@
 Exchanges with the bodies of the side-by-side bench's mock server go straight into the worker's entry, on one thread, a
 `--batch` to each transaction: no client, no socket, no queue. `all` is the best round without the stages' timers;
 a stage is its own time without the stages inside of it, timers included. `agent` is histories of ten steps with a tool.
-`--count` counts the interpreter's instructions a call by function instead, which a busy machine does not change; it shows
-where they are, not what they cost, as a loop in C is one of them. `--machine` counts the processor's under valgrind.
-Prints, never gates.
+`--count` counts the interpreter's instructions a call by function instead, which a busy machine does not change; it
+shows where they are, not what they cost, as a loop in C is one of them. `--machine` counts the processor's under
+valgrind. Prints, never gates.
 """
 
 import argparse

@@ -27,7 +27,7 @@ include their parts, and says `DEFAULT_TEXT`; markers in the **last message** of
 
 Like OpenAI, a streamed chat answer holds usage only if the request has `stream_options.include_usage`.
 What arrived stands in `provider.requests`, with the usage that was answered.
-"""
+"""  # noqa: W505 (a table)
 
 import gzip
 import json

@@ -16,7 +16,8 @@ from tokenflation.analysis.statistics.attribution import (
 from tokenflation.sdk.errors import PlanError
 
 
-# Few kinds of their own, many alike in two groups, and more kinds than draws of the prototypes: three ways to one answer.
+# Few kinds of their own, many alike in two groups, and more kinds than draws of the prototypes: three ways to one
+# answer.
 @pytest.mark.parametrize(("kinds", "groups", "prototypes"), [(2, 2, 300), (9, 2, 300), (40, 3, 30), (40, 40, 30)])
 def test_the_three_shares_are_those_of_a_nested_simulation(kinds: int, groups: int, prototypes: int) -> None:
     rng = np.random.default_rng(1)

@@ -137,7 +137,8 @@ def test_what_was_sent_again_and_not_read_from_the_cache_was_missed() -> None:
 
     assert (row["calls_read_and_resent"], row["resent_input_tokens"]) == (3, 0 + 1000 + 1500)
     assert row["missed_tokens"] == 0 + 100 + 0
-    # Read were 200, 900 and 1900: all that nobody of this history had sent before, and 400 that only answers can be, go beyond it.
+    # Read were 200, 900 and 1900: all that nobody of this history had sent before, and 400 that only answers can be, go
+    # beyond it.
     assert row["resent_read_tokens"] == 200 + 900 + 1900
     assert row["beyond_tokens"] == 200 + 0 + 400
     assert row["cache_efficiency"] == 2400 / 2500

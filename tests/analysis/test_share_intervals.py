@@ -1,4 +1,6 @@
-"""Intervals of shares of one whole: they hold the truth, do not contradict one another, and say nothing of what was never seen."""
+"""Intervals of shares of one whole: they hold the truth, do not contradict one another, and say nothing of what was
+never seen.
+"""
 
 import math
 from random import Random
@@ -149,7 +151,8 @@ def test_many_tasks_have_the_normal_limit_of_a_ratios_logarithm_and_of_a_shares_
 
 
 def test_a_share_of_tasks_that_contradict_one_another_stays_between_nothing_and_all() -> None:
-    # Parts larger than their wholes, as a source may report them, leave next to nothing of the sums and much of the squares.
+    # Parts larger than their wholes, as a source may report them, leave next to nothing of the sums and much of the
+    # squares.
     part = np.tile([[150.0, 5.0, 145.0 - 1e-4]], (1000, 1)).reshape(-1, 1)
     low, high = (ends.item() for ends in ratios_of_sums(
         part, np.full((3000, 1), 100.0), np.array([True]), rng=np.random.default_rng(0), level=0.9)[1:])  # fmt: skip

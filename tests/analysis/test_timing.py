@@ -37,7 +37,8 @@ def test_an_answer_a_tool_an_answer_and_a_user_are_told_apart() -> None:
 
 
 def test_a_tool_run_with_times_of_its_own_leaves_the_rest_to_the_program() -> None:
-    # answer over at 1, the tool runs 2-3, the next call starts at 4: a second before it and one after are the program's.
+    # answer over at 1, the tool runs 2-3, the next call starts at 4: a second before it and one after are the
+    # program's.
     calls = [call("a", "r", 0, 0, tool_calls=1), call("b", "r", 1, 4, prompted_by="tool")]
     assert _seconds(calls, [tool("a", "x", started_at_ns=at(2), ended_at_ns=at(3))]) == [2, 1, 0, 2, 0]
 

@@ -1,6 +1,7 @@
 """Real frameworks with real tracing: their spans give the tree of agents, tools and tasks, and no token more.
 
-Each needs the packages that `nox -s beside` installs (traceloop-sdk aside, which is large), and is skipped without them.
+Each needs the packages that `nox -s beside` installs (traceloop-sdk aside, which is large), and is skipped without
+them.
 """
 
 import importlib.util

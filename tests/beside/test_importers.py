@@ -1,7 +1,7 @@
 """What real tracers and clients export of real calls, imported: token for token what the provider said.
 
-Each needs packages that `nox -s beside` installs (`mlflow-skinny`, `langsmith`, the exporter that writes OTLP to a file),
-and is skipped without them.
+Each needs packages that `nox -s beside` installs (`mlflow-skinny`, `langsmith`, the exporter that writes OTLP to a
+file), and is skipped without them.
 """
 
 import os

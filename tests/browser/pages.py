@@ -27,8 +27,8 @@ def serving(app: Starlette) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
-        # A page that is still being made is in a thread that no server waits for; an interpreter that ends stops it inside
-        # of a database's own code, which ends the whole process as a crash.
+        # A page that is still being made is in a thread that no server waits for; an interpreter that ends stops it
+        # inside of a database's own code, which ends the whole process as a crash.
         for one in threading.enumerate():
             if one.name == PAGE_THREAD:
                 one.join()

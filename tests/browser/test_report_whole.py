@@ -1,4 +1,6 @@
-"""The page of a whole store in a browser, with findings, cache and structure: by keyboard, in a chosen theme, on a phone."""
+"""The page of a whole store in a browser, with findings, cache and structure: by keyboard, in a chosen theme, on a
+phone.
+"""
 
 from pathlib import Path
 from typing import Any

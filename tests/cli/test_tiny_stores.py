@@ -1,4 +1,6 @@
-"""Stores with next to nothing in them: each command says what is known, calls unknown what is not, and makes nothing up."""
+"""Stores with next to nothing in them: each command says what is known, calls unknown what is not, and makes nothing
+up.
+"""
 
 import json
 import re

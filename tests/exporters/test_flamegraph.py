@@ -1,4 +1,6 @@
-"""Flame graphs: every call is there once with its tokens, and readers made from the formats' definitions can read it."""
+"""Flame graphs: every call is there once with its tokens, and readers made from the formats' definitions
+can read it.
+"""
 
 import gzip
 import json

@@ -1,4 +1,6 @@
-"""`tokenflation serve`: on this machine alone, one clear message where it cannot, and a page that nobody else can ask for."""
+"""`tokenflation serve`: on this machine alone, one clear message where it cannot, and a page that nobody else can ask
+for.
+"""
 
 import asyncio
 import contextlib

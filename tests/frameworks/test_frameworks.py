@@ -1,4 +1,6 @@
-"""The matrix of frameworks by itself: the scripted model, the judge and the page, with an agent that needs no framework."""
+"""The matrix of frameworks by itself: the scripted model, the judge and the page, with an agent that needs no
+framework.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""Mutated exchanges: seeds of every api, mutations of them, and what must hold of whatever the recorder makes of one."""
+"""Mutated exchanges: seeds of every api, mutations of them, and what must hold of whatever the recorder
+makes of one.
+"""
 
 import json
 import lzma

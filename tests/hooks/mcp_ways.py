@@ -1,4 +1,6 @@
-"""Ways to a server of tools, for tests: in memory, over stdio, over HTTP; and what the store says of its tools' runs."""
+"""Ways to a server of tools, for tests: in memory, over stdio, over HTTP; and what the store says of its
+tools' runs.
+"""
 
 import asyncio
 import contextlib

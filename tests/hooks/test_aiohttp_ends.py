@@ -1,4 +1,6 @@
-"""How an answer over aiohttp ends for its host: read, closed, dropped, cancelled, timed out, broken; each is recorded so."""
+"""How an answer over aiohttp ends for its host: read, closed, dropped, cancelled, timed out, broken; each is recorded
+so.
+"""
 
 import asyncio
 import gc

@@ -1,7 +1,7 @@
 """What coding agents log of their calls by OpenTelemetry, in the shapes that their documentation gives.
 
-Sources: code.claude.com/docs/en/monitoring-usage ("Events", "Traces"); openai/codex, codex-rs/otel; google-gemini/gemini-cli,
-docs/cli/telemetry.md.
+Sources: code.claude.com/docs/en/monitoring-usage ("Events", "Traces"); openai/codex, codex-rs/otel;
+google-gemini/gemini-cli, docs/cli/telemetry.md.
 """
 
 import json

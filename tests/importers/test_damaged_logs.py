@@ -80,7 +80,8 @@ CALLS = {
     "swe.traj": 1, "mini.traj.json": 2, "openhands.json": 1, "openhands-state.json": 3, "tau.json": 6, "aider.jsonl": 2, "weka.jsonl": 2,
 }  # fmt: skip
 
-# Stores in memory where there is such a folder: each example makes one, and to write it out would take most of the time.
+# Stores in memory where there is such a folder: each example makes one, and to write it out would take most of the
+# time.
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _FUZZ = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -1,7 +1,8 @@
 """Exports of Langfuse, LangSmith, MLflow and Phoenix, in the shapes that their documentation and clients have.
 
 Sources: langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields and its API reference (Observation,
-TraceWithFullDetails); docs.langchain.com/langsmith/run-data-format; mlflow 3.17, Trace.to_dict; arize-phoenix-client 3.5.
+TraceWithFullDetails); docs.langchain.com/langsmith/run-data-format; mlflow 3.17, Trace.to_dict; arize-phoenix-client
+3.5.
 """
 
 import base64

@@ -1,8 +1,9 @@
-"""Trajectories over several files or APIs: Terminus 2 (ATIF), mini-swe-agent and OpenHands, shaped as their sources write them.
+"""Trajectories over several files or APIs: Terminus 2 (ATIF), mini-swe-agent and OpenHands, shaped as their sources
+write them.
 
 Sources: github.com/harbor-framework/harbor, `src/harbor/agents/terminus_2/terminus_2.py` (session ids, names of files);
-github.com/SWE-agent/mini-swe-agent, `src/minisweagent/models/litellm_response_model.py` and `litellm_model.py`; github.com/OpenHands/OpenHands,
-`openhands/llm/metrics.py` and `evaluation/utils/shared.py`.
+github.com/SWE-agent/mini-swe-agent, `src/minisweagent/models/litellm_response_model.py` and `litellm_model.py`;
+github.com/OpenHands/OpenHands, `openhands/llm/metrics.py` and `evaluation/utils/shared.py`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Lineage where a history is shortened after its first tool call: what the run was told of results is nothing yet.
 
-A call without tools that left while the tool call was open is inside it, until its answer shows what it was: a sub-agent's
-comes back as the result, or not at all; a summary's stands where the history was that it shortens.
+A call without tools that left while the tool call was open is inside it, until its answer shows what it was: a
+sub-agent's comes back as the result, or not at all; a summary's stands where the history was that it shortens.
 """
 
 import pytest

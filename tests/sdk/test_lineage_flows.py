@@ -1,4 +1,6 @@
-"""Lineage by what flows between agents, by contexts and by answers that come back, from readings of real-looking bodies."""
+"""Lineage by what flows between agents, by contexts and by answers that come back, from readings of real-looking
+bodies.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Tool calls as rows: asked for, run, run twice, never run, failed, repeated, run by the provider; who spoke before a call."""
+"""Tool calls as rows: asked for, run, run twice, never run, failed, repeated, run by the provider; who spoke before a
+call.
+"""
 
 import json
 from typing import Any

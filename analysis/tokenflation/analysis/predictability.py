@@ -42,8 +42,8 @@ def predictability(tasks: pd.DataFrame) -> pd.DataFrame:
 
     `tasks` has one row per task with `task` and `tokens`, as `shape` returns it. With n tasks of k kinds, W the squares
     of log(tokens) around the mean of their kind and T those around the mean of all: `log_sd = sqrt(W / (n - k))`, and
-    `explained_share = 1 - (W / (n - k)) / (T / (n - 1))`, which may be a little below 0. Missing where a kind has one task,
-    no kind has two, there is one kind, or all tasks are alike.
+    `explained_share = 1 - (W / (n - k)) / (T / (n - 1))`, which may be a little below 0. Missing where a kind has one
+    task, no kind has two, there is one kind, or all tasks are alike.
 
     Raises:
         FrameError: `tasks` lacks columns.

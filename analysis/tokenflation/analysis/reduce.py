@@ -1,9 +1,9 @@
 """Groups calls into tasks: the big work, written once as SQL that runs unchanged on DuckDB, Spark, PostgreSQL, SQLite.
 
 The subset: CTEs, `case`, `filter (where)`, joins; `cast(sum(x) as bigint)` because DuckDB's sum of bigint is wider than
-pandas knows; `1e0` before a division because integers truncate in some engines and not in others. What is summed under a
-condition is made a column first: in DuckDB that costs half of a `filter` on each sum. Runs are counted by grouping, not
-by `count(distinct)`, which costs as much as all sums together. Depth is recorded, so nothing recurses.
+pandas knows; `1e0` before a division because integers truncate in some engines and not in others. What is summed under
+a condition is made a column first: in DuckDB that costs half of a `filter` on each sum. Runs are counted by grouping,
+not by `count(distinct)`, which costs as much as all sums together. Depth is recorded, so nothing recurses.
 """
 
 from collections.abc import Iterator

@@ -240,8 +240,8 @@ def store_errors(path: Path) -> Iterator[None]:
 def _store_reader(path: Path, columns: Sequence[Column], parts: int) -> Iterator[tuple[Sequence[object], str]]:
     """Yield Arrow streams over the calls of a store, for DuckDB to read once and at the same time, and their columns.
 
-    A row whose `sample` is 1 is no call: leave it out. Kinds of tasks have the names that the user gave them. A store of
-    few calls comes in one part.
+    A row whose `sample` is 1 is no call: leave it out. Kinds of tasks have the names that the user gave them. A store
+    of few calls comes in one part.
 
     Raises:
         StoreError: it is no store, it lacks columns, or a column holds what it cannot.

@@ -1,7 +1,9 @@
-"""What if: recorded runs re-evaluated under another policy, call by call, so that a forecast of them answers the question.
+"""What if: recorded runs re-evaluated under another policy, call by call, so that a forecast of them answers the
+question.
 
-Each function takes calls (one row per call) and returns a new frame of the same columns; nothing is multiplied by a guess.
-Durations stay as recorded unless the plan has a `timing`, or `pace.repaced` is asked for those of another cache. Does no I/O.
+Each function takes calls (one row per call) and returns a new frame of the same columns; nothing is multiplied by a
+guess. Durations stay as recorded unless the plan has a `timing`, or `pace.repaced` is asked for those of another cache.
+Does no I/O.
 """
 
 from collections.abc import Mapping
@@ -35,7 +37,9 @@ def _needs(calls: pd.DataFrame, what: str, names: tuple[str, ...]) -> None:
 
 
 def _cached(calls: pd.DataFrame) -> Floats:
-    """Return the tokens that each call read from a cache: as reported, else the blocks that an earlier call had; else NaN."""
+    """Return the tokens that each call read from a cache: as reported, else the blocks that an earlier call had; else
+    NaN.
+    """
     told = _floats(calls, "cache_read_tokens")
     return np.where(np.isnan(told), _floats(calls, "shared_blocks") * _floats(calls, "block_tokens"), told)
 
@@ -49,8 +53,8 @@ def _floats(calls: pd.DataFrame, name: str) -> Floats:
 def caching_on(calls: pd.DataFrame) -> pd.DataFrame:
     """Return the calls as a prefix cache that forgets nothing within a task would serve them.
 
-    A call reads from the cache the input of the call that it continues, or the prefix blocks that an earlier call of the
-    task had, or what its provider reports: the largest of them.
+    A call reads from the cache the input of the call that it continues, or the prefix blocks that an earlier call of
+    the task had, or what its provider reports: the largest of them.
 
     Raises:
         FrameError: columns are missing, or no call says what it continues and none has prefix blocks.
@@ -118,14 +122,16 @@ def only_model(calls: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def model_replaced(calls: pd.DataFrame, plan: Plan, old: str, new: str) -> tuple[pd.DataFrame, Plan]:
-    """Return calls and plan of a fleet whose tasks that use the model `old` are done by `new`, as its recorded runs did them.
+    """Return calls and plan of a fleet whose tasks that use the model `old` are done by `new`, as its recorded runs did
+    them.
 
-    Of each kind, the runs with a call of `old` give way to those that used `new` alone, which take over their volume. Where
-    runs of still other models remain, they keep theirs: then the kind becomes two, `kind` and `kind (new)`.
+    Of each kind, the runs with a call of `old` give way to those that used `new` alone, which take over their volume.
+    Where runs of still other models remain, they keep theirs: then the kind becomes two, `kind` and `kind (new)`.
 
     Raises:
         FrameError: columns are missing.
-        PlanError: no call used `old`, a kind that did was never recorded with `new` alone, or the plan shares out models.
+        PlanError: no call used `old`, a kind that did was never recorded with `new` alone, or the plan shares out
+        models.
     """
     _needs(calls, "model_replaced", ("task", "task_id", "model", "response_model"))
     if plan.models is not None:
@@ -225,10 +231,11 @@ def scaled(plan: Plan, factor: float) -> Plan:
 def history_compacted(calls: pd.DataFrame, limit_tokens: int, *, keep_tokens: int | None = None) -> pd.DataFrame:
     """Return the calls with histories that are summed up to `keep_tokens` before they pass `limit_tokens`.
 
-    Agent run by agent run, each call adds to the history what it added as recorded; where that would pass the limit, one
-    more call reads the history and writes the summary, and the rest goes on from it. `keep_tokens` is a tenth of the limit
-    by default. The call after a summary reads nothing from the cache, as its prefix is new; the later ones read what they
-    did but for what the summary took out. A summary's duration is left to the forecast, which knows its model's pace.
+    Agent run by agent run, each call adds to the history what it added as recorded; where that would pass the limit,
+    one more call reads the history and writes the summary, and the rest goes on from it. `keep_tokens` is a tenth of
+    the limit by default. The call after a summary reads nothing from the cache, as its prefix is new; the later ones
+    read what they did but for what the summary took out. A summary's duration is left to the forecast, which knows its
+    model's pace.
 
     Raises:
         FrameError: columns are missing.
@@ -277,7 +284,9 @@ def _whole(numbers: Floats) -> "pd.Series[int]":
 
 def _compacted(recorded: Floats, runs: list[NDArray[Any]], limit: float,
                keep: float) -> tuple[Floats, Floats, list[tuple[int, float]]]:  # fmt: skip
-    """Return each call's input, how much less that is than recorded, and (call, history read) of each summary before one."""
+    """Return each call's input, how much less that is than recorded, and (call, history read) of each summary before
+    one.
+    """
     sizes, shifts = recorded.copy(), np.zeros(len(recorded))
     summed: list[tuple[int, float]] = []
     for places in runs:
@@ -296,11 +305,12 @@ def volume_that_fits(calls: pd.DataFrame, plan: Plan, *, resource: str, limit: f
                      seed: int = 0) -> float:  # fmt: skip
     """Return by how much the plan's volume can be multiplied until `statistic` of `resource` reaches `limit` somewhere.
 
-    Mix, shape and growth stay. By false position, each step a forecast with the same seed; the answer is within 0.1 % of the
-    limit, or where the statistic jumps over it the largest volume below the jump.
+    Mix, shape and growth stay. By false position, each step a forecast with the same seed; the answer is within 0.1 %
+    of the limit, or where the statistic jumps over it the largest volume below the jump.
 
     Raises:
-        PlanError: resource or statistic is not in the forecast or does not grow with volume, or the limit is not above 0 or
+        PlanError: resource or statistic is not in the forecast or does not grow with volume, or the limit is not above
+        0 or
             beyond any volume.
     """
     if not limit > 0:

@@ -1,4 +1,7 @@
-"""Shows the difference of two fleets to people: what changed, by how much, driven by what. Frames in, renderables out."""
+"""Shows the difference of two fleets to people: what changed, by how much, driven by what.
+
+Frames in, renderables out.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""How every command shows a frame: a table for people, JSON or CSV for programs. Knows nothing of what the numbers mean.
+"""How every command shows a frame: a table for people, JSON or CSV for programs.
+
+Knows nothing of what the numbers mean.
 
 Standard output carries the result alone, so that it can be piped; remarks go to standard error.
 """

@@ -1,4 +1,6 @@
-"""Questions to a forecast: what if the runs had gone another way, and which volume fits. Knows nothing of how answers look.
+"""Questions to a forecast: what if the runs had gone another way, and which volume fits.
+
+Knows nothing of how answers look.
 
 A what-if re-evaluates recorded runs call by call; no result is multiplied by a guess.
 """
@@ -90,7 +92,9 @@ def _change(text: str, part: str) -> tuple[Change, str]:
 
 
 def _served(cache: Callable[[pd.DataFrame], pd.DataFrame]) -> Change:
-    """Return the change to calls with another cache: as long as they then take, where the plan has no timing of its own."""
+    """Return the change to calls with another cache: as long as they then take, where the plan has no timing of its
+    own.
+    """
     return lambda calls, plan: (cache(calls) if plan.timing is not None else repaced(calls, cache(calls)), plan)
 
 
@@ -150,8 +154,8 @@ def compared(forecasts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return forecasts beside the first, which is the base; one row per what-if and resource.
 
     Columns: `what_if`, `resource`, `unit`, then `mean`, `mean_low`, `mean_high`, `p95` of the busiest bucket,
-    `day_peak_p95` of the busiest day (of a total of all days the mean alone), and for three of them `..._change`, over the
-    base, as a fraction. NaN where the forecast has none.
+    `day_peak_p95` of the busiest day (of a total of all days the mean alone), and for three of them `..._change`, over
+    the base, as a fraction. NaN where the forecast has none.
     """
     rows = [
         {"what_if": name, "resource": resource, "unit": unit, **values}
@@ -209,7 +213,8 @@ def read_fits(texts: Sequence[str]) -> list[Fit]:
 def fits_of(fits: Sequence[Fit], setups: Mapping[str, tuple[pd.DataFrame, an.Plan]], *, seed: int) -> pd.DataFrame:
     """Return the volume at which each limit is reached; one row per set-up and limit.
 
-    Columns: `what_if`, `resource`, `statistic`, `limit`, `factor` (on the plan's volume), `tasks_per_day` (of all kinds).
+    Columns: `what_if`, `resource`, `statistic`, `limit`, `factor` (on the plan's volume), `tasks_per_day` (of all
+    kinds).
 
     Raises:
         PlanError: the forecast has no such resource or statistic.

@@ -1,4 +1,7 @@
-"""How the structure of task kinds looks in a terminal: what is known as tables, what is not as sentences. No sums here."""
+"""How the structure of task kinds looks in a terminal: what is known as tables, what is not as sentences.
+
+No sums here.
+"""
 
 import shlex
 from collections.abc import Hashable, Iterator, Mapping

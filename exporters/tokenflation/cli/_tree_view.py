@@ -92,7 +92,8 @@ class TaskList:
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table and how to see one of them."""
-        # An id is what the user types next: it is never cut, and where there is no room beside it the kind stands below.
+        # An id is what the user types next: it is never cut, and where there is no room beside it the kind stands
+        # below.
         wide = options.max_width >= _NARROW + max(len(printable(str(one))) for one in self.tasks["task_id"]) // 2
         yield Text("\nTasks, the largest first", style="bold")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

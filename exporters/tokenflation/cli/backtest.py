@@ -33,8 +33,8 @@ def command(history: str, column: str | None, task: str | None, step_s: float | 
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
     """Say how forecasts of a recorded demand would have done: errors, intervals, capacity, beside simple ones.
 
-    FILE is CSV or JSON lines, of bins (a time and numbers) or one row per request; DB is a store, of which the starts of
-    tasks are taken. Every forecast sees only what was recorded before it.
+    FILE is CSV or JSON lines, of bins (a time and numbers) or one row per request; DB is a store, of which the starts
+    of tasks are taken. Every forecast sees only what was recorded before it.
     """
     if not 0.5 <= level < 1:
         raise PlanError(f"--level is {level!r}; it may be from 0.5 to below 1.")

@@ -55,8 +55,8 @@ def command(
 ) -> None:  # fmt: skip
     """Write the calls of DB to OUT, whole or not at all.
 
-    OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task. For parquet
-    it is a folder, new or of an earlier export, to which only what is new is added.
+    OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task. For
+    parquet it is a folder, new or of an earlier export, to which only what is new is added.
     """
     form = FORMATS[format_]
     _check_given(format_, form)
@@ -93,7 +93,9 @@ def command(
 
 
 def _check_given(name: str, form: object) -> None:
-    """Raise UsageError where an option was given that says nothing of this format: it would be passed over in silence."""
+    """Raise UsageError where an option was given that says nothing of this format: it would be passed over
+    in silence.
+    """
     traces = [known for known, one in FORMATS.items() if not isinstance(one, (FlameFormat, TableFormat))]
     is_trace = name in traces
     for_traces = f"for {' and '.join(traces)}"

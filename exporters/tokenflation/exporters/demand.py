@@ -1,4 +1,7 @@
-"""A forecast as a file: the long table as Parquet, CSV or JSON, and beside it what it rests on. Knows nothing of the model."""
+"""A forecast as a file: the long table as Parquet, CSV or JSON, and beside it what it rests on.
+
+Knows nothing of the model.
+"""
 
 import json
 from collections.abc import Mapping
@@ -60,8 +63,8 @@ def check_ending(path: str | Path) -> Path:
 def write_demand(demand: pd.DataFrame, path: str | Path, *, seed: int | None = None) -> Path:
     """Write the long table of `analysis.forecast` by the file's ending, and return where its manifest went.
 
-    The manifest lies beside it as NAME.manifest.json: what the frame's `attrs` say (runs, volumes, assumptions, warnings),
-    `seed`, and the versions of what worked it out. Files that are there are replaced.
+    The manifest lies beside it as NAME.manifest.json: what the frame's `attrs` say (runs, volumes, assumptions,
+    warnings), `seed`, and the versions of what worked it out. Files that are there are replaced.
 
     Raises:
         ExportError: the ending is another, or a file cannot be written.

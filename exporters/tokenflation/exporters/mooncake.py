@@ -1,13 +1,14 @@
 """Writes Mooncake JSONL: one line per call with its arrival, its sizes and its block ids.
 
-`{"timestamp": ms, "input_length": tokens, "output_length": tokens, "hash_ids": [...]}`, ordered by timestamp; every row is
-a full prompt and ids hold over the whole file. Timestamps count from the earliest call written. Sessions that were
-imported without a date all arrive at 0: spread them with `start_offsets_s`, which puts a task's first call where it says.
+`{"timestamp": ms, "input_length": tokens, "output_length": tokens, "hash_ids": [...]}`, ordered by timestamp; every row
+is a full prompt and ids hold over the whole file. Timestamps count from the earliest call written. Sessions that were
+imported without a date all arrive at 0: spread them with `start_offsets_s`, which puts a task's first call where it
+says.
 
-`sessions=True` adds `session_id`, for readers that group rows. They read such rows differently: AIPerf takes every later
-row of a session as *new* tokens on top of its history, and so does Dynamo with `trace_format="mooncake-delta"`; Dynamo with
-`"mooncake"` takes them as full prompts, which is what is written here, and runs a session's rows one after another.
-Source: AIPerf 0.13 and ai-dynamo-runtime 1.6.1, as they behave.
+`sessions=True` adds `session_id`, for readers that group rows. They read such rows differently: AIPerf takes every
+later row of a session as *new* tokens on top of its history, and so does Dynamo with `trace_format="mooncake-delta"`;
+Dynamo with `"mooncake"` takes them as full prompts, which is what is written here, and runs a session's rows one after
+another. Source: AIPerf 0.13 and ai-dynamo-runtime 1.6.1, as they behave.
 """
 
 import tempfile

@@ -1,9 +1,11 @@
-"""Seals calls into a folder of Parquet segments that DuckDB, Spark and pandas read; a second run writes only what is new.
+"""Seals calls into a folder of Parquet segments that DuckDB, Spark and pandas read; a second run writes only what is
+new.
 
-A segment never changes but by being replaced whole. Calls of a task wait until it is over: its scope is closed, or it has
-been quiet for a while; what comes later still is a later segment, so a reader that groups by task needs no versions. A
-call that changed in the store since it was sealed (its kind got another name, say) has its segment written anew. Tool calls
-and scopes of an SQLite store lie beside the segments, where readers of the folder do not take them for calls.
+A segment never changes but by being replaced whole. Calls of a task wait until it is over: its scope is closed, or it
+has been quiet for a while; what comes later still is a later segment, so a reader that groups by task needs no
+versions. A call that changed in the store since it was sealed (its kind got another name, say) has its segment written
+anew. Tool calls and scopes of an SQLite store lie beside the segments, where readers of the folder do not take them for
+calls.
 """
 
 import sqlite3
@@ -46,8 +48,8 @@ def seal(
 ) -> WriteSummary:
     """Write to a folder what it does not have yet, in segments of at most `segment_calls` calls; say what was done.
 
-    `calls` is what `analysis.load` takes, or a frame: of a frame nothing waits. Each segment appears whole or not at all;
-    what an interrupted run has sealed stays, and the next run goes on from there. `progress` is called with (calls
+    `calls` is what `analysis.load` takes, or a frame: of a frame nothing waits. Each segment appears whole or not at
+    all; what an interrupted run has sealed stays, and the next run goes on from there. `progress` is called with (calls
     written, calls to write).
 
     Raises:

@@ -1,7 +1,8 @@
 """Writes flame graphs as pprof reads them: a gzipped protocol buffer, one sample per call.
 
 A call that does not report a measure has 0 there, as the format has no other way, and the label `usage` says so.
-Source: https://github.com/google/pprof/blob/main/proto/profile.proto; field numbers below are those of the messages there.
+Source: https://github.com/google/pprof/blob/main/proto/profile.proto; field numbers below are those of the messages
+there.
 """
 
 import gzip

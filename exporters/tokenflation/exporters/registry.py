@@ -83,14 +83,15 @@ def write(
 ) -> WriteSummary:
     """Write calls as a trace, whole or not at all, and say what was written and what was not.
 
-    `calls` has one row per call with the store's columns; `analysis.load(path, blocks=True)` brings the prefix hashes, without
-    them block ids are made up from the recorded numbers of shared blocks, or of tokens read from a cache. A path that ends with a slash, or is a folder,
-    asks for one file per task (Weka only). `block_size` is in tokens: 512 for Mooncake and the store's for Weka unless
-    given. `sessions` adds `session_id` to Mooncake rows. `start_offsets_s` (Mooncake) puts a task's first call that many
-    seconds after the trace's start; other tasks keep the store's times, counted from the earliest dated call. Flame
-    graphs use none of these; `tool_calls` and `spans`, the store's tables, say which sub-agent a tool call started.
-    `progress` is called with (tasks done, tasks in all). Parquet adds what is new to a folder and uses none of these
-    either; its progress is in calls. A whole store goes there without a frame by `parquet.seal`.
+    `calls` has one row per call with the store's columns; `analysis.load(path, blocks=True)` brings the prefix hashes,
+    without them block ids are made up from the recorded numbers of shared blocks, or of tokens read from a cache. A
+    path that ends with a slash, or is a folder, asks for one file per task (Weka only). `block_size` is in tokens: 512
+    for Mooncake and the store's for Weka unless given. `sessions` adds `session_id` to Mooncake rows. `start_offsets_s`
+    (Mooncake) puts a task's first call that many seconds after the trace's start; other tasks keep the store's times,
+    counted from the earliest dated call. Flame graphs use none of these; `tool_calls` and `spans`, the store's tables,
+    say which sub-agent a tool call started. `progress` is called with (tasks done, tasks in all). Parquet adds what is
+    new to a folder and uses none of these either; its progress is in calls. A whole store goes there without a frame by
+    `parquet.seal`.
 
     Raises:
         ExportError: unknown format, missing columns, nothing to write, a block size that cannot be made from the

@@ -5,9 +5,9 @@ as relative and any other as absolute, so only absolute times mean the same ever
 `subagent` entry; a deeper one is written inside the entry that was running when it began, as the format nests once.
 Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones.
 
-Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the importer
-kept them. Elsewhere `think_time` is the time since the agent run's last call ended, and a marker's are computed; its
-`status` is always `completed` then, the only one that Dynamo reads.
+Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the
+importer kept them. Elsewhere `think_time` is the time since the agent run's last call ended, and a marker's are
+computed; its `status` is always `completed` then, the only one that Dynamo reads.
 """
 
 import math
@@ -96,7 +96,9 @@ def _session(session: Session, export: Export) -> dict[str, Any]:
 
 
 def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[str, dict[str, Any]]:
-    """Return the request of each call by call id; a field without a value is left out, as recorders of this format do."""
+    """Return the request of each call by call id; a field without a value is left out, as recorders of this
+    format do.
+    """
     last: dict[str, CallRow] = {}
     requests: dict[str, dict[str, Any]] = {}
     for call in calls:
@@ -121,7 +123,9 @@ def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[st
 
 
 def _gap_s(before: CallRow | None, call: CallRow) -> float | None:
-    """Return the seconds between the agent run's last call and this one; 0 for its first, None if the end is unknown."""
+    """Return the seconds between the agent run's last call and this one; 0 for its first, None if the end
+    is unknown.
+    """
     if before is None:
         return 0.0
     ended_ns = _ended_ns(before)

@@ -372,7 +372,7 @@ def _attempt(exchange: Exchange, reading: Reading, call_id: str, number: int) ->
 
 
 def _of_stream(exchange: Exchange, reading: Reading) -> dict[str, Any]:
-    """Return what a row's `extra` says of a stream: the gaps between its chunks, and who ended one that is not whole."""
+    """Return what a row's `extra` says of a stream: gaps between its chunks, and who ended one that is not whole."""
     extra: dict[str, Any] = {}
     gaps = chunk_gaps_s(exchange.body())
     if gaps is not None:

@@ -11,8 +11,8 @@ from typing import Any
 
 __all__ = ["ForeignCalls", "is_model_call"]
 
-# opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans (inference, embeddings). `invoke_agent`, `execute_tool` and the
-# like stand around calls: what they carry are totals of their children.
+# opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans (inference, embeddings). `invoke_agent`, `execute_tool` and
+# the like stand around calls: what they carry are totals of their children.
 _OPERATIONS = frozenset({"chat", "completion", "embeddings", "generate_content", "text_completion"})
 # arize-ai.github.io/openinference/spec/semantic_conventions: openinference.span.kind.
 _KINDS = frozenset({"EMBEDDING", "LLM"})

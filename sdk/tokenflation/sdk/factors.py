@@ -28,8 +28,8 @@ FEATURES: Final = (
     "payload",
 )  # fmt: skip
 """What is counted in a text: starts of words, their letters, capitals, capitals inside of words; starts of numbers,
-those after a space, digits; starts of runs of punctuation, its characters; line ends; pairs of spaces; first bytes of letters of two and of
-three or four bytes; bytes of payloads."""
+those after a space, digits; starts of runs of punctuation, its characters; line ends; pairs of spaces; first bytes of
+letters of two and of three or four bytes; bytes of payloads."""
 
 KINDS: Final = ("words", "numbers", "punctuation", "layout", "two_byte", "three_byte", "payload", "messages", "tools")
 """Content kinds: words; digits; punctuation; line ends and indents; letters of two UTF-8 bytes (accents, Cyrillic,
@@ -176,8 +176,8 @@ class Factors:
         """Learn from the count reported for texts whose first estimate is known; what cannot be of them is left out.
 
         A Kalman filter's update (Welch and Bishop, "An Introduction to the Kalman Filter", equations 1.11 to 1.13)
-        with noise of 12 % and 10 tokens, a text's own scatter; an error of more than three standard deviations counts as three. Every count
-        up to the 64th, then every eighth.
+        with noise of 12 % and 10 tokens, a text's own scatter; an error of more than three standard deviations counts
+        as three. Every count up to the 64th, then every eighth.
         """
         if not self.agrees(by_kind, reported):
             return

@@ -2,7 +2,8 @@
 
 Between two values a generator is suspended, but its context variables are its consumer's (PEP 567 left that open, PEP
 568 is deferred). So a scope that was opened in a generator holds only while that generator is on the stack. What a
-generator begins inside its scope (threads, tasks) has the scope without having the generator on its stack: there it holds.
+generator begins inside its scope (threads, tasks) has the scope without having the generator on its stack: there it
+holds.
 """
 
 import inspect

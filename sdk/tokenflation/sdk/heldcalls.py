@@ -15,7 +15,9 @@ __all__ = ["HeldCalls"]
 
 _MAX_LOOKED_AT = 16
 _MAX_LOOKS = 16
-"""So often a stream is read to see whether it said its last reason: calls may leave behind it with each of its pieces."""
+"""So often a stream is read to see whether it said its last reason: calls may leave behind it with each of
+its pieces.
+"""
 _MIN_ID = 6
 
 _Asked = tuple[bytes | None, bytes]
@@ -39,7 +41,8 @@ class HeldCalls:
     ) -> list[tuple[Exchange, Reading]]:
         """Return the calls under way that come before this one: it sends their answers again, or left behind them.
 
-        `knows` tells of the hash of a message whether a call that is over ended with it; those in `placed` are left out.
+        `knows` tells of the hash of a message whether a call that is over ended with it; those in `placed` are left
+        out.
         """
         answered = _answered(reading)
         after = getattr(exchange.context, "after", None)

@@ -1,8 +1,8 @@
 """What waits for the recorder's worker, in a queue with bounds; and how the worker waits for more of it, or is woken.
 
 A host's thread puts things in and goes on: it waits for nobody, and takes no lock that a thread could hold while it is
-interrupted here, as a stream that is collected as garbage may come in from within whatever is done. Knows nothing of what
-the things are.
+interrupted here, as a stream that is collected as garbage may come in from within whatever is done. Knows nothing of
+what the things are.
 """
 
 import contextlib
@@ -22,7 +22,9 @@ _WINDOW_S = 0.03
 """After a commit the worker waits so long before the next: one then serves all calls that end meanwhile."""
 _BUSY_PER_S = 60.0
 _BUSY_WINDOW_S = 0.25
-"""The same where so many end a second, and go on to: work done together costs half, and the journal holds it meanwhile."""
+"""The same where so many end a second, and go on to: work done together costs half, and the journal holds
+it meanwhile.
+"""
 _LOOK_S = 0.05
 _IDLE_S = 30.0
 _AWAKE_NS = 1_000_000_000
@@ -141,7 +143,9 @@ class Inbox:
             self._bytes = 0
 
     def rest(self, longest_s: float, look: Callable[[], object]) -> None:
-        """Wait while more comes and does not fill a batch, unless in a hurry; `look` says now and then if that is enough."""
+        """Wait while more comes and does not fill a batch, unless in a hurry; `look` says now and then if that is
+        enough.
+        """
         waiting, hurry = self._items, self._hurry
         until_ns, before, count = now_ns() + int(longest_s * 1e9), -1, waiting.qsize()
         while before < count < _MAX_BATCH and (left_ns := until_ns - now_ns()) > 0:

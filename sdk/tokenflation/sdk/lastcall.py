@@ -1,7 +1,7 @@
 """Which call left last in the current context: what shows lineage that a call left from within another's tool call.
 
-A context variable, set on the host's thread when a call leaves, so whatever is started later from there (tasks, threads,
-work in pools) begins with it. Knows nothing of calls but an id.
+A context variable, set on the host's thread when a call leaves, so whatever is started later from there (tasks,
+threads, work in pools) begins with it. Knows nothing of calls but an id.
 """
 
 import contextlib

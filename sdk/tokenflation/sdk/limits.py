@@ -1,8 +1,9 @@
 """Limits that a user sets on a task, and what the task has used of them so far.
 
 A request is checked on the thread that sends it, before it leaves. Calls are counted there; tokens, cost and the depth
-that only the wire tells come from the recorder's worker, so a request of a task with such a limit waits until the worker
-has read the answers that ended before it, `WAIT_S` at most. Without limits none of this runs. Knows nothing of scopes.
+that only the wire tells come from the recorder's worker, so a request of a task with such a limit waits until the
+worker has read the answers that ended before it, `WAIT_S` at most. Without limits none of this runs. Knows nothing of
+scopes.
 """
 
 import logging
@@ -272,7 +273,9 @@ class Budget:
             self.root.news.notify_all()
 
     def give_up(self, exchange: Exchange) -> None:
-        """Note that the worker will never read this exchange; takes no lock, as a garbage collector may be the caller."""
+        """Note that the worker will never read this exchange; takes no lock, as a garbage collector may be
+        the caller.
+        """
         one = self._sent.get(exchange.call_id)
         if one is not None:
             one.exchange = None

@@ -1,4 +1,6 @@
-"""What stands in the recorder's inbox, exchanges, spans and marks between them: in what order and portions it is taken."""
+"""What stands in the recorder's inbox, exchanges, spans and marks between them: in what order and portions
+it is taken.
+"""
 
 import threading
 from collections.abc import Callable, Iterator

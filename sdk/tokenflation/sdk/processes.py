@@ -1,7 +1,7 @@
 """Carries the open scope into other processes of Python: the work of pools, `multiprocessing` and `subprocess`.
 
-A forked process inherits the scope by itself; a pool's must not, as it serves many scopes: each piece of work brings its
-own. What a program that is started anew runs inside of stands in its environment, if such programs are recorded.
+A forked process inherits the scope by itself; a pool's must not, as it serves many scopes: each piece of work brings
+its own. What a program that is started anew runs inside of stands in its environment, if such programs are recorded.
 """
 
 import functools
@@ -39,7 +39,9 @@ _SERVING = frozenset(
 """Where the processes are defined that serve many scopes, one after another: they stand in none."""
 _NOWHERE = scopes.Scope("task", "none")
 _NOWHERE.ended_at_ns = 0
-"""What has ended is no scope to stand in, and around it is none: not even the one that this whole process runs inside of."""
+"""What has ended is no scope to stand in, and around it is none: not even the one that this whole process runs inside
+of.
+"""
 if hasattr(os, "register_at_fork"):
     # Its threads begin with an empty context, where that scope would hold.
     os.register_at_fork(after_in_child=lambda: scopes.root_in([]) if scopes.current() is None else None)

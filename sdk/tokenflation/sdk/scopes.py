@@ -133,7 +133,7 @@ def root_in(chain: list[dict[str, Any]]) -> None:
 
 
 class Scope(ContextDecorator):
-    """One task, agent or tool run; made by `task()`, `agent()` or `tool()` and opened by `with` or by the decorated call."""
+    """One task, agent or tool run; made by `task()`, `agent()` or `tool()`, opened by `with` or a decorated call."""
 
     def __init__(self, kind: Kind, name: str, given_id: str | None = None, limits: Limits | None = None) -> None:
         if not isinstance(name, str) or not name:

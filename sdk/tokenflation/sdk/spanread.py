@@ -1,8 +1,8 @@
 """Reads spans of other tracing as evidence: which agent run, which tool and which task a request leaves from.
 
-The spans of a provider are remembered while they are open. A request that leaves inside some of them stands in the scopes
-that they stand for, as if the user had opened those; the user's own scopes win, and spans win over the wire. What agents'
-and tools' spans say of tokens is never read. Knows nothing of exchanges, rows or threads.
+The spans of a provider are remembered while they are open. A request that leaves inside some of them stands in the
+scopes that they stand for, as if the user had opened those; the user's own scopes win, and spans win over the wire.
+What agents' and tools' spans say of tokens is never read. Knows nothing of exchanges, rows or threads.
 """
 
 import functools
@@ -125,7 +125,9 @@ class SpanReader:
         return self._open.get(span_id) or self._ended.get(span_id)
 
     def _within(self, innermost: _Seen, scope: Scope | None) -> Scope | None:
-        """Return the innermost scope that a span and those around it stand for, as far as they are inside of `scope`."""
+        """Return the innermost scope that a span and those around it stand for, as far as they are inside
+        of `scope`.
+        """
         since = scope.started_at_ns if scope is not None else 0
         path: list[tuple[_Seen, Role]] = []
         seen: _Seen | None = innermost
@@ -263,7 +265,9 @@ def follow_global_provider(processor: SpanProcessor) -> Callable[[], None]:
 
 
 def _attributes_of(span: Any) -> Mapping[str, Any]:
-    """Return a span's attributes, as the plain dict beneath where there is one: it is asked some ten times a request."""
+    """Return a span's attributes, as the plain dict beneath where there is one: it is asked some ten times
+    a request.
+    """
     plain = getattr(getattr(span, "_attributes", None), "_dict", None)
     return plain if isinstance(plain, dict) else span.attributes or {}
 

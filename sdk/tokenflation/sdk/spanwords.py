@@ -1,4 +1,6 @@
-"""What the spans of other tracing say they are: an agent run, a tool run, a task. Pure: names and attributes in, a role out.
+"""What the spans of other tracing say they are: an agent run, a tool run, a task.
+
+Pure: names and attributes in, a role out.
 
 Several vocabularies, told apart by attributes alone, never by the library that made the span. No token count is read:
 what a span around calls carries are totals of its children.
@@ -70,7 +72,9 @@ def is_its_trace(library: str) -> bool:
 
 
 def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:
-    """Return what a span of this title stands for, or None where it is none of these (a model call, HTTP, a database)."""
+    """Return what a span of this title stands for, or None where it is none of these (a model call, HTTP, a
+    database).
+    """
     kind: SpanKind | None = None
     for attribute, kinds in _VOCABULARIES:
         value = attributes.get(attribute)

@@ -1,8 +1,8 @@
 """Ends the asyncio tasks of a run that a limit has stopped but that does not come to its end.
 
-An exception that is no `Exception` ends the asyncio task that it was raised in. An agent loop that waits for a word from
-that task, and sends the word only after an `Exception`, would wait for ever. So once a run whose limit was reached has
-had nothing under way for `GRACE_S`, its tasks are cancelled, as `asyncio.timeout` would do it: the one that the run
+An exception that is no `Exception` ends the asyncio task that it was raised in. An agent loop that waits for a word
+from that task, and sends the word only after an `Exception`, would wait for ever. So once a run whose limit was reached
+has had nothing under way for `GRACE_S`, its tasks are cancelled, as `asyncio.timeout` would do it: the one that the run
 began in and those that sent its requests, or all of a loop that was started inside the run. Knows nothing of limits. Of
 trio's tasks, and of threads that wait for each other, none can be ended from outside.
 """
@@ -74,7 +74,9 @@ class Stopping:
                 task.cancel()
 
     def _quiet(self, is_busy: Callable[[], bool]) -> int | None:
-        """Return what stays the same for as long as nothing is under way, not even in between; None while something is."""
+        """Return what stays the same for as long as nothing is under way, not even in between; None while
+        something is.
+        """
         return None if is_busy() else self._noted
 
 

@@ -3,8 +3,9 @@
 A tool call as the wire shows it lasts from the answer that asks for it to the request that brings its result; where the
 run itself was seen (a scope, a call through an MCP client), its own times take their place. Joined where one unanswered
 tool call of that name stands open in the same agent run or task; of several, the one with the run's arguments, and none
-where they do not tell. Equal ones of one answer are taken in turn. Frameworks offer a server's tools to the model under longer names (`mcp__files__read`, `files_read`
-for `read`): those count for runs through a client where no tool call has the name itself. Knows nothing of MCP.
+where they do not tell. Equal ones of one answer are taken in turn. Frameworks offer a server's tools to the model under
+longer names (`mcp__files__read`, `files_read` for `read`): those count for runs through a client where no tool call has
+the name itself. Knows nothing of MCP.
 """
 
 import re
@@ -183,7 +184,9 @@ def _is_named(one: _Open, span: SpanRecord) -> bool:
 
 
 def _has_sizes(span: SpanRecord) -> bool:
-    """Return whether a run went through a client of tool servers; a scope of a like name may be a part of another tool."""
+    """Return whether a run went through a client of tool servers; a scope of a like name may be a part of
+    another tool.
+    """
     return span.arguments_bytes is not None or span.result_bytes is not None
 
 

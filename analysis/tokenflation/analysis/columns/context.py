@@ -1,4 +1,7 @@
-"""The columns of what the analysis says of contexts and caches: each once, with its unit and meaning. Computes nothing."""
+"""The columns of what the analysis says of contexts and caches: each once, with its unit and meaning.
+
+Computes nothing.
+"""
 
 from tokenflation.sdk.store.tables import Column
 

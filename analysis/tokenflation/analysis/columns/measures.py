@@ -10,7 +10,9 @@ from typing import Literal
 __all__ = ["MEASURES", "QUANTILES", "RATIOS", "STATISTICS", "Measure"]
 
 QUANTILES: dict[str, float] = {"p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99}
-"""Quantiles of a profile; between two samples they are interpolated linearly (SQL's percentile_cont, NumPy's default)."""
+"""Quantiles of a profile; between two samples they are interpolated linearly (SQL's percentile_cont,
+NumPy's default).
+"""
 
 STATISTICS: tuple[str, ...] = ("mean", *QUANTILES, "sum")
 """Statistics of a profile, in order; a ratio has no sum."""
@@ -31,7 +33,9 @@ class Measure:
     column: str = ""
     """Column of the tasks that it reads; its name where empty."""
     ratio: tuple[str, str] | None = None
-    """Task columns it is the ratio of: then `_mean` is the ratio of their sums, so that a big task weighs what it costs."""
+    """Task columns it is the ratio of: then `_mean` is the ratio of their sums, so that a big task weighs what it
+    costs.
+    """
     over_calls: bool = False
     """Its quantiles are over all calls of the kind, not over its tasks."""
     total: bool = True

@@ -1,4 +1,7 @@
-"""Every column of the structure frames, written once with its unit and meaning. Knows nothing of how they are computed."""
+"""Every column of the structure frames, written once with its unit and meaning.
+
+Knows nothing of how they are computed.
+"""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,7 @@
 """The columns of tasks, of their shares and of their trees, written once. Knows nothing of how they are computed.
 
-The columns of `calls` are the store's (`tokenflation.sdk.store.tables`); in `measures` stand the measures of one row per
-task kind.
+The columns of `calls` are the store's (`tokenflation.sdk.store.tables`); in `measures` stand the measures of one row
+per task kind.
 """
 
 from tokenflation.analysis.columns.measures import RATIOS

@@ -26,7 +26,9 @@ __all__ = ["Price", "PriceTable", "costs", "read_prices", "with_cost"]
 
 _KEYS = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
 _FOR_AN_HOUR = "cache_write_1h_tokens"
-"""What `extra` calls the part of `cache_write_tokens` that a provider (Anthropic) keeps for an hour, at a price of its own."""
+"""What `extra` calls the part of `cache_write_tokens` that a provider (Anthropic) keeps for an hour, at a price of its
+own.
+"""
 _EXAMPLE = (
     'JSON or TOML: {"currency": "USD", "per_tokens": 1000000, "prices": [{"model": "my-model*", "input": 3, '
     '"cache_read": 0.3, "output": 15}]}; CSV: columns model, input, cache_read, cache_write, '

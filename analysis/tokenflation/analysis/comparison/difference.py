@@ -41,8 +41,8 @@ _UNITS = {
     "price": "currency per token",
 }
 _RESAMPLES = 500
-# More tasks than these are put into so many groups of equal size, by chance, and groups are resampled: the variance of a
-# sum is the same, and memory stays bounded.
+# More tasks than these are put into so many groups of equal size, by chance, and groups are resampled: the variance of
+# a sum is the same, and memory stays bounded.
 _GROUPS = 2000
 _POOLED = "all tasks"
 
@@ -70,18 +70,20 @@ def diff(
     rng: np.random.Generator | None = None,
     level: float = 0.9,
 ) -> pd.DataFrame:
-    """Return what changes from A to B, one row per factor, of all kinds (`task` missing) and of each: see `DIFF_COLUMNS`.
+    """Return what changes from A to B, one row per factor, of all kinds (`task` missing) and of each: see
+    `DIFF_COLUMNS`.
 
     `measure` is billed (input + output), computed (input - cached + output) or cost (needs `prices`), of a task on
     average; with `total`, of all tasks, and their number is a factor of its own. `method` is additive LMDI or Shapley;
     the effects of the factors sum to the whole difference under both. The factors of `view="work"` are those of the
-    product identity; `view="calls"` has calls per task, input per call and output. Kinds that only one side has get bars
-    of their own, `new kinds` and `gone kinds`; with `pooled`, all tasks are of one kind.
+    product identity; `view="calls"` has calls per task, input per call and output. Kinds that only one side has get
+    bars of their own, `new kinds` and `gone kinds`; with `pooled`, all tasks are of one kind.
 
     With `rng` and at least `prototypes.LEAST_RUNS` tasks on each side, effects have intervals at `level`, by resampling
-    the tasks of both sides; spreads are widened by `prototypes.kappa`. Of very unequal tasks they hold less often than they
-    claim, the more so the heavier the tail.
-    `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of the tokens.
+    the tasks of both sides; spreads are widened by `prototypes.kappa`. Of very unequal tasks they hold less often than
+    they claim, the more so the heavier the tail.
+    `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of the
+    tokens.
 
     Raises:
         FrameError: a side lacks columns or usage; an option is not one of those above; cost without prices.
@@ -134,7 +136,9 @@ def _booked(calls: pd.DataFrame, prices: PriceTable | None, pooled: bool, name: 
 
 
 def _side(booked: pd.DataFrame, measure: str, view: str, counted: str, name: str) -> _Side:
-    """Return the tasks that report what is counted, with their amounts: number, calls, tokens of growing scope, cost."""
+    """Return the tasks that report what is counted, with their amounts: number, calls, tokens of growing
+    scope, cost.
+    """
     needed = [
         "input_tokens",
         *(["output_tokens"] if counted != "input" else []),
@@ -225,7 +229,9 @@ def _bounds(
     a: _Side, b: _Side, kinds: Sequence[str], shared: NDArray[np.bool_], effects: Floats, total: bool, method: str,
     rng: np.random.Generator, level: float,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return the ends of the effects by kind and factor; the last row is of all kinds, the last column of all factors."""
+    """Return the ends of the effects by kind and factor; the last row is of all kinds, the last column of
+    all factors.
+    """
     drawn = _effects(_resampled(a, kinds, total, rng), _resampled(b, kinds, total, rng), shared, method)
     drawn, point = _with_sums(drawn), _with_sums(effects)
     tail = (1 - level) / 2

@@ -1,4 +1,6 @@
-"""Compares the tokens of each task kind with baselines: kinds that answer directly, or parts of the same tasks. Does no I/O.
+"""Compares the tokens of each task kind with baselines: kinds that answer directly, or parts of the same tasks.
+
+Does no I/O.
 
 Billed and computed tokens stay apart, since a prefix cache makes them differ by an order of magnitude
 (FORECAST model, section 2.1): billed = input + output, computed = input - cached + output. Cost needs prices.
@@ -36,9 +38,9 @@ def inflation(
     """Return one row per task kind and baseline, baselines included: columns as in `columns.INFLATION_COLUMNS`.
 
     `baseline` is a kind, several, or `baselines.INTRINSIC`, input of the first request + visible output of the final
-    answer of the same task; None takes what `baselines.choose_baselines` finds. Every inflation is a ratio of means over
-    tasks, never a mean of ratios. Tasks without usage are left out and counted; where no task of a side reports output,
-    input alone is counted, `counted` says so, and what needs output is missing.
+    answer of the same task; None takes what `baselines.choose_baselines` finds. Every inflation is a ratio of means
+    over tasks, never a mean of ratios. Tasks without usage are left out and counted; where no task of a side reports
+    output, input alone is counted, `counted` says so, and what needs output is missing.
 
     The `factor_` columns of `columns.inflation.FACTORS` multiply exactly to `inflation_billed` (to `inflation_input`
     where input alone is counted); times `factor_cache` to `inflation_computed`, times `factor_price` to
@@ -75,9 +77,9 @@ def inflation(
 def task_factors(calls: pd.DataFrame, *, baseline_tokens: float | None = None) -> pd.DataFrame:
     """Return the product identity of each task: `task`, `task_id`, `baseline_tokens`, `tokens` and the factors.
 
-    `tokens = baseline_tokens * factor_calls * ... * factor_retry`, exactly, for every task that reports input and output;
-    others are left out. `baseline_tokens` is what one direct answer takes; None: of each task its own first request and
-    final answer. An amount of 0 has no ratio to it: its factor is 1, and the next takes both steps.
+    `tokens = baseline_tokens * factor_calls * ... * factor_retry`, exactly, for every task that reports input and
+    output; others are left out. `baseline_tokens` is what one direct answer takes; None: of each task its own first
+    request and final answer. An amount of 0 has no ratio to it: its factor is 1, and the next takes both steps.
 
     Source: FORECAST model, section 2.2.
     """
@@ -234,7 +236,9 @@ def _factors(mine: pd.DataFrame, base: pd.DataFrame, counted: str) -> dict[str, 
 
 
 def _drivers(mine: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
-    """Return the factors that multiply to the inflation of input and of output (numerator and denominator telescoped)."""
+    """Return the factors that multiply to the inflation of input and of output (numerator and denominator
+    telescoped).
+    """
     drivers = {"driver_calls": _over(_average(mine, "calls"), _average(base, "calls"))}
     for name in ("input", "output"):
         reporting = f"calls_with_{name}"

@@ -1,7 +1,7 @@
 """Books the tokens and the cost of each task: what is new, re-sent, reasoned, cached and wasted. Does no I/O.
 
-One pass of portable SQL (the subset of `reduce`, and `row_number`), from which inflation, cost and the difference of two
-fleets are made. Knows nothing of baselines.
+One pass of portable SQL (the subset of `reduce`, and `row_number`), from which inflation, cost and the difference of
+two fleets are made. Knows nothing of baselines.
 """
 
 from typing import Any

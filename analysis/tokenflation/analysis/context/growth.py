@@ -1,8 +1,8 @@
 """How contexts grow: one row per agent run and per kind, with re-send factors, compactions and growth exponents.
 
-If every call brings the same number of new tokens and sends all that came before again, the input of a run of n steps is
-`n c0 + g n (n - 1) / 2`: linear in n where the first context is all there is, quadratic where the history is. The growth
-exponent `dlog(input) / dlog(n)` tells which, from 1 to 2; cutting histories down brings it back to 1.
+If every call brings the same number of new tokens and sends all that came before again, the input of a run of n steps
+is `n c0 + g n (n - 1) / 2`: linear in n where the first context is all there is, quadratic where the history is. The
+growth exponent `dlog(input) / dlog(n)` tells which, from 1 to 2; cutting histories down brings it back to 1.
 Source: FORECAST model, section 2.1. Does no I/O.
 """
 
@@ -40,8 +40,8 @@ Floats = npt.NDArray[np.float64]
 def context_runs(calls: pd.DataFrame, *, steps: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per agent run, in order of its first call; columns as in `columns.context.CONTEXT_RUN_COLUMNS`.
 
-    `steps` are those that `context_steps` made of the same calls, to save making them again. With c_i the input of step i,
-    `c0 + g i` is the least-squares line through them; it keeps their sum, so that at the run's length n
+    `steps` are those that `context_steps` made of the same calls, to save making them again. With c_i the input of step
+    i, `c0 + g i` is the least-squares line through them; it keeps their sum, so that at the run's length n
     `growth_exponent = n (c0 + g (2n - 1) / 2) / sum(c)`. `growth_exponent_fit` is the slope of the least-squares line
     through (log k, log(c_1 + ... + c_k)), an average over all lengths up to n. Both are refused below `LEAST_STEPS`
     steps and where a step does not report its input.
@@ -74,10 +74,10 @@ def context_kinds(
 ) -> pd.DataFrame:
     """Return one row per kind of task and agent; columns as in `columns.context.CONTEXT_KIND_COLUMNS`.
 
-    Ratios are ratios of sums. The growth exponent is the slope of log(input of a run) against log(its steps) over the runs
-    whose every step reports its input; it is refused below 10 of them, or where the longest has less than `LEAST_SPREAD`
-    times the steps of the shortest. With `rng`, intervals of width `level`, over whole tasks, for kinds with at least 10
-    tasks: of ratios by `of_tasks.ratio_of_sums`, of the exponent the percentiles of resamples.
+    Ratios are ratios of sums. The growth exponent is the slope of log(input of a run) against log(its steps) over the
+    runs whose every step reports its input; it is refused below 10 of them, or where the longest has less than
+    `LEAST_SPREAD` times the steps of the shortest. With `rng`, intervals of width `level`, over whole tasks, for kinds
+    with at least 10 tasks: of ratios by `of_tasks.ratio_of_sums`, of the exponent the percentiles of resamples.
 
     Raises:
         FrameError: `calls` is empty, lacks columns, or no call reports its input.

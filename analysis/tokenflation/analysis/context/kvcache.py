@@ -50,10 +50,11 @@ def cache_summary(
 
     `by` names columns of `CACHE_GROUPS`; without any, one row for all. Realised is over the calls that report cache
     reads, ideal over those with prefix hashes, and what is lost over those with both: the coverage stands beside each.
-    Without hashes the ideal is not known, but what the own task had is where the source counts it. Source: VOCABULARY.md, "prefix cache hit rate".
+    Without hashes the ideal is not known, but what the own task had is where the source counts it. Source:
+    VOCABULARY.md, "prefix cache hit rate".
 
-    With `rng`, the realised and the ideal rate have intervals of width `level` in groups of at least 10 tasks, over whole
-    tasks (`of_tasks.ratio_of_sums`).
+    With `rng`, the realised and the ideal rate have intervals of width `level` in groups of at least 10 tasks, over
+    whole tasks (`of_tasks.ratio_of_sums`).
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
@@ -168,7 +169,8 @@ def hits_by_bytes(
 def cache_bytes_needed(
     calls: pd.DataFrame, *, kv_bytes_per_token: float | None = None, shares: Sequence[float] = (0.5, 0.9, 0.99, 1.0)
 ) -> pd.DataFrame:
-    """Return the smallest cache that reaches each share of an infinite one's hits; as in `columns.context.NEEDED_COLUMNS`.
+    """Return the smallest cache that reaches each share of an infinite one's hits; as in
+    `columns.context.NEEDED_COLUMNS`.
 
     The inverse of `hits_by_bytes`, in whole blocks.
 

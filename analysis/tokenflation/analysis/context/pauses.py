@@ -1,4 +1,7 @@
-"""How much of a history the cache still had, by the time since the call before: where a time to live shows in a log. Pure."""
+"""How much of a history the cache still had, by the time since the call before: where a time to live shows in a log.
+
+Pure.
+"""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +16,9 @@ from tokenflation.sdk.store.tables import Column
 __all__ = ["PAUSES_S", "PAUSE_COLUMNS", "hits_by_pause", "missed_tokens"]
 
 PAUSES_S: tuple[float, ...] = (0.0, 60.0, 300.0, 900.0, 3600.0, math.inf)
-"""Borders between the rows of `hits_by_pause`, in seconds: among them the five minutes and the hour that providers sell."""
+"""Borders between the rows of `hits_by_pause`, in seconds: among them the five minutes and the hour that providers
+sell.
+"""
 
 PAUSE_COLUMNS: dict[str, Column] = {
     column.name: column
@@ -32,10 +37,11 @@ PAUSE_COLUMNS: dict[str, Column] = {
 
 
 def missed_tokens(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `context.steps.context_steps` whose re-sent and cached tokens are both reported, with two columns more.
+    """Return the rows of `context.steps.context_steps` whose re-sent and cached tokens are both reported, with two
+    columns more.
 
-    `missed` (tokens): re-sent and not read from the cache, at least 0. `pause_s`: from the start of the call that it goes on
-    with to its own; NaN where none is known.
+    `missed` (tokens): re-sent and not read from the cache, at least 0. `pause_s`: from the start of the call that it
+    goes on with to its own; NaN where none is known.
     """
     known = steps[(steps["prefix_source"] == "provider") & steps["resent_input_tokens"].notna()]
     started = pd.Series(steps["started_at_ns"].to_numpy(np.int64), steps["call_id"].to_numpy(object))
@@ -49,8 +55,8 @@ def missed_tokens(steps: pd.DataFrame) -> pd.DataFrame:
 def hits_by_pause(steps: pd.DataFrame) -> pd.DataFrame:
     """Return one row per provider, model and range of `PAUSES_S` with calls in it; columns as in `PAUSE_COLUMNS`.
 
-    Realised, not simulated: what providers reported. `steps` is what `context.steps.context_steps` returns. Empty where no call
-    reports its cache reads, or none goes on with a history.
+    Realised, not simulated: what providers reported. `steps` is what `context.steps.context_steps` returns. Empty where
+    no call reports its cache reads, or none goes on with a history.
     """
     rows = missed_tokens(steps)
     rows = rows[rows["pause_s"] >= 0]

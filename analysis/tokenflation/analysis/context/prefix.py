@@ -1,10 +1,11 @@
-"""Which leading blocks of a prompt an earlier call had too, and since when: one pass, however many caches are asked about.
+"""Which leading blocks of a prompt an earlier call had too, and since when: one pass, however many caches are asked
+about.
 
-What a block's last use was says it all: an infinite cache hits whatever was used before, one with a time to live what was
-used within it, a least-recently-used cache of some bytes what fewer than so many other bytes were used since (its stack
-distance; Mattson et al. 1970, "Evaluation techniques for storage hierarchies"). A rolling hash stands for the whole
-prompt before it, so the blocks last used by one call are always the end of its prompt: the state is one place per call
-and the work one step per piece of a prompt, never one per block. Does no I/O; `kvcache.py` asks the questions.
+What a block's last use was says it all: an infinite cache hits whatever was used before, one with a time to live what
+was used within it, a least-recently-used cache of some bytes what fewer than so many other bytes were used since (its
+stack distance; Mattson et al. 1970, "Evaluation techniques for storage hierarchies"). A rolling hash stands for the
+whole prompt before it, so the blocks last used by one call are always the end of its prompt: the state is one place per
+call and the work one step per piece of a prompt, never one per block. Does no I/O; `kvcache.py` asks the questions.
 
 How a cache is imagined: it belongs to one provider and model, holds whole blocks only (docs.vllm.ai, "Automatic Prefix
 Caching": "we only cache full blocks"), has a prompt from the start of its call on, and gives up the end of a prompt

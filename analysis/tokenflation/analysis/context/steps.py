@@ -45,8 +45,8 @@ def context_steps(
 ) -> pd.DataFrame:
     """Return one row per call that reports its input, in order; columns as in `columns.context.CONTEXT_STEP_COLUMNS`.
 
-    The previous call is the one whose history this one extends, as recorded; where a source does not say, the one before
-    it in its agent run with the same model. With L the input, P the previous input and A the previous answer:
+    The previous call is the one whose history this one extends, as recorded; where a source does not say, the one
+    before it in its agent run with the same model. With L the input, P the previous input and A the previous answer:
 
     * `append = L - prefix`, and `adjusted_append = max(0, append - A)`; a first call has no answer to take off;
     * `fresh = clip(max(0, L - P) - A, 0, append)`, of a first call its append;
@@ -112,12 +112,12 @@ def context_steps(
 def append_summary(steps: pd.DataFrame, *, by: Sequence[str] = ("provider", "prompted_by")) -> pd.DataFrame:
     """Return one row per group of `context_steps`: `by`, then the columns of `columns.context.APPEND_COLUMNS`.
 
-    Prefill amplification is how many tokens are computed for one that is fresh: `sum(append) / sum(fresh)` over the calls
-    that go on with a history whose last input and answer are known. With prefixes known by blocks alone it is that of an ideal cache, so
-    the calls of each source are counted. Cache efficiency is the share of what was sent again that the provider read.
-    What it read beyond that others had put into its cache: another task or agent that begins alike, or the answer before,
-    which comes back as input. So `resent_read = resent_input - missed + beyond`. Sources: TraceLab, redundant_prefill (5.3 over 4,265 sessions);
-    FORECAST model, section 2.1.
+    Prefill amplification is how many tokens are computed for one that is fresh: `sum(append) / sum(fresh)` over the
+    calls that go on with a history whose last input and answer are known. With prefixes known by blocks alone it is
+    that of an ideal cache, so the calls of each source are counted. Cache efficiency is the share of what was sent
+    again that the provider read. What it read beyond that others had put into its cache: another task or agent that
+    begins alike, or the answer before, which comes back as input. So `resent_read = resent_input - missed + beyond`.
+    Sources: TraceLab, redundant_prefill (5.3 over 4,265 sessions); FORECAST model, section 2.1.
 
     Raises:
         PlanError: `by` names something that is not in `APPEND_GROUPS`.

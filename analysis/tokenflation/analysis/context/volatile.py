@@ -1,12 +1,12 @@
 """Finds what keeps prompts from sharing their beginning: a timestamp or an id in front of what stays the same.
 
-Two kinds of calls should begin as an earlier one did. A call that goes on with a history: with all of the prompt before,
-unless that was cut down. The first call of an agent run: with the system prompt and tool definitions of the run before
-it of the same agent, if they are of equal size. Where such a call parts from every earlier one sooner, something changes
-there. Knows no text: it names the block and the part of the prompt.
+Two kinds of calls should begin as an earlier one did. A call that goes on with a history: with all of the prompt
+before, unless that was cut down. The first call of an agent run: with the system prompt and tool definitions of the run
+before it of the same agent, if they are of equal size. Where such a call parts from every earlier one sooner, something
+changes there. Knows no text: it names the block and the part of the prompt.
 
-The order is that of the recorded prompt: system prompt, tool definitions, messages. A provider that puts the tools first
-(docs.anthropic.com, "Prompt caching": tools, system, messages) keeps their blocks when the system prompt changes.
+The order is that of the recorded prompt: system prompt, tool definitions, messages. A provider that puts the tools
+first (docs.anthropic.com, "Prompt caching": tools, system, messages) keeps their blocks when the system prompt changes.
 """
 
 from typing import Any

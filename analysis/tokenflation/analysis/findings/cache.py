@@ -1,4 +1,7 @@
-"""Findings on the prefix cache: what was sent again and computed again, and why, as far as times and blocks tell. Pure."""
+"""Findings on the prefix cache: what was sent again and computed again, and why, as far as times and blocks tell.
+
+Pure.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +15,10 @@ from tokenflation.sdk.words import many
 __all__ = ["TTL_S", "expired_cache", "uncached_history", "volatile_beginnings"]
 
 TTL_S = 300.0
-"""Seconds after which a cache is taken as expired. Source: docs.anthropic.com, "Prompt caching": 5 minutes by default."""
+"""Seconds after which a cache is taken as expired.
+
+Source: docs.anthropic.com, "Prompt caching": 5 minutes by default.
+"""
 _LONG_TTL_S = 3600.0
 _UNIT = "input tokens, read from a cache instead of computed"
 

@@ -1,4 +1,7 @@
-"""Findings on what a context holds: instructions, tools that nobody asks for, large results, long histories, openings. Pure."""
+"""Findings on what a context holds: instructions, tools that nobody asks for, large results, long histories, openings.
+
+Pure.
+"""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,11 @@
-"""Plain-language findings: where tokens are spent for nothing or twice, ranked by what could be saved, with evidence. Pure.
+"""Plain-language findings: where tokens are spent for nothing or twice, ranked by what could be saved, with evidence.
 
-Defines no metric of its own beyond the savings: what is re-sent, cached, repeated, failed or volatile is found by `context`,
-`volatile`, `flags`, `tools`, `waste` and `success`; the rules stand in `findings.cache`, `findings.context` and `findings.waste`.
-Every finding says how its saving is estimated. Findings overlap (a loop repeats tool calls), so savings do not add up.
+Pure.
+
+Defines no metric of its own beyond the savings: what is re-sent, cached, repeated, failed or volatile is found by
+`context`, `volatile`, `flags`, `tools`, `waste` and `success`; the rules stand in `findings.cache`, `findings.context`
+and `findings.waste`. Every finding says how its saving is estimated. Findings overlap (a loop repeats tool calls), so
+savings do not add up.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,11 +63,12 @@ def findings(
 ) -> pd.DataFrame:
     """Return one row per finding, what saves most tokens first; columns as in `findings.finding.FINDING_COLUMNS`.
 
-    `calls` as `analysis.load` returns it (with `blocks=True`, beginnings that change are looked for too), `tool_calls` as
-    `structure.rows.load_structure`, `outcomes` as `structure.rows.load_outcomes`, `steps` what `context.steps.context_steps` made
-    of the same calls. `baselines` are kinds that were recorded to compare with (None: those that `comparison.baselines`
-    chooses); that they fail is no finding, as no fleet runs them. A finding counts from `least_share` of all reported tokens on; one whose tokens no call reports
-    stands last, without a saving. No finding is no proof that there is nothing to save: only what is recorded is seen.
+    `calls` as `analysis.load` returns it (with `blocks=True`, beginnings that change are looked for too), `tool_calls`
+    as `structure.rows.load_structure`, `outcomes` as `structure.rows.load_outcomes`, `steps` what
+    `context.steps.context_steps` made of the same calls. `baselines` are kinds that were recorded to compare with
+    (None: those that `comparison.baselines` chooses); that they fail is no finding, as no fleet runs them. A finding
+    counts from `least_share` of all reported tokens on; one whose tokens no call reports stands last, without a saving.
+    No finding is no proof that there is nothing to save: only what is recorded is seen.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

@@ -1,9 +1,9 @@
 """A plan's uncertain numbers: independent draws of them, and what each draw multiplies. Knows nothing of buckets' laws.
 
-A draw is kept as normal scores, one a number (of a model mix as its shares). Volumes and bytes multiply what is asked for,
-growth does so day by day. Timing and the cache change runs: recorded runs are re-evaluated at a design of settings, and the
-logarithm of what they ask for, kind by kind, is fitted by a quadratic in the scores, so that each draw costs nothing.
-Source: FORECAST model, section 1.5 (c).
+A draw is kept as normal scores, one a number (of a model mix as its shares). Volumes and bytes multiply what is asked
+for, growth does so day by day. Timing and the cache change runs: recorded runs are re-evaluated at a design of
+settings, and the logarithm of what they ask for, kind by kind, is fitted by a quadratic in the scores, so that each
+draw costs nothing. Source: FORECAST model, section 1.5 (c).
 """
 
 import math
@@ -47,7 +47,9 @@ _BYTES = ("kv_bytes", "kv_warm_bytes")
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """Logarithm of what runs ask for over what they ask for as planned, as a quadratic in the scores of some settings."""
+    """Logarithm of what runs ask for over what they ask for as planned, as a quadratic in the scores of
+    some settings.
+    """
 
     places: tuple[str, ...]
     first: dict[str, Floats]
@@ -107,7 +109,9 @@ def shown(plan: Plan, place: str, score: float) -> float:
 
 
 def extreme(plan: Plan, place: str, score: float) -> Floats:
-    """Return the scores, one draw, that put the number at `place` at a normal score; a mix keeps its other proportions."""
+    """Return the scores, one draw, that put the number at `place` at a normal score; a mix keeps its other
+    proportions.
+    """
     if not place.startswith("models"):
         return np.array([score])
     shares = np.array(list(_mix(plan, place).values()), dtype=np.float64)
@@ -136,7 +140,9 @@ def multiples(assumed: Assumed, name: str, scores: Scores) -> tuple[Floats, Floa
 
 
 def grown(assumed: Assumed, scores: Scores, starts_s: Floats, length_s: float) -> Floats:
-    """Return what growth as drawn multiplies, over growth as planned, in windows from `starts_s` on; shape (draws, windows)."""
+    """Return what growth as drawn multiplies, over growth as planned, in windows from `starts_s` on; shape (draws,
+    windows).
+    """
     place = next((one for one in scores if one.startswith("growth")), None)
     if place is None:
         return np.ones((1, 1))

@@ -35,7 +35,9 @@ _DEFAULT_PREFILL_SHARE = 0.2
 
 
 def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
-    """Return when each call starts, in s since the first start of its run; of a retried one, when its last attempt did."""
+    """Return when each call starts, in s since the first start of its run; of a retried one, when its last
+    attempt did.
+    """
     started = calls["started_at_ns"].to_numpy(dtype=np.int64)
     origin = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(origin, run, started)
@@ -50,7 +52,9 @@ def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
 
 
 def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: Notes) -> Floats:
-    """Return the tokens that each call read from a prefix cache: told by the provider, or whole blocks of the task; else 0."""
+    """Return the tokens that each call read from a prefix cache: told by the provider, or whole blocks of the task;
+    else 0.
+    """
     told = numbers(calls, "cache_read_tokens") if "cache_read_tokens" in calls.columns else np.full(len(calls), np.nan)
     blocks = np.full(len(calls), np.nan)
     if {"shared_blocks", "block_tokens"} <= set(calls.columns):
@@ -125,8 +129,8 @@ def noted(notes: Notes, among: NDArray[np.bool_]) -> tuple[str, ...]:
 def retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:
     """Return each call's start when durations change from `was_s` to `now_s`.
 
-    Whatever had ended before a call started ends before it still, and the gap after the latest of them stays what it was:
-    nothing tells which of them it waited for, so it waits for all. What had nothing before it starts as it did.
+    Whatever had ended before a call started ends before it still, and the gap after the latest of them stays what it
+    was: nothing tells which of them it waited for, so it waits for all. What had nothing before it starts as it did.
     """
     found = start_s.copy()
     order = np.lexsort((start_s, run))
@@ -152,8 +156,8 @@ def retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:
 def continued(calls: pd.DataFrame, run: Ints, start_s: Floats, end_s: Floats, notes: Notes) -> Ints:
     """Return, for each call, the place of the call whose context it goes on from, -1 for none.
 
-    By lineage (`continues_call_id`) where any was recorded; else the call of its run, agent run and model that had ended
-    latest when it started.
+    By lineage (`continues_call_id`) where any was recorded; else the call of its run, agent run and model that had
+    ended latest when it started.
     """
     known = "continues_call_id" in calls.columns and "call_id" in calls.columns
     if known and calls["continues_call_id"].notna().any():

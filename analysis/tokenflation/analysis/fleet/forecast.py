@@ -1,8 +1,10 @@
-"""From recorded runs and a plan to a fleet's demand by bucket, with intervals. Frames in, a frame out; no clock, no file.
+"""From recorded runs and a plan to a fleet's demand by bucket, with intervals.
 
-Three uncertainties are kept apart: the load itself (which runs happen to overlap), exact from the model; the prototypes (how
-little a few recorded runs say about all) and the plan's assumptions (its uncertain numbers), drawn. Quantiles are those of
-the mixture of all three.
+Frames in, a frame out; no clock, no file.
+
+Three uncertainties are kept apart: the load itself (which runs happen to overlap), exact from the model; the prototypes
+(how little a few recorded runs say about all) and the plan's assumptions (its uncertain numbers), drawn. Quantiles are
+those of the mixture of all three.
 """
 
 import numpy as np
@@ -39,23 +41,24 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     """Return the demand of the planned fleet; one row per bucket, resource and statistic.
 
     Columns: `bucket_start` (s from the start of the horizon; loads are those in the middle of the bucket), `resource`,
-    `statistic`, `value`, `unit`. Statistics: `mean` at the plan's own numbers; `sd` (of the load alone); `p50`, `p95`, `p99`
-    of the load at an instant, prototypes and assumptions included - never the day's peak; `mean_low` and `mean_high`, the
-    interval of the mean that both allow (absent below 10 runs of a kind); `share_load`, `share_prototypes` and
-    `share_assumptions`, their parts of the variance, which sum to 1. Peaks include all three. With `bands`, `p5`, `p25` and
-    `p75` of the load at an instant come too.
+    `statistic`, `value`, `unit`. Statistics: `mean` at the plan's own numbers; `sd` (of the load alone); `p50`, `p95`,
+    `p99` of the load at an instant, prototypes and assumptions included - never the day's peak; `mean_low` and
+    `mean_high`, the interval of the mean that both allow (absent below 10 runs of a kind); `share_load`,
+    `share_prototypes` and `share_assumptions`, their parts of the variance, which sum to 1. Peaks include all three.
+    With `bands`, `p5`, `p25` and `p75` of the load at an instant come too.
 
-    Totals of a window of time have resources of their own, as `input_tokens_per_hour`, `calls_per_day`, `flop_per_month`, and
-    the same statistics, of the total itself; `bucket_start` is where the window starts. Rows with `bucket_start` -1 are the
-    totals of a day at the first day's level (`mean`, `mean_low`, `mean_high`) and the peaks.
+    Totals of a window of time have resources of their own, as `input_tokens_per_hour`, `calls_per_day`,
+    `flop_per_month`, and the same statistics, of the total itself; `bucket_start` is where the window starts. Rows with
+    `bucket_start` -1 are the totals of a day at the first day's level (`mean`, `mean_low`, `mean_high`) and the peaks.
 
-    What no call of a planned run reports, input or output, is not nothing: the values of what follows from it alone are missing.
+    What no call of a planned run reports, input or output, is not nothing: the values of what follows from it alone are
+    missing.
 
-    Where calls have the column `censored_by` (`censoring.marked` sets it), or a run's last call broke off, longer runs stand
-    in for what such runs had left to do, unless the plan says that `limits_hold`.
-    `attrs["manifest"]` holds runs, plan, assumptions, warnings, quantiles of single tasks (`task_quantiles`), and which runs
-    to record next to know the mean to within a share `target` of itself. With `resource`, only that one and the totals of a
-    day are worked out, as they would be among the others but for the draws of peaks.
+    Where calls have the column `censored_by` (`censoring.marked` sets it), or a run's last call broke off, longer runs
+    stand in for what such runs had left to do, unless the plan says that `limits_hold`.
+    `attrs["manifest"]` holds runs, plan, assumptions, warnings, quantiles of single tasks (`task_quantiles`), and which
+    runs to record next to know the mean to within a share `target` of itself. With `resource`, only that one and the
+    totals of a day are worked out, as they would be among the others but for the draws of peaks.
 
     Raises:
         PlanError: the plan names a kind of which no run was recorded, or none more than once, or most were cut short.

@@ -92,7 +92,9 @@ def runs_with(calls: pd.DataFrame, plan: Plan, *, of: Collection[str] | None = N
 
 
 def _asked(runs: Runs, plan: Plan, weights: Floats | None) -> dict[str, tuple[Floats, Floats]]:
-    """Return the sums over the runs of each kind of R and of R squared, of loads over their time; by resource and total."""
+    """Return the sums over the runs of each kind of R and of R squared, of loads over their time; by resource and
+    total.
+    """
     kinds, count = len(runs.kinds), len(runs.kind_of_run)
     found = {}
     for name, (path, _, _) in loads_of(runs, plan).items():
@@ -119,8 +121,8 @@ def with_doubts(load: Load, factors: Floats, outer: Outer, name: str, starts_s: 
                 slow: float) -> tuple[Load, dict[str, Floats]]:  # fmt: skip
     """Return the load with draws of both, and the three shares of its variance as statistics.
 
-    `starts_s` and `length_s` say which days its columns are; `slow` is the cv of a factor on everything, which is part of
-    the load's own. Bunches grow in number with the arrivals, where the plan has them grow so.
+    `starts_s` and `length_s` say which days its columns are; `slow` is the cv of a factor on everything, which is part
+    of the load's own. Bunches grow in number with the arrivals, where the plan has them grow so.
     """
     assumed, scores = outer.assumed, outer.scores
     first, second = multiples(assumed, name, scores)
@@ -149,8 +151,8 @@ def effects(outer: Outer, at: Mapping[str, Busiest], rng: np.random.Generator) -
     """Return one row per resource and assumption, the widest first within a resource: what it does to the busiest mean.
 
     `planned` is that mean as planned; `p10` and `p90` what it becomes with that number alone at its own p10 and p90
-    (tornado); `sobol_first` and `sobol_total` its shares of the variance that all assumptions give it, alone and with what
-    it does together with others.
+    (tornado); `sobol_first` and `sobol_total` its shares of the variance that all assumptions give it, alone and with
+    what it does together with others.
     """
     assumed, plan = outer.assumed, outer.assumed.plan
 

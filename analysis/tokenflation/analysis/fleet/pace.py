@@ -1,8 +1,9 @@
-"""What a computed input token adds to a call's time, as recorded calls tell it; and calls that compute more or fewer of them.
+"""What a computed input token adds to a call's time, as recorded calls tell it; and calls that compute more or fewer of
+them.
 
-Knows nothing of plans. The median slope of time to first token over computed tokens, of all pairs of calls of one model, is
-the pace, where the pairs agree that there is one. Sources: H. Theil, "A rank-invariant method of linear and polynomial
-regression analysis" (1950); M. G. Kendall, "A new measure of rank correlation" (1938).
+Knows nothing of plans. The median slope of time to first token over computed tokens, of all pairs of calls of one
+model, is the pace, where the pairs agree that there is one. Sources: H. Theil, "A rank-invariant method of linear and
+polynomial regression analysis" (1950); M. G. Kendall, "A new measure of rank correlation" (1938).
 """
 
 import math
@@ -25,8 +26,8 @@ _AGREED_Z = 2.0
 def prefill_pace(calls: pd.DataFrame) -> dict[str, float]:
     """Return s per computed input token by model, of the models whose recorded times to first token tell it.
 
-    At least 40 calls with such a time are needed, and more pairs that rise than chance gives (two standard errors). Of more
-    than 1,000 calls an even selection by their tokens is taken.
+    At least 40 calls with such a time are needed, and more pairs that rise than chance gives (two standard errors). Of
+    more than 1,000 calls an even selection by their tokens is taken.
     """
     computed, ttft_s = _computed(calls), numbers(calls, "ttft_s")
     model = _models(calls)
@@ -60,8 +61,8 @@ def _slope(tokens: Floats, taken_s: Floats) -> tuple[float, bool]:
 def repaced(calls: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
     """Return `changed`, the same calls with other cached tokens, as long as computing the difference makes them.
 
-    The pace is that of `calls`; a model that tells none has the median of the others'. Later calls of a run start as long
-    after those before them as they did. Calls without a recorded duration stay without one.
+    The pace is that of `calls`; a model that tells none has the median of the others'. Later calls of a run start as
+    long after those before them as they did. Calls without a recorded duration stay without one.
     """
     paces = prefill_pace(calls)
     if not paces:

@@ -82,9 +82,13 @@ class Runs:
     call_run: Ints
     call_start_s: Floats
     totals: pd.DataFrame
-    """One row per run: `calls`, `input_tokens`, `prefill_tokens`, `output_tokens`, and `flop` where the model's shape is known."""
+    """One row per run: `calls`, `input_tokens`, `prefill_tokens`, `output_tokens`, and `flop` where the model's shape
+    is known.
+    """
     reported: pd.DataFrame
-    """One row per run: whether any of its calls reports `input_tokens`, `output_tokens`; what none does counts as 0 above."""
+    """One row per run: whether any of its calls reports `input_tokens`, `output_tokens`; what none does counts as 0
+    above.
+    """
     longest_s: float
     assumptions: tuple[str, ...]
 
@@ -92,7 +96,8 @@ class Runs:
 def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: float = 300.0,
             serving: Serving | Mapping[str, Serving] | None = None, cache_kept: float = 1.0,
             of: Collection[str] | None = None) -> Runs:  # fmt: skip
-    """Return the runs in `calls` (one row per call) as paths; with `timing`, as a fleet that serves so fast would run them.
+    """Return the runs in `calls` (one row per call) as paths; with `timing`, as a fleet that serves so fast would run
+    them.
 
     Re-timed, a call starts as long after the calls that ended before it as it did, and what overlapped it shifts alike.
     A call's context stays warm for `kv_ttl_s` at most, until the call that goes on from it starts. With `serving`, the

@@ -1,8 +1,8 @@
 """The peak of a day and of the horizon: how high a load gets, which is above any quantile at one instant. Pure NumPy.
 
 A Gaussian copula with the load's own autocovariance joins the marginal laws at one-minute instants; the highest instant
-of each drawn history is its peak. Within a bucket the marginal law is one, and rises with the score, so only the highest
-score of each bucket is turned into a load. Source: FORECAST model, section 1.4, "peak of the horizon".
+of each drawn history is its peak. Within a bucket the marginal law is one, and rises with the score, so only the
+highest score of each bucket is turned into a load. Source: FORECAST model, section 1.4, "peak of the horizon".
 """
 
 import math
@@ -40,11 +40,12 @@ _FAR = 1e100
 
 def autocorrelation(path: Path, share: Floats, lags: int, bursts: Bursts | None = None, *,
                     rate_ratio: float = 1.0) -> Floats:  # fmt: skip
-    """Return Corr(X(t), X(t + h)) at h = 0, 60 s, ...: integrals of E R(u) R(u + h), for Poisson arrivals, over that at 0.
+    """Return Corr(X(t), X(t + h)) at h = 0, 60 s, ...: integrals of E R(u) R(u + h), for Poisson arrivals, over that at
+    0.
 
     Arrivals in bunches add their excess covariance between two starts, met by the mean run at both (times `rate_ratio`,
-    where bunches grow with the volume). `share` weighs the runs. Of many or very long runs an even selection is taken: only
-    the shape counts.
+    where bunches grow with the volume). `share` weighs the runs. Of many or very long runs an even selection is taken:
+    only the shape counts.
     """
     used = np.flatnonzero(np.bincount(path.run, minlength=len(share)) * share > 0)
     if not len(used):
@@ -69,7 +70,9 @@ def autocorrelation(path: Path, share: Floats, lags: int, bursts: Bursts | None 
 
 
 def _levels(path: Path, share: Floats, chosen: Ints) -> tuple[Floats, float, float]:
-    """Return the mean load of each chosen run by age cell, the cell's s, and the shared integral of the load's square."""
+    """Return the mean load of each chosen run by age cell, the cell's s, and the shared integral of the
+    load's square.
+    """
     number = np.full(len(share), -1)
     number[chosen] = np.arange(len(chosen))
     mine = number[path.run] >= 0
@@ -91,7 +94,9 @@ def _levels(path: Path, share: Floats, chosen: Ints) -> tuple[Floats, float, flo
 
 
 def _together(mean: Floats, bursts: Bursts, fine: float, parts: int, lags: int) -> Floats:
-    """Return the excess covariance of the load at each minute's lag, over the rate: m * m * excess, on cells of `fine` s."""
+    """Return the excess covariance of the load at each minute's lag, over the rate: m * m * excess, on cells of `fine`
+    s.
+    """
     cells = len(mean)
     reach = (lags - 1) * parts + cells
     more = excess(bursts, fine, reach)

@@ -1,7 +1,7 @@
 """Recorded runs as a plan has them run: cut where a budget ends, and shared out over models. Frames in, new frames out.
 
-Nothing is multiplied by a guess: a run that would have passed its budget loses the calls that would not have been made, and
-a model's share of the tasks is given to runs that were recorded with that model. Models are never pooled.
+Nothing is multiplied by a guess: a run that would have passed its budget loses the calls that would not have been made,
+and a model's share of the tasks is given to runs that were recorded with that model. Models are never pooled.
 """
 
 from collections import Counter
@@ -38,15 +38,21 @@ class OneRun(PlanError, FrameError):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a forecast is made of: calls, of which each `task` is a kind or a kind on one model, and what to say of them."""
+    """What a forecast is made of: calls, of which each `task` is a kind or a kind on one model, and what to say of
+    them.
+    """
 
     calls: pd.DataFrame
     volumes: dict[str, float]
     """Tasks a day by each of the calls' kinds; of kinds that are not here there are none."""
     kind_and_model: dict[str, tuple[str, str]]
-    """For each of the calls' kinds the plan's kind, and the model where the plan shares its tasks over models, else ""."""
+    """For each of the calls' kinds the plan's kind, and the model where the plan shares its tasks over
+    models, else "".
+    """
     budgets: tuple[dict[str, Any], ...]
-    """One row per kind with a budget: `task`, `runs`, `cut`, the limits, and the fractions saved of calls and tokens."""
+    """One row per kind with a budget: `task`, `runs`, `cut`, the limits, and the fractions saved of calls
+    and tokens.
+    """
     assumptions: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -178,8 +184,8 @@ def cut_at_budget(calls: pd.DataFrame, kind: str, budget: Budget, *, prices: "Pr
     """Return the calls without those that a budget would have refused to runs of `kind`, and what that saves.
 
     A call is refused once as many calls have started, or the calls that ended before it started used as much, as the
-    budget allows; with it goes what started later. So the first call is always made, and the last one may pass the limit.
-    The row has `task`, `runs`, `cut` (runs), `budget`, and the fractions `calls_saved`, `input_tokens_saved` and
+    budget allows; with it goes what started later. So the first call is always made, and the last one may pass the
+    limit. The row has `task`, `runs`, `cut` (runs), `budget`, and the fractions `calls_saved`, `input_tokens_saved` and
     `output_tokens_saved` of the kind's.
 
     Raises:

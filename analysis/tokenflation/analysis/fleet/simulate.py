@@ -1,4 +1,6 @@
-"""Brute force: runs that start at random, added up. The oracle that the closed form is tested against; not for use at scale.
+"""Brute force: runs that start at random, added up.
+
+The oracle that the closed form is tested against; not for use at scale.
 
 Knows nothing of plans or intervals.
 """
@@ -19,8 +21,8 @@ def simulate_load(
 ) -> Floats:
     """Return the load at one instant in so many independent replicates, for Poisson arrivals of a constant rate.
 
-    Each arrival is one of the runs, chosen evenly; arrivals of the last `window_s` count, which must be at least as long
-    as the longest run.
+    Each arrival is one of the runs, chosen evenly; arrivals of the last `window_s` count, which must be at least as
+    long as the longest run.
     """
     counts = rng.poisson(rate_per_s * window_s, replicates)
     total = int(counts.sum())
@@ -33,7 +35,8 @@ def simulate_load(
 
 def loads_at(path: Path, runs: int, starts_s: Floats, *, step_s: float, from_s: float, until_s: float,
              rng: np.random.Generator) -> Floats:  # fmt: skip
-    """Return the load at `from_s`, then every `step_s` until `until_s`, of one history of tasks that start at `starts_s`.
+    """Return the load at `from_s`, then every `step_s` until `until_s`, of one history of tasks that start at
+    `starts_s`.
 
     Each task is one of the runs, chosen evenly.
     """

@@ -61,8 +61,9 @@ class WindowTotal:
 def window_totals(runs: Runs, plan: Plan, weights: Floats, factors: dict[str, Floats]) -> Iterator[WindowTotal]:
     """Yield the totals of each hour and day of the horizon, and of each month that begins in it (at least one).
 
-    A task or call counts where it starts, tokens and FLOP where they are worked on. The last month goes on past a horizon
-    that ends before it, with shapes and growth as they are; where volume grows beyond reckoning until then, none is given.
+    A task or call counts where it starts, tokens and FLOP where they are worked on. The last month goes on past a
+    horizon that ends before it, with shapes and growth as they are; where volume grows beyond reckoning until then,
+    none is given.
     """
     months = max(1, round(plan.days * _DAY_S / MONTH_S))
     windows = {"hour": (_HOUR_S, 24 * plan.days), "day": (_DAY_S, plan.days), "month": (MONTH_S, months)}

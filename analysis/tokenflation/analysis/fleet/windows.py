@@ -1,8 +1,9 @@
 """What runs use within a window of time: exact cumulants of bucket totals. Pure NumPy; knows nothing of plans.
 
-The total over [t, t + D) is a shot noise as the load is, of a shot S(u) = integral of R over (u - D, u], u = t + D - start:
-with Poisson arrivals kappa_q = integral of lambda(t + D - u) E[S(u)^q] du. S is linear between the edges of a run's segments
-and those edges plus D, so each integral over a cell of lambda is a polynomial's, and exact. Source: FORECAST model, 1.3.
+The total over [t, t + D) is a shot noise as the load is, of a shot S(u) = integral of R over (u - D, u], u = t + D -
+start: with Poisson arrivals kappa_q = integral of lambda(t + D - u) E[S(u)^q] du. S is linear between the edges of a
+run's segments and those edges plus D, so each integral over a cell of lambda is a polynomial's, and exact. Source:
+FORECAST model, 1.3.
 """
 
 import math
@@ -133,7 +134,8 @@ def window_cumulants(pieces: Pieces, weight: Floats, arrivals: Arrivals, ends_s:
         return found if group is not None else found[0]
     cell = arrivals.cell_s
     place = (ends_s - arrivals.first_s) / cell
-    # Ages count back from the window's end, in the cells of the arrivals: all ends at one place within a cell go together.
+    # Ages count back from the window's end, in the cells of the arrivals: all ends at one place within a cell go
+    # together.
     latest = np.ceil(place - 1e-9).astype(np.int64)
     shifts = np.round(latest - place, 9)
     of = np.zeros(len(pieces.run), dtype=np.int64) if group is None else group
@@ -160,7 +162,8 @@ def window_cumulants(pieces: Pieces, weight: Floats, arrivals: Arrivals, ends_s:
 
 
 def steps(path: Path, window_s: float) -> Path:
-    """Return the running integral over `window_s` in level steps, some dozens a run: for the law of a total of few runs.
+    """Return the running integral over `window_s` in level steps, some dozens a run: for the law of a total of few
+    runs.
 
     Its mean is right to a few per mille; the cumulants above are exact.
     """

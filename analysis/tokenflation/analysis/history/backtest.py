@@ -1,8 +1,8 @@
 """How good the forecasts of a recorded series would have been: errors, intervals, capacity. Frames out; does no I/O.
 
 A step in which most bins are a gap is left out of every figure but `wape_all`, which takes gaps for the zeros they were
-recorded as. Capacity is judged at a matched shortfall: what has to be provided, over the mean demand, so that at most one
-bin in a hundred exceeds it. Its headroom is found in hindsight for every model alike, so that models compare;
+recorded as. Capacity is judged at a matched shortfall: what has to be provided, over the mean demand, so that at most
+one bin in a hundred exceeds it. Its headroom is found in hindsight for every model alike, so that models compare;
 `provided` and `short` are the ensemble's own bound, which needs no hindsight.
 """
 
@@ -43,8 +43,8 @@ def backtest(history: History, *, step_s: float | None = None, first: int | None
     """Return how forecasts from every step did; one row per distance and model.
 
     Columns: `ahead` (`next step`, from every step on; `next day`, made once a day for all its steps), `model`, `steps`
-    (judged), `wape`, `wape_all`, `mase` (1 is the error of the same time yesterday), `pinball` (mean over 5, 50 and 95 %
-    at level 0.9, over mean demand), `coverage`, `provisioned` (over mean demand, headroom in hindsight), `provided`,
+    (judged), `wape`, `wape_all`, `mase` (1 is the error of the same time yesterday), `pinball` (mean over 5, 50 and 95
+    % at level 0.9, over mean demand), `coverage`, `provisioned` (over mean demand, headroom in hindsight), `provided`,
     `short`. `first`: steps before those judged, by default half the series, a week at most.
 
     Raises:
@@ -100,7 +100,9 @@ def _rows(ahead: str, history: History, rolled: Rolled, origins: NDArray[np.int6
 
 def judged(middle: Floats, truth: Floats, raw: Floats, bins: Floats, *, bounds: Mapping[str, Floats] | None = None,
            level: float = 0.9) -> dict[str, float]:  # fmt: skip
-    """Return the figures of one model: forecasts by step against known steps, all steps, and bins (steps, bins of one)."""
+    """Return the figures of one model: forecasts by step against known steps, all steps, and bins (steps,
+    bins of one).
+    """
     found = {"wape": wape(middle, truth), "wape_all": wape(middle, raw), "pinball": np.nan, "coverage": np.nan,
              "provisioned": provisioned(middle, bins), "provided": np.nan, "short": np.nan}  # fmt: skip
     if not bounds:
@@ -139,7 +141,8 @@ def provisioned(capacity: Floats, bins: Floats, short: float = SHORT) -> float:
     """Return capacity over mean demand when scaled so that at most the share `short` of bins exceeds it.
 
     `capacity` is by step, `bins` of shape (steps, bins of one step); bins without a number need none. Infinite where no
-    headroom is enough: too many bins ask for something in steps that are given nothing, or a step is given no end of it.
+    headroom is enough: too many bins ask for something in steps that are given nothing, or a step is given no end of
+    it.
     """
     known = np.isfinite(bins)
     if not known.any() or not (capacity > 0).any() or np.isnan(capacity).any():

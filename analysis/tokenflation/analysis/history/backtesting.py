@@ -1,7 +1,7 @@
 """Forecasts of a recorded series from every origin as if it were now, and how good they were. Pure NumPy and pandas.
 
-From each origin only the bins before it are given to anything: gaps, shapes, weights and intervals are found anew, so no
-figure knows the future. What happened during a gap is not known; it neither counts nor teaches.
+From each origin only the bins before it are given to anything: gaps, shapes, weights and intervals are found anew, so
+no figure knows the future. What happened during a gap is not known; it neither counts nor teaches.
 """
 
 from collections import deque
@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 # How much an error counts a day later, and how strongly a member's weight falls with its error over the best member's.
 _REMEMBERED = 0.9
 _SHARPNESS = 4.0
-# Before anything is seen: a repeated day or week and what follows the last days alone for less, both shapes together for
-# more than the others.
+# Before anything is seen: a repeated day or week and what follows the last days alone for less, both shapes together
+# for more than the others.
 _FIRST_WEIGHTS = {"naive_day": 0.3, "naive_week": 0.3, "recent": 0.4, "recent_regression": 0.4, "mixed": 2.0,
                   "regression": 2.0}  # fmt: skip
 # How much of what forecasts were off by in the last two days is taken back, from a quarter of a day ahead on.
@@ -68,7 +68,8 @@ def roll(values: Floats, bin_s: float, *, step_s: float, horizon: int, level: fl
     """Return forecasts from each step on, `horizon` steps ahead, with intervals that claim `level`.
 
     `first`: steps before the first origin; by default four weeks of origins, or as many as there are. Origins before
-    those that are scored are needed: they teach weights and intervals. `mask` False takes zeros for demand, not for gaps.
+    those that are scored are needed: they teach weights and intervals. `mask` False takes zeros for demand, not for
+    gaps.
 
     Raises:
         FrameError: too little demand is known, or the step is no multiple of the bin.
@@ -120,8 +121,8 @@ def _known(rows: Floats, bin_s: float, mask: bool) -> Floats:
 def _often_nothing(middle: Floats, truth: Floats, origins: NDArray[np.int64], per_day: int) -> Floats:
     """Return what to multiply forecasts by where many steps hold nothing: what came in a week over what was forecast.
 
-    Logarithms know no step of nothing, so that a mean forecast through them is that of the others, more or less. Origin by
-    origin only what was known then counts; 1 where fewer than a quarter of the steps of two weeks were nothing.
+    Logarithms know no step of nothing, so that a mean forecast through them is that of the others, more or less. Origin
+    by origin only what was known then counts; 1 where fewer than a quarter of the steps of two weeks were nothing.
     """
     rows, horizon = middle.shape
     found = np.ones((rows, horizon))

@@ -2,13 +2,14 @@
 
 A bound is a quantile of how far past forecasts were off (in logs, so a ratio), at a probability that moves: after each
 miss the bound asks for a rarer one, after each hit for a more common one, until misses come as often as they should.
-Forecasts d steps ahead are off together for as many steps, and are known to be off only d steps later, so one miss moves
-the probability d times less: a whole night off is one event, not ten.
+Forecasts d steps ahead are off together for as many steps, and are known to be off only d steps later, so one miss
+moves the probability d times less: a whole night off is one event, not ten.
 
-Source: Gibbs and Candes, Adaptive Conformal Inference Under Distribution Shift, 2021. The step by distance, both sides in
-one bound and the window were chosen on other series than those in the benchmark: hourly counts of tweets, taxi rides and web
-requests (numenta/NAB), the same spliced and rescaled half-way, and series made with known noise. The widening is what lets
-intervals of a whole day hold on both: forecasts from every hour are inside 0.87 to 0.94 of the time on each of 16 series.
+Source: Gibbs and Candes, Adaptive Conformal Inference Under Distribution Shift, 2021. The step by distance, both sides
+in one bound and the window were chosen on other series than those in the benchmark: hourly counts of tweets, taxi rides
+and web requests (numenta/NAB), the same spliced and rescaled half-way, and series made with known noise. The widening
+is what lets intervals of a whole day hold on both: forecasts from every hour are inside 0.87 to 0.94 of the time on
+each of 16 series.
 """
 
 import numpy as np
@@ -22,10 +23,14 @@ Places = NDArray[np.int64]
 GAMMA = 0.06
 """How far one miss of the next step moves the probability."""
 WINDOW = 72
-"""Scores that are kept for each distance: three days of hours. Fewer days hold what a series that drifts is like now."""
+"""Scores that are kept for each distance: three days of hours.
+
+Fewer days hold what a series that drifts is like now.
+"""
 LEAST_SCORES = 20
 """Scores without which there is no bound."""
-# Few scores of forecasts that are off together say less than they seem to: the bound is wider by this over their number.
+# Few scores of forecasts that are off together say less than they seem to: the bound is wider by this over their
+# number.
 _WIDER = 1.5
 # What lies beyond the largest score is guessed: one place is this share of the spread, over the number of scores.
 _BEYOND = 4.0
@@ -100,7 +105,8 @@ class Daytime:
 
 
 def quantiles(scores: Floats, levels: Floats) -> Floats:
-    """Return for each row the smallest score that holds `levels` of its known ones and one more; NaN where none is known.
+    """Return for each row the smallest score that holds `levels` of its known ones and one more; NaN where none is
+    known.
 
     Beyond the largest, where a level asks for that, by a share of the spread above the median.
     """

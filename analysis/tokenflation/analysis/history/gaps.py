@@ -1,8 +1,11 @@
-"""Which bins of a recorded series were not demand but a gap: missing, or next to nothing where that cannot be. Pure NumPy.
+"""Which bins of a recorded series were not demand but a gap: missing, or next to nothing where that cannot be.
 
-An outage leaves zeros in a log of requests. Taken for demand they drag every average down; taken for gaps they only cost
-what they hide. A bin is a gap when it holds no number, or when it holds next to nothing although bins beside it hardly
-differ from each other, unless the same time of day (or of the week before or after) holds next to nothing as well.
+Pure NumPy.
+
+An outage leaves zeros in a log of requests. Taken for demand they drag every average down; taken for gaps they only
+cost what they hide. A bin is a gap when it holds no number, or when it holds next to nothing although bins beside it
+hardly differ from each other, unless the same time of day (or of the week before or after) holds next to nothing as
+well.
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """Months ahead of a recorded demand: a growth scenario times the usual week. Pure NumPy and pandas; no clock.
 
-Growth months ahead is no property of a few weeks of a series, so it is asked for, not fitted. The series gives the level
-now, the shape of a week, and how far a week's level strays (which adds up over the weeks ahead where enough are recorded).
+Growth months ahead is no property of a few weeks of a series, so it is asked for, not fitted. The series gives the
+level now, the shape of a week, and how far a week's level strays (which adds up over the weeks ahead where enough are
+recorded).
 """
 
 from collections.abc import Mapping
@@ -86,9 +87,9 @@ def _usual_week(steps: Floats, per_week: int) -> Floats:
 def _strays(days: Floats, months: int, rng: np.random.Generator) -> Floats:
     """Return draws of how far a month's level strays (in logs); shape (draws, months).
 
-    From five weeks on, weeks' changes are drawn from those recorded, around zero and with random sign, and add up. Fewer
-    weeks cannot tell a level that wanders from days that differ: what the last week was off the usual, and what each week
-    of the month will be, are then drawn in runs of three days, and nothing adds up.
+    From five weeks on, weeks' changes are drawn from those recorded, around zero and with random sign, and add up.
+    Fewer weeks cannot tell a level that wanders from days that differ: what the last week was off the usual, and what
+    each week of the month will be, are then drawn in runs of three days, and nothing adds up.
     """
     weeks = len(days) // 7
     table = days[len(days) - weeks * 7 :].reshape(weeks, 7)

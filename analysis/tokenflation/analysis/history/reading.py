@@ -1,10 +1,11 @@
 """Reads a recorded demand: bins of counts or rates over time, or one row per request. Knows nothing of forecasts.
 
 Bins may be missing and times may jump: the series returned has every bin of its span, NaN where nothing was recorded.
-Formats: CSV with a header (ServeGen-like `t_s, req_per_s, ...`; Azure LLM traces `TIMESTAMP,ContextTokens,GeneratedTokens`;
-BurstGPT `Timestamp,Request tokens,Response tokens, ...`; any other with a time column and numbers) and JSON lines (Mooncake
-`timestamp` in ms, `input_length`, `output_length`), plain or compressed (.gz, .xz, .bz2, .zst). Sources:
-Azure/AzurePublicDataset, HPMLL/BurstGPT, kvcache-ai/Mooncake, alibaba/ServeGen.
+Formats: CSV with a header (ServeGen-like `t_s, req_per_s, ...`; Azure LLM traces
+`TIMESTAMP,ContextTokens,GeneratedTokens`; BurstGPT `Timestamp,Request tokens,Response tokens, ...`; any other with a
+time column and numbers) and JSON lines (Mooncake `timestamp` in ms, `input_length`, `output_length`), plain or
+compressed (.gz, .xz, .bz2, .zst). Sources: Azure/AzurePublicDataset, HPMLL/BurstGPT, kvcache-ai/Mooncake,
+alibaba/ServeGen.
 """
 
 import warnings
@@ -173,7 +174,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def _separator(path: Path) -> str:
-    """Return what stands between the fields of the first line: a comma, semicolon or tab, whichever is most frequent."""
+    """Return what stands between the fields of the first line: the most frequent of comma, semicolon and tab."""
     first = " ".join(map(str, pd.read_csv(path, sep="\x1f", nrows=0).columns))
     return max(",;\t", key=first.count)
 
@@ -377,7 +378,7 @@ def _of_bins(times: Floats, values: Floats, name: str, source: str, label: "pd.S
 def _width(times: Floats, step: float) -> float:
     """Return the length of bins: the median step, or the usual length that it strays from by a little.
 
-    A collector's times stray by some ms or s; over thousands of bins a median that is off by a thousandth loses the grid.
+    A collector's times stray by some ms or s; over thousands of bins a median off by a thousandth loses the grid.
     """
     usual = min(_USUAL, key=lambda one: abs(one - step))
     near = abs(step / usual - 1) <= _STRAY and _off_grid(times, usual) <= _OFF_GRID

@@ -1,7 +1,7 @@
 """Recorded demand to come, step by step: a series alone, or arrivals of tasks times what a task takes. Frames out.
 
-Tasks are forecast kind by kind where their mix moves, and as one series shared out by the mix where it does not: the sum
-is less noisy than its parts. What a task takes is the mean of the recorded tasks of its kind.
+Tasks are forecast kind by kind where their mix moves, and as one series shared out by the mix where it does not: the
+sum is less noisy than its parts. What a task takes is the mean of the recorded tasks of its kind.
 """
 
 from collections.abc import Mapping

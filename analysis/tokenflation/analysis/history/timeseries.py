@@ -1,10 +1,10 @@
 """What a recorded demand will be in the hours ahead: a robust ensemble over a series with gaps. Pure NumPy, no clock.
 
-All members work on logarithms of step means (an hour, by default), counted back from the origin, so that the answer moves
-with the series in time and scale. A seasonal member is a shape (by time of day and of week) plus what the series has been
-off that shape lately, which fades with the distance: `off(day) + exp(-distance) (off(now) - off(day))`. An autoregression
-of the same distances, fitted by least absolute errors and shrunk to those values, learns what the series itself shows.
-The last bin within the step counts more than the step: hour-old means are half an hour late.
+All members work on logarithms of step means (an hour, by default), counted back from the origin, so that the answer
+moves with the series in time and scale. A seasonal member is a shape (by time of day and of week) plus what the series
+has been off that shape lately, which fades with the distance: `off(day) + exp(-distance) (off(now) - off(day))`. An
+autoregression of the same distances, fitted by least absolute errors and shrunk to those values, learns what the series
+itself shows. The last bin within the step counts more than the step: hour-old means are half an hour late.
 Members are weighed by how they did lately on this series at that distance, and their weighted mean is the forecast.
 """
 

@@ -1,8 +1,8 @@
 """Recorded arrivals: reading their starts from a file, and measuring how they bunch. Knows nothing of plans.
 
-Of a trace the counts in short cells are taken; what swings slower than half a day is their level, which a plan's shape and
-growth stand for, and comes off as a sum of waves. What is alike still at the far end of two hours comes off as well, so
-that a level that was not caught, or one that took part of the bunches with it, does no harm.
+Of a trace the counts in short cells are taken; what swings slower than half a day is their level, which a plan's shape
+and growth stand for, and comes off as a sum of waves. What is alike still at the far end of two hours comes off as
+well, so that a level that was not caught, or one that took part of the bunches with it, does no harm.
 """
 
 import math
@@ -36,9 +36,9 @@ _NS = "_ns"
 def read_arrivals(path: str | Path) -> tuple[float, ...]:
     """Return the starts in a CSV file in seconds, sorted: numbers of seconds or ISO 8601 times, one a line.
 
-    With a header, the first column that is named as a time counts (`time`, `timestamp`, `started_at`, ...; a name that ends
-    in _ns is in nanoseconds), else the first. Columns are parted by commas, semicolons or tabs; blank lines and lines
-    that begin with # are passed over. Times with an offset are put on UTC.
+    With a header, the first column that is named as a time counts (`time`, `timestamp`, `started_at`, ...; a name that
+    ends in _ns is in nanoseconds), else the first. Columns are parted by commas, semicolons or tabs; blank lines and
+    lines that begin with # are passed over. Times with an offset are put on UTC.
 
     Raises:
         PlanError: the file cannot be read, or a line holds no time; the message names the line and the fix.
@@ -123,10 +123,11 @@ def resolution_s(times_s: Floats) -> float:
 
 
 def measured_excess(times_s: Floats, cell_s: float) -> tuple[Floats, float]:
-    """Return by how much the autocovariance of counts passes Poisson's, over the rate, and the cell in s it is given for.
+    """Return by how much the autocovariance of counts passes Poisson's, over the rate, and the cell in s it is given
+    for.
 
-    Lag h of the answer is (Gamma_h - rate * cell at h = 0) / rate, in s, for lags up to `REACH_S` or a quarter of the trace.
-    The cell is at least `cell_s`, longer where the starts are told no finer or the trace is very long.
+    Lag h of the answer is (Gamma_h - rate * cell at h = 0) / rate, in s, for lags up to `REACH_S` or a quarter of the
+    trace. The cell is at least `cell_s`, longer where the starts are told no finer or the trace is very long.
     """
     span = float(times_s[-1] - times_s[0])
     cell_s = max(min(cell_s, span / _FEWEST_CELLS), resolution_s(times_s), span / _MOST_CELLS)

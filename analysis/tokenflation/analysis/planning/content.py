@@ -1,4 +1,7 @@
-"""From what a YAML file holds to a plan, with messages that name the field. Reads the files that a plan names, no other."""
+"""From what a YAML file holds to a plan, with messages that name the field.
+
+Reads the files that a plan names, no other.
+"""
 
 from collections.abc import Mapping
 from dataclasses import fields

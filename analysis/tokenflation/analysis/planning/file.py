@@ -1,6 +1,7 @@
 """Plans as YAML files: reading one, and writing a commented one from recorded tasks.
 
-Fields are those of `Plan`; `planning.content` makes it out of what YAML holds. Knows nothing of runs beyond kinds and counts.
+Fields are those of `Plan`; `planning.content` makes it out of what YAML holds. Knows nothing of runs beyond kinds and
+counts.
 """
 
 import json

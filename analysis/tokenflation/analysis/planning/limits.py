@@ -15,7 +15,9 @@ _SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one task may use. Once the calls that have ended used that much, no further one starts and the task is given up.
+    """What one task may use.
+
+    Once the calls that have ended used that much, no further one starts and the task is given up.
 
     These are the limits of `tokenflation.sdk.task`, so the last call, and those under way beside it, may pass them.
     """

@@ -1,4 +1,7 @@
-"""Parts of a plan: who asks how often, how volume grows, how arrivals bunch, how fast the fleet serves. Records only."""
+"""Parts of a plan: who asks how often, how volume grows, how arrivals bunch, how fast the fleet serves.
+
+Records only.
+"""
 
 import difflib
 import math
@@ -207,8 +210,8 @@ class Bursts:
     times_s: tuple[float, ...] = field(default=(), repr=False)
     """Trace: when tasks started, in seconds from any origin, as `arrival_trace.read_arrivals` reads them; sorted here.
 
-    They bunch as these did: how much more than at random starts within two hours of each other come together. The volume
-    is the plan's; what swings slower than half a day is left to the plan's shape and growth.
+    They bunch as these did: how much more than at random starts within two hours of each other come together. The
+    volume is the plan's; what swings slower than half a day is left to the plan's shape and growth.
     """
     file: str = ""
     """Trace: where the starts were read from, for what is said of them."""

@@ -64,8 +64,8 @@ class Plan:
     kv_bytes_per_token: float | None = None
     """Bytes of KV cache per token of context; None takes what `serving` says, and leaves bytes out without it."""
     kv_ttl_s: float = 300.0
-    """Seconds that a server keeps the KV cache of a call for the one that continues it; five minutes, as several providers
-    promise for their prefix caches; 0 drops it at once.
+    """Seconds that a server keeps the KV cache of a call for the one that continues it; five minutes, as several
+    providers promise for their prefix caches; 0 drops it at once.
     """
     serving: Serving | Mapping[str, Serving] | None = None
     """The served model's shape, or one for each recorded model by name; None leaves FLOP out."""
@@ -79,8 +79,9 @@ class Plan:
     """How fast the fleet serves; None leaves calls as long as they were where they were recorded."""
 
     models: Mapping[str, float | Mapping[str, float]] | None = None
-    """Of the tasks of each kind, the share that runs on each recorded model: {kind: {model: share}}, or {model: share} for
-    all kinds. Runs of other models are left out; None takes the runs as recorded. A run of several models is of "a + b".
+    """Of the tasks of each kind, the share that runs on each recorded model: {kind: {model: share}}, or {model: share}
+    for all kinds. Runs of other models are left out; None takes the runs as recorded. A run of several models is of
+    "a + b".
     """
     budgets: Budget | Mapping[str, Budget] | None = None
     """What one task may use, by kind or one for all kinds; recorded runs are cut where it ends."""

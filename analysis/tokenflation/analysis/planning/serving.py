@@ -1,8 +1,9 @@
 """What one token costs the served model: FLOP, and bytes of KV cache. A record and its formulas; knows nothing of runs.
 
-Source: FORECAST model, section 3.1. A decoded token takes `2 N + 4 L H d ctx` FLOP (multi-head latent attention, absorbed:
-`2 N + 2 (c + r + c) H L ctx`), `n` computed input tokens that end at a context of `ctx` take `2 N n + 4 H d L n (ctx - n/2)`;
-N active parameters, L layers that attend to the whole context, H heads of size d, latent size c, rotary size r.
+Source: FORECAST model, section 3.1. A decoded token takes `2 N + 4 L H d ctx` FLOP (multi-head latent attention,
+absorbed: `2 N + 2 (c + r + c) H L ctx`), `n` computed input tokens that end at a context of `ctx` take
+`2 N n + 4 H d L n (ctx - n/2)`; N active parameters, L layers that attend to the whole context, H heads of size d,
+latent size c, rotary size r.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,9 @@ class Serving:
     """Query heads per layer."""
     head_dim: int
     kv_heads: int | None = None
-    """Key-value heads per layer (fewer than `heads` in grouped attention); without it no bytes of KV cache are given."""
+    """Key-value heads per layer (fewer than `heads` in grouped attention); without it no bytes of KV cache
+    are given.
+    """
     latent_dim: int | None = None
     """Multi-head latent attention: size of the compressed keys and values, `kv_lora_rank`; in place of `kv_heads`."""
     rope_dim: int = 0

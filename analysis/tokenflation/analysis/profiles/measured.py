@@ -1,4 +1,7 @@
-"""The measures of a task for anything that calls add up to: a task, an agent run, a step, a call, all. The SQL of `reduce`."""
+"""The measures of a task for anything that calls add up to: a task, an agent run, a step, a call, all.
+
+The SQL of `reduce`.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -23,18 +26,23 @@ GRAINS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "fleet": (),
     }
 )
-"""What a row can be of, and the columns that name it. A step is a place in the agent runs of one agent of a task kind."""
+"""What a row can be of, and the columns that name it.
+
+A step is a place in the agent runs of one agent of a task kind.
+"""
 
 _WITHOUT_TIME = ("step", "fleet")
 _TIME = ("started_at_ns", "duration_s")
 
 
 def measured(calls: Source, *, per: Literal["task", "run", "step", "call", "fleet"]) -> pd.DataFrame:
-    """Return one row per task, agent run, step, call, or one of all: the columns of `GRAINS`, then those of `TASK_COLUMNS`.
+    """Return one row per task, agent run, step, call, or one of all: the columns of `GRAINS`, then those of
+    `TASK_COLUMNS`.
 
-    `calls` is a frame, or what `load` takes. Sums, ratios of sums and the counts of the calls that they rest on are those
-    of `tasks`, over the calls of the row; so the sums of any grain add up to those of all. Rows are in order of their
-    first call, steps in order of number; steps and the fleet have no start and duration, as their calls are of many runs.
+    `calls` is a frame, or what `load` takes. Sums, ratios of sums and the counts of the calls that they rest on are
+    those of `tasks`, over the calls of the row; so the sums of any grain add up to those of all. Rows are in order of
+    their first call, steps in order of number; steps and the fleet have no start and duration, as their calls are of
+    many runs.
 
     Raises:
         FrameError: `per` is unknown, or `calls` lacks columns.

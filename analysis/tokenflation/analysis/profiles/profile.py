@@ -1,7 +1,8 @@
 """Describes the tasks of each kind: how many calls, tokens, levels and seconds one of them takes.
 
 Tasks are grouped into kinds by SQL as well (`kinds_sql`, `quantiles_sql`, `call_quantiles_sql`), in the same subset as
-`reduce.TASKS_SQL` and with `percentile_cont`, `floor` and window sums besides; so it runs on Spark over a fleet's calls.
+`reduce.TASKS_SQL` and with `percentile_cont`, `floor` and window sums besides; so it runs on Spark over a fleet's
+calls.
 """
 
 from collections.abc import Sequence
@@ -35,19 +36,19 @@ def profile(
 ) -> pd.DataFrame:
     """Return one row per task kind: `task`, `tasks` and `<measure>_<statistic>`; measures as in `columns.MEASURES`.
 
-    `calls` is a frame, or what `load` takes: then the calls stream through DuckDB and never become a frame. With `fleet`
-    a last row, whose `task` is missing, takes all tasks as of one kind.
+    `calls` is a frame, or what `load` takes: then the calls stream through DuckDB and never become a frame. With
+    `fleet` a last row, whose `task` is missing, takes all tasks as of one kind.
     `tasks_with_usage` and `tasks_with_duration` count the tasks that the token and time measures can speak of, and
     `<measure>_coverage` is the share of the calls that it can speak of.
     Statistics: `mean`, the quantiles `p10 p50 p90 p99` over the tasks of the kind that have a value (linear
     interpolation), and `sum`. Of a ratio the mean is the ratio of sums, and there is no sum. `isl` and `osl` are of one
     call, so their quantiles are over calls; `task_isl` and `task_osl` are over tasks. What no task reports is missing,
     never 0. All of these are exact, at any size.
-    With `rng`, `<ratio>_low` and `<ratio>_high` bound each ratio of sums at `level`: over the tasks of the kind (`ratios`;
-    nothing is drawn), of more than `kind_intervals.NORMAL_TASKS` tasks by its normal limit over all of them. They are
-    missing without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio. `effective_tasks` is the
-    number of equal tasks whose mean tokens would be as uncertain (`statistics.uneven`): below `ratios.LEAST_EFFECTIVE`
-    intervals hold less often than they claim, and `uneven.uneven_remarks` says so.
+    With `rng`, `<ratio>_low` and `<ratio>_high` bound each ratio of sums at `level`: over the tasks of the kind
+    (`ratios`; nothing is drawn), of more than `kind_intervals.NORMAL_TASKS` tasks by its normal limit over all of them.
+    They are missing without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio.
+    `effective_tasks` is the number of equal tasks whose mean tokens would be as uncertain (`statistics.uneven`): below
+    `ratios.LEAST_EFFECTIVE` intervals hold less often than they claim, and `uneven.uneven_remarks` says so.
 
     Raises:
         FrameError: `calls` lacks columns that the grouping needs, or `level` is not between 0 and 1.

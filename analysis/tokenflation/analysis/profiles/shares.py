@@ -1,4 +1,7 @@
-"""Splits the tokens of tasks by agent, by model or by step: each split adds up exactly. One SQL text, as in `reduce`."""
+"""Splits the tokens of tasks by agent, by model or by step: each split adds up exactly.
+
+One SQL text, as in `reduce`.
+"""
 
 from typing import Literal
 
@@ -26,10 +29,10 @@ def shares(
 ) -> pd.DataFrame:
     """Return one row per task kind and part, or per task and part, or per part of all: columns `SHARE_COLUMNS`.
 
-    `calls` is a frame, or what `load` takes. `part` is text: the agent's name, the model that answered (else the one asked
-    for; missing where none is named), or the step, from 0. `task_id` is missing but per task, `task` too for the fleet.
-    Parts add up exactly to the calls and tokens of their task, kind or fleet; what nobody reports is missing, never 0. A
-    share is of the numbers that are reported; `calls_with_*` say of how many calls that is.
+    `calls` is a frame, or what `load` takes. `part` is text: the agent's name, the model that answered (else the one
+    asked for; missing where none is named), or the step, from 0. `task_id` is missing but per task, `task` too for the
+    fleet. Parts add up exactly to the calls and tokens of their task, kind or fleet; what nobody reports is missing,
+    never 0. A share is of the numbers that are reported; `calls_with_*` say of how many calls that is.
 
     Raises:
         FrameError: an unknown `by` or `per`, or `calls` lacks columns.

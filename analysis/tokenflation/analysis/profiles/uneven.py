@@ -1,4 +1,6 @@
-"""Says of which task kinds a few large tasks decide, so that no interval over whole tasks holds as often as it claims."""
+"""Says of which task kinds a few large tasks decide, so that no interval over whole tasks holds as often as
+it claims.
+"""
 
 import pandas as pd
 

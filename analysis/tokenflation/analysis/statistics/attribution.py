@@ -1,7 +1,7 @@
 """Where a forecast's uncertainty comes from, and which runs to record next. Pure NumPy; knows nothing of buckets.
 
-Sources: FORECAST model, section 1.5; J. Neyman, "On the two different aspects of the representative method" (1934); I. M.
-Sobol, "Global sensitivity indices for nonlinear mathematical models" (2001); A. Saltelli et al., "Variance
+Sources: FORECAST model, section 1.5; J. Neyman, "On the two different aspects of the representative method" (1934); I.
+M. Sobol, "Global sensitivity indices for nonlinear mathematical models" (2001); A. Saltelli et al., "Variance
 based sensitivity analysis of model output" (2010).
 """
 
@@ -31,7 +31,9 @@ _CELLS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Multiplied:
-    """What draws of a plan's assumptions multiply a load by: its first and second cumulant by kind, and all by column."""
+    """What draws of a plan's assumptions multiply a load by: its first and second cumulant by kind, and all
+    by column.
+    """
 
     first: Floats
     """Shape (draws, kinds)."""
@@ -39,7 +41,9 @@ class Multiplied:
     grown: Floats
     """Shape (draws, columns) or (1, 1)."""
     crowd: Floats
-    """Arrivals of all kinds over those planned, shape (draws, columns) or (draws, 1): bunches grow in number with them."""
+    """Arrivals of all kinds over those planned, shape (draws, columns) or (draws, 1): bunches grow in
+    number with them.
+    """
 
 
 def nested_shares(by_kind: Floats, factors: Floats, multiplied: Multiplied, *, quick: Floats,
@@ -77,9 +81,9 @@ def nested_shares(by_kind: Floats, factors: Floats, multiplied: Multiplied, *, q
 def _within(mean: Floats, factors: Floats, first: Floats) -> Callable[[slice], Floats]:
     """Return what gives, for a slice of the assumptions' draws, Var_a of the load's mean: shape (draws, columns).
 
-    `mean` is by kind and column, `factors` by kind and the prototypes' draw, `first` by the assumptions' draw and kind. It
-    is a sum of squares over the roots of the factors' covariance. Kinds that all draws multiply alike go together; where
-    that leaves few, their products in pairs are fewer than the roots.
+    `mean` is by kind and column, `factors` by kind and the prototypes' draw, `first` by the assumptions' draw and kind.
+    It is a sum of squares over the roots of the factors' covariance. Kinds that all draws multiply alike go together;
+    where that leaves few, their products in pairs are fewer than the roots.
     """
     numbers: dict[bytes, int] = {}
     group: Ints = np.array([numbers.setdefault(one.tobytes(), len(numbers)) for one in first.T], dtype=np.int64)
@@ -146,10 +150,10 @@ def sobol(result: Callable[[Mapping[str, Floats]], Floats], one: Mapping[str, Fl
 def runs_to_record(values: Mapping[str, Floats], volumes: Mapping[str, float], *, target: float = 0.15) -> pd.DataFrame:
     """Return how many runs of each kind bring the mean demand to within `target` of itself with 90 % confidence.
 
-    `values` are one resource's totals per run by kind, `volumes` tasks per day. One row per kind, the largest share of the
-    variance first: `task`, `runs`, `variance_share` (of the fleet's mean, as recorded), `runs_wanted`, `more`. Wanted runs
-    are allocated in proportion to volume times deviation (Neyman); kinds with more runs than that keep them. Half widths
-    are normal, 1.645 standard errors: skewed runs need somewhat more.
+    `values` are one resource's totals per run by kind, `volumes` tasks per day. One row per kind, the largest share of
+    the variance first: `task`, `runs`, `variance_share` (of the fleet's mean, as recorded), `runs_wanted`, `more`.
+    Wanted runs are allocated in proportion to volume times deviation (Neyman); kinds with more runs than that keep
+    them. Half widths are normal, 1.645 standard errors: skewed runs need somewhat more.
 
     Raises:
         PlanError: the target is not above 0, or a kind has fewer than 2 runs, which tell no deviation.

@@ -1,10 +1,12 @@
-"""Runs that something cut short, whose use is a lower bound: which they are, and what longer runs say of the rest of them.
+"""Runs that something cut short, whose use is a lower bound: which they are, and what longer runs say of the rest of
+them.
 
-The mass of a cut run is shared out over the runs that used more, as a product-limit estimate does (redistribution to the
-right): finished runs get the weights of the Kaplan-Meier law of what a run uses, so that the mean of anything they have is
-right as long as what cuts a run does not depend on what it still had to do. Pure; knows nothing of plans.
-Sources: E. L. Kaplan and P. Meier, "Nonparametric estimation from incomplete observations" (1958); B. Efron, "The two sample
-problem with censored data" (1967); W. Stute and J.-L. Wang, "The jackknife estimate of a Kaplan-Meier integral" (1994).
+The mass of a cut run is shared out over the runs that used more, as a product-limit estimate does (redistribution to
+the right): finished runs get the weights of the Kaplan-Meier law of what a run uses, so that the mean of anything they
+have is right as long as what cuts a run does not depend on what it still had to do. Pure; knows nothing of plans.
+Sources: E. L. Kaplan and P. Meier, "Nonparametric estimation from incomplete observations" (1958); B. Efron, "The two
+sample problem with censored data" (1967); W. Stute and J.-L. Wang, "The jackknife estimate of a Kaplan-Meier integral"
+(1994).
 """
 
 from dataclasses import dataclass
@@ -36,7 +38,9 @@ class Shares:
     """The share of runs cut after the longest finished one: for them the largest cut runs stand, a lower bound."""
 
     def relative_error(self, values: Floats) -> Floats | None:
-        """Return the standard error of each column's weighted mean over that mean, by the jackknife; None if all alike."""
+        """Return the standard error of each column's weighted mean over that mean, by the jackknife; None
+        if all alike.
+        """
         if self.left_out is None:
             return None
         mean = self.weights @ values
@@ -66,7 +70,9 @@ def marked(calls: pd.DataFrame, censored: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def runs_cut(calls: pd.DataFrame) -> "pd.Series[str]":
-    """Return what cut each task that was cut short, by `task_id`: what `censored_by` says, or that its last call broke off."""
+    """Return what cut each task that was cut short, by `task_id`: what `censored_by` says, or that its last call broke
+    off.
+    """
     said = pd.Series(dtype="object")
     if CENSORED_BY in calls.columns:
         told = calls[calls[CENSORED_BY].notna()].drop_duplicates("task_id")
@@ -82,9 +88,9 @@ def runs_cut(calls: pd.DataFrame) -> "pd.Series[str]":
 def survival_weights(amount: Floats, cut: Bools) -> tuple[Floats, float]:
     """Return each run's mass in the Kaplan-Meier law of what runs use, and the mass beyond the longest finished run.
 
-    `amount` is what each run had used when it was `cut`, or before the call that finished it: a limit stops a run between
-    two calls, so a run that was cut at some amount would have made at least one call more from there. The mass beyond is
-    shared by the cut runs there.
+    `amount` is what each run had used when it was `cut`, or before the call that finished it: a limit stops a run
+    between two calls, so a run that was cut at some amount would have made at least one call more from there. The mass
+    beyond is shared by the cut runs there.
     """
     count = len(amount)
     # So of a run that was cut where the last call of another began, the mass goes to that other one too.

@@ -5,8 +5,8 @@ the means add as squares, the lower end with the base's upper (MOVER: recovered 
 heavy-tailed tasks leave in doubt mostly upwards, so does the ratio. Nothing is left to chance.
 The same tasks: a ratio of sums, whose two sides err together (`ratios`).
 `bench/interval_coverage.py --ratios` prints what both hold.
-Source: G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in
-Medicine 27 (2008), for the squares.
+Source: G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures: a general approach", Statistics
+in Medicine 27 (2008), for the squares.
 """
 
 import numpy as np

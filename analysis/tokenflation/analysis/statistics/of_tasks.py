@@ -27,8 +27,9 @@ def ratio_of_sums(
 ) -> tuple[float | None, float | None, float | None]:
     """Return the ratio and both ends of its interval, over the tasks (rows) of which both are known.
 
-    None where the denominators sum to 0; no interval without `rng` (nothing is drawn), or with fewer than `prototypes.LEAST_RUNS` tasks, or
-    where no task adds to the numerator: how rare what was never seen is, these tasks cannot say.
+    None where the denominators sum to 0; no interval without `rng` (nothing is drawn), or with fewer than
+    `prototypes.LEAST_RUNS` tasks, or where no task adds to the numerator: how rare what was never seen is, these tasks
+    cannot say.
     """
     known = numerators.notna() & denominators.notna()
     above, below = (side[known].to_numpy(np.float64)[:, None] for side in (numerators, denominators))

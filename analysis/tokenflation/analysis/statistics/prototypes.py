@@ -1,15 +1,17 @@
-"""What a few prototype runs can say about the mean of all: a calibrated distribution of confidence. Knows nothing of demand.
+"""What a few prototype runs can say about the mean of all: a calibrated distribution of confidence.
 
-How far the mean of what is to come lies from the recorded mean, in standard errors as recorded, at normal score z, where
-`v` is the recorded spread over the recorded mean:
+Knows nothing of demand.
+
+How far the mean of what is to come lies from the recorded mean, in standard errors as recorded, at normal score z,
+where `v` is the recorded spread over the recorded mean:
 
     T(z) = z + u S(z)^2 - l S(-z)^2,    S(z) = log(1 + e^(2z)) / 2,    h = 1 / (1 + (1.26 / v)^12)
     u = (10 / n)^1.2 (0.42 v^2 / (0.4^4 + v^4) + 3.5 h),    l = 0.8 (10 / n)^1.2 h
 
-added to the mean above it, and in the logarithm of the mean below. Few runs seldom hold the large ones, and then mean and
-spread look small together: the first term of `u` gives back what a modest spread has probably missed. `h` is how much the
-runs look heavy-tailed; then the mean may be some times as large, or a few large runs may have raised it by chance. All of it
-fades as runs grow, and leaves the normal law.
+added to the mean above it, and in the logarithm of the mean below. Few runs seldom hold the large ones, and then mean
+and spread look small together: the first term of `u` gives back what a modest spread has probably missed. `h` is how
+much the runs look heavy-tailed; then the mean may be some times as large, or a few large runs may have raised it by
+chance. All of it fades as runs grow, and leaves the normal law.
 
 The constants were chosen on costs and calls of 13 recorded agent populations, on recorded sessions, and on log-normal,
 gamma, Weibull, capped and two-mode laws, for narrow intervals that hold; `bench/interval_coverage.py` prints what they
@@ -113,7 +115,9 @@ def mean_interval(
 
 
 def mean_ends(values: Floats, level: float) -> Floats:
-    """Return both ends of the population mean's interval over the recorded mean, by column of `values`; shape (2, columns)."""
+    """Return both ends of the population mean's interval over the recorded mean, by column of `values`; shape (2,
+    columns).
+    """
     even = np.full(len(values), 1 / len(values))
     upper = NormalDist().inv_cdf((1 + level) / 2)
     return _quantiles(_relative(values, even), np.array([-upper, upper]), None, even)

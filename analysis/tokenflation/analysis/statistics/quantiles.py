@@ -89,8 +89,8 @@ def lattice(loads: Floats, counts: Floats, kappa: Floats, cv: Floats, places: in
 
     `counts[i, t]` runs are expected at load `loads[i]`; shapes (columns,) and (columns, places). With `cv`, the rate of
     all runs is multiplied by a gamma factor (negative-binomial counts); `kappa` (4, columns) are the cumulants of the
-    result, and say how far the lattice must reach. The unit is 1 where all loads are whole numbers that fit; else a load
-    is split between its two neighbours, which keeps the mean exact.
+    result, and say how far the lattice must reach. The unit is 1 where all loads are whole numbers that fit; else a
+    load is split between its two neighbours, which keeps the mean exact.
     """
     columns = counts.shape[1]
     reach = kappa[0] + _REACH_SD * np.sqrt(np.maximum(kappa[1], 0.0)) + float(loads.max())

@@ -1,25 +1,27 @@
 """Intervals of ratios of sums over the tasks of a kind, for all kinds and ratios at once. Pure NumPy; knows no columns.
 
-A ratio A / B is taken in its logarithm, a share in its log odds, the logarithm of A / (B - A): an interval stays where the
-number can be, and a share and what it leaves have mirrored intervals; `agreed` does the rest for three parts and more. Of
-n tasks with the parts `x` of the one sum and `y` of the other, the logarithm's standard error is `e`, `e^2 = n / (n - 1)
-sum (x - y)^2` (linearised). At normal score z the ends lie, in standard errors,
+A ratio A / B is taken in its logarithm, a share in its log odds, the logarithm of A / (B - A): an interval stays where
+the number can be, and a share and what it leaves have mirrored intervals; `agreed` does the rest for three parts and
+more. Of n tasks with the parts `x` of the one sum and `y` of the other, the logarithm's standard error is `e`,
+`e^2 = n / (n - 1) sum (x - y)^2` (linearised). At normal score z the ends lie, in standard errors,
 
     z + u S(z)^2,    S(z) = log(1 + e^(2z)) / 2,    u = L (1 + q)^2 (10 / n)^0.7 / (1 + 4 e^2)
 
-above, and likewise below with `1 - q`. `w = (x + y) / 2` is a task's size; `L` is the deviation of `log(0.1 + n w)`, how
-unequal tasks are; `q` its correlation with `(x - y) / w`, how much A's part grows with size: few tasks seldom hold the large
-ones, and what those are made of is then missing from the ratio and from its error. A large `e` is due to tasks that are
-all A or all B; there the logarithm is wide enough. All of it fades as tasks grow, and leaves the normal law.
+above, and likewise below with `1 - q`. `w = (x + y) / 2` is a task's size; `L` is the deviation of `log(0.1 + n w)`,
+how unequal tasks are; `q` its correlation with `(x - y) / w`, how much A's part grows with size: few tasks seldom hold
+the large ones, and what those are made of is then missing from the ratio and from its error. A large `e` is due to
+tasks that are all A or all B; there the logarithm is wide enough. All of it fades as tasks grow, and leaves the normal
+law.
 
-The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size, grow
-or fall with it, or are mostly absent), with others and recorded sessions in view: `bench/interval_coverage.py --shares`
-prints what they hold. Bootstrap-t, widened by `prototypes.kappa`, held 0.5 to 0.8 of 0.9 on heavy tails; jackknife errors
-with Student's t by Kish's or Satterthwaite's degrees of freedom held more, but were too wide where a few tasks are large
-and too narrow where none yet is. Where `effective_tasks` is below `LEAST_EFFECTIVE`, none of these held 0.9, nor does this.
-Sources: R. M. Royall, W. G. Cumberland, "An empirical study of the ratio estimator and estimators of its variance", J. Am.
-Stat. Assoc. 76 (1981), for errors that depend on the sizes in the sample; L. Kish, "Survey Sampling" (1965), for the
-effective number; P. Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992), for z squared.
+The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size,
+grow or fall with it, or are mostly absent), with others and recorded sessions in view:
+`bench/interval_coverage.py --shares` prints what they hold. Bootstrap-t, widened by `prototypes.kappa`, held 0.5 to 0.8
+of 0.9 on heavy tails; jackknife errors with Student's t by Kish's or Satterthwaite's degrees of freedom held more, but
+were too wide where a few tasks are large and too narrow where none yet is. Where `effective_tasks` is below
+`LEAST_EFFECTIVE`, none of these held 0.9, nor does this. Sources: R. M. Royall, W. G. Cumberland, "An empirical study
+of the ratio estimator and estimators of its variance", J. Am. Stat. Assoc. 76 (1981), for errors that depend on the
+sizes in the sample; L. Kish, "Survey Sampling" (1965), for the effective number; P. Hall, "On the removal of skewness
+by transformation", J. R. Stat. Soc. B 54 (1992), for z squared.
 """
 
 from collections.abc import Sequence
@@ -46,9 +48,9 @@ _NO_SPREAD = 1e-12
 def normal(ratio: Floats, error: Floats, tasks: Floats, is_share: Flags, level: float) -> tuple[Floats, Floats]:
     """Return both ends from the normal limit; `error` is that of the ratio's logarithm.
 
-    Shapes are (kinds, ratios). Missing where fewer than `LEAST_RUNS` tasks report the ratio or nobody knows it, and where
-    it is 0, or a share is 1: how rare what was never seen is, these tasks cannot say. Where all tasks agree otherwise, both
-    ends are the ratio itself.
+    Shapes are (kinds, ratios). Missing where fewer than `LEAST_RUNS` tasks report the ratio or nobody knows it, and
+    where it is 0, or a share is 1: how rare what was never seen is, these tasks cannot say. Where all tasks agree
+    otherwise, both ends are the ratio itself.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         error = error / np.where(is_share, 1 - ratio, 1.0)
@@ -59,7 +61,8 @@ def normal(ratio: Floats, error: Floats, tasks: Floats, is_share: Flags, level: 
 def from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level: float) -> tuple[Floats, Floats]:
     """Return both ends, shape (kinds, ratios), for kinds that have equally many tasks; missing as in `normal`.
 
-    `numerators` and `denominators` have shape (kinds, tasks, ratios), the latter NaN where a task does not report the ratio.
+    `numerators` and `denominators` have shape (kinds, tasks, ratios), the latter NaN where a task does not report the
+    ratio.
     """
     kinds, tasks, ratios = numerators.shape
     step = max(1, _CELLS // max(1, 5 * ratios * tasks))
@@ -73,9 +76,9 @@ def from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level:
 def agreed(low: Floats, high: Floats, parts: Sequence[int]) -> tuple[Floats, Floats]:
     """Return the ends with those of the columns `parts`, shares of one whole that add up to 1, made to agree.
 
-    Where one part may be as large as its upper end says, no other can be larger than what that leaves: the lower ends of
-    the others go down to it. Nothing is narrowed, so no interval holds the truth less often than before. Shapes are (kinds,
-    ratios); a part without an interval says nothing.
+    Where one part may be as large as its upper end says, no other can be larger than what that leaves: the lower ends
+    of the others go down to it. Nothing is narrowed, so no interval holds the truth less often than before. Shapes are
+    (kinds, ratios); a part without an interval says nothing.
     """
     low, columns = low.copy(), list(parts)
     upper = np.nan_to_num(high[:, columns])
@@ -104,7 +107,9 @@ def _from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level
 
 
 def _by_size(size: Floats, pull: Floats, reported: Flags, tasks: Floats) -> tuple[Floats, Floats]:
-    """Return how unequal the tasks are, in logarithms of size, and how `pull` correlates with it; 0 where nothing varies."""
+    """Return how unequal the tasks are, in logarithms of size, and how `pull` correlates with it; 0 where nothing
+    varies.
+    """
     place = np.log(_SMALL + tasks[:, None] * size)
     place, pull = (
         np.where(reported, one - np.where(reported, one, 0.0).sum(axis=1, keepdims=True) / tasks[:, None], 0.0)

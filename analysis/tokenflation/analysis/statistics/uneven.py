@@ -12,7 +12,8 @@ __all__ = ["effective_tasks", "few_decide"]
 def effective_tasks(total: ArrayLike, squares: ArrayLike) -> NDArray[np.float64]:
     """Return how many equal tasks have a mean that is as uncertain: `total ** 2 / squares`; NaN where that is 0 / 0.
 
-    `total` is the sum of the tasks' tokens, `squares` that of their squares: of one group of tasks, or of each of several.
+    `total` is the sum of the tasks' tokens, `squares` that of their squares: of one group of tasks, or of each of
+    several.
 
     Source: L. Kish, "Survey Sampling" (1965).
     """

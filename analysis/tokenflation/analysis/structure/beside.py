@@ -1,7 +1,7 @@
 """Reads what lies beside the calls in a folder of Parquet: tool calls and scopes, one file for each segment of calls.
 
-They are in folders whose names begin with an underscore, which Spark, Hive and Arrow take for no data of the folder's, so
-whoever reads the folder reads calls alone. Knows nothing of stores.
+They are in folders whose names begin with an underscore, which Spark, Hive and Arrow take for no data of the folder's,
+so whoever reads the folder reads calls alone. Knows nothing of stores.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,8 @@ def load_beside(
 
 
 def span_rows(source: str | Path, names: Sequence[str], where: str, order: str) -> list[tuple[Any, ...]]:
-    """Return those columns of the scopes beside a Parquet source for which a condition holds, in an order; both are SQL.
+    """Return those columns of the scopes beside a Parquet source for which a condition holds, in an order; both are
+    SQL.
 
     Raises:
         StoreError: the source is a folder without Parquet files, or a file cannot be read.

@@ -2,8 +2,8 @@
 
 * A tool call is repeated if the same agent run asked for the same tool with the same arguments before.
 * A reflection is a step that repeats a tool call of an earlier step.
-* A loop is a stretch of steps in which a round of 1 to 8 steps stands three times or more in a row; two steps are equal if
-  they ask for the same tools with the same arguments. Failed calls in between have no answer and are passed over.
+* A loop is a stretch of steps in which a round of 1 to 8 steps stands three times or more in a row; two steps are equal
+  if they ask for the same tools with the same arguments. Failed calls in between have no answer and are passed over.
 
 What cannot be told: whether a repetition is waste. To poll, or to read a file again after it changed, looks the same.
 Arguments are compared by hash, so a tool call without one is never flagged (`arguments_known` counts those with one).
@@ -28,8 +28,9 @@ _CALLS = (
     "reasoning_tokens", "reasoning_blocks", "tool_calls", "api",
 )  # fmt: skip
 _TOOLS = ("call_id", "kind", "name", "arguments_hash")
-# An answer of these has a block or an item for each piece of reasoning, hidden ones too (Anthropic, "Extended thinking";
-# OpenAI, "Reasoning models"; AWS, "Converse": `reasoningContent`). Elsewhere an answer without one may hold some unseen.
+# An answer of these has a block or an item for each piece of reasoning, hidden ones too (Anthropic, "Extended
+# thinking"; OpenAI, "Reasoning models"; AWS, "Converse": `reasoningContent`). Elsewhere an answer without one may hold
+# some unseen.
 _SHOWN_BY = frozenset({"anthropic.messages", "bedrock.converse", "openai.responses"})
 _MOST_PERIOD = 8
 _LEAST_TIMES = 3
@@ -128,7 +129,9 @@ def _runs(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, caller: str) -> 
 
 
 def _says_reasoning(call: _Call) -> bool:
-    """Return whether it is known if an answer holds reasoning: it shows some, or its tokens, or its api shows all there is."""
+    """Return whether it is known if an answer holds reasoning: it shows some, or its tokens, or its api shows all there
+    is.
+    """
     if call.reasoning_tokens is not None or call.reasoning_blocks:
         return True
     return call.reasoning_blocks is not None and call.api in _SHOWN_BY and call.status == "ok"

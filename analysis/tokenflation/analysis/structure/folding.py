@@ -14,8 +14,8 @@ def folded(node: Node, *, most: int) -> Node:
     """Return the tree with at most `most` (3 or more) children at every node, half of it in sub-agents; sums stay.
 
     Neighbours become one node of kind `more`, as little of them as will do: first steps that ask for the same tools,
-    then any steps without sub-agents, failed ones last, then all but the largest children. Long stretches of steps stay in several pieces
-    where there is room, so that growth can be seen.
+    then any steps without sub-agents, failed ones last, then all but the largest children. Long stretches of steps stay
+    in several pieces where there is room, so that growth can be seen.
     """
     # Inner nodes are made before the nodes around them, without recursion: a store may nest deeper than Python.
     done: dict[int, Node] = {}
@@ -48,7 +48,9 @@ def _fewer(children: tuple[Node, ...], most: int) -> tuple[Node, ...]:
 
 
 def _in_pieces(merged: tuple[Node, ...], most: int) -> tuple[Node, ...]:
-    """Cut stretches of steps without sub-agents into pieces of one round size, the smallest that leaves at most `most` nodes."""
+    """Cut stretches of steps without sub-agents into pieces of one round size, the smallest that leaves at most `most`
+    nodes.
+    """
     longest = max(len(one.members) for one in merged)
     for size in (digit * 10**zeros for zeros in range(9) for digit in (2, 5, 10)):
         if size >= longest:

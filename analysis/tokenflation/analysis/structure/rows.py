@@ -116,9 +116,9 @@ def _limits(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
 def load_outcomes(source: str | Path) -> pd.DataFrame:
     """Return how tasks ended, as far as a scope says it: one row per task; `source` as `analysis.load`.
 
-    Columns: `task` (as `analysis.load` names it), `task_id`, `outcome` (1 success, 0 failure), `score`, `status` (`ok` or
-    `error`: an exception left the scope), `error_type`, `censored_by`. Of several scopes of one task the last one counts
-    that says something. Empty where the source has no scopes.
+    Columns: `task` (as `analysis.load` names it), `task_id`, `outcome` (1 success, 0 failure), `score`, `status` (`ok`
+    or `error`: an exception left the scope), `error_type`, `censored_by`. Of several scopes of one task the last one
+    counts that says something. Empty where the source has no scopes.
 
     Raises:
         StoreError: the source is no store, or cannot be read.
@@ -148,7 +148,9 @@ def load_outcomes(source: str | Path) -> pd.DataFrame:
 
 
 def _merged(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Return one row per task out of those of its scopes in order, kind and id first: the last one counts that says something."""
+    """Return one row per task out of those of its scopes in order, kind and id first: the last one counts that says
+    something.
+    """
     merged: dict[tuple[str, str], list[Any]] = {}
     for task, task_id, *values in rows:
         if task_id is not None:
@@ -158,7 +160,9 @@ def _merged(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
 
 
 def _kind(connection: sa.Connection, table: str, column: str = "task") -> str:
-    """Return SQL for the kind of a task by the name that the user gave it, out of a table's column of recorded kinds."""
+    """Return SQL for the kind of a task by the name that the user gave it, out of a table's column of
+    recorded kinds.
+    """
     recorded = f"{table}.{column}"
     return renamed_sql(recorded) if sa.inspect(connection).has_table("task_names") else recorded
 

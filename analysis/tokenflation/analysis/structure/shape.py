@@ -1,10 +1,10 @@
 """The shape of each task: who started whom, how wide, how deep, and what waits for what. Pure; knows of no display.
 
-The critical path is the longest chain of calls and tool runs that waits for one another, in seconds of their own. Two of
-them wait for one another where they stand in one agent run and the later one starts when the earlier one is over; a
-sub-agent run counts there as one piece, from its first start to its last end, as long as its own longest chain. Outermost
-agent runs of a task are taken likewise. So the chain holds no instant twice, and is never longer than the task. It leaves
-out the gaps in between: the user's time and the program's.
+The critical path is the longest chain of calls and tool runs that waits for one another, in seconds of their own. Two
+of them wait for one another where they stand in one agent run and the later one starts when the earlier one is over; a
+sub-agent run counts there as one piece, from its first start to its last end, as long as its own longest chain.
+Outermost agent runs of a task are taken likewise. So the chain holds no instant twice, and is never longer than the
+task. It leaves out the gaps in between: the user's time and the program's.
 
 What cannot be told: whether two pieces that happen one after the other have to. Parallelism is then a lower bound.
 Sources: metrics 16, 17 and 25 of the inference profile. No definition of multi-agent overhead is settled; this one is

@@ -1,12 +1,16 @@
-"""What success takes: tokens and cost for each, the curve of success against budget, and the failures that cost most. Pure.
+"""What success takes: tokens and cost for each, the curve of success against budget, and the failures that cost most.
 
-Outcomes are said by the user (`tf.outcome`) or by an importer; a task without one is neither a success nor a failure here,
-and every row counts how many have one. Ratios of tokens are of sums over the tasks with an outcome that report tokens.
+Pure.
+
+Outcomes are said by the user (`tf.outcome`) or by an importer; a task without one is neither a success nor a failure
+here, and every row counts how many have one. Ratios of tokens are of sums over the tasks with an outcome that report
+tokens.
 
 * Tokens per success: of successes and failures together, for the failures are paid as well, over the successes.
-* Success against budget: the share of tasks that were solved within so many tokens. Its area, over all budgets up to the
-  largest task, is `mean over tasks of success * (1 - tokens / largest)`: 0 if nothing is solved, near 1 if all is at once.
-  A task that a limit cut short is unsolved at any budget, which is a lower bound: it might have gone on to succeed.
+* Success against budget: the share of tasks that were solved within so many tokens. Its area, over all budgets up to
+  the largest task, is `mean over tasks of success * (1 - tokens / largest)`: 0 if nothing is solved, near 1 if all is
+  at once. A task that a limit cut short is unsolved at any budget, which is a lower bound: it might have gone on to
+  succeed.
 
 What cannot be told: whether a task without an outcome succeeded. `expensive_failures` takes as failed besides what the
 user says so: a task whose scope an exception left, and one whose last call of an outermost agent run failed.
@@ -95,8 +99,8 @@ def success(
 ) -> pd.DataFrame:
     """Return one row per task kind; columns as in `SUCCESS_COLUMNS`; what no outcome says is missing.
 
-    `costs` has one row per task with `task`, `task_id` and `cost`, as `costs.with_cost` returns it. With `rng`, there are
-    intervals over whole tasks at `level`, where at least `prototypes.LEAST_RUNS` tasks are counted.
+    `costs` has one row per task with `task`, `task_id` and `cost`, as `costs.with_cost` returns it. With `rng`, there
+    are intervals over whole tasks at `level`, where at least `prototypes.LEAST_RUNS` tasks are counted.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
@@ -165,7 +169,8 @@ def _area(counted: pd.DataFrame, rng: np.random.Generator | None, level: float) 
 
 
 def success_curve(calls: pd.DataFrame, outcomes: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return one row per task kind and budget at which the share of solved tasks changes; columns as in `CURVE_COLUMNS`.
+    """Return one row per task kind and budget at which the share of solved tasks changes; columns as in
+    `CURVE_COLUMNS`.
 
     The first row of a kind is the budget 0 and the last one its largest task; in between the share is that of the row
     before. Kinds without a counted task have no row.

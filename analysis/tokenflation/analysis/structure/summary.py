@@ -1,4 +1,7 @@
-"""One wide row per task kind with all that is known of its structure. Pure; each number is defined where it is computed."""
+"""One wide row per task kind with all that is known of its structure.
+
+Pure; each number is defined where it is computed.
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,10 +1,10 @@
 """Where the time of a task goes: generation, tools, waiting for the user, the program itself. Pure; draws no trees.
 
 Each instant of a task counts once, as the first of these that holds: a call is in flight (generation); a tool runs; a
-call of unknown end may still run (unknown); a tool runs that holds a sub-agent (rest). What is left is a gap that a call
-ends, and that call says what it was: time of tools where it brings results that no row of `tool_calls` has times for,
-waiting for the user where it goes on with a history of an outermost agent run by a new message of theirs and nothing
-else, and the program's own time (rest) otherwise. Integers
+call of unknown end may still run (unknown); a tool runs that holds a sub-agent (rest). What is left is a gap that a
+call ends, and that call says what it was: time of tools where it brings results that no row of `tool_calls` has times
+for, waiting for the user where it goes on with a history of an outermost agent run by a new message of theirs and
+nothing else, and the program's own time (rest) otherwise. Integers
 of nanoseconds, so that the five parts add up to the duration exactly.
 
 What cannot be told: whether a "user" is a person or a program; how much of a tool's time is waiting for a person who
@@ -168,7 +168,9 @@ def _perhaps_open(calls: Sequence[_Call], end: int) -> list[_Change]:
 
 
 def _gap_parts(calls: Sequence[_Call], timed: set[str]) -> dict[int, Part]:
-    """Return by time of start what a gap was that a call ended then; where several end it, the first of them says it."""
+    """Return by time of start what a gap was that a call ended then; where several end it, the first of
+    them says it.
+    """
     parts: dict[int, Part] = {}
     last: dict[str, _Call] = {}
     for call in calls:

@@ -28,7 +28,8 @@ def known_tool_calls(calls: pd.DataFrame, tool_calls: pd.DataFrame | None) -> pd
 
     Columns: `call_id`, `task`, `task_id`, `agent_run_id` (who asked), `tool`, `server` (bool), `repeated` (bool),
     `has_arguments` (bool), `started_run` (bool: it started an agent run), `own_times` (bool), `tool_s` (NaN where not
-    known), and the store's `executed`, `failed`, `arguments_bytes`, `result_bytes`, `result_tokens`, which may be missing.
+    known), and the store's `executed`, `failed`, `arguments_bytes`, `result_bytes`, `result_tokens`, which may be
+    missing.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
@@ -71,9 +72,9 @@ def later_calls(steps: pd.DataFrame) -> pd.DataFrame:
 def tools(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, *, steps: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per task kind and tool, those asked for most first; columns as in `TOOL_COLUMNS`.
 
-    `calls` as `analysis.load` returns it, `tool_calls` the store's table of that name; a source that names no tool calls
-    (a Weka trace, Parquet of calls alone) gives no row. `steps` is what `context.steps.context_steps` makes of the same calls; without
-    it nothing is known of what later calls carry.
+    `calls` as `analysis.load` returns it, `tool_calls` the store's table of that name; a source that names no tool
+    calls (a Weka trace, Parquet of calls alone) gives no row. `steps` is what `context.steps.context_steps` makes of
+    the same calls; without it nothing is known of what later calls carry.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

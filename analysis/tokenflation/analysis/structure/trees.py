@@ -1,8 +1,8 @@
 """The tree of a task out of its rows: task > agent run > step > tool call > sub-agent run. Pure; knows of no display.
 
-Tokens stand at the steps alone, one call each. A node's own tokens are those of its own calls (of an agent run, those of
-its steps); its total adds what is below. Totals are sums over calls, never over scopes: the own tokens of all agent runs
-sum to the task's, and so do those of all steps.
+Tokens stand at the steps alone, one call each. A node's own tokens are those of its own calls (of an agent run, those
+of its steps); its total adds what is below. Totals are sums over calls, never over scopes: the own tokens of all agent
+runs sum to the task's, and so do those of all steps.
 """
 
 from collections import defaultdict

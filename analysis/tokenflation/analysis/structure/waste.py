@@ -2,11 +2,11 @@
 
 Three things, kept apart because they are known differently:
 
-* retries: HTTP attempts of one call beyond the first. Their time is known where the call came to an answer: from the first
-  send to the last attempt's (the call's times less its duration, which is the last attempt's). Their tokens are not: a
-  provider reports usage with an answer, and none came. Whether it bills them is for the invoice to say.
-* failed calls: those that came to no whole answer. Their tokens are what they report all the same (a stream that broke off
-  after its first event reports its input); those that report nothing are counted, not guessed.
+* retries: HTTP attempts of one call beyond the first. Their time is known where the call came to an answer: from the
+  first send to the last attempt's (the call's times less its duration, which is the last attempt's). Their tokens are
+  not: a provider reports usage with an answer, and none came. Whether it bills them is for the invoice to say.
+* failed calls: those that came to no whole answer. Their tokens are what they report all the same (a stream that broke
+  off after its first event reports its input); those that report nothing are counted, not guessed.
 * repeated calls: the same request, by model, instructions and messages, as one of the task that was answered. That is a
   second sample as often as waste, so it is never added to the others.
 
@@ -49,7 +49,8 @@ class _Call(NamedTuple):
 
 
 def waste(calls: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per task, in order of start: its retries, failed and repeated calls; columns as in `WASTE_COLUMNS`.
+    """Return one row per task, in order of start: its retries, failed and repeated calls; columns as in
+    `WASTE_COLUMNS`.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

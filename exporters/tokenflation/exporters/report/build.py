@@ -59,9 +59,9 @@ def build_report(
     """Return everything that the page of a store shows; a part that cannot be made comes with the reason.
 
     `named` are the baselines to compare with, `plan` the fleet whose demand is drawn (default: a million tasks a day).
-    Of a store with more calls than `most_calls`, totals, task kinds and percentiles are of all of them, and everything else
-    of whole tasks taken at random; None: of all. With `plan_name`, the plan's whole forecast is shown under that name; it
-    may name kinds of which no run was recorded only where this is not `strict`.
+    Of a store with more calls than `most_calls`, totals, task kinds and percentiles are of all of them, and everything
+    else of whole tasks taken at random; None: of all. With `plan_name`, the plan's whole forecast is shown under that
+    name; it may name kinds of which no run was recorded only where this is not `strict`.
 
     Raises:
         StoreError: the store cannot be read, or holds no call.

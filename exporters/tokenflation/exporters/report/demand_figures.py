@@ -1,4 +1,7 @@
-"""Draws what a fleet asks for by hour: mean, bands and the interval of the mean. Knows nothing of how it is forecast."""
+"""Draws what a fleet asks for by hour: mean, bands and the interval of the mean.
+
+Knows nothing of how it is forecast.
+"""
 
 from typing import Any
 
@@ -12,7 +15,8 @@ __all__ = ["demand_figure"]
 
 
 def demand_figure(wide: pd.DataFrame, label: str, unit: str) -> Any:
-    """Return one resource over the day: columns `hour`, `mean`, `p50`, `p95`, `p99`, and `mean_low`, `mean_high` if known.
+    """Return one resource over the day: columns `hour`, `mean`, `p50`, `p95`, `p99`, and `mean_low`, `mean_high` if
+    known.
 
     `hour` counts from midnight; values are in `unit`. Bands fill p50 to p95 and p95 to p99 of the load.
     """

@@ -29,7 +29,9 @@ _SECONDS_PER_HOUR = 3600
 
 
 def wide(demand: pd.DataFrame, resource: str) -> pd.DataFrame:
-    """Return one row per bucket of a resource: `start_h`, `hour` (its middle, where the load is known), each statistic."""
+    """Return one row per bucket of a resource: `start_h`, `hour` (its middle, where the load is known),
+    each statistic.
+    """
     rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
     table = rows.pivot_table(index="bucket_start", columns="statistic", values="value", sort=True)
     table = table.reindex(columns=[name for name in _STATISTICS if name in table.columns])
@@ -41,8 +43,8 @@ def wide(demand: pd.DataFrame, resource: str) -> pd.DataFrame:
 def demand_section(demand: pd.DataFrame | None, missing: str, remarks: Sequence[str] = ()) -> Section:
     """Return the demand by hour with bands; `missing` says in a sentence why there is none.
 
-    `demand` is the long table of `tokenflation.analysis.fleet.forecast`, or None; its manifest gives volumes, assumptions and
-    warnings, to which `remarks` add what the caller assumed.
+    `demand` is the long table of `tokenflation.analysis.fleet.forecast`, or None; its manifest gives volumes,
+    assumptions and warnings, to which `remarks` add what the caller assumed.
     """
     lede = (
         "What a fleet of these tasks asks of its models at each hour of a day. How many tasks a day, and when, is given and "

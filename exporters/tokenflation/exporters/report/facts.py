@@ -1,4 +1,7 @@
-"""What is said of a whole store, however large: counts, sums, what is not reported. One pass of SQL, no frame of calls."""
+"""What is said of a whole store, however large: counts, sums, what is not reported.
+
+One pass of SQL, no frame of calls.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""Draws a planned fleet's demand over its horizon: the fan, where its uncertainty comes from, what each assumption moves.
+"""Draws a planned fleet's demand over its horizon: the fan, where its uncertainty comes from, what each assumption
+moves.
 
 Knows nothing of how a forecast is made.
 """
@@ -28,8 +29,8 @@ def fan_figure(wide: pd.DataFrame, label: str, unit: str, peak: tuple[float, flo
                days: bool) -> Any:  # fmt: skip
     """Return one resource over the horizon: columns `at` (hours, or days), `mean`, `p5`, `p25`, `p75`, `p95`.
 
-    `peak` is the busiest day's peak: where that day begins and ends in the unit of `at`, and how high it is. It is drawn as
-    a line of its own over that day, as no instant of the fan is the peak.
+    `peak` is the busiest day's peak: where that day begins and ends in the unit of `at`, and how high it is. It is
+    drawn as a line of its own over that day, as no instant of the fan is the peak.
     """
     figure = base_figure(300, x="day of the horizon" if days else "hour of the horizon", y=f"{label} ({unit})",
                          hovermode="x unified")  # fmt: skip

@@ -1,4 +1,6 @@
-"""The section of a plan's forecast: its fan over the horizon, totals, where uncertainty comes from, what to record next."""
+"""The section of a plan's forecast: its fan over the horizon, totals, where uncertainty comes from, what to record
+next.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,8 +47,8 @@ _HOURLY_DAYS = 3
 def forecast_section(demand: pd.DataFrame | None, missing: str, remarks: Sequence[str] = (), plan: str = "") -> Section:
     """Return what the fleet of a plan asks for; `missing` says in a sentence why there is none.
 
-    `demand` is the long table of `tokenflation.analysis.fleet.forecast` with `bands`, or None; `plan` is what the plan is called,
-    and `remarks` are what the caller assumed beside what its manifest says.
+    `demand` is the long table of `tokenflation.analysis.fleet.forecast` with `bands`, or None; `plan` is what the plan
+    is called, and `remarks` are what the caller assumed beside what its manifest says.
     """
     title = "Forecast of the plan"
     lede = f"What the fleet of `{plan or 'the plan'}` asks of its models."

@@ -138,7 +138,8 @@ def chart(
 ) -> str:
     """Return one chart: its title, legend, drawing place, the figure as JSON, and its data as a table.
 
-    The legend names the traces, or what `colours` of the palette stand for where one trace has several. `label` says in a sentence what the chart shows, for those who cannot see it; `data` is the HTML of the table.
+    The legend names the traces, or what `colours` of the palette stand for where one trace has several. `label` says in
+    a sentence what the chart shows, for those who cannot see it; `data` is the HTML of the table.
     """
     # The JSON stands inside a script element, which only "</" and "<!--" could end or upset.
     spec = figure.to_json().replace("<", "\\u003c")

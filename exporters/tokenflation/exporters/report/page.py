@@ -1,7 +1,8 @@
-"""Puts the page together: sections in their order, style, script and plotly inline, and a policy that forbids the network.
+"""Puts the page together: sections in their order, style, script and plotly inline, and a policy that forbids the
+network.
 
-The policy names each script by its hash, so nothing else can run, and nothing at all can be fetched. The page of a running
-server is the same but for its scripts, which it asks for, and its events.
+The policy names each script by its hash, so nothing else can run, and nothing at all can be fetched. The page of a
+running server is the same but for its scripts, which it asks for, and its events.
 """
 
 import base64
@@ -68,7 +69,9 @@ class Report:
     """Records that could not be kept, by reason."""
     schema: str = ""
     alone: str = ""
-    """What the source cannot say because it holds calls alone, as a sentence; empty: it holds what is beside them too."""
+    """What the source cannot say because it holds calls alone, as a sentence; empty: it holds what is
+    beside them too.
+    """
     facts: Facts | None = None
     """Of all calls of the store; None: those of `calls`."""
     sample: tuple[int, int] | None = None
@@ -150,7 +153,9 @@ def page_parts(report: Report, live: Live | None = None) -> dict[str, str]:
 
 
 def task_part(report: Report, live: Live) -> str:
-    """Return the one part of a live page that depends on the task that was chosen; it is that task whole, of no sample."""
+    """Return the one part of a live page that depends on the task that was chosen; it is that task whole,
+    of no sample.
+    """
     section = _tasks(report, live)
     return section_html(section if live.task_id else _of_sample(section, report))
 

@@ -88,8 +88,9 @@ def _split(frame: pd.DataFrame, total: str, choices: tuple[tuple[Part, ...], ...
 def by_kind(calls: pd.DataFrame) -> pd.DataFrame:
     """Return the mean tokens of a task by part: columns `task`, `side` (input, output), `part`, `colour`, `tokens`.
 
-    Means are over the tasks that report any tokens of that side, as in the profile. Tokens of calls without a split are a part of their own, so the parts of a side sum to all that was reported. Kinds
-    stand in falling order of input per task; one without any report has no row.
+    Means are over the tasks that report any tokens of that side, as in the profile. Tokens of calls without a split are
+    a part of their own, so the parts of a side sum to all that was reported. Kinds stand in falling order of input per
+    task; one without any report has no row.
     """
     rows: list[dict[str, Any]] = []
     for kind, frame in _numbers(calls).assign(task=calls["task"]).groupby("task", sort=False):
@@ -168,9 +169,9 @@ def growth(calls: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return how the context of one task kind grows: its quantiles by step, and the runs to draw.
 
     The first frame has one row per bin of steps that at least five outermost agent runs and a twentieth of them reach
-    (all of them, where the kind has fewer than five): `step` (first of the bin), `p10`, `p50`, `p90` (input tokens of a call), `runs`. The second has the calls of
-    up to 60 runs, spread evenly over the lengths of all: `agent_run_id`, `depth`, `step`, `input_tokens`; long runs are
-    thinned to 250 points.
+    (all of them, where the kind has fewer than five): `step` (first of the bin), `p10`, `p50`, `p90` (input tokens of a
+    call), `runs`. The second has the calls of up to 60 runs, spread evenly over the lengths of all: `agent_run_id`,
+    `depth`, `step`, `input_tokens`; long runs are thinned to 250 points.
     """
     frame = _numbers(calls).dropna(subset=["input_tokens"])
     outer = outermost(frame)

@@ -30,8 +30,8 @@ def task_section(
 ) -> Section:
     """Return the icicle of the largest task of each kind that has tasks of several calls, at most four kinds.
 
-    A server passes `chosen`, the id of a task to show instead, or "" for none: then there is a form to choose one. Where
-    `calls` are a sample, `known` has every task: `task`, `task_id`, `calls`, `tokens`, `started`.
+    A server passes `chosen`, the id of a task to show instead, or "" for none: then there is a form to choose one.
+    Where `calls` are a sample, `known` has every task: `task`, `task_id`, `calls`, `tokens`, `started`.
     """
     charts = []
     largest = _largest(calls)
@@ -105,7 +105,9 @@ def _picker(tasks: pd.DataFrame, chosen: str) -> str:
 
 
 def _largest(calls: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return (kind, id) of the task of most tokens per kind, the largest kinds first; kinds of single calls are left out."""
+    """Return (kind, id) of the task of most tokens per kind, the largest kinds first; kinds of single calls are left
+    out.
+    """
     sized = calls[["task", "task_id"]].assign(
         tokens=(calls["input_tokens"].fillna(0) + calls["output_tokens"].fillna(0)).astype("int64"), calls=1
     )

@@ -1,7 +1,7 @@
 """Colours and the common look of all charts. Knows nothing of the data.
 
-Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart. A figure is built with the
-light ones; the page swaps each for its dark counterpart, so one figure serves both.
+Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart. A figure is built with
+the light ones; the page swaps each for its dark counterpart, so one figure serves both.
 
 Source: M. Okabe, K. Ito, "Color Universal Design", 2008.
 """
@@ -94,8 +94,8 @@ def css_variables(dark: bool) -> str:
 def base_figure(height: int, *, x: str, y: str, **layout: Any) -> Any:
     """Return an empty plotly Figure with the house look; `x` and `y` title the axes, units included.
 
-    The page draws the legend itself, out of the traces whose `showlegend` is not False. Axes are fixed, so that a finger
-    that scrolls the page does not zoom a chart.
+    The page draws the legend itself, out of the traces whose `showlegend` is not False. Axes are fixed, so that a
+    finger that scrolls the page does not zoom a chart.
     """
     axis = {
         "fixedrange": True,

@@ -1,4 +1,6 @@
-"""The web application: the page, its scripts, and its events. Asks nothing of any network, and answers this machine only.
+"""The web application: the page, its scripts, and its events.
+
+Asks nothing of any network, and answers this machine only.
 
 The page is the report's own; a task is chosen by its id in the address, so every view can be linked.
 """
@@ -43,7 +45,8 @@ def create_app(
     """Return the ASGI application that shows a store and follows it; it is looked at every `every_s` seconds.
 
     Of a store with more calls than `most_calls`, totals are of all and the rest of a sample, as of `build_report`. With
-    `plan` and what it is called, its forecast is part of the page; a `planning.file` in its place is followed like the store.
+    `plan` and what it is called, its forecast is part of the page; a `planning.file` in its place is followed like the
+    store.
 
     `app.state.over` is an event that ends its streams, for the server that stops.
 
@@ -100,7 +103,8 @@ def create_app(
 
 
 async def _events(watched: Watched, since: str, task_id: str | None, over: asyncio.Event) -> AsyncIterator[str]:
-    """Yield an event for each change: the parts that differ from those the page has, all of them where that is not known.
+    """Yield an event for each change: the parts that differ from those the page has, all of them where that is not
+    known.
 
     Source of the format: html.spec.whatwg.org, "Server-sent events".
     """

@@ -1,7 +1,7 @@
 """Keeps the parts of the page of a store up to date: looks whether store or plan changed, and makes them anew if so.
 
-Knows nothing of HTTP. Parts are made in a thread, while somebody looks, and no more often than a small share of one core
-allows; what a page costs is bounded by a sample of the calls.
+Knows nothing of HTTP. Parts are made in a thread, while somebody looks, and no more often than a small share of one
+core allows; what a page costs is bounded by a sample of the calls.
 """
 
 import asyncio

@@ -56,7 +56,8 @@ def end_by(exchange: Exchange, error: BaseException | None) -> None:
 
 
 def _is_cancellation(error: BaseException | None) -> bool:
-    # asyncio.CancelledError, trio.Cancelled, KeyboardInterrupt and SystemExit have in common that they are no Exception.
+    # asyncio.CancelledError, trio.Cancelled, KeyboardInterrupt and SystemExit have in common that they are no
+    # Exception.
     return error is not None and not isinstance(error, (Exception, GeneratorExit))
 
 

@@ -1,11 +1,11 @@
 """Records the tool calls of the official `mcp` client as runs of tools, whatever transport carries them.
 
-The shell sits on the session's `send_request`, where `tools/call` goes through whoever asks for it; of version 2 also on
-`Client.call_tool`, as one call of that may take several requests (the server asks the client for input in between).
+The shell sits on the session's `send_request`, where `tools/call` goes through whoever asks for it; of version 2 also
+on `Client.call_tool`, as one call of that may take several requests (the server asks the client for input in between).
 What a server asks the client to do meanwhile (to sample a model, for one) runs inside the run that it serves. Listing
 and everything else passes. Imports nothing of `mcp`; of arguments and results only sizes are kept.
-A server over stdio is a program that this one starts, with a few of its variables alone: where programs that are started
-anew are recorded, the variable that says so is one of them.
+A server over stdio is a program that this one starts, with a few of its variables alone: where programs that are
+started anew are recorded, the variable that says so is one of them.
 
 Trace context goes to the server as `_meta.traceparent`: modelcontextprotocol.io/seps/414-request-meta.
 """

@@ -1,4 +1,7 @@
-"""What the hooks of all libraries share: patches that are put on when a library is imported, and taken off. Knows none."""
+"""What the hooks of all libraries share: patches that are put on when a library is imported, and taken off.
+
+Knows none.
+"""
 
 from collections.abc import Callable
 from types import ModuleType

@@ -67,8 +67,8 @@ def _is_half(module: ModuleType) -> bool:
 class _Half(ModuleSpec):
     """The spec of a module that is being imported: the import system says on it when that is over.
 
-    What waits for the module is done then, or after a later import, if this one fails. Nothing else is told of the end of
-    an import that has begun: finders and loaders have done their part by then, and whoever imports the module from
+    What waits for the module is done then, or after a later import, if this one fails. Nothing else is told of the end
+    of an import that has begun: finders and loaders have done their part by then, and whoever imports the module from
     another thread to wait for it comes too late for what its importer does next. A plain spec again from then on.
     """
 

@@ -1,4 +1,7 @@
-"""What the hooks of socket libraries share: patches that are put on, taken off, and end what is under way. Knows none."""
+"""What the hooks of socket libraries share: patches that are put on, taken off, and end what is under way.
+
+Knows none.
+"""
 
 from weakref import WeakSet
 

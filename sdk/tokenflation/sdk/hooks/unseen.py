@@ -1,9 +1,9 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
 It watches five ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), and coding agents that are started as
-programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an api or an agent's
-command only: the host name of a private server is kept nowhere.
+while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), and coding agents that are started
+as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an api or an
+agent's command only: the host name of a private server is kept nowhere.
 """
 
 import functools

@@ -3,11 +3,11 @@
 An importer is one module here with a constant `FORMAT` (`formats.Format`), named in `registry.FORMATS`:
 
 * `name`, `title`: what we and what users call the format.
-* `sniff(head) -> float`: how sure it is (0 to 1) that a file is of this format, from its beginning alone (`formats.Head`:
-  first bytes, the objects among its first lines, the first object's keys, a zip's members). 0.9 and more: it cannot be
-  anything else; 0.5: likely; below that no one takes it. Never raises for bytes of any kind.
-* `group(head) -> str`: files that belong together (the files of one session, of one trace) have equal groups; by default
-  each file is its own.
+* `sniff(head) -> float`: how sure it is (0 to 1) that a file is of this format, from its beginning alone
+  (`formats.Head`: first bytes, the objects among its first lines, the first object's keys, a zip's members). 0.9 and
+  more: it cannot be anything else; 0.5: likely; below that no one takes it. Never raises for bytes of any kind.
+* `group(head) -> str`: files that belong together (the files of one session, of one trace) have equal groups; by
+  default each file is its own.
 * `read(entries, context)`: yields `formats.Taken` (the rows of one task, a `store.write.Batch`) and `formats.Skipped`
   (file and line, a reason to count by, a detail) in any order. `reading.lines`, `reading.values` and `reading.document`
   give the JSON of a file and yield `Skipped` for what is broken; hand that on. A record that cannot be understood is
@@ -17,8 +17,8 @@ An importer is one module here with a constant `FORMAT` (`formats.Format`), name
 Ids (`call_id`, `span_id` 16 hex digits, `trace_id` 32) must follow from the content: a session's own id with a call's
 own id or place, hashed (`fields.made_id`), never paths, times of the import or random numbers. That is what makes a
 second import add nothing. The kind of a task is `context.kind(default)`: the user's word, else the default that the
-format finds in the source, `Entry.task` (the file's or folder's name) if there is nothing better. What a source does not
-say stays None.
+format finds in the source, `Entry.task` (the file's or folder's name) if there is nothing better. What a source does
+not say stays None.
 
 Archives (tar, zip) whose file no format claims are unpacked and their members taken as files; .xz, .gz, .zst and a byte
 order mark are gone before any importer looks.

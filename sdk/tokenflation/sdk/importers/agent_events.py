@@ -1,11 +1,13 @@
 """Reads what coding agents log of their model calls by OpenTelemetry: Claude Code, Codex and Gemini CLI. Knows no file.
 
-An event of the log is one call, with a session's id; events of one session are one task, or belong to the trace that they
-were logged in. A span of the same call, by the answer's id, is the same call. Events of anything else are passed over.
+An event of the log is one call, with a session's id; events of one session are one task, or belong to the trace that
+they were logged in. A span of the same call, by the answer's id, is the same call. Events of anything else are passed
+over.
 
-* `claude_code.api_request`: counts as Anthropic's, the input without its cached part; the output is final. `api_error` is a
-  call that failed. Source: code.claude.com/docs/en/monitoring-usage, "Events".
-* `codex.sse_event` of kind `response.completed`: cached and reasoning tokens are inside. Source: openai/codex, codex-rs/otel.
+* `claude_code.api_request`: counts as Anthropic's, the input without its cached part; the output is final. `api_error`
+  is a call that failed. Source: code.claude.com/docs/en/monitoring-usage, "Events".
+* `codex.sse_event` of kind `response.completed`: cached and reasoning tokens are inside. Source: openai/codex,
+  codex-rs/otel.
 * `gemini_cli.api_response`: thoughts stand outside the output, tool prompts outside the input; one session is one task.
   `api_error` is a call that failed. Source: google-gemini/gemini-cli, docs/cli/telemetry.md and telemetry/types.ts.
 """

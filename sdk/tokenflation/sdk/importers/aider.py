@@ -1,7 +1,8 @@
 """Reads aider's analytics log (`--analytics-log FILE`): one start of aider is one task, one `message_send` one call.
 
-Fields as in aider.chat/docs/more/analytics.html and its `sample-analytics.jsonl`. Times have whole seconds: a call starts
-with the `message_send_starting` before it and ends with its `message_send`. Caching and tool use are not in the log.
+Fields as in aider.chat/docs/more/analytics.html and its `sample-analytics.jsonl`. Times have whole seconds: a call
+starts with the `message_send_starting` before it and ends with its `message_send`. Caching and tool use are not in the
+log.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """What a model's answer says, as providers' clients and LangChain write it down: id, end, tool calls, usage. Pure.
 
-Shapes: an OpenAI chat completion or response, an Anthropic message, LangChain's `LLMResult`; exports keep them as a call's
-output. Knows nothing of files.
+Shapes: an OpenAI chat completion or response, an Anthropic message, LangChain's `LLMResult`; exports keep them as a
+call's output. Knows nothing of files.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,12 +1,12 @@
 """Reads ATIF trajectories (Agent Trajectory Interchange Format, v1.0 to v1.8), as Harbor and others write them.
 
-Source: github.com/harbor-framework/harbor, `rfcs/0001-trajectory-format.md`, and the package `atif` 1.8. A step of source
-`agent` is one call, unless `llm_call_count` is 0 (no model was asked) or `is_copied_context` (it belongs to an earlier
-trajectory); with a count above 1 the step's metrics are sums, kept as one call with `extra.llm_call_count`.
+Source: github.com/harbor-framework/harbor, `rfcs/0001-trajectory-format.md`, and the package `atif` 1.8. A step of
+source `agent` is one call, unless `llm_call_count` is 0 (no model was asked) or `is_copied_context` (it belongs to an
+earlier trajectory); with a count above 1 the step's metrics are sums, kept as one call with `extra.llm_call_count`.
 `prompt_tokens` include `cached_tokens`. Sub-agents' trajectories stand in `subagent_trajectories`, or in files that
-`subagent_trajectory_ref` names; files that name one `session_id` are read together. Harbor's Terminus 2 adds to the id of
-its session what wrote the file: `-cont-1` goes on with it behind a summary, and `-summarization-1-summary` (`-questions`,
-`-answers`) are the sub-agents that made the summary. A step's time is taken for its start.
+`subagent_trajectory_ref` names; files that name one `session_id` are read together. Harbor's Terminus 2 adds to the id
+of its session what wrote the file: `-cont-1` goes on with it behind a summary, and `-summarization-1-summary`
+(`-questions`, `-answers`) are the sub-agents that made the summary. A step's time is taken for its start.
 """
 
 import re

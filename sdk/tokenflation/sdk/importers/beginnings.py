@@ -13,7 +13,8 @@ import msgspec
 __all__ = ["TOKEN", "are_lines", "decoded", "first_keys", "line_objects", "objects_behind", "opening", "pieces"]
 
 _STRING = rb'[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)'
-# A string that is cut off reaches to the end, and nothing is tried twice: a beginning full of `\\"` must not take for ever.
+# A string that is cut off reaches to the end, and nothing is tried twice: a beginning full of `\\"` must not take for
+# ever.
 TOKEN = re.compile(rb'"' + _STRING + rb"|[\[\]{},:]", re.DOTALL)
 """A string or a sign of JSON; the group is the end of a string, `"` unless the text ends before it does."""
 _END = re.compile(_STRING, re.DOTALL)
@@ -42,7 +43,9 @@ def pieces(file: BinaryIO, most: int) -> Iterator[bytes]:
 
 
 def opening(file: BinaryIO) -> bytes:
-    """Return some of a file's first bytes without blank ones in front; behind a first line that is longer, some more."""
+    """Return some of a file's first bytes without blank ones in front; behind a first line that is longer,
+    some more.
+    """
     start = file.read(_OPENING).lstrip()
     while not start and (piece := file.read(_OPENING)):
         start = piece.lstrip()
@@ -63,7 +66,8 @@ def _rest_of_line(file: BinaryIO, kept: int) -> bytes:
 
 
 def are_lines(start: bytes) -> bool:
-    """Return whether objects of one line stand behind the first line: then it is JSON Lines, whatever its first line is.
+    """Return whether objects of one line stand behind the first line: then it is JSON Lines, whatever its first line
+    is.
 
     The first line of a log that was cut at its beginning is any end of a record. In a document that is laid out over
     lines, objects are set in or end with a comma, but for the last element of an array.
@@ -81,7 +85,9 @@ def line_objects(start: bytes, *, whole: bool) -> tuple[Mapping[str, Any], ...]:
 
 
 def objects_behind(file: BinaryIO) -> tuple[Mapping[str, Any], ...]:
-    """Return the first JSON objects behind the line in hand that are lines, at most 20; lines over 16 MB are gone past."""
+    """Return the first JSON objects behind the line in hand that are lines, at most 20; lines over 16 MB
+    are gone past.
+    """
     _rest_of_line(file, 1)
     return _objects(_shorter_lines(file))
 

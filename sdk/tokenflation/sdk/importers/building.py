@@ -84,11 +84,13 @@ class TaskRows:
         extra: Mapping[str, Any] | None = None,
         **columns: Any,
     ) -> dict[str, Any]:
-        """Add a call, the next step of its run; `columns` are those of `records.Call`. Return what can still be changed.
+        """Add a call, the next step of its run; `columns` are those of `records.Call`.
+
+        Return what can still be changed.
 
         `continues` is the call whose history it extends: by default the one before it in the run. `usage_source` and
-        `usage_complete` follow from the tokens unless given. `started_at_ns` is None where the source gives no time: the
-        call then stands right behind the one added before it. Where only one moment is given, that is its start.
+        `usage_complete` follow from the tokens unless given. `started_at_ns` is None where the source gives no time:
+        the call then stands right behind the one added before it. Where only one moment is given, that is its start.
         """
         if call_id in self._by_id:  # the log repeats it
             return self._by_id[call_id]

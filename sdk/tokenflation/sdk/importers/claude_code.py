@@ -7,8 +7,8 @@ What the log is, as its files show (there is no public specification), and what 
 * `output_tokens` is final only on lines with a `stop_reason`; on others it is what the stream had said so far. Older
   versions wrote nearly all lines without one. Where most calls of a session lack it, the output of none of its calls is
   taken: the few that have it are no fair sample. `extra.output_tokens_logged` keeps what stands there.
-* `usage.iterations` has what the provider ran inside a call (compactions, an advisor) and left out of its counts: the sums
-  over all of them are in `extra.billed_input_tokens` and `extra.billed_output_tokens`, as of recorded calls.
+* `usage.iterations` has what the provider ran inside a call (compactions, an advisor) and left out of its counts: the
+  sums over all of them are in `extra.billed_input_tokens` and `extra.billed_output_tokens`, as of recorded calls.
 * Sub-agents' calls stand in `progress` lines (`data.agentId`, `parentToolUseID`), in lines with `isSidechain`, or in
   files of their own (`agent-*.jsonl`); wherever they repeat, they are one call. They are an agent run at depth 1 inside
   the tool call (`Task` or `Agent`) that started them.

@@ -63,7 +63,8 @@ class _Claims:
     def _claim_by_time(
         self, uuid: str, node: Node, answers: list[Answer], chains: Mapping[str, list[tuple[str, Node]]]
     ) -> None:
-        # Records that the log leaves out tear chains; then the next call of the run is the one, unless its chain is whole.
+        # Records that the log leaves out tear chains; then the next call of the run is the one, unless its chain is
+        # whole.
         for answer in answers:
             if answer.run == node.run and answer.first_at_ns >= node.at_ns:
                 chain = chains[answer.message_id]

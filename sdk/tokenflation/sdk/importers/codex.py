@@ -1,7 +1,8 @@
-"""Reads Codex CLI's session logs (`~/.codex/sessions/**/rollout-*.jsonl`): one session, with its sub-agents, is one task.
+"""Reads Codex CLI's session logs (`~/.codex/sessions/**/rollout-*.jsonl`): one session, with its sub-agents, is one
+task.
 
-A line has `timestamp`, `type` and `payload` (github.com/openai/codex, `codex-rs/protocol/src/protocol.rs`, `RolloutLine`;
-github.com/uw-syfi/TraceLab, `example_sessions/codex/explanation.md`):
+A line has `timestamp`, `type` and `payload` (github.com/openai/codex, `codex-rs/protocol/src/protocol.rs`,
+`RolloutLine`; github.com/uw-syfi/TraceLab, `example_sessions/codex/explanation.md`):
 
 * `event_msg` of type `token_count` ends a call: `info.last_token_usage` is its usage, `cached_input_tokens` part of
   `input_tokens` and `reasoning_output_tokens` of `output_tokens`. One whose `total_token_usage` has not changed repeats

@@ -1,4 +1,7 @@
-"""What an importer is: a name, a guess from a file's beginning, and a reader that yields tasks. Knows no format itself."""
+"""What an importer is: a name, a guess from a file's beginning, and a reader that yields tasks.
+
+Knows no format itself.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

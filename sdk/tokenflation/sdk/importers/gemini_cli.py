@@ -1,11 +1,12 @@
 """Reads Gemini CLI's recorded chats (`~/.gemini/tmp/*/chats/`): one session, with its sub-agents, is one task.
 
 As github.com/google-gemini/gemini-cli writes them (`packages/core/src/services/chatRecordingService.ts` and
-`chatRecordingTypes.ts`): older versions one JSON document with `messages`; newer ones JSON Lines, a line for the session
-and one for each message, which is written again whenever it changes (the last counts), `$set` for what changes of the
-session, `$rewindTo` when the user goes back. A message of type `gemini` is one call. Of its `tokens`, `cached` is part of
-`input`; `thoughts` stand outside `output` and `tool` outside `input`, as in Gemini's own usage. The messages that a
-rewind took back were paid for all the same: they stay. A message's time is when it was recorded: no durations are known.
+`chatRecordingTypes.ts`): older versions one JSON document with `messages`; newer ones JSON Lines, a line for the
+session and one for each message, which is written again whenever it changes (the last counts), `$set` for what changes
+of the session, `$rewindTo` when the user goes back. A message of type `gemini` is one call. Of its `tokens`, `cached`
+is part of `input`; `thoughts` stand outside `output` and `tool` outside `input`, as in Gemini's own usage. The messages
+that a rewind took back were paid for all the same: they stay. A message's time is when it was recorded: no durations
+are known.
 """
 
 import re

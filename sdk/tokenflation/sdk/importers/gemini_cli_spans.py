@@ -1,9 +1,9 @@
 """Reads the spans that Gemini CLI itself makes, whose operations are of no convention. Pure; knows no file.
 
-`llm_call` is a model call, `tool_call` a tool run, `agent_call` a sub-agent's run. A prompt's span (`user_prompt`) is there
-in interactive use alone, and each call of a run without a terminal would be a trace of its own: what spans and events say
-of one session is read as one trace. A call's span counts the answer without its thoughts and no cached input; that output
-is left out, for the call's event has all counts.
+`llm_call` is a model call, `tool_call` a tool run, `agent_call` a sub-agent's run. A prompt's span (`user_prompt`) is
+there in interactive use alone, and each call of a run without a terminal would be a trace of its own: what spans and
+events say of one session is read as one trace. A call's span counts the answer without its thoughts and no cached
+input; that output is left out, for the call's event has all counts.
 
 Source: google-gemini/gemini-cli, packages/core/src/telemetry/{trace,constants}.ts and core/loggingContentGenerator.ts.
 """

@@ -1,7 +1,7 @@
 """Reads inspect_ai's evaluation logs (`.json` and `.eval`): one sample (of one epoch) is one task.
 
-As github.com/UKGovernmentBEIS/inspect_ai writes them (`src/inspect_ai/log/_log.py`, `event/_model.py`, `model/
-_model_output.py`). An `.eval` file is a zip with `header.json` and `samples/*.json`; a `.json` log holds the same in one.
+As github.com/UKGovernmentBEIS/inspect_ai writes them (`src/inspect_ai`: `log/_log.py`, `event/_model.py`,
+`model/_model_output.py`). An `.eval` file is a zip with `header.json` and `samples/*.json`; a `.json` log holds both.
 
 * An event `model` is one call; one that inspect_ai answered from its own cache (`cache` is `read`) is none. Without
   `completed` (before 2025) its time is when it was done. `retries` are further attempts.

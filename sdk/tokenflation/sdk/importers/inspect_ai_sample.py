@@ -132,7 +132,10 @@ class _Placing:
 def _times(
     told_ns: int | None, done_ns: int | None, spent_s: float | None
 ) -> tuple[int | None, int | None, float | None]:
-    """Return start, end and duration. Older logs note when a call was over, newer ones its start and when it was completed."""
+    """Return start, end and duration.
+
+    Older logs note when a call was over, newer ones its start and when it was completed.
+    """
     if told_ns is None:
         return None, None, spent_s
     if done_ns is not None:

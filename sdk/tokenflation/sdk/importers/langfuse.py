@@ -1,8 +1,8 @@
 """Langfuse exports: observations and traces as the API gives them (JSON), the UI (JSON, CSV) and the blob storage.
 
-An observation has `id`, `traceId`, `type`, `startTime` (API, UI) or the same in snake case (blob storage); the API's trace
-has its `observations` inside, the UI's download of one trace has them beside `trace`; a trace by itself gives its task's
-name. GENERATION and EMBEDDING are model calls. Kinds of
+An observation has `id`, `traceId`, `type`, `startTime` (API, UI) or the same in snake case (blob storage); the API's
+trace has its `observations` inside, the UI's download of one trace has them beside `trace`; a trace by itself gives its
+task's name. GENERATION and EMBEDDING are model calls. Kinds of
 `usageDetails` stand beside each other (`input` leaves the cached tokens out) and add up to the input; `usage` and
 `promptTokens` of older versions are totals. Token counts of other types of observation are not read.
 
@@ -54,7 +54,9 @@ def _sniff(head: Head) -> float:
 
 
 def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the traces in all files: the storage's exports have traces and observations in folders of their own."""
+    """Yield the tasks of the traces in all files: the storage's exports have traces and observations in folders of
+    their own.
+    """
     pile, names = SpanPile(FORMAT.name), {}
     nodes: list[Node] = []
     for entry in entries:

@@ -1,9 +1,9 @@
 """LangSmith runs: what `Client.list_runs` and the API give as JSON, and what bulk exports write as Parquet.
 
 A record is one run with `id`, `trace_id`, `parent_run_id`, `run_type`; runs nested under `child_runs` are read too, and
-lists under `runs` or `data`. `run_type` llm and embedding are model calls; prompt_tokens and the like on chains are sums
-over the calls inside and never add. LangSmith gives 0 tokens for a call without usage: 0 of both, with no usage in its
-outputs, is taken as not reported.
+lists under `runs` or `data`. `run_type` llm and embedding are model calls; prompt_tokens and the like on chains are
+sums over the calls inside and never add. LangSmith gives 0 tokens for a call without usage: 0 of both, with no usage in
+its outputs, is taken as not reported.
 
 Source: docs.langchain.com/langsmith/run-data-format; langsmith 0.14, schemas.Run and `_internal/_usage.py`.
 """

@@ -1,9 +1,10 @@
-"""MLflow traces: `Trace.to_json()`, lists of them, `search_traces()` as JSON Lines, CSV or Parquet, `traces.json` artifacts.
+"""MLflow traces: `Trace.to_json()`, lists of them, `search_traces()` as JSON Lines, CSV or Parquet, `traces.json`
+artifacts.
 
-A trace is `{"info": ..., "data": {"spans": [...]}}`; a table has it as JSON in the column `trace`, or its spans in `spans`.
-Spans carry ids in base64 (schema 3) or hex with `0x` (schema 2) and attributes each as JSON. A call's counts are its
-span's `mlflow.chat.tokenUsage`, whose input has the cached tokens inside; what that leaves out (reasoning) is taken from
-the recorded answer. `mlflow.trace.tokenUsage` is the trace's sum and never adds.
+A trace is `{"info": ..., "data": {"spans": [...]}}`; a table has it as JSON in the column `trace`, or its spans in
+`spans`. Spans carry ids in base64 (schema 3) or hex with `0x` (schema 2) and attributes each as JSON. A call's counts
+are its span's `mlflow.chat.tokenUsage`, whose input has the cached tokens inside; what that leaves out (reasoning) is
+taken from the recorded answer. `mlflow.trace.tokenUsage` is the trace's sum and never adds.
 
 Source: mlflow 3.17, entities/span.py and trace.py, tracing/constant.py.
 """

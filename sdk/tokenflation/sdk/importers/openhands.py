@@ -1,8 +1,9 @@
 """Reads OpenHands' completion logs (`log_completions`): one file is one call, the files of a folder make conversations.
 
 A file has `messages`, `response` (as OpenAI's chat API answers, written by litellm), `cost`, `timestamp` (unix s, when
-the answer was there) and `latency_sec` (github.com/OpenHands/software-agent-sdk, `openhands/sdk/llm/utils/telemetry.py`).
-A call whose messages begin with all of an earlier call's is that conversation's next; any other begins a task.
+the answer was there) and `latency_sec` (github.com/OpenHands/software-agent-sdk,
+`openhands/sdk/llm/utils/telemetry.py`). A call whose messages begin with all of an earlier call's is that
+conversation's next; any other begins a task.
 """
 
 import re

@@ -1,11 +1,12 @@
-"""Reads what OpenHands keeps of its calls beside their texts: a conversation's state, or an evaluation's `output.jsonl`.
+"""Reads what OpenHands keeps of its calls beside their texts: a conversation's state, or an evaluation's
+`output.jsonl`.
 
-Both hold the `Metrics` of each use of a model: `token_usages`, one entry a call, with `costs` (whose `timestamp` is when the
-answer was there) and `response_latencies` (by `response_id`). A state (`base_state.json`) has them under
-`stats.usage_to_metrics` by what the model was used for: `agent` is the agent, others (a condenser) are runs beside it. A line
-of an evaluation has the sum of them as `metrics`, and its events as `history`. Cached tokens are part of `prompt_tokens`.
-Versions that kept costs alone give calls without tokens. A call that a completion log of the same conversation has too is
-that call. Where there are no times, the place in the list stands for them.
+Both hold the `Metrics` of each use of a model: `token_usages`, one entry a call, with `costs` (whose `timestamp` is
+when the answer was there) and `response_latencies` (by `response_id`). A state (`base_state.json`) has them under
+`stats.usage_to_metrics` by what the model was used for: `agent` is the agent, others (a condenser) are runs beside it.
+A line of an evaluation has the sum of them as `metrics`, and its events as `history`. Cached tokens are part of
+`prompt_tokens`. Versions that kept costs alone give calls without tokens. A call that a completion log of the same
+conversation has too is that call. Where there are no times, the place in the list stands for them.
 
 Source: github.com/OpenHands/OpenHands, `openhands/llm/metrics.py`, `evaluation/utils/shared.py` (EvalOutput) and
 `openhands/events/tool.py`; github.com/OpenHands/software-agent-sdk, `openhands/sdk/llm/utils/metrics.py`.

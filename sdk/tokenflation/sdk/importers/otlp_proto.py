@@ -1,11 +1,12 @@
-"""OTLP traces and logs as protobuf: one request's body, or the messages that the collector's file exporter writes one after another.
+"""OTLP traces and logs as protobuf: one request's body, or the messages that the collector's file exporter writes one
+after another.
 
-The exporter puts four bytes before each message, its length, the highest byte first (`format: proto`); OpenTelemetry's own
-specification of files puts a varint there. ExportTraceServiceRequest and TracesData are the same on the wire: field 1 is
-ResourceSpans, its field 2 ScopeSpans, whose field 2 is Span; logs have the same levels, with LogRecord for Span. These
-levels are taken apart here, so that of a message that is cut the whole spans are taken; what is inside a span reads the
-library that OpenTelemetry's exporters use themselves (`opentelemetry-proto`, in the extra `otlp`). Logs are those that
-coding agents make of their calls (`agent_events`).
+The exporter puts four bytes before each message, its length, the highest byte first (`format: proto`); OpenTelemetry's
+own specification of files puts a varint there. ExportTraceServiceRequest and TracesData are the same on the wire: field
+1 is ResourceSpans, its field 2 ScopeSpans, whose field 2 is Span; logs have the same levels, with LogRecord for Span.
+These levels are taken apart here, so that of a message that is cut the whole spans are taken; what is inside a span
+reads the library that OpenTelemetry's exporters use themselves (`opentelemetry-proto`, in the extra `otlp`). Logs are
+those that coding agents make of their calls (`agent_events`).
 
 Sources: opentelemetry-collector-contrib, exporter/fileexporter/README.md; opentelemetry-proto, trace/v1/trace.proto and
 logs/v1/logs.proto; protobuf.dev/programming-guides/encoding.
@@ -30,7 +31,9 @@ __all__ = ["FORMAT"]
 _IDS = re.compile(rb"\x0a\x10.{16}\x12\x08.{8}", re.DOTALL)
 """How a span begins: its trace id and its id, field 1 of 16 bytes and field 2 of 8."""
 _LOG_STARTS = (b"\x09", b"\x10", b"\x2a", b"\x59")
-"""How a log record begins: its time (field 1, a number), severity (2), body (5) or when it was seen (11); a span: its ids."""
+"""How a log record begins: its time (field 1, a number), severity (2), body (5) or when it was seen (11); a span: its
+ids.
+"""
 _LOG = re.compile(rb"[\x09\x59].{7}[\x14-\x1f]", re.DOTALL)
 """Such a time between the years 2015 and 2041: its highest byte is the last."""
 _LENGTH = 4
@@ -165,7 +168,9 @@ class _Reader:
         }
 
     def documents(self, message: bytes) -> Iterator[dict[str, Any] | str]:
-        """Yield the spans and log records of a message, each scope's as OTLP's JSON has them; a text says what is wrong with one."""
+        """Yield the spans and log records of a message, each scope's as OTLP's JSON has them; a text says what is wrong
+        with one.
+        """
         for number, group, _ in _fields(message):
             if number != 1:
                 continue

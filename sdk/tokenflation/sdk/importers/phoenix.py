@@ -1,8 +1,8 @@
 """Spans out of Arize Phoenix: the client's `get_spans` as JSON, and its spans dataframe as JSON Lines, CSV or Parquet.
 
-JSON has `context`, `parent_id`, `span_kind`, `start_time` and `attributes` (nested or with dotted names); the dataframe has
-`context.span_id`, `context.trace_id` and a column for each attribute, `attributes.llm.token_count.prompt` for one. The
-attributes are OpenInference's. Which instrumentation made a span is not exported.
+JSON has `context`, `parent_id`, `span_kind`, `start_time` and `attributes` (nested or with dotted names); the dataframe
+has `context.span_id`, `context.trace_id` and a column for each attribute, `attributes.llm.token_count.prompt` for one.
+The attributes are OpenInference's. Which instrumentation made a span is not exported.
 
 Source: arize-phoenix-client 3.5, `__generated__/v1` (Span) and resources/spans; Arize-ai/phoenix, trace/dsl/query.py.
 """

@@ -1,7 +1,8 @@
 """Reads JSON from files that may be cut, damaged or mixed: what is good is yielded, what is not is named with its line.
 
-Four shapes: JSON Lines (`lines`), one document (`document`), either (`values`: the lines, the elements of an array, or the
-one object), or objects one after another that are laid out over lines (`blocks`). Knows nothing of what an object means.
+Four shapes: JSON Lines (`lines`), one document (`document`), either (`values`: the lines, the elements of an array, or
+the one object), or objects one after another that are laid out over lines (`blocks`). Knows nothing of what an object
+means.
 """
 
 import lzma
@@ -63,8 +64,8 @@ def lines(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]]
 def blocks(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
     """Yield first line and object of each object of a file in which they stand one after another, laid out over lines.
 
-    `JSON.stringify(value, null, 2)` gives a first and a last line that are one brace and nothing else, and sets in what is
-    between: of an object that is cut the next one's first line tells. An object of one line is one too; damage as in
+    `JSON.stringify(value, null, 2)` gives a first and a last line that are one brace and nothing else, and sets in what
+    is between: of an object that is cut the next one's first line tells. An object of one line is one too; damage as in
     `lines`.
     """
     held: list[bytes] = []
@@ -195,8 +196,8 @@ def _blank(text: bytes, start: int) -> int:
 def document(entry: Entry) -> tuple[int, dict[str, Any]] | Skipped:
     """Return the object that a file is, and line 1.
 
-    An object that is cut short is closed where its last whole value ends; its key `_cut_at_line` then has the line where
-    the file ends.
+    An object that is cut short is closed where its last whole value ends; its key `_cut_at_line` then has the line
+    where the file ends.
     """
     text, damage = _whole(entry)
     found = decoded(text)

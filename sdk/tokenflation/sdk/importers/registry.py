@@ -1,4 +1,7 @@
-"""The importers there are: one module each, with its `FORMAT`. Of two that are equally sure of a file the first wins."""
+"""The importers there are: one module each, with its `FORMAT`.
+
+Of two that are equally sure of a file the first wins.
+"""
 
 from tokenflation.sdk.importers import (
     aider,

@@ -1,8 +1,8 @@
 """What the spans of other tracing say of a model call: attribute names, old and new, read into our fields. Pure.
 
-Vocabularies: OpenTelemetry GenAI (names of 2024 to today), OpenInference, OpenLLMetry, logfire and pydantic-ai, Langfuse,
-MLflow, the AI SDK, and our own spans. What a span is (agent, tool, task) is `spanwords`' knowledge, whether it stands for
-a model call `bridge`'s; here stands what a call's attributes mean. Knows no file format.
+Vocabularies: OpenTelemetry GenAI (names of 2024 to today), OpenInference, OpenLLMetry, logfire and pydantic-ai,
+Langfuse, MLflow, the AI SDK, and our own spans. What a span is (agent, tool, task) is `spanwords`' knowledge, whether
+it stands for a model call `bridge`'s; here stands what a call's attributes mean. Knows no file format.
 
 Sources: opentelemetry.io/docs/specs/semconv/gen-ai and its registry (deprecated names);
 arize-ai.github.io/openinference/spec/semantic_conventions; traceloop/openllmetry, semantic_conventions_ai;
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 # `partial` is logfire's for what a stream of the Claude Agent SDK said so far: its input is whole, its output is not
-# (pydantic/logfire, claude_agent_sdk.py). `cache.` and `_details.` are OpenLIT's (openlit/openlit, sdk/go/semconv/genai.go),
-# `ai.usage` the AI SDK's (vercel/ai, packages/otel).
+# (pydantic/logfire, claude_agent_sdk.py). `cache.` and `_details.` are OpenLIT's (openlit/openlit,
+# sdk/go/semconv/genai.go), `ai.usage` the AI SDK's (vercel/ai, packages/otel).
 _INPUT = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens", "ai.usage.inputTokens",
     "ai.usage.promptTokens", "ai.usage.tokens", "gen_ai.usage.partial.input_tokens",
@@ -251,7 +251,7 @@ def _api(attributes: Mapping[str, Any], provider: str) -> str:
 
 
 def provider_named(*names: Any) -> str:
-    """Return the first of the names that says who serves the model, as `gen_ai.provider.name` spells it, or `unknown`."""
+    """Return the first name that says who serves the model, as `gen_ai.provider.name` spells it, or `unknown`."""
     for name in names:
         if isinstance(name, str) and _WORDY.fullmatch(word := name.strip().strip('"').lower()):
             known = _PROVIDERS.get(word) or _PROVIDERS.get(word.partition(".")[0], word)

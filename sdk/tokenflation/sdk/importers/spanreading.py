@@ -1,4 +1,7 @@
-"""From one span, whatever file it stood in, to a `Node`: ids, times, status, and what its attributes make of it. Pure."""
+"""From one span, whatever file it stood in, to a `Node`: ids, times, status, and what its attributes make of it.
+
+Pure.
+"""
 
 import base64
 import binascii

@@ -6,8 +6,8 @@ What is taken how:
   called, else the name of the agent that comes first, of the outermost span, of the service, of the file.
 * A task's tokens are those of its model calls (`spancalls`), never of spans around them.
 * Calls in no agent's span are of one run of the task, `main`; steps number the calls of a run in order of start.
-* A tool run belongs to the call of the same agent run that started last before it, and to the tool call of its id there,
-  or else of its name. Of calls without recorded answers only those tool calls are known that were run.
+* A tool run belongs to the call of the same agent run that started last before it, and to the tool call of its id
+  there, or else of its name. Of calls without recorded answers only those tool calls are known that were run.
 * `structure_source` is `span`. Nothing is known of the prompt's parts and of its blocks.
 """
 
@@ -141,7 +141,9 @@ class _Trace:
         return key[1:] if key[:1] == "=" else key or self._trace_id
 
     def _kind(self, key: str, calls: Sequence[Node], context: Context, default_kind: str) -> str:
-        """Return what kind of task it is: as its span says, else by its first agent, outermost span, service or file."""
+        """Return what kind of task it is: as its span says, else by its first agent, outermost span,
+        service or file.
+        """
         given = next((node.given["task"] for node in calls if node.given.get("task")), None)
         if given:
             return context.kind(str(given))
@@ -328,7 +330,9 @@ class _Tools:
         self.ran[call_id] += 1
 
     def _asked(self, node: Node, asking: Sequence[Node]) -> tuple[str, int] | None:
-        """Return the call and the position among its tool calls: by id in any earlier call, else by name in the last."""
+        """Return the call and the position among its tool calls: by id in any earlier call, else by name in
+        the last.
+        """
         role = node.role
         wanted = role.tool_call_id if role is not None else None
         if wanted is not None:

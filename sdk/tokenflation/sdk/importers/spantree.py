@@ -1,8 +1,8 @@
 """Where in a trace each span stands: in which task, in which agent run, in which tool run. Pure; reads no attributes.
 
-The rules are those by which live spans are read (`spanread`): a task is the outermost span that says so, or the chain that
-a whole trace is; an agent's span is a run one level deeper than the run around it; two libraries that have a span each of
-one run give one run.
+The rules are those by which live spans are read (`spanread`): a task is the outermost span that says so, or the chain
+that a whole trace is; an agent's span is a run one level deeper than the run around it; two libraries that have a span
+each of one run give one run.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,9 @@ def places(spans: Mapping[str, Node]) -> dict[str, Place]:
 
 
 def _twins(spans: Mapping[str, Node]) -> dict[str, Node]:
-    """Return chains' spans that have an agent's span of their name beside them, by id: OpenLLMetry's has nothing inside."""
+    """Return chains' spans that have an agent's span of their name beside them, by id: OpenLLMetry's has nothing
+    inside.
+    """
     agents = {(node.parent_id, node.role.name): node for node in spans.values()
               if node.role is not None and node.role.kind == "agent" and node.parent_id is not None}  # fmt: skip
     chains = [node for node in spans.values() if node.role is not None and node.role.kind == "chain"] if agents else []

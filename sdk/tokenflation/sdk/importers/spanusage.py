@@ -8,8 +8,8 @@ it got or add the parts up, and releases differ. So, in this order:
 3. Tracers whose source shows that they leave them out are listed, with that source.
 4. Otherwise they are inside, as the OpenTelemetry conventions and OpenInference ask for.
 
-Google's answer counts thoughts beside the candidates, and tracers may keep the candidates alone (OpenInference and OpenLLMetry
-of Vertex AI): what its total has above input and output is thought, and so output.
+Google's answer counts thoughts beside the candidates, and tracers may keep the candidates alone (OpenInference and
+OpenLLMetry of Vertex AI): what its total has above input and output is thought, and so output.
 
 Pure; a number that was not given stays None.
 """
@@ -147,8 +147,8 @@ _PROVIDERS_NAMES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 def from_provider(raw: Mapping[str, Any], *, library: str = "", provider: str = "") -> Counted:
     """Return the counts of a usage object as a provider, LangChain or MLflow writes it.
 
-    Anthropic's own (`cache_read_input_tokens` beside `input_tokens`, no total) leaves the cached parts out of the input;
-    the same names with a total are MLflow's, which adds them up (mlflow 3.17, anthropic/autolog.py).
+    Anthropic's own (`cache_read_input_tokens` beside `input_tokens`, no total) leaves the cached parts out of the
+    input; the same names with a total are MLflow's, which adds them up (mlflow 3.17, anthropic/autolog.py).
     """
     read = {name: next((v for path in paths if (v := at(raw, path)) is not None), None)
             for name, paths in _PROVIDERS_NAMES.items()}  # fmt: skip
@@ -191,8 +191,8 @@ def from_langfuse(raw: Mapping[str, Any], *, provider: str = "") -> Counted:
     """Return the counts of Langfuse's `usage_details`, whose kinds stand beside each other and add up.
 
     All kinds with `input` in their name are input, all with `output` output (langfuse/langfuse,
-    `reduceUsageOrCostDetails`); the total decides where a writer gave `input` with its parts inside. Of spans Langfuse keeps
-    the parts by their own names (`prompt_details.cache_read`, `details.reasoning_tokens`), and these are inside
+    `reduceUsageOrCostDetails`); the total decides where a writer gave `input` with its parts inside. Of spans Langfuse
+    keeps the parts by their own names (`prompt_details.cache_read`, `details.reasoning_tokens`), and these are inside
     (`extractGenericGenAiUsageDetails`).
     """
     kinds = {str(name): tokens for name, value in raw.items() if (tokens := _count(value)) is not None}

@@ -1,8 +1,9 @@
 """Reads TraceLab's normalised traces: one JSON line is one call of a Claude Code or Codex session.
 
-Fields as in github.com/uw-syfi/TraceLab, `skills/coding-trace-normalize/SKILL.md` and `example_sessions/derived/README.md`:
-`input_tokens_total` = `prefix_tokens` (read from the cache) + `newly_append_tokens`; `reasoning_output_tokens` is part of
-`output_tokens`; texts are given by their characters only. Its raw sessions are Claude Code's and Codex' own logs.
+Fields as in github.com/uw-syfi/TraceLab, `skills/coding-trace-normalize/SKILL.md` and
+`example_sessions/derived/README.md`: `input_tokens_total` = `prefix_tokens` (read from the cache) +
+`newly_append_tokens`; `reasoning_output_tokens` is part of `output_tokens`; texts are given by their characters only.
+Its raw sessions are Claude Code's and Codex' own logs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -39,7 +39,7 @@ sub-agent's answer is the result, or behind it.
 Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
 that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of
 are forgotten.
-"""
+"""  # noqa: W505 (a table)
 
 from tokenflation.sdk.lineage.continuing import contains
 from tokenflation.sdk.lineage.histories import MAX_HISTORIES, History

@@ -1,4 +1,7 @@
-"""Which leading blocks of a prompt an earlier call of the task had, and where a system prompt's blocks are cut. Bounded."""
+"""Which leading blocks of a prompt an earlier call of the task had, and where a system prompt's blocks are cut.
+
+Bounded.
+"""
 
 from itertools import chain
 from struct import iter_unpack

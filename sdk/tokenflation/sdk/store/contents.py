@@ -16,7 +16,8 @@ from tokenflation.sdk.store.tables import TABLES
 
 __all__ = ["info"]
 
-# A trace without dates counts from its session's start, or gives an order only: such times lie in the first year of the epoch.
+# A trace without dates counts from its session's start, or gives an order only: such times lie in the first year of the
+# epoch.
 _DATED = f"started_at_ns >= {365 * 86400 * 10**9}"
 _KINDS = (
     f"SELECT task, count(*) FROM (SELECT DISTINCT {renamed_sql('calls.task')} AS task, task_id FROM calls)"
@@ -47,12 +48,13 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a store holds, as plain values that JSON can carry.
 
     Keys: `path`, `file_bytes`, `schema_version`, `created_by`, `key_id`, `key_file` (ok, missing, other, unreadable),
-    `rows` by table, `tasks` by task kind (as the user calls it), `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and
-    `output_tokens` (sums over the calls that report them), `first_started_at_ns`, `last_ended_at_ns` (of the calls with a
-    date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's start), `models` (one
-    object per provider and model), `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their
-    sum), `left_beside` (calls of killed programs that stand in `DB.underway-*` and could not be brought into the store).
-    Where there is no store, but losses are noted or calls stand beside it, `file_bytes` is 0 and there are no rows.
+    `rows` by table, `tasks` by task kind (as the user calls it), `agent_runs`, `sub_agent_runs`, `sub_agent_calls`,
+    `input_tokens` and `output_tokens` (sums over the calls that report them), `first_started_at_ns`, `last_ended_at_ns`
+    (of the calls with a date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's
+    start), `models` (one object per provider and model), `usage_source` and `status` by value in calls, `drops` by
+    reason, `lost` (their sum), `left_beside` (calls of killed programs that stand in `DB.underway-*` and could not be
+    brought into the store). Where there is no store, but losses are noted or calls stand beside it, `file_bytes` is 0
+    and there are no rows.
 
     Raises:
         StoreError: as `open_store`.

@@ -1,8 +1,10 @@
-"""The calls under way, in a file beside the store that outlives the process: what a killed program had finished is in it.
+"""The calls under way, in a file beside the store that outlives the process: what a killed program had finished is in
+it.
 
 The host's thread notes a call when it leaves and when it ends, into shared memory of a file: no system call, and the
 page cache keeps it when the process is killed. Once the worker has written the call's row, its slot is free again. A
-process holds its file by `flock`; a file that nobody holds is a dead process's (`orphans`), and `recover` makes rows of it.
+process holds its file by `flock`; a file that nobody holds is a dead process's (`orphans`), and `recover` makes rows of
+it.
 
 The file, `DB.underway-PID-WRITER`, is slots of 1,024 bytes; the first begins with `MAGIC`. Of every other slot, byte 0
 says 0 free, 1 under way, 2 finished; bytes 2-3 and 4-5 are the lengths (little endian) of two JSON objects, `Begun` at
@@ -136,7 +138,9 @@ class Journal:
             raise
 
     def begin(self, begun: Begun) -> int:
-        """Note a call that leaves; returns its slot, a negative number where there is none: for `end` and `free` alike."""
+        """Note a call that leaves; returns its slot, a negative number where there is none: for `end` and
+        `free` alike.
+        """
         try:
             slot = self._free.pop()
         except IndexError:
@@ -183,7 +187,8 @@ class Journal:
             self._file[_STORED_AT : _STORED_AT + 8] = self._stored.to_bytes(8, "little")
 
     def restore(self) -> None:
-        """Make the file anew if it is not under its name any more: somebody removed or renamed what lies beside the store.
+        """Make the file anew if it is not under its name any more: somebody removed or renamed what lies beside the
+        store.
 
         A call whose beginning a host's thread notes in this very moment may be missing in it.
         """
@@ -195,7 +200,9 @@ class Journal:
             self._changing.release()
 
     def grow(self, wait_s: float = 0.0) -> None:
-        """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk has no room."""
+        """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk
+        has no room.
+        """
         if not self._changing.acquire(timeout=wait_s):
             return
         try:
@@ -204,7 +211,9 @@ class Journal:
             self._changing.release()
 
     def _late_slot(self) -> int:
-        """Return a slot for a call that found none: so many threads may be busy that the worker gets no turn to make room."""
+        """Return a slot for a call that found none: so many threads may be busy that the worker gets no turn to make
+        room.
+        """
         for _ in range(_MOST_GROWTHS):  # others may take all the room that was made before this thread goes on
             if self._refused:
                 break

@@ -45,7 +45,9 @@ class Outbox:
         self.recorded = 0
         """Calls added to the store."""
         self.left = 0
-        """Records that nobody here writes any more, and that are not lost: the journal keeps them, or another thread does."""
+        """Records that nobody here writes any more, and that are not lost: the journal keeps them, or another thread
+        does.
+        """
         self._open_writer = open_writer
         self._drops = drops
         self._writer_id = writer_id
@@ -64,7 +66,9 @@ class Outbox:
         self._spare = Spare()
         self._noted: dict[str, int] = {}
         self._noted_beside = False
-        """Whether a note of losses lies beside the store; once the store itself holds them it would count them twice."""
+        """Whether a note of losses lies beside the store; once the store itself holds them it would count
+        them twice.
+        """
         self._empty()
 
     def __len__(self) -> int:
@@ -94,8 +98,9 @@ class Outbox:
     def write(self, *, waiting: Callable[[], object] = lambda: None) -> bool:
         """Write what waits in one transaction; True if nothing waits any more (written, or lost and counted).
 
-        While another process keeps the store locked it is tried again for 30 s, with `waiting` called between two tries.
-        On failure the rows are kept for the next time, up to a bound, and what is lost or waits is noted beside the store.
+        While another process keeps the store locked it is tried again for 30 s, with `waiting` called between two
+        tries. On failure the rows are kept for the next time, up to a bound, and what is lost or waits is noted beside
+        the store.
         """
         deadline = now_ns() + int(_LOCKED_S * 1e9)
         while True:
@@ -118,7 +123,9 @@ class Outbox:
         self._note_beside(self.left)
 
     def give_up(self, kept: int = 0) -> None:
-        """Let go of what still waits: as lost, but for so many calls that the journal keeps for whoever opens the store."""
+        """Let go of what still waits: as lost, but for so many calls that the journal keeps for whoever opens the
+        store.
+        """
         if len(self):
             self.left = min(kept, len(self._calls))
             self._lose(len(self) - self.left)
@@ -143,7 +150,9 @@ class Outbox:
                 _log.debug("tokenflation: the store cannot be closed", exc_info=True)
 
     def hold_for_fork(self) -> None:
-        """Close the connection before a fork: SQLite keeps its locks' state in memory, and a child would inherit them."""
+        """Close the connection before a fork: SQLite keeps its locks' state in memory, and a child would
+        inherit them.
+        """
         self._holds_for_fork = self._writing.acquire(timeout=_FORK_WAIT_S)
         if self._holds_for_fork:
             self.drop_writer()
@@ -247,7 +256,9 @@ class Outbox:
 
 
 def _file_at(path: str) -> tuple[int, int, bool] | None:
-    """Return what tells the file at a path from any other that is put there, and whether it is empty; None without one."""
+    """Return what tells the file at a path from any other that is put there, and whether it is empty; None
+    without one.
+    """
     try:
         found = os.stat(path)
     except OSError:

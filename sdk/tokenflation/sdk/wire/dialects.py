@@ -64,8 +64,8 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK),
     # Some servers answer a chat under `/completions`: the request's `messages` tell.
     "openai.completions": (openai.COMPLETIONS, cohere.WRITER_COMPLETIONS, CHAT, openai.PROMPT_COMPLETIONS),
-    # What a SageMaker or Databricks endpoint serves is up to its owner, an agent's own server among it: the keys of both
-    # bodies tell.
+    # What a SageMaker or Databricks endpoint serves is up to its owner, an agent's own server among it: the keys of
+    # both bodies tell.
     "invocations": tuple(replace(one, common_path=True) for one in _SERVED),
     "cohere.v1": (cohere.CHAT_V1, cohere.WRITER),
 }

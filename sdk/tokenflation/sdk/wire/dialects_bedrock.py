@@ -1,4 +1,6 @@
-"""Amazon Bedrock's runtime: Converse, and InvokeModel with the bodies of each model family. Part of `dialects`: data only.
+"""Amazon Bedrock's runtime: Converse, and InvokeModel with the bodies of each model family.
+
+Part of `dialects`: data only.
 
 docs.aws.amazon.com/bedrock/latest/APIReference: API_runtime_Converse, API_runtime_ConverseStream,
 API_runtime_InvokeModel, API_runtime_TokenUsage; .../userguide/prompt-caching: "total input tokens = inputTokens +
@@ -136,7 +138,9 @@ _TEXT = Answer(
 
 
 def _invoke(dialect: Dialect, *proof: str) -> Dialect:
-    """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has one of the `proof` keys."""
+    """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has one of the `proof`
+    keys.
+    """
     request = replace(dialect.request, proof=(frozenset(proof),), model_in_path=_MODEL, counts_if=())
     return Dialect(
         api="bedrock.invoke", compatible=_PROVIDER, request=request, answer=replace(dialect.answer, doubles=True)
@@ -152,8 +156,8 @@ INVOKE: Final = (
     _invoke(replace(CONVERSE, answer=_NOVA), "messages"),
     _invoke(replace(CHAT, answer=replace(CHAT.answer, **_OPENAI)), "messages"),
     _invoke(replace(COMPLETIONS, answer=replace(COMPLETIONS.answer, **_OPENAI)), "prompt"),
-    # .../userguide/model-parameters-cohere-command-r-plus: Cohere's first chat api. A stream's end holds its `meta`, too;
-    # Bedrock's own counts are those of Cohere's billed units, which leave out what Cohere adds to the prompt.
+    # .../userguide/model-parameters-cohere-command-r-plus: Cohere's first chat api. A stream's end holds its `meta`,
+    # too; Bedrock's own counts are those of Cohere's billed units, which leave out what Cohere adds to the prompt.
     _invoke(
         replace(
             CHAT_V1,

@@ -1,4 +1,6 @@
-"""Cohere: chat of both versions, generate, embed and rerank; and Writer, at the same paths. Part of `dialects`: data only.
+"""Cohere: chat of both versions, generate, embed and rerank; and Writer, at the same paths.
+
+Part of `dialects`: data only.
 
 docs.cohere.com/reference/chat, /reference/chat-stream, /v1/reference/chat, /v1/reference/generate, /reference/embed,
 /reference/rerank. `tokens` is what the model processed, `billed_units` leaves out what Cohere adds to the prompt. Their
@@ -27,8 +29,8 @@ __all__ = [
 ]
 
 _PROVIDER = "cohere"
-# Images stand outside: {"billed_units": {"input_tokens": 267}, "tokens": {"input_tokens": 34, "image_tokens": 259}} is a
-# prompt of 34 tokens, of which 8 are billed, beside an image of 259.
+# Images stand outside: {"billed_units": {"input_tokens": 267}, "tokens": {"input_tokens": 34, "image_tokens": 259}} is
+# a prompt of 34 tokens, of which 8 are billed, beside an image of 259.
 _INPUT = Count(terms=((("tokens", "input_tokens"), ("billed_units", "input_tokens")), (("tokens", "image_tokens"),)))
 _OUTPUT = Count(terms=((("tokens", "output_tokens"), ("billed_units", "output_tokens")),))
 _REASONING = Count(terms=((("tokens", "reasoning_tokens"),),))
@@ -142,8 +144,8 @@ GENERATE: Final = Dialect(
     ),
     common_path=True,
 )
-# docs.cohere.com/v1/reference/summarize; cohere's `ParseResponse`. Many programs summarize and parse at such paths: neither
-# an id nor a summary makes an answer Cohere's.
+# docs.cohere.com/v1/reference/summarize; cohere's `ParseResponse`. Many programs summarize and parse at such paths:
+# neither an id nor a summary makes an answer Cohere's.
 SUMMARIZE: Final = Dialect(
     api="cohere.summarize",
     compatible=_PROVIDER,

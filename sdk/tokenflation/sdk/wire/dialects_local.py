@@ -1,4 +1,7 @@
-"""Servers that people run themselves: Ollama, and HuggingFace's text-generation-inference. Part of `dialects`: data only."""
+"""Servers that people run themselves: Ollama, and HuggingFace's text-generation-inference.
+
+Part of `dialects`: data only.
+"""
 
 from typing import Final
 

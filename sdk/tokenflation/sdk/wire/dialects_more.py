@@ -1,4 +1,7 @@
-"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Replicate. Part of `dialects`: data only."""
+"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Replicate.
+
+Part of `dialects`: data only.
+"""
 
 from typing import Final
 
@@ -77,9 +80,9 @@ WATSONX: Final = Dialect(
     common_path=True,
 )
 
-# alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope: `output` holds choices, or with `result_format: text` the
-# text itself; a reason that is the word "null" is none yet, and the event with another one is the last. Failures are
-# told by a `code` beside the message. Of several choices the first is read.
+# alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope: `output` holds choices, or with `result_format: text`
+# the text itself; a reason that is the word "null" is none yet, and the event with another one is the last. Failures
+# are told by a `code` beside the message. Of several choices the first is read.
 _CHOICE = ("output", "choices", 0)
 _FAILURES = (("code",), ("error",))
 _FAILURE_WORDS = ((), ("code",), ("type",))
@@ -122,8 +125,8 @@ DASHSCOPE: Final = Dialect(
         },
     ),
 )
-# .../help/en/model-studio/text-embedding-synchronous-api, .../multimodal-embedding-api-reference and .../text-rerank-api:
-# they generate nothing.
+# .../help/en/model-studio/text-embedding-synchronous-api, .../multimodal-embedding-api-reference and
+# .../text-rerank-api: they generate nothing.
 _DASHSCOPE_READ = (("input_tokens",), ("total_tokens",))
 DASHSCOPE_EMBED: Final = Dialect(
     api="dashscope.embed",
@@ -143,8 +146,8 @@ DASHSCOPE_EMBED: Final = Dialect(
     ),
 )
 
-# replicate.com/docs/reference/http#predictions.create and .get: a prediction is often answered before it is made. Language
-# models have counts in `metrics`, others only times.
+# replicate.com/docs/reference/http#predictions.create and .get: a prediction is often answered before it is made.
+# Language models have counts in `metrics`, others only times.
 _PREDICTION = Answer(
     only_if=("status", frozenset({"starting", "processing", "succeeded", "failed", "canceled", "aborted"})),
     model=(("model",),),

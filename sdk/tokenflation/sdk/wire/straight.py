@@ -1,8 +1,8 @@
 """Straight code for a dialect's look-ups: the paths of its table written out as Python, once for each table.
 
 To walk a table costs several times what the look-ups in it cost, and every answer takes some thirty of them. The code
-finds what `values.first` finds along the same paths, which tests hold equal, and holds nothing but the table's own keys,
-as literals. Knows no provider.
+finds what `values.first` finds along the same paths, which tests hold equal, and holds nothing but the table's own
+keys, as literals. Knows no provider.
 """
 
 from collections import Counter
@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 
 def once(make: Callable[[R], T]) -> Callable[[R], T]:
-    """Return a function that makes something of a table when it is first asked to and keeps it, by the table's identity."""
+    """Return a function that makes something of a table when it is first asked to and keeps it, by the table's
+    identity.
+    """
     made: dict[int, tuple[R, T]] = {}
 
     def get(table: R) -> T:

@@ -47,8 +47,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "bedrock.agents": Unread(what="agents", why=_AGENT, providers=_BEDROCK, hosts=("bedrock-agent-runtime",)),
     # docs.aws.amazon.com/bedrock-agentcore/latest/APIReference: InvokeAgentRuntime, InvokeHarness.
     "bedrock.agentcore": Unread(what="agentcore", why=_AGENT, providers=_BEDROCK, hosts=("bedrock-agentcore",)),
-    # docs.aws.amazon.com/bedrock: API_runtime_StartAsyncInvoke, API_CreateModelInvocationJob; docs.aws.amazon.com/sagemaker:
-    # API_runtime_InvokeEndpointAsync.
+    # docs.aws.amazon.com/bedrock: API_runtime_StartAsyncInvoke, API_CreateModelInvocationJob;
+    # docs.aws.amazon.com/sagemaker: API_runtime_InvokeEndpointAsync.
     "bedrock.later": Unread(what="later", why=_LATER, providers=_BEDROCK, hosts=("bedrock", "runtime.sagemaker")),
     # cloud.google.com/vertex-ai/generative-ai/docs/agent-engine: query, streamQuery.
     "google.agents": Unread(what="agents", why=_AGENT, providers=_GEMINI),
