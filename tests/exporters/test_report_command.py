@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from tests.analysis.conftest import write_store
 from tests.browser.frames import agent_rows, calls_frame, direct_rows, fleet
 
 from tokenflation.analysis import profile
@@ -88,8 +89,8 @@ def test_the_page_is_made_in_time_and_shows_the_sums_of_the_store(
     assert "24,665 calls" in capsys.readouterr().out
 
 
-@pytest.mark.shared_data
-def test_losses_of_the_store_stand_on_the_page(store: Path, tmp_path: Path) -> None:
+def test_losses_of_the_store_stand_on_the_page(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "runs.db", [{"input_tokens": 9, "output_tokens": 1}])
     with sqlite3.connect(store) as connection:
         connection.execute("insert into drops values ('w', 'queue_full', 12)")
     connection.close()
@@ -108,10 +109,13 @@ def test_a_baseline_that_is_not_there_is_named_with_those_that_are(
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.shared_data
-def test_a_folder_that_is_not_there_is_named(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("report", store, "-o", tmp_path / "no" / "report.html") == 1
-    assert str(tmp_path / "no") in capsys.readouterr().err
+def test_a_folder_that_is_not_there_is_named_before_the_store_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("report", tmp_path / "none.db", "-o", tmp_path / "no" / "report.html") == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "no") in said
+    assert "none.db" not in said
 
 
 def test_the_baseline_is_compared_with_and_is_no_part_of_the_fleet(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ try:
     from tokenflation.analysis.planning.plan import SHAPES
     from tokenflation.cli._plan_option import plan_in
     from tokenflation.cli._words import printable
-    from tokenflation.exporters.files import atomic_file
+    from tokenflation.exporters.files import atomic_file, check_file
     from tokenflation.exporters.report import Report, build_report, render
     from tokenflation.exporters.report.build import BUCKET_S, MOST_CALLS
 except ModuleNotFoundError as error:
@@ -60,6 +60,7 @@ def command(
     plan_file: str | None,
 ) -> None:
     """Write one self-contained HTML page about the calls of DB; it opens anywhere and asks nothing of the network."""
+    check_file(out)  # before the page is made: that can take minutes
     name = ""
     if plan_file is not None:
         plan, name = plan_in(plan_file, stands_in_for=("tasks_per_day", "shape")), Path(plan_file).name

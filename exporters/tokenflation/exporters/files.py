@@ -10,17 +10,16 @@ from typing import BinaryIO
 
 from tokenflation.sdk.errors import ExportError
 
-__all__ = ["atomic_file", "atomic_folder"]
+__all__ = ["atomic_file", "atomic_folder", "check_file"]
 
 _SQLITE = b"SQLite format 3\0"
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside `path` for writing and put it in its place when the block ends without an error.
+def check_file(path: Path) -> None:
+    """Make sure that a file can stand there, before anything is made for it.
 
     Raises:
-        ExportError: the folder does not exist, `path` is a folder, a device or a pipe, or the disk refuses.
+        ExportError: the folder does not exist, or `path` is a folder, a device, a pipe or a database.
     """
     if path.is_dir():
         raise ExportError(
@@ -31,6 +30,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise ExportError(f"{path} is no regular file, so nothing was written. Give the name of a file, new or old.")
     _check_parent(path)
     _refuse_database(path)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path` for writing and put it in its place when the block ends without an error.
+
+    Raises:
+        ExportError: the folder does not exist, `path` is a folder, a device or a pipe, or the disk refuses.
+    """
+    check_file(path)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
