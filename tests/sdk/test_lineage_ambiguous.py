@@ -10,6 +10,7 @@ from tests.sdk.lineage_calls import WORKER, Agents, result, said, user
 from tests.stored import rows
 
 from tokenflation.sdk import Instrumentation
+from tokenflation.sdk.lineage import Placement
 from tokenflation.sdk.lineage.naming import task_kind
 
 TASK = "List what smells in the repository."
@@ -200,6 +201,37 @@ def test_of_tasks_that_said_the_same_only_as_many_are_joined_as_a_prompt_quotes(
     _, last = agents.call(user("Why did it say: I am sorry, I cannot do that.?"), says="Nobody knows.", after="")
     assert not agents.moved()
     assert last.task_id == calls[-1][1].task_id
+
+
+@pytest.mark.parametrize("inner_last", [False, True])
+def test_a_prompt_that_quotes_a_sub_agent_too_joins_no_task_to_that_agents(inner_last: bool) -> None:
+    agents = Agents()
+    root, place = agents.call(user("Ask around."), asks={"call_1": "the tides"}, after="")
+    ways: list[Callable[[], tuple[str, Placement]]] = [
+        lambda: agents.call(user("Look at the tides."), system=WORKER, says="The tides come twice a day.", after=root),
+        lambda: agents.call(
+            user("And winds?"), system="You know winds.", says="The winds blow from the sea.", after=""
+        ),
+    ]
+    calls = [way() for way in (ways if not inner_last else reversed(ways))]
+    inner, alone = calls if not inner_last else reversed(calls)
+    assert (inner[1].task_id, inner[1].depth) == (place.task_id, 1)
+    told = "The tides come twice a day.\nThe winds blow from the sea."
+    agents.call(user(f"Join: {told}"), system="You join.", says="Twice a day it blows.", after="")
+    assert not {root, inner[0], alone[0]} & agents.moved().keys()
+
+
+def test_a_prompt_that_quotes_two_agents_of_one_task_goes_on_in_it() -> None:
+    agents = Agents()
+    asked, answer = user("What of the sea?"), "The tides come twice a day."
+    _, first = agents.call(asked, system="You are Ann.", says=answer, after="")
+    grown = (asked, said(answer), user("And you?"))
+    _, second = agents.call(*grown, system="Bob is your name.", says="The winds blow from the sea.", after="")
+    told = user(f"Join: {answer}\nThe winds blow from the sea.")
+    _, third = agents.call(told, system="You join.", says="Twice a day it blows.", after="")
+    assert {first.task_id, second.task_id, third.task_id} == {first.task_id}
+    assert len({place.agent_run_id for place in (first, second, third)}) == 3
+    assert not agents.moved()
 
 
 def test_rows_of_tasks_that_a_prompt_puts_together_say_that_this_is_weak(
