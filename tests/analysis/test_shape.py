@@ -85,6 +85,13 @@ def test_tokens_of_agents_that_report_none_are_missing_and_not_nought() -> None:
     assert pd.isna(row["sub_agent_token_share"])
 
 
+def test_a_part_without_calls_has_no_tokens_and_one_that_reports_nought_has_nought() -> None:
+    row = _row([call("p", "p", 0, 0)])
+    assert (row["root_tokens"], row["sub_agent_tokens"], row["sub_agent_token_share"]) == (110, 0, 0)
+    row = _row([call("p", "p", 0, 0), call("s", "s", 0, 1, depth=1, input_tokens=0, output_tokens=0)])
+    assert (row["root_tokens"], row["sub_agent_tokens"], row["sub_agent_token_share"]) == (110, 0, 0)
+
+
 def test_a_sub_agent_of_unknown_place_is_counted_as_such() -> None:
     row = _row([call("p", "p", 0, 0), call("q", "q", 0, 0), call("s", "s", 0, 1, depth=1)])
     assert (row["sub_agent_runs"], row["unplaced_runs"], row["starting_steps"]) == (1, 1, 0)

@@ -63,8 +63,15 @@ def test_what_the_provider_ran_is_no_repetition_in_whatever_order_rows_stand() -
     same = {"arguments_hash": b"1", "name": "web"}
     rows = [tool("a", "1", kind="server", **same), tool("a", "2", **same)]
     for order in (rows, rows[::-1]):
-        [found] = tools(frame_of([call("a", "r", 0, 0)]), tools_of(order)).to_dict("records")
+        [found] = tools(frame_of([call("a", "r", 0, 0)]), _frame(order)).to_dict("records")
         assert (found["requested"], found["server_side"], found["repeated"]) == (2, 1, 0)
+        assert found["arguments_known"] == 1
+
+
+def test_a_run_that_ended_before_the_answer_that_asks_for_it_took_no_time() -> None:
+    row = tool("a", "1", started_at_ns=at(3), ended_at_ns=at(2))
+    [found] = tools(frame_of([call("a", "r", 0, 0)]), tools_of([row])).to_dict("records")
+    assert (found["tool_s"], found["timed"]) == (0, 1)
 
 
 def test_a_tools_time_is_exact_to_the_nanosecond() -> None:

@@ -175,8 +175,7 @@ def with_cost(tasks: pd.DataFrame) -> pd.DataFrame:
     """Return the tasks of a ledger with `cost` added: NaN where no call reports usage or one of them has no price."""
     parts = tasks[["cached_cost", "fresh_cost", "output_cost"]].astype("float64")
     reports = tasks["calls_unreported"] < tasks["calls"]
-    known = (tasks["unpriced_calls"] == 0) & reports & parts.notna().any(axis=1)
-    return tasks.assign(cost=parts.sum(axis=1).where(known))
+    return tasks.assign(cost=parts.sum(axis=1).where(reports & (tasks["unpriced_calls"] == 0)))
 
 
 def costs(
