@@ -76,7 +76,7 @@ def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
 
 def _table(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     table = Table(title=f"{title}, {int(rows['steps'].iloc[0]):,} steps of {manifest['step_s']:g} s", title_justify="left",
-                  title_style="bold", caption="capacity: over mean demand, at 1 % short bins, headroom in hindsight.",
+                  title_style="bold", caption="capacity: to be provided so that 1 in 100 bins is short, over mean demand.",
                   caption_justify="left")  # fmt: skip
     table.add_column("model")
     for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {manifest['level']:.0%}", "capacity"):

@@ -128,8 +128,8 @@ tasks_per_day:
 # models: {models}
 
 # What one task may use at most: max_calls, max_input_tokens, max_output_tokens, max_tokens, max_cost. Recorded runs are cut
-# where it ends: no call starts once those before it used that much. max_cost needs prices: model, input, output, cache_read
-# per million tokens.
+# where it ends: no call starts once those before it used that much. max_cost needs prices: model, input, output, and
+# cache_read, cache_write and cache_write_1h where they differ from input, per million tokens.
 # budgets: {budgets}
 # prices: prices.csv
 
