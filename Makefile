@@ -11,6 +11,8 @@
 PYTHON ?= python3
 PIP = bin/python -m pip install --quiet --disable-pip-version-check
 DEMO_OUT ?= demo-out
+# Tests start Python hundreds of times: what it compiled once is kept, though the environment says otherwise.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: test lint format demo matrix matrix-newest beside spark frameworks clean
 
