@@ -1,4 +1,6 @@
-"""The vendors' own clients, against a provider on loopback: every exchange is recorded, and the host sees no difference."""
+"""The vendors' own clients, against a provider on loopback: every exchange is recorded, and the host sees no
+difference.
+"""
 
 import asyncio
 import zlib
@@ -188,6 +190,7 @@ def test_a_redirect_is_no_exchange_of_its_own(provider: Provider, recorded: Coll
     assert chat(provider, "[[redirect:307]]") == DEFAULT_TEXT
     assert [request.status for request in provider.requests] == [307, 200]
     assert recorded.only.status_code == 200
+    assert recorded.only.request_body == provider.requests[1].raw
 
 
 def test_a_stream_closed_after_one_event_ends_as_closed(provider: Provider, recorded: Collected) -> None:

@@ -70,7 +70,7 @@ def _begin_with(tap: Tap, request: Any) -> Exchange | None:
     if api is None or (_SENT.get() is request and underway()):
         return None
     headers = _picked(request.headers, _REQUEST_HEADERS)
-    return tap.begin(request.method, url.host, path, _loaded_body(request), headers, api=api)
+    return tap.begin(request.method, url.host, path, _request_body(request), headers, api=api)
 
 
 def _answered(exchange: Exchange, request: Any, response: Any) -> None:
@@ -94,6 +94,18 @@ def _answered(exchange: Exchange, request: Any, response: Any) -> None:
         return
     exchange.add(body)
     exchange.finish("read")
+
+
+def _request_body(request: Any) -> bytes | None:
+    """Return the body of a request that is in memory, None for one that streams."""
+    body = _loaded_body(request)
+    if body is None:
+        # What a redirect leads to is given the stream of the request before it, and counts as unread.
+        stream: Any = getattr(request, "stream", None)
+        cls: type = type(stream)
+        if cls.__name__ == "ByteStream" and cls.__module__.partition(".")[0] in _LIBRARIES:
+            body = b"".join(stream)
+    return body
 
 
 def _loaded_body(message: Any) -> bytes | None:
