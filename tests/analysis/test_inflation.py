@@ -1,6 +1,5 @@
 """Inflation: worked by hand, exact products, and intervals that hold what they promise."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 
 from tokenflation.analysis import inflation
 from tokenflation.analysis.columns.inflation import INFLATION_COLUMNS
+from tokenflation.analysis.comparison.baselines import INTRINSIC
 from tokenflation.analysis.comparison.inflation import direct_kinds
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import FrameError
@@ -176,18 +176,19 @@ def test_more_tasks_make_the_interval_narrower_around_the_known_factor(make_call
     assert widths[1] < 0.5 * widths[0]
 
 
-def test_resampling_and_its_normal_limit_agree_where_they_meet(
+def test_an_interval_of_the_same_tasks_and_its_normal_limit_agree_where_they_meet(
     make_calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = make_calls(_population(np.random.default_rng(4), 4000, 1000))
-    module = sys.modules["tokenflation.analysis.statistics.intervals"]
+    sizes = (np.random.default_rng(4).lognormal(8, 0.5, (1500, 3)) + 1).astype(int).tolist()
+    calls = make_calls([_call("agent", task, (size, 9)) for task, steps in enumerate(sizes) for size in steps])
     ends = []
-    for limit in (10_000, 999):
-        monkeypatch.setattr(module, "_NORMAL_TASKS", limit)
-        row = _row(inflation(calls, baseline="once", rng=np.random.default_rng(0)), "agent")
+    for limit in (2000, 1000):
+        monkeypatch.setattr("tokenflation.analysis.statistics.ratios.NORMAL_TASKS", limit)
+        row = _row(inflation(calls, baseline=INTRINSIC, rng=np.random.default_rng(0)), "agent")
         ends.append([np.log(row[f"inflation_billed_{end}"] / row["inflation_billed"]) for end in ENDS])
 
     assert ends[0] == pytest.approx(ends[1], rel=0.1)
+    assert ends[0] != ends[1]
 
 
 def test_the_same_generator_gives_the_same_interval_and_none_gives_none(make_calls: Calls) -> None:

@@ -11,12 +11,10 @@ import numpy as np
 
 from tokenflation.analysis.columns import RATIOS
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.analysis.statistics.ratios import agreed, from_tasks, normal
+from tokenflation.analysis.statistics.ratios import NORMAL_TASKS, agreed, from_tasks, normal
 
-__all__ = ["NORMAL_TASKS", "add_intervals", "errors_sql"]
+__all__ = ["add_intervals", "errors_sql"]
 
-NORMAL_TASKS = 2000
-"""Above so many tasks a sum over them is nearly normal."""
 _ROWS = 100_000
 """Tasks fetched at once."""
 

@@ -45,7 +45,7 @@ def profile(
     call, so their quantiles are over calls; `task_isl` and `task_osl` are over tasks. What no task reports is missing,
     never 0. All of these are exact, at any size.
     With `rng`, `<ratio>_low` and `<ratio>_high` bound each ratio of sums at `level`: over the tasks of the kind
-    (`ratios`; nothing is drawn), of more than `kind_intervals.NORMAL_TASKS` tasks by its normal limit over all of them.
+    (`ratios`; nothing is drawn), of more than `NORMAL_TASKS` tasks by its normal limit over all of them.
     They are missing without `rng` and where fewer than `prototypes.LEAST_RUNS` tasks report the ratio.
     `effective_tasks` is the number of equal tasks whose mean tokens would be as uncertain (`statistics.uneven`): below
     `ratios.LEAST_EFFECTIVE` intervals hold less often than they claim, and `uneven.uneven_remarks` says so.

@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenflation.analysis.statistics.prototypes import mean_ends
-from tokenflation.analysis.statistics.ratios import from_tasks, normal
+from tokenflation.analysis.statistics.ratios import of_kind
 
 __all__ = ["paired_interval", "ratio_interval"]
 
 Floats = NDArray[np.float64]
-
-# Above so many tasks a sum over them is nearly normal.
-_NORMAL_TASKS = 2000
 
 
 def ratio_interval(mine: Floats, base: Floats, level: float) -> tuple[Floats, Floats]:
@@ -38,16 +35,7 @@ def ratio_interval(mine: Floats, base: Floats, level: float) -> tuple[Floats, Fl
 
 def paired_interval(mine: Floats, base: Floats, level: float) -> tuple[Floats, Floats]:
     """Return the same where both sides are of the same tasks, row by row; missing below 10 tasks as well."""
-    tasks, is_share = len(mine), np.zeros(mine.shape[1], dtype=np.bool_)
-    if tasks > _NORMAL_TASKS:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = mine.sum(axis=0) / base.sum(axis=0)
-            error = (mine / mine.mean(axis=0) - base / base.mean(axis=0)).std(axis=0, ddof=1) / np.sqrt(tasks)
-        counts = np.full((1, len(is_share)), float(tasks))
-        ends = normal(ratio[None], error[None], counts, is_share, level)
-    else:
-        ends = from_tasks(mine[None], base[None], is_share, level)
-    return _known(ends[0][0], ends[1][0], mine, base)
+    return _known(*of_kind(mine, base, np.zeros(mine.shape[1], dtype=np.bool_), level), mine, base)
 
 
 def _known(low: Floats, high: Floats, mine: Floats, base: Floats) -> tuple[Floats, Floats]:

@@ -7,14 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.analysis.statistics.ratios import from_tasks, normal
+from tokenflation.analysis.statistics.ratios import of_kind
 
 __all__ = ["ratio_of_sums", "ratios_of_sums"]
 
 Floats = NDArray[np.float64]
-
-# Above so many tasks a sum over them is nearly normal.
-_NORMAL_TASKS = 2000
 
 
 def ratio_of_sums(
@@ -55,13 +52,6 @@ def ratios_of_sums(
     above, below = np.where(known, numerators, 0.0), np.where(known, denominators, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(below.sum(axis=0) > 0, above.sum(axis=0) / below.sum(axis=0), np.nan)
-        if rng is None or tasks < LEAST_RUNS:
-            return ratio, np.full(ratios, np.nan), np.full(ratios, np.nan)
-        if tasks > _NORMAL_TASKS:
-            counts = known.sum(axis=0).astype(np.float64)
-            squares = np.sum((above - ratio * below) ** 2, axis=0) * counts / np.maximum(counts - 1, 1)
-            error = np.sqrt(squares) / above.sum(axis=0)
-            ends = normal(ratio[None], error[None], counts[None], is_share, level)
-        else:
-            ends = from_tasks(above[None], np.where(known, below, np.nan)[None], is_share, level)
-    return ratio, ends[0][0], ends[1][0]
+    if rng is None or tasks < LEAST_RUNS:
+        return ratio, np.full(ratios, np.nan), np.full(ratios, np.nan)
+    return ratio, *of_kind(above, np.where(known, below, np.nan), is_share, level)

@@ -32,13 +32,15 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 
-__all__ = ["LEAST_EFFECTIVE", "agreed", "from_tasks", "normal"]
+__all__ = ["LEAST_EFFECTIVE", "NORMAL_TASKS", "agreed", "from_tasks", "normal", "of_kind"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 LEAST_EFFECTIVE = 3
 """Effective tasks below which intervals hold less often than they claim."""
+NORMAL_TASKS = 2000
+"""Above so many tasks a sum over them is nearly normal."""
 _CELLS = 4_000_000
 """Numbers held at once in one array: 32 MB."""
 _FADE, _WIDE, _SMALL = 0.7, 4.0, 0.1
@@ -71,6 +73,24 @@ def from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level:
         for first in range(0, kinds, step)
     ]
     return np.concatenate([low for low, _ in parts]), np.concatenate([high for _, high in parts])
+
+
+def of_kind(numerators: Floats, denominators: Floats, is_share: Flags, level: float) -> tuple[Floats, Floats]:
+    """Return both ends of each ratio of one kind: `normal` above `NORMAL_TASKS` tasks, else as `from_tasks` has them.
+
+    The sides have one row per task and one column per ratio, the denominators NaN where a task does not report it.
+    """
+    if len(numerators) <= NORMAL_TASKS:
+        low, high = from_tasks(numerators[None], denominators[None], is_share, level)
+        return low[0], high[0]
+    reported = np.isfinite(denominators)
+    a, b = (np.where(reported, np.nan_to_num(side), 0.0) for side in (numerators, denominators))
+    counts = reported.sum(axis=0).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = a.sum(axis=0) / b.sum(axis=0)
+        squares = ((a - ratio * b) ** 2).sum(axis=0) * counts / np.maximum(counts - 1, 1)
+        error = np.sqrt(squares) / a.sum(axis=0)
+    return normal(ratio, error, counts, is_share, level)
 
 
 def agreed(low: Floats, high: Floats, parts: Sequence[int]) -> tuple[Floats, Floats]:
