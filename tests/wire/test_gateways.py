@@ -1,4 +1,6 @@
-"""Gateways and servers that copy OpenAI's apis and leave something out, with bodies of the shapes that they were seen to send."""
+"""Gateways and servers that copy OpenAI's apis and leave something out, with bodies of the shapes that they were seen
+to send.
+"""
 
 from typing import Any
 
@@ -41,6 +43,24 @@ def test_a_gateway_names_claudes_cache_as_claude_does_beside_a_prompt_that_holds
     reading = exchange("openai.chat", _answer("claude-x", prompt_tokens=100, completion_tokens=3, **cache))
 
     assert reading.usage == Usage(input_tokens=100, cache_read_tokens=50, cache_write_tokens=40, output_tokens=3)
+
+
+@pytest.mark.parametrize("details", [{}, {"completion_tokens_details": {"accepted_prediction_tokens": 0}}])
+def test_a_server_may_count_its_reasoning_beside_the_details_of_the_completion_that_holds_it(
+    exchange: Any, details: dict[str, Any]
+) -> None:
+    answer = _answer("qwen-x", prompt_tokens=24, completion_tokens=89, total_tokens=113, reasoning_tokens=61, **details)
+
+    assert exchange("openai.chat", answer).usage == Usage(input_tokens=24, output_tokens=89, reasoning_tokens=61)
+
+
+def test_reasoning_that_perplexity_bills_beside_the_completion_is_no_part_of_it(exchange: Any) -> None:
+    searched = {"reasoning_tokens": 95, "num_search_queries": 30, "citation_tokens": 20}
+
+    reading = exchange("openai.chat", _answer("sonar-x", **COUNTED, **searched))
+
+    assert reading.usage == Usage(input_tokens=7, output_tokens=3)
+    assert reading.extra == {"raw_reasoning_tokens": 95, "num_search_queries": 30, "citation_tokens": 20}
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,14 @@ _CHAT_ANSWER = Answer(
             ),
         )
     ),
-    # docs.litellm.ai/docs/completion/prompt_caching: "cache_creation_input_tokens: number of tokens that were written to
-    # cache", beside prompt_tokens that hold all; Vercel's gateway and Databricks say so, too.
+    # docs.litellm.ai/docs/completion/prompt_caching: "cache_creation_input_tokens: number of tokens that were written
+    # to cache", beside prompt_tokens that hold all; Vercel's gateway and Databricks say so, too.
     cache_write=Count(terms=((("prompt_tokens_details", "cache_write_tokens"), ("cache_creation_input_tokens",)),)),
     output=Count(terms=((("completion_tokens",),),)),
-    reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"),),)),
+    # SGLang and api.githubcopilot.com count it beside the details, which lack it, and within the completion.
+    reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",)),)),
+    # docs.perplexity.ai: a deep research has `reasoning_tokens` that stand in no total and are billed by themselves.
+    reasoning_apart=(("reasoning_tokens",), ("num_search_queries",)),
     total=("total_tokens",),
     # Gemini's OpenAI-compatible endpoint and docs.x.ai/docs/guides/reasoning: total_tokens has the reasoning,
     # completion_tokens has not.
@@ -103,7 +106,7 @@ _CHAT_ANSWER = Answer(
         "image_output_tokens": ("completion_tokens_details", "image_tokens"),
         "accepted_prediction_tokens": ("completion_tokens_details", "accepted_prediction_tokens"),
         "rejected_prediction_tokens": ("completion_tokens_details", "rejected_prediction_tokens"),
-        "perplexity_reasoning_tokens": ("reasoning_tokens",),  # docs.perplexity.ai: billed beside the completion
+        "raw_reasoning_tokens": ("reasoning_tokens",),
         "citation_tokens": ("citation_tokens",),
         "num_search_queries": ("num_search_queries",),
         "queue_time": ("queue_time",),  # Groq, seconds

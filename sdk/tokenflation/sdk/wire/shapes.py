@@ -1,7 +1,7 @@
 """The vocabulary in which `dialects` describes a provider's bodies and which `extract` and `anatomy` understand.
 
-Records only; msgspec's, because defining one costs a fifteenth of a frozen dataclass and the host waits for this import.
-Knows no provider.
+Records only; msgspec's, because defining one costs a fifteenth of a frozen dataclass and the host waits for this
+import. Knows no provider.
 """
 
 from collections.abc import Mapping
@@ -153,12 +153,16 @@ class Answer(Struct, frozen=True, kw_only=True):
     """The same by the beginning of the model's name, for gateways."""
     reasoning_beside: tuple[str, tuple[str, ...]] = ("", ())
     """Provider, and beginnings of models' names, whose output count and total both leave the reasoning out."""
+    reasoning_apart: tuple[Path, Path] | None = None
+    """Where something stands at both, the reasoning count is of tokens that are in no total."""
     input_outside_if: Path | None = None
     """Where a number stands here, the total has input that the input count leaves out."""
     iterations: Path | None = None
     """From the usage: list of usage objects of the call's hidden iterations."""
     split: Mapping[str, str] = field(default_factory=dict)
-    """From the usage: key of a list of objects that each count a share -> the names in `extra`, with {} for the share's."""
+    """From the usage: key of a list of objects that each count a share -> the names in `extra`, with {} for the
+    share's.
+    """
     split_by: tuple[str, str] = ("modality", "tokenCount")
     """Keys of these objects: whose share it is, and its count."""
     usage_extra: Mapping[str, Path] = field(default_factory=dict)

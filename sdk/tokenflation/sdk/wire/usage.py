@@ -14,7 +14,9 @@ from tokenflation.sdk.wire.values import MAX_COUNT, Path, at, count_of, first, w
 __all__ = ["consistent", "scalars", "usage_extra", "usage_of", "whole_numbers"]
 
 _Wanted = dict[str | int, tuple[list[tuple[str, Path]], dict[str | int, str]]]
-"""First key of some paths -> name and rest of the path of each; the second key -> the name, of those that end with it."""
+"""First key of some paths -> name and rest of the path of each; the second key -> the name, of those that
+end with it.
+"""
 
 
 def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str, final: bool) -> Usage:
@@ -24,6 +26,10 @@ def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str
     """
     raw = whole_numbers(raw) if rules.doubles else raw
     usage = _counter(rules)(raw, final)
+    if usage.reasoning_tokens is not None and rules.reasoning_apart is not None:
+        own, mark = rules.reasoning_apart
+        if at(raw, own) is not None and at(raw, mark) is not None:
+            usage = replace(usage, reasoning_tokens=None)
     if provider == rules.reasoning_beside[0] and model.startswith(rules.reasoning_beside[1]):
         return _with_reasoning(usage)
     if provider in rules.reasoning_outside or model.startswith(rules.reasoning_outside_models or ("\0",)):
@@ -54,7 +60,9 @@ def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
 
 
 def whole_numbers(value: Any, depth: int = 4) -> Any:
-    """Return `value` with each double that is a whole number as an int, as deep as a count may stand in a usage object."""
+    """Return `value` with each double that is a whole number as an int, as deep as a count may stand in a
+    usage object.
+    """
     kind = type(value)
     if kind is float and value.is_integer():
         return int(value)
