@@ -84,3 +84,18 @@ def test_a_recorder_that_is_switched_off_leaves_no_descriptor_open(provider: Pro
     """
     done = run(program, provider, store)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_fork_of_a_fork_holds_no_more_descriptors_than_the_first(provider: Provider, store: Path) -> None:
+    program = """
+        handle, counts = tf.instrument(store), []
+        for _ in range(3):
+            with httpx.Client() as client:
+                ask(client)
+            if os.fork():
+                os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+            counts.append(len(os.listdir("/dev/fd")))
+        assert len(set(counts)) == 1, counts
+    """
+    done = run(program, provider, store)
+    assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tests.providers import DEFAULT_TEXT, Provider
+from tests.sdk.programs import until
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import assemble, recorder, scopes
@@ -201,15 +202,18 @@ def test_what_close_cannot_wait_for_is_shown_as_lost_until_it_is_written(provide
         other = sqlite3.connect(store, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         assert ask(provider) == DEFAULT_TEXT
-        worker = handle._recorder._worker
+        worker, rows = handle._recorder._worker, handle._recorder._outbox
         assert worker is not None
+        assert until(lambda: len(rows))
+        for _ in range(2):  # which the worker does not get to
+            assert ask(provider) == DEFAULT_TEXT
         handle._recorder.close(timeout_s=0.2)
-        assert info(store)["drops"] == {"waiting_for_store": 1}
+        assert info(store)["drops"] == handle.drops == {"waiting_for_store": 3}
         other.execute("ROLLBACK")
         other.close()
         worker.join(10)
-    assert info(store)["lost"] == 0
-    assert info(store)["rows"]["calls"] == 1
+    assert (info(store)["lost"], handle.drops) == (0, {})
+    assert info(store)["rows"]["calls"] == 3
 
 
 def test_what_close_could_not_wait_for_is_not_lost_where_the_journal_has_it(provider: Provider, tmp_path: Path) -> None:

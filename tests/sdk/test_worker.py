@@ -4,8 +4,10 @@ import contextlib
 import multiprocessing
 import queue
 import sqlite3
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from tests.sdk.programs import run
 import tokenflation.sdk as tf
 from tokenflation.sdk import forks, inbox, recorder
 from tokenflation.sdk.instrument import active
+from tokenflation.sdk.marks import Grown
 from tokenflation.sdk.store.contents import info
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
@@ -201,3 +204,20 @@ def test_a_child_that_cannot_begin_anew_records_nothing_and_waits_for_no_lock(
         monkeypatch.setattr(handle._recorder, "_reset", Broken(None))
         assert asks_in_child(provider) == 0
     assert rows(tmp_path / "runs.db") == 1
+
+
+def test_all_that_is_taken_together_with_the_end_is_counted_where_close_cannot_wait_for_it(
+    provider: Provider, tmp_path: Path
+) -> None:
+    store, gate = tmp_path / "runs.db", threading.Event()
+    with tf.instrument(store) as handle:
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        handle._recorder._put(Grown(SimpleNamespace(pack=gate.wait)), force=True)  # type: ignore[arg-type]
+        for _ in range(2):
+            ask(provider)
+        threading.Timer(0.1, gate.set).start()
+        handle._recorder.close(timeout_s=2)
+        assert handle.drops == {"waiting_for_store": 2}
+        other.execute("ROLLBACK")
+        other.close()

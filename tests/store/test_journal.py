@@ -4,6 +4,7 @@ import mmap
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,16 @@ def test_journals_are_read_by_several_at_once_and_beside_drafts_that_nobody_can_
     for _ in dead_journals(store, to_read=True):
         assert left_beside(store) == 1
     assert left_beside(store) == 1
+
+
+def test_a_draft_that_its_maker_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    left, new = (tmp_path / f"runs.db.underway-{number}-other.draft" for number in range(2))
+    for draft in (left, new):
+        draft.touch()
+    os.utime(left, (time.time() - 3700,) * 2)
+    os.utime(new, (time.time() - 3500,) * 2)
+    assert left_beside(tmp_path / "runs.db") == 0
+    assert (left.exists(), new.exists()) == (False, True)
 
 
 def test_only_a_journal_that_nobody_holds_is_a_dead_ones(tmp_path: Path) -> None:

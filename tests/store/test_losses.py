@@ -4,9 +4,11 @@ import errno
 import os
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.store.builders import call
 
 from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.losses import forget_losses, note_losses, note_written, read_losses
@@ -84,6 +86,16 @@ def test_a_note_for_which_there_is_no_room_is_written_elsewhere_and_counts_once(
 def test_a_note_that_says_nothing_counts_as_one_loss(tmp_path: Path, text: str) -> None:
     (tmp_path / "runs.db.lost-mine.json").write_text(text)
     assert read_losses(tmp_path / "runs.db") == {"unreadable_note": 1}
+
+
+def test_attempts_of_one_call_that_the_journal_keeps_are_one_record(tmp_path: Path) -> None:
+    drops: Counter[str] = Counter()
+    outbox = Outbox(str(tmp_path / "runs.db"), open_writer=partial(open_writer, tmp_path / "runs.db"), drops=drops,
+                    writer_id="mine")  # fmt: skip
+    outbox.add(call(1), (), ())
+    outbox.give_up(2)
+    outbox.close()
+    assert (outbox.left, drops, read_losses(tmp_path / "runs.db")) == (1, {}, {"waiting_for_store": 1})
 
 
 def test_a_loss_that_is_counted_while_rows_are_written_is_written_after_them(tmp_path: Path) -> None:
