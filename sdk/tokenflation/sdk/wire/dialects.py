@@ -67,6 +67,9 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     # What a SageMaker or Databricks endpoint serves is up to its owner, an agent's own server among it: the keys of
     # both bodies tell.
     "invocations": tuple(replace(one, common_path=True) for one in _SERVED),
+    # Whoever else has GigaChat's paths answers as OpenAI does.
+    "gigachat.chat": (more.GIGACHAT, CHAT),
+    "gigachat.embeddings": (openai.EMBEDDINGS, openai.EMBEDDINGS_COUNTED_APART),
     "cohere.v1": (cohere.CHAT_V1, cohere.WRITER),
 }
 """What `recognise` returns -> the dialects it may be, best first: the request's keys and the answer's facts decide."""

@@ -1,4 +1,4 @@
-"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Replicate.
+"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Replicate, Sber's GigaChat.
 
 Part of `dialects`: data only.
 """
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tokenflation.sdk.wire.dialects_openai import CHAT
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
-__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "MISTRAL_CONVERSATIONS", "REPLICATE", "WATSONX"]
+__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "GIGACHAT", "MISTRAL_CONVERSATIONS", "REPLICATE", "WATSONX"]
 
 # docs.mistral.ai/api, "Conversations" (ConversationResponse, ConversationUsageInfo, the events of a stream): the model
 # reads what the provider's connectors bring, and `total_tokens` is prompt, completion and connector tokens.
@@ -181,5 +181,38 @@ REPLICATE: Final = (
         request=Request(proof=()),
         answer=_PREDICTION,
         fetches=True,
+    ),
+)
+
+# developers.sber.ru/docs/ru/gigachat/api, the second version of its chat: parts in messages, and no choices.
+_MESSAGE = ("messages", 0)
+GIGACHAT: Final = Dialect(
+    api="gigachat.chat",
+    compatible="gigachat",
+    request=Request(
+        proof=(frozenset({"messages"}),),
+        messages=("messages",),
+        schemas=(("model_options", "response_format", "schema"),),
+        conversation=(("storage", "thread_id"),),
+        forced=(("tool_config", "function_name"),),
+        kinds=CHAT.request.kinds,
+        results_by_key={"function_result": Result(id=("id",), content=("result",))},
+    ),
+    answer=Answer(
+        model=(("model",),),
+        response_id=((*_MESSAGE, "message_id"),),
+        parts=(_MESSAGE, (*_MESSAGE, "content")),
+        keyed={
+            "text": Part(),
+            "files": Part(content=(("id",),)),
+            "function_call": Part(tool=Tool(arguments=(("arguments",),))),
+        },
+        finish=(("finish_reason",), (*_MESSAGE, "finish_reason")),
+        events={"response.message.done": EventRule(ends=True)},
+        usage=(("usage",),),
+        input=Count(terms=((("input_tokens",),),)),
+        cache_read=Count(terms=((("input_tokens_details", "cached_tokens"),),)),
+        output=Count(terms=((("output_tokens",),),)),
+        total=("total_tokens",),
     ),
 )

@@ -61,7 +61,8 @@ _CHAT_ANSWER = Answer(
     errors=(("error",), ("choices", 0, "error"), ("x_groq", "error")),
     # platform.moonshot.ai: usage of a stream stands in the choice; console.groq.com: in x_groq of the last chunk.
     usage=(("choices", 0, "usage"), ("x_groq", "usage"), ("usage",)),
-    input=Count(terms=((("prompt_tokens",),),)),
+    # developers.sber.ru/docs/ru/gigachat/guides/counting-tokens: what is read from the cache stands outside the prompt.
+    input=Count(terms=((("prompt_tokens",),), (("precached_prompt_tokens",),))),
     cache_read=Count(
         terms=(
             (
@@ -70,6 +71,7 @@ _CHAT_ANSWER = Answer(
                 ("cached_tokens",),  # Moonshot
                 ("num_cached_tokens",),  # Mistral
                 ("cache_read_input_tokens",),  # Databricks
+                ("precached_prompt_tokens",),  # GigaChat
             ),
         )
     ),

@@ -16,6 +16,7 @@ __all__ = [
     "COMPLETIONS",
     "DECISIONS",
     "EMBEDDINGS",
+    "EMBEDDINGS_COUNTED_APART",
     "IMAGES",
     "PROMPT_COMPLETIONS",
     "REALTIME",
@@ -74,6 +75,19 @@ EMBEDDINGS: Final = Dialect(
             "text_input_tokens": ("text_tokens",),
             "audio_input_seconds": ("prompt_audio_seconds",),
         },
+    ),
+)
+
+# developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-embeddings: each embedding has a usage of its own.
+_OWN_USAGE = ("usage", "prompt_tokens")
+EMBEDDINGS_COUNTED_APART: Final = replace(
+    EMBEDDINGS,
+    answer=replace(
+        EMBEDDINGS.answer,
+        usage=((),),
+        input=Count(each=("data",), terms=((_OWN_USAGE,),)),
+        output=Count(terms=((),), zero_beside=(("data", 0, *_OWN_USAGE),)),
+        usage_extra={},
     ),
 )
 

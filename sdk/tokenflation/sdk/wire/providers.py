@@ -58,6 +58,7 @@ _HOSTS = {
     "api.ai21.com": "ai21",
     "api.portkey.ai": "portkey",
     "gateway.ai.cloudflare.com": "cloudflare",
+    "gigachat.devices.sberbank.ru": "gigachat",
 }
 
 

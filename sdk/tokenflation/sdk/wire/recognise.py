@@ -19,6 +19,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         # openrouter.ai/docs/api/api-reference/presets: a preset is made of the body, and no model asked.
         ("/presets/", None),
         ("/async/chat/", "perplexity.later"),
+        ("/api/v2/chat/", "gigachat.chat"),
         ("/chat/", _CHAT),
         ("/agents/", _CHAT),
         ("", "openai.completions"),
@@ -39,10 +40,14 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("/interactions/", "google.interactions.retrieve"),
         ("/predictions/", "replicate.predictions.retrieve"),
     ),
-    "embeddings": (("/api/embeddings", "ollama.embed"), ("", _EMBEDDINGS)),
+    "embeddings": (
+        ("/api/embeddings", "ollama.embed"),
+        ("/api/v1/embeddings", "gigachat.embeddings"),
+        ("", _EMBEDDINGS),
+    ),
     "multimodalembeddings": (("", _EMBEDDINGS),),  # Voyage
     "contextualizedembeddings": (("", _EMBEDDINGS),),
-    "generations": (("/images/", "openai.images"),),
+    "generations": (("/images/", "openai.images"), ("/videos/", "videos")),
     "images": (("/v1/images", "openai.images"),),  # OpenRouter
     "edits": (("/images/", "openai.images"), ("/videos/", "videos"), ("", "openai.completions")),
     "variations": (("/images/", "openai.images"),),
@@ -125,6 +130,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "accept": (("/realtime/calls/", "voice"), ("/live/sessions/", "voice")),
     "videos": (("/v1/", "videos"), ("/v2/", "videos")),
     **dict.fromkeys(("extensions", "remix"), (("/videos/", "videos"),)),
+    **dict.fromkeys(("image-synthesis", "video-synthesis"), (("/services/aigc/", "dashscope.later"),)),
     "evaluation": (("/v1/", "evaluations"),),
     "submit": (("/queue/", "together.later"),),
     "sample": (("/training-sessions/", "together.later"),),

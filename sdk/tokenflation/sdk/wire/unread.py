@@ -68,6 +68,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "perplexity.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity"})),
     # docs.together.ai/reference, queue; its and Fireworks' sampling while training.
     "together.later": Unread(what="later", why=_LATER, providers=frozenset({"fireworks_ai", "together_ai"})),
+    # alibabacloud.com/help/en/model-studio, text-to-image and text-to-video: a task, whose result has no tokens.
+    "dashscope.later": Unread(what="later", why=_LATER, providers=frozenset({"alibaba_cloud"})),
     # huggingface.co/docs/inference-providers/tasks/feature-extraction.
     "huggingface.features": Unread(what="features", why=_SILENT, providers=frozenset({"huggingface"})),
     # platform.openai.com/docs/api-reference/batch, which Groq, Together, Perplexity, OpenRouter and others copy;

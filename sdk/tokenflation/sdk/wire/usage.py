@@ -93,12 +93,18 @@ def _count_lines(name: str, count: Count) -> Iterator[str]:
     """Yield the lines that set `name` to a count; those of one number alone, as nearly all are, do without `_sum`."""
     if not count.terms:
         yield f"{name} = None"
-    elif count.each is not None or len(count.terms) > 1 or count.zero_beside:
+        return
+    if count.each is not None or count.zero_beside:
         yield f"{name} = total(raw, {name}_rule, final)"
-    else:
-        yield from find(count.terms[0], "raw", name)
-        yield f"if type({name}) is not int or not 0 <= {name} <= {MAX_COUNT}:"
-        yield f"    {name} = None"
+        return
+    yield from find(count.terms[0], "raw", name)
+    more = tuple(path for term in count.terms[1:] for path in term)
+    if more:
+        yield from find(more, "raw", "more")
+        yield "if more is not None:"
+        yield f"    {name} = total(raw, {name}_rule, final)"
+    yield f"if type({name}) is not int or not 0 <= {name} <= {MAX_COUNT}:"
+    yield f"    {name} = None"
 
 
 def _sum(raw: Mapping[str, Any], count: Count, final: bool) -> int | None:
