@@ -105,13 +105,15 @@ print(len(got))
 
 
 def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
-    places = [(lib, owner) for lib in (httpx, httpx2) for owner in ("Client", "AsyncClient")]
-    before = [getattr(lib, owner).__dict__["_send_single_request"] for lib, owner in places]
+    names = {"Client": "_send_single_request", "AsyncClient": "_send_single_request"}
+    names |= {"HTTPTransport": "handle_request", "AsyncHTTPTransport": "handle_async_request"}
+    places = [(getattr(lib, owner), name) for lib in (httpx, httpx2) for owner, name in names.items()]
+    before = [owner.__dict__[name] for owner, name in places]
     undo = install(collected.tap)
-    during = [getattr(lib, owner).__dict__["_send_single_request"] for lib, owner in places]
+    during = [owner.__dict__[name] for owner, name in places]
     undo()
     undo()
-    after = [getattr(lib, owner).__dict__["_send_single_request"] for lib, owner in places]
+    after = [owner.__dict__[name] for owner, name in places]
     assert all(a is b for a, b in zip(before, after, strict=True))
     assert not any(a is b for a, b in zip(before, during, strict=True))
 

@@ -126,6 +126,87 @@ def test_a_stream_that_the_host_left_and_asked_for_again_is_another_call(handle:
     assert [(call["attempts"], call["status"]) for call in rows(handle)] == [(1, "cut"), (1, "ok")]
 
 
+def resending(lib: Any, tries: int = 4) -> Any:
+    """Return a transport, sync and async, that sends again what is refused, as httpx-retries and tenacity's do."""
+
+    class Resending(lib.BaseTransport, lib.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.sync, self.concurrent = lib.HTTPTransport(), lib.AsyncHTTPTransport()
+
+        def handle_request(self, request: Any) -> Any:
+            for _ in range(tries - 1):
+                response = self.sync.handle_request(request)
+                if response.status_code < 400:
+                    return response
+                response.close()
+            return self.sync.handle_request(request)
+
+        async def handle_async_request(self, request: Any) -> Any:
+            for _ in range(tries):
+                response = await self.concurrent.handle_async_request(request)
+                if response.status_code < 400:
+                    return response
+                await response.aclose()
+            raise lib.ConnectError("refused too often")
+
+        def close(self) -> None:
+            self.sync.close()
+
+        async def aclose(self) -> None:
+            await self.concurrent.aclose()
+
+    return Resending()
+
+
+@pytest.mark.parametrize("lib", [httpx, httpx2], ids=["httpx", "httpx2"])
+def test_what_a_transport_sends_again_by_itself_is_an_attempt(
+    provider: Provider, handle: Instrumentation, lib: Any
+) -> None:
+    url = f"{provider.openai_url}/chat/completions"
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello [[status:429x2]]"}]}
+
+    async def send() -> None:
+        async with lib.AsyncClient(transport=resending(lib)) as client:
+            await client.post(url, json={**body, "stream": True, "stream_options": {"include_usage": True}})
+
+    with lib.Client(transport=resending(lib)) as client:
+        client.post(url, json=body)
+    asyncio.run(send())
+    first, second = rows(handle)
+    assert [(call["attempts"], call["status"], call["output_tokens"]) for call in (first, second)] == [
+        (3, "ok", 150)
+    ] * 2
+    assert tries(handle) == [429, 429, 200] * 2
+
+
+def test_a_client_that_counts_over_a_transport_that_sends_again_makes_one_call(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    with (
+        httpx2.Client(transport=resending(httpx2, tries=2)) as inner,
+        openai.OpenAI(base_url=provider.openai_url, api_key="k", max_retries=1, http_client=inner) as client,
+    ):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello [[status:503x3]]"}])
+    (call,) = rows(handle)
+    assert (call["attempts"], call["status"], call["output_tokens"]) == (4, "ok", 150)
+    assert tries(handle) == [503, 503, 503, 200]
+
+
+def test_a_call_that_a_transport_gives_up_has_the_status_of_its_last_answer(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    async def send() -> None:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello [[status:503]]"}]}
+        async with httpx2.AsyncClient(transport=resending(httpx2, tries=3)) as client:
+            with pytest.raises(httpx2.ConnectError, match="refused too often"):
+                await client.post(f"{provider.openai_url}/chat/completions", json=body)
+
+    asyncio.run(send())
+    (call,) = rows(handle)
+    assert (call["attempts"], call["status"]) == (3, "error")
+    assert tries(handle) == [503] * 3
+
+
 def test_program_retries_times_fallbacks_times_client_retries_are_attempts_under_one_task(
     provider: Provider, handle: Instrumentation
 ) -> None:

@@ -5,7 +5,8 @@ path, in the same scope. What came before it decides what else must hold:
 
 - `retry`: no answer, or 408, 409, 425, 429, 5xx, or an answer that broke while the client read it whole. Clients made
   by Stainless count their tries (`x-stainless-retry-count`): the count must be one more, and 0 begins a call of its own
-  (the program asked again, not the client). From others the same body within a minute is the next attempt.
+  (the program asked again, not the client). From others the same body within a minute is the next attempt, and so it is
+  from a transport that was seen to send the request again: its count stays what it was.
 - `auth`: 401. The same request with credentials (Digest, a renewed token) is the next attempt within 10 s; a client
   that counts may count it or not.
 - `broken`: a stream of status 2xx that died, by a reset, by an error event or without its end. No client repeats that
@@ -181,7 +182,7 @@ def _follows(exchange: Exchange, count: int | None, one: Try) -> bool:
     since_ns = exchange.started_at_ns - one.ended_at_ns
     if since_ns < 0:  # what left before the failure came back is an equal call made beside it
         return False
-    if count is None or one.count is None:
+    if count is None or one.count is None or exchange.resent:
         return count == one.count and since_ns < _WINDOW_NS[one.failure]
     if count == one.count + 1:
         return True

@@ -93,6 +93,8 @@ class Exchange(Struct, eq=False, weakref=True):
     saved_bytes: int = 0
     left: bool = False
     """The request had left before anybody told us, so no limit can stop it."""
+    resent: bool = False
+    """A transport of the host sent the request again by itself, so what its client counts is not one more."""
     void: bool = False
     """A redirect came back, so no model has answered: the request that follows it is the one to record."""
     slot: int = -1
@@ -163,7 +165,7 @@ class Exchange(Struct, eq=False, weakref=True):
         self.end = end
         return True
 
-    def finish(self, end: End, error: BaseException | None = None) -> None:
+    def finish(self, end: End, error: BaseException | None = None, *, ended_at_ns: int | None = None) -> None:
         """Close the exchange and hand it over; only the first call counts, and it raises nothing of ours.
 
         The garbage collector may call it, in any thread and at any point: `submit` must not take a lock that the
@@ -173,6 +175,8 @@ class Exchange(Struct, eq=False, weakref=True):
             return
         if error is not None:
             self.error_type = type(error).__name__
+        if ended_at_ns is not None:
+            self.ended_at_ns = ended_at_ns
         try:
             self.submit(self)
         except Exception as failure:  # the host must not notice us
@@ -239,11 +243,13 @@ class Tap:
         api: str | None = None,
         context: object = None,
         left: bool = False,
+        resent: bool = False,
     ) -> Exchange | None:
         """Return a new exchange if this is a request to a model endpoint, else None: other traffic is not touched.
 
         `api` names the api of what method and path alone do not tell, such as one turn on a socket; `context` stands
-        for the one that is current where the host did not ask just now; `left` says that the request is gone already.
+        for the one that is current where the host did not ask just now; `left` says that the request is gone already,
+            and `resent` what `Exchange.resent` does.
 
         Raises:
             LimitReached: the host set a limit on its task, and this request is beyond it: it must not be sent. It is
@@ -259,6 +265,7 @@ class Tap:
             self.hosts.add(host)
             exchange = self._made(api, method, host, path, body, headers, context)
             exchange.left = left
+            exchange.resent = resent
             if self._begun is not None:
                 self._begun(exchange)
             return exchange

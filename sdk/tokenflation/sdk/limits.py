@@ -373,7 +373,8 @@ def _follows(exchange: Exchange, earlier: Exchange) -> bool:
     since_ns = exchange.started_at_ns - (earlier.ended_at_ns or earlier.started_at_ns)
     if (exchange.host, exchange.path) != (earlier.host, earlier.path) or not 0 <= since_ns < _RETRY_WINDOW_NS:
         return False
-    counted = said is None or (said.isdecimal() and int(said) > 0)  # 0: the program asks again, not its client
+    # 0: the program asks again, not its client.
+    counted = exchange.resent or said is None or (said.isdecimal() and int(said) > 0)
     same_kind = (said is None) == (before is None)
     return counted and same_kind and exchange.request_body == earlier.request_body
 

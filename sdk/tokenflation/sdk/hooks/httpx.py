@@ -8,12 +8,12 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 from tokenflation.sdk.exchange import Exchange, Tap
-from tokenflation.sdk.hooks.bodies import end_by, kinds, safely, tapped
+from tokenflation.sdk.hooks.bodies import kinds, safely, tapped
+from tokenflation.sdk.hooks.httpx_tries import SENDING, Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import enter, leave, underway
@@ -26,8 +26,6 @@ TapGetter = Callable[[], Tap | None]
 
 _LIBRARIES = ("httpx", "httpx2")
 _SEND = "_send_single_request"
-_SENT: ContextVar[Any] = ContextVar("tokenflation_httpx", default=None)
-"""The request that a shell sends now: a shell further down must not record it again, another thread or task must."""
 _REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _RESPONSE_HEADERS = frozenset(
@@ -57,24 +55,27 @@ def transport(inner: Any, tap_getter: TapGetter) -> Any:
 # The core: plain functions over one request and one response, of either library, sync or async.
 
 
-def _begin(tap_getter: TapGetter, request: Any) -> Exchange | None:
-    """Return the exchange that this request opens, or None if it is not ours to look at."""
+def _begin(tap_getter: TapGetter, request: Any) -> Sending | None:
+    """Return the exchange that this request opens, with the request, or None if it is not ours to look at."""
     tap = tap_getter()
     return None if tap is None else safely(tap.failed, _begin_with, tap, request)
 
 
-def _begin_with(tap: Tap, request: Any) -> Exchange | None:
+def _begin_with(tap: Tap, request: Any) -> Sending | None:
     url = request.url
     path = url.path
     api = recognise(request.method, path)
-    if api is None or (_SENT.get() is request and underway()):
+    if api is None or ((sending := SENDING.get()) is not None and sending.request is request and underway()):
         return None
     headers = _picked(request.headers, _REQUEST_HEADERS)
-    return tap.begin(request.method, url.host, path, _request_body(request), headers, api=api)
+    exchange = tap.begin(request.method, url.host, path, _request_body(request), headers, api=api)
+    return Sending(tap, request, exchange) if exchange is not None else None
 
 
-def _answered(exchange: Exchange, request: Any, response: Any) -> None:
+def _answered(exchange: Exchange | None, request: Any, response: Any) -> None:
     """Note the head of the response, and see to it that its body is noted as the host reads it."""
+    if exchange is None:
+        return
     if exchange.request_body is None:
         exchange.request_body = _loaded_body(request)
     headers = _picked(response.headers, _RESPONSE_HEADERS)
@@ -136,40 +137,40 @@ def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
 
 
 def _send(tap_getter: TapGetter, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    exchange = _begin(tap_getter, request)
-    if exchange is None:
+    sending = _begin(tap_getter, request)
+    if sending is None:
         return send(request, *args, **kwargs)
-    before, sent = enter(exchange), _SENT.get()
-    _SENT.set(request)
+    before, around = enter(sending.exchange), SENDING.get()
+    SENDING.set(sending)
     try:
         response = send(request, *args, **kwargs)
     except BaseException as error:
-        safely(exchange.failed, end_by, exchange, error)
+        safely(sending.tap.failed, sending.end_by, error)
         raise
     finally:
         leave(before)
-        _SENT.set(sent)
-    safely(exchange.failed, _answered, exchange, request, response)
+        SENDING.set(around)
+    safely(sending.tap.failed, _answered, sending.exchange, request, response)
     return response
 
 
 async def _send_async(
     tap_getter: TapGetter, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
 ) -> Any:
-    exchange = _begin(tap_getter, request)
-    if exchange is None:
+    sending = _begin(tap_getter, request)
+    if sending is None:
         return await send(request, *args, **kwargs)
-    before, sent = enter(exchange), _SENT.get()
-    _SENT.set(request)
+    before, around = enter(sending.exchange), SENDING.get()
+    SENDING.set(sending)
     try:
         response = await send(request, *args, **kwargs)
     except BaseException as error:
-        safely(exchange.failed, end_by, exchange, error)
+        safely(sending.tap.failed, sending.end_by, error)
         raise
     finally:
         leave(before)
-        _SENT.set(sent)
-    safely(exchange.failed, _answered, exchange, request, response)
+        SENDING.set(around)
+    safely(sending.tap.failed, _answered, sending.exchange, request, response)
     return response
 
 
@@ -245,8 +246,9 @@ class _Installation(Patches):
         return self._tap
 
     def _patch_client(self, library: ModuleType, client: str, fallback: str, fallback_method: str) -> None:
-        shell = self._async_shell if client == "AsyncClient" else self._sync_shell
+        shell, below = (self._async_shell, async_shell) if client == "AsyncClient" else (self._sync_shell, sync_shell)
         if self._cover(getattr(library, client, None), _SEND, shell):
+            self._cover(getattr(library, fallback, None), fallback_method, below)
             return
         found = self._cover(getattr(library, fallback, None), fallback_method, shell)
         self._warn(

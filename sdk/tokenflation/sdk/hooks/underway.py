@@ -13,7 +13,7 @@ __all__ = ["enter", "leave", "underway"]
 _EXCHANGE: ContextVar[Exchange | None] = ContextVar("tokenflation_underway", default=None)
 
 
-def enter(exchange: Exchange) -> Exchange | None:
+def enter(exchange: Exchange | None) -> Exchange | None:
     """Say that this exchange is being sent; return what `leave` wants. Never raises, as little as `leave` does."""
     before = _EXCHANGE.get()
     _EXCHANGE.set(exchange)

@@ -257,8 +257,8 @@ def _ended(exchange: Exchange) -> Ended:
 
 
 def _is_retry(exchange: Exchange) -> bool:
-    """Return whether its client says that it tries again: its call has a row, that of the attempt before."""
-    return exchange.request_headers.get("x-stainless-retry-count", "0") != "0"
+    """Return whether it is said to be tried again: its call has a row, that of the attempt before."""
+    return exchange.resent or exchange.request_headers.get("x-stainless-retry-count", "0") != "0"
 
 
 def _row(exchange: Exchange, begun: Begun) -> Call:

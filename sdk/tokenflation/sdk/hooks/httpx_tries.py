@@ -1,0 +1,138 @@
+"""Sees a request of httpx or httpx2 that a transport of the host's own sends again: each try is an exchange.
+
+Transports that retry (httpx-retries, pydantic-ai's tenacity ones) stand between the client, where one request leaves
+and the last answer comes back, and the library's transport, where each try passes. Only a failure that is worth a retry
+is taken for a try of its own. Imports neither library.
+"""
+
+import functools
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.hooks.bodies import end_by, safely
+from tokenflation.sdk.hooks.underway import enter
+
+__all__ = ["SENDING", "Sending", "async_shell", "sync_shell"]
+
+_RETRYABLE = frozenset({408, 409, 425, 429})
+
+
+class _Failure(NamedTuple):
+    """How a try ended that another may follow."""
+
+    at_ns: int
+    status_code: int | None
+    content_type: str
+    error_type: str | None
+
+
+class Sending:
+    """One request that a client sends now; filled by the shells in whichever thread or task they run."""
+
+    __slots__ = ("_failure", "exchange", "request", "tap")
+
+    def __init__(self, tap: Tap, request: Any, exchange: Exchange) -> None:
+        self.request = request
+        self.exchange: Exchange | None = exchange
+        """The last try; None if that is not recorded."""
+        self.tap = tap
+        self._failure: _Failure | None = None
+
+    def leaves(self) -> None:
+        """Begin another exchange if this is the next try after one that failed.
+
+        Raises:
+            LimitReached: as `Tap.begin` does.
+        """
+        before, failure = self.exchange, self._failure
+        if before is None or failure is None:
+            return
+        self._failure = self.exchange = None
+        if failure.status_code is not None:
+            before.answer(failure.status_code, failure.content_type, "")
+        before.error_type = failure.error_type
+        before.finish("closed" if failure.error_type is None else "failed", ended_at_ns=failure.at_ns)
+        url = self.request.url  # a transport may have turned to another host
+        self.exchange = self.tap.begin(
+            before.method,
+            url.host,
+            url.path,
+            before.request_body,
+            before.request_headers,
+            context=before.context,
+            resent=True,
+        )
+        if self.exchange is not None:
+            enter(self.exchange)
+
+    def came(self, response: Any) -> None:
+        """Note what came back of a try."""
+        code = response.status_code
+        failed = code in _RETRYABLE or code >= 500
+        kind = response.headers.get("content-type", "") if failed else ""
+        self._failure = _Failure(now_ns(), code, kind, None) if failed else None
+
+    def broke(self, error: BaseException) -> None:
+        """Note that nothing came back of a try."""
+        self._failure = _Failure(now_ns(), None, "", type(error).__name__) if isinstance(error, Exception) else None
+
+    def end_by(self, error: BaseException) -> None:
+        """Finish the last try by what reaches the client: a transport may raise an error of its own for an answer."""
+        last, failure = self.exchange, self._failure
+        if last is None:
+            return
+        if failure is not None and failure.status_code is not None:
+            last.answer(failure.status_code, failure.content_type, "")
+        end_by(last, error)
+
+
+SENDING: ContextVar[Sending | None] = ContextVar("tokenflation_httpx", default=None)
+"""What a client's shell sends now: one further down must not record it again, another thread or task must."""
+
+
+def _sending(request: Any) -> Sending | None:
+    """Return what is known of this request if a client's shell sends it now."""
+    sending = SENDING.get()
+    return sending if sending is not None and sending.request is request else None
+
+
+def sync_shell(original: Any) -> Any:
+    """Return what stands over `HTTPTransport.handle_request`."""
+
+    @functools.wraps(original)
+    def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        sending = _sending(request)
+        if sending is None:
+            return original(this, request, *args, **kwargs)
+        safely(sending.tap.failed, sending.leaves)
+        try:
+            response = original(this, request, *args, **kwargs)
+        except BaseException as error:
+            safely(sending.tap.failed, sending.broke, error)
+            raise
+        safely(sending.tap.failed, sending.came, response)
+        return response
+
+    return shell
+
+
+def async_shell(original: Any) -> Any:
+    """Return what stands over `AsyncHTTPTransport.handle_async_request`."""
+
+    @functools.wraps(original)
+    async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        sending = _sending(request)
+        if sending is None:
+            return await original(this, request, *args, **kwargs)
+        safely(sending.tap.failed, sending.leaves)
+        try:
+            response = await original(this, request, *args, **kwargs)
+        except BaseException as error:
+            safely(sending.tap.failed, sending.broke, error)
+            raise
+        safely(sending.tap.failed, sending.came, response)
+        return response
+
+    return shell
