@@ -152,6 +152,19 @@ def test_coverage_of_what_a_cache_shares_and_of_times_is_that_of_the_calls_that_
     assert {name: row[f"{name}_coverage"] for name in wanted} == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(("last_s", "coverage"), [(9, 1), (10, 0), (12, 0)])
+def test_a_call_of_unknown_end_that_began_no_earlier_than_the_last_end_leaves_a_task_without_a_duration(
+    last_s: int, coverage: float
+) -> None:
+    calls = [
+        {"task_id": "a", "ended_at_ns": ORIGIN_NS + 10 * SECOND_NS},
+        {"task_id": "a", "started_at_ns": ORIGIN_NS + last_s * SECOND_NS, "ended_at_ns": None},
+    ]
+    row = profile(frame_of(calls)).iloc[0]
+    assert row["duration_s_coverage"] == coverage
+    assert pd.isna(row["duration_s_mean"]) == (not coverage)
+
+
 def test_shares_by_agent_worked_by_hand() -> None:
     frame = shares(_by_hand(), by="agent").set_index("part")
 

@@ -113,6 +113,18 @@ def test_a_server_in_memory_stands_where_its_caller_does(provider: Provider, sto
     assert {row["structure_source"] for row in calls} == {"wire"}
 
 
+def test_a_server_inside_a_scope_stays_in_that(provider: Provider, store: Path) -> None:
+    async def body(session: Any) -> None:
+        meta: Any = {"traceparent": f"00-{_TRACE}-{_SPAN}-01"}
+        await session.call_tool("research", {"about": "tides"}, meta=meta)
+
+    with tf.instrument(store) as handle:
+        with tf.task("serving"):
+            through(body, by_http, serving=asking(provider))
+        calls = calls_of(store, handle)
+    assert {(row["task"], row["structure_source"]) for row in calls} == {("serving", "scope")}
+
+
 def test_undo_leaves_the_identical_method_of_the_server(store: Path) -> None:
     from mcp.server.runner import ServerRunner
 

@@ -81,6 +81,52 @@ def test_a_hurry_lasts_until_all_that_waits_fits_into_one_batch(monkeypatch: pyt
     assert (host.looks, host.inbox._hurry.wait(0.0)) == (0, False)
 
 
+def test_what_has_no_room_by_number_or_by_bytes_is_refused_unless_it_is_forced_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox, "_MAX_BYTES", 100)
+    box = inbox.Inbox(2)
+    assert [box.put("a", 60), box.put("b", 60), box.put("c", 40), box.put("d")] == [True, False, True, False]
+    assert box.put("e", 60, force=True)
+    assert box.next_items(0.0, lambda: True) == ["a", "c", "e"]
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(10_000, (60, 60)), (4, (0, 0, 0))], ids=["bytes", "number"])
+def test_much_that_waits_hurries_the_worker(most: int, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "_HURRY_BYTES", 100)
+    box = inbox.Inbox(most)
+    hurries = []
+    for size in sizes:
+        box.put("x", size)
+        hurries.append(box._hurry.wait(0.0))
+    assert hurries == [False] * (len(sizes) - 1) + [True]
+
+
+@pytest.mark.parametrize("way", ["released", "settled"])
+def test_what_was_taken_leaves_room_for_more(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "_MAX_BYTES", 100)
+    box = inbox.Inbox(10)
+    assert box.put("a", 60)
+    box.next_items(0.0, lambda: True)
+    assert not box.put("b", 60)
+    box.release(60) if way == "released" else box.settle()
+    assert box.put("b", 60)
+
+
+def test_a_worker_that_waits_for_things_alone_is_woken_once_and_looks_around_for_a_while_behind_the_last() -> None:
+    box = inbox.Inbox(10)
+    assert (box.wake(), box.wake()) == (True, False)
+    assert len(box.next_items(0.0, lambda: False)) == 1
+    assert box._patience_s(0.5, lambda: False) == 0.5
+    box._awake_until_ns = 0  # later
+    assert (box._patience_s(0.5, lambda: False), box.wake()) == (inbox._IDLE_S, True)
+
+
+def test_a_worker_that_was_not_woken_for_what_began_as_it_fell_asleep_looks_for_that() -> None:
+    seen = iter([False, True])
+    assert inbox.Inbox(10)._patience_s(0.5, lambda: next(seen)) == 0.5
+
+
 class Collector:
     """Comes in at one line of what a thread runs, as the garbage collector may, and ends a stream there."""
 

@@ -61,6 +61,7 @@ def test_a_queue_that_is_not_the_one_of_now_gives_way_with_all_that_waits_in_it(
         ask(provider)
         assert handle.flush()
         assert type(handle._recorder._inbox._items) is Other
+        assert type(handle._recorder._inbox._hurry._asked) is Other
     assert (rows(tmp_path / "runs.db"), handle.drops) == (2, {})
 
 

@@ -141,10 +141,8 @@ class Recorder:
             else:
                 worker.join(timeout_s)
             if not self._ended:
-                beside = max(
-                    0, len(self._inbox) - 1
-                )  # the mark of the end stands there last, or was taken with all else
-                self._guarded(self._outbox.note_unwritten, beside)
+                # The mark of the end stands there last, or was taken with all else.
+                self._guarded(self._outbox.note_unwritten, max(0, len(self._inbox) - 1))
                 return
         self._guarded(self._underway.close)
         self._guarded(self._outbox.close)
