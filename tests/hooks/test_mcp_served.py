@@ -1,6 +1,8 @@
 """Model calls of MCP servers over HTTP: they stand in the trace that the request names, each tool call a task."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,17 @@ def test_a_server_in_memory_stands_where_its_caller_does(provider: Provider, sto
         through(body, by_session, serving=asking(provider))
         calls = calls_of(store, handle)
     assert {row["structure_source"] for row in calls} == {"wire"}
+
+
+def test_a_server_that_is_imported_once_the_recorder_is_off_is_left_as_it_is(store: Path) -> None:
+    program = """
+import sys
+import tokenflation.sdk as tf
+tf.instrument(sys.argv[1]).close()
+from mcp.server.runner import ServerRunner
+assert not hasattr(ServerRunner._on_request, "__wrapped__")
+"""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, str(store)], check=True)
 
 
 def test_a_server_inside_a_scope_stays_in_that(provider: Provider, store: Path) -> None:

@@ -1,6 +1,7 @@
 """A host that closes all open files, as daemons do when they begin, or that has no descriptor left: its own files stay
 as it makes them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.providers import Provider
 from tests.sdk.programs import run
 
 from tokenflation.sdk.store.contents import info
+from tokenflation.sdk.store.descriptors import Spare
 
 CALL = """
 import os, sys, httpx, tokenflation.sdk as tf
@@ -71,6 +73,34 @@ def test_without_a_free_descriptor_the_host_goes_on_and_the_loss_is_shown(provid
     done = run(program, provider, store)
     assert done.returncode == 0, done.stderr
     assert info(store)["drops"] == {"store_error:StoreUnwritableError": 5}
+
+
+def test_a_spare_that_the_host_closed_is_left_alone_also_where_nobody_lists_descriptors(tmp_path: Path) -> None:
+    program = """
+import os, sys
+def listdir(path):
+    raise FileNotFoundError(path)  # as without /proc
+os.listdir = listdir
+from tokenflation.sdk.store.descriptors import Spare
+spare = Spare()
+os.closerange(3, 64)
+files = [open(f"{sys.argv[1]}-own-{number}", "wb") for number in range(4)]
+spare.give_back()
+for file in files:
+    file.write(b"mine")
+    file.flush()
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "file")], check=True)
+
+
+def test_a_spare_that_was_lent_is_kept_back_again() -> None:
+    spare = Spare()
+    held = len(os.listdir("/dev/fd"))
+    with spare.lent():
+        lent = len(os.listdir("/dev/fd"))
+    after = len(os.listdir("/dev/fd"))
+    spare.give_back()
+    assert (lent, after) == (held - 1, held)
 
 
 def test_a_recorder_that_is_switched_off_leaves_no_descriptor_open(provider: Provider, store: Path) -> None:

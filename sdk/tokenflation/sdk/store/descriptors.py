@@ -49,7 +49,8 @@ class Spare:
         with contextlib.suppress(OSError):
             self._number, other = os.pipe()  # a file of its own, so that none of the host's is taken for it
             os.close(other)
-            self._held = held_on([self._number])
+            found = os.fstat(self._number)  # also where nobody lists descriptors, as without /proc
+            self._held = Held({self._number: (found.st_dev, found.st_ino)})
 
     def give_back(self) -> None:
         """Let go of it, unless the host has done so and has a file of its own there."""
