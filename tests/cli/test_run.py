@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,22 @@ def test_a_program_prints_and_exits_as_under_python(tmp_path: Path, program: str
     assert recorded.stdout == plain.stdout
     assert recorded.stderr == plain.stderr
     assert recorded.returncode == plain.returncode
+
+
+@pytest.mark.parametrize("program", ["folder", "folder/", "app.pyz"])
+def test_a_folder_or_a_zip_with_a_main_module_runs_as_under_python(tmp_path: Path, program: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "beside.py").write_text("NAME = 'beside'\n")
+    (tmp_path / "folder" / "__main__.py").write_text(
+        "import sys, beside\nprint(__name__, __file__, repr(__package__), __spec__.name, sys.argv, sys.path[0], __doc__)\n"
+        "print(type(__loader__), __cached__, sys.modules['__main__'].__dict__ is globals())\nbeside.nothing\n"
+    )
+    zipapp.create_archive(tmp_path / "folder", tmp_path / "app.pyz")
+    plain, recorded = as_python(tmp_path, program), as_recorded(tmp_path, program)
+    assert "__main__ " in plain.stdout
+    assert (recorded.stdout, recorded.returncode) == (plain.stdout, plain.returncode)
+    shown = [line for line in plain.stderr.splitlines() if "<frozen runpy>" not in line]
+    assert recorded.stderr.splitlines() == shown
 
 
 def test_a_program_without_model_calls_is_told_which_clients_are_seen(tmp_path: Path) -> None:
@@ -126,6 +143,7 @@ def test_a_misspelt_option_is_named_as_one(tmp_path: Path) -> None:
         (("-m",), "program.inner", "there is no module 'program.inner' to run"),
         (("-m",), "email.nowhere", "there is no module 'email.nowhere' to run"),
         (("-m",), "email.mime", "'email.mime' is a package and cannot be run"),
+        ((), ".", "'.' is a folder without a __main__.py to run"),
         (("-m",), "program.py", "leave out -m: tokenflation run program.py"),
         (("--otlp", "localhost:4318"), "program.py", "--otlp 'localhost:4318' is no URL"),
         (("--otlp", "http://[::1"), "program.py", "--otlp 'http://[::1' is no URL"),

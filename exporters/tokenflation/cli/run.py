@@ -5,6 +5,7 @@ import builtins
 import contextlib
 import importlib.util
 import os
+import pkgutil
 import runpy
 import signal
 import sqlite3
@@ -91,6 +92,10 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, chi
 
 
 def _check_script(program: str) -> None:
+    if os.path.isdir(program):
+        if _main_of(program) is None:
+            raise TokenflationError(f"{program!r} is a folder without a __main__.py to run; give the file to run.")
+        return
     if not os.path.isfile(program):  # Path.is_file() raises in a folder that may not be read
         hint = f"use -m for a module: tokenflation run -m {program}"
         named = program.replace(".", "").isidentifier() and not program.endswith(".py")
@@ -186,9 +191,23 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=path, __builtins__=builtins)
     sys.modules["__main__"] = main
-    with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
+    packed = _main_of(program)
+    if packed is not None:
+        sys.path[0] = os.path.join(os.getcwd(), program)
+        of_it = {"__file__": packed.origin, "__cached__": packed.cached, "__loader__": packed.loader}
+        main.__dict__.update(of_it, __spec__=packed, __package__=packed.parent)
+        code = packed.loader.get_code("__main__")  # type: ignore[union-attr]
+    else:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
     exec(code, main.__dict__)  # noqa: S102  (what the user asked to run)
+
+
+def _main_of(program: str) -> ModuleSpec | None:
+    """Return what Python runs of a folder or a zip file (a zipapp), None for any other file."""
+    importer = pkgutil.get_importer(os.path.join(os.getcwd(), program))
+    spec = importer.find_spec("__main__") if importer is not None else None
+    return spec if spec is not None and spec.loader is not None else None
 
 
 def _run_module(name: str, arguments: tuple[str, ...]) -> None:
