@@ -146,9 +146,8 @@ class Histories:
                 continue
             if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
                 continue
-            times = times_in(head, history.answer)
             over = all(call.answers for call in history.open_tool_calls.values())
-            if over and times and sum(one.answer == history.answer for one in found) < times:
+            if over and sum(one.answer == history.answer for one in found) < times_in(head, history.answer):
                 found.append(history)
         return found
 
