@@ -167,6 +167,12 @@ COUNTLESS = {
         "COMPLETE",
     ),
     "command r": ({"message": "hi"}, {"response_id": "i", "text": "yes", "finish_reason": "COMPLETE"}, "COMPLETE"),
+    "deepseek": ({"prompt": "hi"}, {"choices": [{"text": "yes", "stop_reason": "length"}]}, "length"),
+    "mistral chat": (
+        {"messages": [{"role": "user", "content": "hi"}]},
+        {"choices": [{"index": 0, "message": {"content": "yes"}, "stop_reason": "stop"}]},
+        "stop",
+    ),
 }
 
 
@@ -223,6 +229,14 @@ STREAMS = {
             },
         ],
     ),
+    "openai without usage": (
+        {"messages": [{"role": "user", "content": "hi"}]},
+        [
+            {"id": "c", "choices": [{"index": 0, "delta": {"content": "yes"}}]},
+            {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "FINISH"}]},
+        ],
+    ),
+    "deepseek": ({"prompt": "hi"}, [{"choices": [{"index": 0, "text": "yes", "stop_reason": "FINISH"}]}]),
     "nova": (
         ASKED,
         [

@@ -94,8 +94,20 @@ _NOVA = replace(
     cache_write=Count(terms=((*_WRITE_PATHS, (_WRITTEN,)),)),
     output=Count(terms=((("outputTokens",), (_OUT,)),)),
 )
-# .../userguide/model-parameters-openai, -mistral-chat-completion, -deepseek, -jamba: OpenAI's bodies, no [DONE].
-_OPENAI = {"blob": "bytes", "ends_if": ((_METRICS,),), "error_header": "x-amzn-errortype"}
+# .../userguide/model-parameters-openai, -mistral-chat-completion, -deepseek, -jamba: OpenAI's bodies, no [DONE]; some
+# without usage, some with `stop_reason`.
+_OPENAI = {
+    "blob": "bytes",
+    "finish": (("finish_reason",), ("stop_reason",)),
+    "ends_if": ((_METRICS,),),
+    "error_header": "x-amzn-errortype",
+    "usage": ((_METRICS,), *CHAT.answer.usage),
+    "merge_usage": True,
+    "shared_counts": frozenset({"inputTokenCount", "outputTokenCount"}),
+    "headers": _HEADERS,
+    "input": Count(terms=((("prompt_tokens",), ("inputTokenCount",), (_IN,)),)),
+    "output": Count(terms=((("completion_tokens",), ("outputTokenCount",), (_OUT,)),)),
+}
 # .../userguide/model-parameters-titan-text, -titan-embed-text, -meta, -mistral-text-completion, -claude (text
 # completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Titan's embeddings generate nothing.
 _TEXT = Answer(

@@ -106,9 +106,12 @@ def _says_something(facts: Facts, rules: Answer) -> bool:
 
 
 def _has_usage(facts: Facts, rules: Answer) -> bool:
-    if not facts.usage:
+    own = facts.usage
+    if rules.shared_counts:
+        own = {name: value for name, value in own.items() if name not in rules.shared_counts}
+    if not own:
         return False
-    usage = usage_of(facts.usage, rules, provider="", model="", final=True)
+    usage = usage_of(own, rules, provider="", model="", final=True)
     return usage.input_tokens is not None or usage.output_tokens is not None
 
 
