@@ -220,6 +220,18 @@ def test_curl_cffi_is_reported(recorded: Collected) -> None:
     assert recorded.failures == ["unseen:api.openai.com"]
 
 
+def test_curl_cffi_to_a_server_of_ones_own_is_reported_if_its_body_asks_a_model(
+    recorded: Collected, provider: Provider
+) -> None:
+    requests = pytest.importorskip("curl_cffi.requests", reason="curl_cffi is not installed")
+    url = f"{provider.openai_url}/chat/completions"
+    with requests.Session() as session:
+        session.post(url.replace("127.0.0.1", "localhost"), json={"orders": [1]})
+        assert recorded.failures == []
+        session.post(url, json={"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    assert recorded.failures == ["unseen:openai.chat"]
+
+
 @pytest.mark.parametrize(
     ("command", "reported"),
     [

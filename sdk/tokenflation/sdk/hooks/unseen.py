@@ -37,6 +37,10 @@ _MAX_JUDGED = 256
 _MAX_JUDGED_BYTES = 4 * 1024 * 1024
 _CURL_URL = 10002
 """CURLOPT_URL: <https://curl.se/libcurl/c/CURLOPT_URL.html>."""
+_CURL_BODY = frozenset((10015, 10165))
+"""CURLOPT_POSTFIELDS and CURLOPT_COPYPOSTFIELDS."""
+_AT = "_tokenflation_url"
+"""Set on a handle of curl: where it leads, for its body is set afterwards."""
 _URL = re.compile(r"https?://([^/\s'\"?#]+)(/[^\s'\"?#]*)?")
 _ADDRESS = re.compile(r"(--url=)?https?://")
 _AGENTS = {"claude": "~/.claude/projects", "codex": "~/.codex/sessions", "gemini": "~/.gemini/tmp"}
@@ -238,6 +242,9 @@ class _Watch:
         def shell(curl: Any, option: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
             if option == _CURL_URL:
                 self._look(self._look_at_url, value, "curl_cffi")
+                self._look(setattr, curl, _AT, value)
+            elif option in _CURL_BODY:
+                self._look(self._look_at_url, getattr(curl, _AT, b""), "curl_cffi", value)
             return original(curl, option, value, *args, **kwargs)
 
         return shell
@@ -262,10 +269,10 @@ class _Watch:
             if isinstance(args, str) or _ADDRESS.match(os.fsdecode(word)):
                 self._look_at_url(word, "the curl command")
 
-    def _look_at_url(self, value: Any, way: str) -> None:
+    def _look_at_url(self, value: Any, way: str, body: Any = None) -> None:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         for found in _URL.finditer(text):
-            self._request("POST", _host_in(found[1]), found[2] or "/", None, way)
+            self._request("POST", _host_in(found[1]), found[2] or "/", body, way)
 
 
 def _may_ask(method: str, url: str) -> bool:
