@@ -105,9 +105,9 @@ print(len(got))
 
 
 def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
-    names = {"Client": "_send_single_request", "AsyncClient": "_send_single_request"}
-    names |= {"HTTPTransport": "handle_request", "AsyncHTTPTransport": "handle_async_request"}
-    places = [(getattr(lib, owner), name) for lib in (httpx, httpx2) for owner, name in names.items()]
+    places = [
+        (getattr(lib, owner), "_send_single_request") for lib in (httpx, httpx2) for owner in ("Client", "AsyncClient")
+    ]
     before = [owner.__dict__[name] for owner, name in places]
     undo = install(collected.tap)
     during = [owner.__dict__[name] for owner, name in places]
@@ -116,6 +116,35 @@ def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
     after = [owner.__dict__[name] for owner, name in places]
     assert all(a is b for a, b in zip(before, after, strict=True))
     assert not any(a is b for a, b in zip(before, during, strict=True))
+
+
+@pytest.mark.parametrize("lib", [httpx, httpx2])
+def test_the_library_s_transport_is_touched_only_while_a_host_s_own_stands_before_it(
+    collected: Collected, lib: Any
+) -> None:
+    class Own(lib.BaseTransport):  # type: ignore[misc]
+        def handle_request(self, request: Any) -> Any:
+            return lib.Response(200)
+
+    def on_it() -> Any:
+        return lib.HTTPTransport.__dict__["handle_request"]
+
+    before = on_it()
+    undo = install(collected.tap)
+    plain = lib.MockTransport(lambda request: lib.Response(200))
+    with lib.Client(transport=plain) as client:
+        client.post("http://models.test/v1/responses")
+    untouched = on_it()
+    with lib.Client(transport=plain, mounts={"http://other.test": Own()}) as client:
+        client.post("http://models.test/v1/responses")
+    touched = on_it()
+    undo()
+    assert untouched is before
+    assert touched is not before
+    assert on_it() is before
+    with lib.Client(transport=Own()) as client:
+        client.post("http://models.test/v1/responses")
+    assert on_it() is before
 
 
 @pytest.mark.parametrize("maker", ["functools", "wrapt"])

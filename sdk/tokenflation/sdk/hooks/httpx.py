@@ -7,6 +7,7 @@ it, and its response is seen before anything is read. Imports neither library; k
 import functools
 import inspect
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
@@ -103,10 +104,13 @@ def _request_body(request: Any) -> bytes | None:
     if body is None:
         # What a redirect leads to is given the stream of the request before it, and counts as unread.
         stream: Any = getattr(request, "stream", None)
-        cls: type = type(stream)
-        if cls.__name__ == "ByteStream" and cls.__module__.partition(".")[0] in _LIBRARIES:
+        if type(stream).__name__ == "ByteStream" and _is_of_library(stream):
             body = b"".join(stream)
     return body
+
+
+def _is_of_library(thing: object) -> bool:
+    return type(thing).__module__.partition(".")[0] in _LIBRARIES
 
 
 def _loaded_body(message: Any) -> bytes | None:
@@ -246,11 +250,13 @@ class _Installation(Patches):
         return self._tap
 
     def _patch_client(self, library: ModuleType, client: str, fallback: str, fallback_method: str) -> None:
-        shell, below = (self._async_shell, async_shell) if client == "AsyncClient" else (self._sync_shell, sync_shell)
-        if self._cover(getattr(library, client, None), _SEND, shell):
-            self._cover(getattr(library, fallback, None), fallback_method, below)
+        asynchronous = client == "AsyncClient"
+        shell, below = (self._async_shell, async_shell) if asynchronous else (self._sync_shell, sync_shell)
+        library_transport = getattr(library, fallback, None)
+        watch = _once_through_another(lambda: self._tap and self._cover(library_transport, fallback_method, below))
+        if self._cover(getattr(library, client, None), _SEND, functools.partial(shell, watch)):
             return
-        found = self._cover(getattr(library, fallback, None), fallback_method, shell)
+        found = self._cover(library_transport, fallback_method, functools.partial(shell, _look_at_nothing))
         self._warn(
             f"{library.__name__}.{client}.{_SEND}(request)",
             f"{fallback} is recorded instead" if found else f"{fallback} is unknown too, nothing is recorded",
@@ -276,23 +282,54 @@ class _Installation(Patches):
             self._layers.append(cover(owner, name, shell))
         return True
 
-    def _sync_shell(self, original: Any) -> Any:
+    def _sync_shell(self, watch: Callable[[Any], None], original: Any) -> Any:
         tap_getter = self._current_tap
 
         @functools.wraps(original)
         def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            _look(tap_getter, watch, this)
             return _send(tap_getter, request, original.__get__(this, type(this)), *args, **kwargs)
 
         return shell
 
-    def _async_shell(self, original: Any) -> Any:
+    def _async_shell(self, watch: Callable[[Any], None], original: Any) -> Any:
         tap_getter = self._current_tap
 
         @functools.wraps(original)
         async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            _look(tap_getter, watch, this)
             return await _send_async(tap_getter, request, original.__get__(this, type(this)), *args, **kwargs)
 
         return shell
+
+
+def _look(tap_getter: TapGetter, watch: Callable[[Any], None], client: Any) -> None:
+    tap = tap_getter()
+    if tap is not None:
+        safely(tap.failed, watch, client)
+
+
+def _look_at_nothing(_: Any) -> None:
+    """Stand for a watch of clients where transports themselves are recorded."""
+
+
+def _once_through_another(act: Callable[[], object]) -> Callable[[Any], None]:
+    """Return what looks at a client, and acts once: at the first whose transport is none of the libraries' own.
+
+    Until then nothing of ours lies on the libraries' transports, whose wrappers by others come and go.
+    """
+    acted = threading.Lock()
+
+    def look(client: Any) -> None:
+        if acted.locked():
+            return
+        mounts = getattr(client, "_mounts", None) or {}
+        for one in (getattr(client, "_transport", None), *mounts.values()):
+            if one is not None and not _is_of_library(one) and acted.acquire(blocking=False):
+                act()
+                return
+
+    return look
 
 
 def _takes_one_request(function: Any) -> bool:
