@@ -18,7 +18,8 @@ minutes. Prophet fits anew at every hour, daily and weekly, with 300 samples for
 Dynamo's planner has `constant` (last value), `arima` (pmdarima's auto_arima, the default), `prophet` (defaults), all
 three over its default window of 50 samples, and `kalman` (local linear trend, process noise 1 and 0.1, observation
 noise 10). They are written again here after its source, and say nothing of intervals; its own step is 180 s, ours an
-hour. Sources: ai-dynamo/dynamo, components/planner, load_predictor.py; statsforecast 2.1 and pmdarima 2.1 as
+hour.
+Sources: ai-dynamo/dynamo, components/planner, load_predictor.py; statsforecast 2.1 and pmdarima 2.1 as
 documented.
 """
 

@@ -8,7 +8,8 @@ says.
 `sessions=True` adds `session_id`, for readers that group rows. They read such rows differently: AIPerf takes every
 later row of a session as *new* tokens on top of its history, and so does Dynamo with `trace_format="mooncake-delta"`;
 Dynamo with `"mooncake"` takes them as full prompts, which is what is written here, and runs a session's rows one after
-another. Source: AIPerf 0.13 and ai-dynamo-runtime 1.6.1, as they behave.
+another.
+Source: AIPerf 0.13 and ai-dynamo-runtime 1.6.1, as they behave.
 """
 
 import tempfile

@@ -249,7 +249,7 @@ class Tap:
 
         `api` names the api of what method and path alone do not tell, such as one turn on a socket; `context` stands
         for the one that is current where the host did not ask just now; `left` says that the request is gone already,
-            and `resent` what `Exchange.resent` does.
+        and `resent` what `Exchange.resent` does.
 
         Raises:
             LimitReached: the host set a limit on its task, and this request is beyond it: it must not be sent. It is

@@ -3,7 +3,8 @@
 A draw is kept as normal scores, one a number (of a model mix as its shares). Volumes and bytes multiply what is asked
 for, growth does so day by day. Timing and the cache change runs: recorded runs are re-evaluated at a design of
 settings, and the logarithm of what they ask for, kind by kind, is fitted by a quadratic in the scores, so that each
-draw costs nothing. Source: FORECAST model, section 1.5 (c).
+draw costs nothing.
+Source: FORECAST model, section 1.5 (c).
 """
 
 import math

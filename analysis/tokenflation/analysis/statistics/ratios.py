@@ -18,7 +18,8 @@ grow or fall with it, or are mostly absent), with others and recorded sessions i
 `bench/interval_coverage.py --shares` prints what they hold. Bootstrap-t, widened by `prototypes.kappa`, held 0.5 to 0.8
 of 0.9 on heavy tails; jackknife errors with Student's t by Kish's or Satterthwaite's degrees of freedom held more, but
 were too wide where a few tasks are large and too narrow where none yet is. Where `effective_tasks` is below
-`LEAST_EFFECTIVE`, none of these held 0.9, nor does this. Sources: R. M. Royall, W. G. Cumberland, "An empirical study
+`LEAST_EFFECTIVE`, none of these held 0.9, nor does this.
+Sources: R. M. Royall, W. G. Cumberland, "An empirical study
 of the ratio estimator and estimators of its variance", J. Am. Stat. Assoc. 76 (1981), for errors that depend on the
 sizes in the sample; L. Kish, "Survey Sampling" (1965), for the effective number; P. Hall, "On the removal of skewness
 by transformation", J. R. Stat. Soc. B 54 (1992), for z squared.

@@ -4,7 +4,8 @@ The branching factor is the mean number of agent runs that one starts: Harris' e
 of the deepest level of their kind are no parents here: a cap on depth, which most frameworks have, would make them
 childless whatever they want. (With them, the ratio is 1 - outermost runs / all runs, below 1 whatever the agents do.)
 Below 1 such a process dies out, with 1 / (1 - m) runs on average for one outermost run; from 1 on only caps on depth
-and budgets bound it. Sources: FORECAST model, section 2.4; T. E. Harris, "Branching processes", Ann. Math. Statist. 19
+and budgets bound it.
+Sources: FORECAST model, section 2.4; T. E. Harris, "Branching processes", Ann. Math. Statist. 19
 (1948).
 """
 

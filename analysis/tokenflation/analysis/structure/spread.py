@@ -1,7 +1,8 @@
 """How far the tasks of a kind differ in tokens. Pure.
 
 The tasks of a kind may ask for different things; where each is the same request, run again, this is the run-to-run
-spread. Source: metric 24 of the inference profile.
+spread.
+Source: metric 24 of the inference profile.
 """
 
 from typing import Any
