@@ -1,15 +1,19 @@
 """What recording costs the host's thread: bare clients against hooked ones, a call and a chunk, in microseconds.
 
     python bench/hook_cost.py [--calls 2000] [--chunks 20000] [--rounds 7]
+    python bench/hook_cost.py --machine
 
 Transports in memory, so that nothing but client and hook is measured; CPU time of the thread, best of the rounds, bare
-and hooked taking turns. The exchanges go nowhere: the worker's share is not the host's. Prints, never gates.
+and hooked taking turns. The exchanges go nowhere: the worker's share is not the host's. `--machine` counts the
+processor's instructions of httpx2's calls under valgrind instead, which a busy machine does not change. Prints, never
+gates.
 """
 
 import argparse
 import asyncio
 import json
 import platform
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +22,7 @@ from typing import Any
 
 import httpx
 import httpx2
+from valgrind import instructions
 
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import install
@@ -68,6 +73,14 @@ def run_async(lib: Any, url: str, calls: int, chunks: int, size: int) -> None:
     asyncio.run(main())
 
 
+RUNS = {"sync": run_sync, "async": run_async}
+
+
+def no_tap() -> Tap:
+    """Return a tap from which nothing flows on."""
+    return Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
+
+
 def cpu_us(run: Callable[[], None], units: int) -> float:
     start_ns = time.thread_time_ns()
     run()
@@ -76,7 +89,7 @@ def cpu_us(run: Callable[[], None], units: int) -> float:
 
 def compare(run: Callable[[], None], units: int, rounds: int) -> tuple[float, float]:
     """Return the best bare and the best hooked time of one unit, in microseconds."""
-    tap = Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
+    tap = no_tap()
     bare, hooked = [], []
     for _ in range(rounds):
         bare.append(cpu_us(run, units))
@@ -86,12 +99,38 @@ def compare(run: Callable[[], None], units: int, rounds: int) -> tuple[float, fl
     return min(bare), min(hooked)
 
 
+def machine() -> None:
+    """Print the instructions of a call, bare and added; those of one with 200 calls are taken off one with 600."""
+    print(f"{'':42}{'bare':>10}{'added':>11}{'ratio':>8}")
+    for shell in RUNS:
+        for url, what in ((URL, "model call 1 KB"), (OTHER_URL, "other call")):
+            found = {}
+            for how in ("bare", "hooked"):
+                command = [sys.executable, __file__, "--only", how, shell, url]
+                few, many = (instructions([*command, "--calls", str(calls)]) for calls in (200, 600))
+                found[how] = (many - few) / 400
+            added = found["hooked"] - found["bare"]
+            label = f"httpx2 {httpx2.__version__} {shell}, {what}"
+            print(f"{label:42}{found['bare']:10,.0f}{added:11,.0f}{1 + added / found['bare']:8.2f}", flush=True)
+
+
 def main() -> None:
-    options = argparse.ArgumentParser()
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--calls", type=int, default=1000)
     options.add_argument("--chunks", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--machine", action="store_true", help="count the processor's instructions; needs valgrind")
+    options.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     args = options.parse_args()
+    if args.only:
+        how, shell, url = args.only
+        if how == "hooked":
+            install(no_tap())
+        RUNS[shell](httpx2, url, args.calls, 1, SIZES[0])
+    if args.machine:
+        machine()
+    if args.only or args.machine:
+        return
     print(f"Python {platform.python_version()}, {platform.machine()}, CPU time of the thread, best of {args.rounds}")
     print(f"{'':42}{'bare us':>10}{'hooked us':>11}{'added us':>10}{'ratio':>8}")
     cases = (
@@ -100,7 +139,7 @@ def main() -> None:
         ("other call", OTHER_URL, args.calls, 1, SIZES[0]),
     )
     for lib in (httpx, httpx2):
-        for shell, run in (("sync", run_sync), ("async", run_async)):
+        for shell, run in RUNS.items():
             for what, url, calls, chunks, size in cases:
                 bare, hooked = compare(partial(run, lib, url, calls, chunks, size), calls * chunks, args.rounds)
                 label = f"{lib.__name__} {lib.__version__} {shell}, {what}"

@@ -15,8 +15,6 @@ valgrind. Prints, never gates.
 import argparse
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
+
+from valgrind import instructions
 
 from tokenflation.sdk import assemble, recorder
 from tokenflation.sdk.exchange import Exchange
@@ -159,12 +159,7 @@ def machine(name: str, bench: Path) -> float:
     for only in ("run", "prepare"):
         for calls in (100, 400):
             command = [sys.executable, __file__, "--bench", str(bench), "--cases", name, "--calls", str(calls)]
-            valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-            ended = subprocess.run(
-                [*valgrind, *command, "--only", only],
-                env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True,
-            )  # fmt: skip
-            found[only, calls] = int(ended.stderr.rpartition("Collected : ")[2].split()[0])
+            found[only, calls] = instructions([*command, "--only", only])
     spent = found["run", 400] - found["run", 100]
     return (spent - found["prepare", 400] + found["prepare", 100]) / 300
 
@@ -238,9 +233,9 @@ def count(bodies: Bodies, batch: int, top: int) -> None:
         one._take, one._write = taken  # type: ignore[method-assign]
     total = sum(1 for _ in bodies())
     print(f"  {sum(found.values()) / total:.0f} instructions and {sum(calls.values()) / total:.0f} Python calls a call")
-    for code, instructions in found.most_common(top):
+    for code, done in found.most_common(top):
         place = f"{Path(code.co_filename).name}:{code.co_firstlineno} {code.co_qualname}"
-        print(f"  {instructions / total:8.1f} in {calls[code] / total:6.2f} calls of {place}")
+        print(f"  {done / total:8.1f} in {calls[code] / total:6.2f} calls of {place}")
 
 
 def main() -> None:

@@ -21,13 +21,12 @@ OURS = [
     (Exchange, "answer"),
     (Exchange, "room"),
     (Exchange, "finish"),
-    (bodies, "end_by"),
-    (bodies, "_end_by_close"),
     (httpx, "recognise"),
     (httpx, "tapped"),
     (httpx, "_picked"),
     (httpx, "_loaded_body"),
 ]
+ENDING = [(bodies, "end_by"), (bodies, "_end_by_close")]
 
 
 @READERS
@@ -50,8 +49,27 @@ def test_a_stream_is_read_whole_though_a_chunk_of_a_long_one_cannot_be_noted(
     assert set(recorded.failures) == {"hook_error"}
 
 
+@pytest.mark.parametrize(("owner", "name"), ENDING, ids=[name for _, name in ENDING])
+def test_a_stream_is_closed_early_whatever_of_ours_raises(
+    owner: Any, name: str, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, raising)
+    closed: list[str] = []
+
+    async def leave_early() -> None:
+        async with lib.AsyncClient(transport=streaming(lib, closed=closed)) as client:
+            async with client.stream("POST", URL) as response:
+                assert await anext(response.aiter_raw()) == PIECES[0]
+
+    with lib.Client(transport=streaming(lib, closed=closed)) as client, client.stream("POST", URL) as response:
+        assert next(response.iter_raw()) == PIECES[0]
+    asyncio.run(leave_early())
+    assert closed == ["close", "close"]
+    assert set(recorded.failures) == {"hook_error"}
+
+
 @READERS
-@pytest.mark.parametrize(("owner", "name"), OURS, ids=[name for _, name in OURS])
+@pytest.mark.parametrize(("owner", "name"), [*OURS, *ENDING], ids=[name for _, name in [*OURS, *ENDING]])
 def test_the_hosts_exception_passes_whatever_of_ours_raises(
     owner: Any, name: str, read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:

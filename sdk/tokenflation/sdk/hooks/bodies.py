@@ -78,8 +78,9 @@ class _Tapped:
         return getattr(object.__getattribute__(self, "_tf_stream"), name)
 
     def __del__(self) -> None:
-        try:  # noqa: SIM105  # at interpreter shutdown contextlib may be gone, like anything else
-            self._tf_exchange.finish("dropped")
+        try:  # at interpreter shutdown contextlib may be gone, like anything else
+            if self._tf_exchange.end is None:
+                self._tf_exchange.finish("dropped")
         except BaseException:  # noqa: S110  # the collector has nobody to tell
             pass
 
@@ -107,7 +108,8 @@ class _SyncBody(_Tapped):
         safely(exchange.failed, exchange.finish, "read")
 
     def close(self) -> None:
-        safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
+        if self._tf_exchange.end is None:
+            safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
         self._tf_stream.close()
 
 
@@ -140,7 +142,8 @@ class _AsyncBody(_Tapped):
                 await chunks.aclose()
 
     async def aclose(self) -> None:
-        safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
+        if self._tf_exchange.end is None:
+            safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
         await self._tf_stream.aclose()
 
 

@@ -56,18 +56,22 @@ def transport(inner: Any, tap_getter: TapGetter) -> Any:
 # The core: plain functions over one request and one response, of either library, sync or async.
 
 
-def _begin(tap_getter: TapGetter, request: Any) -> Sending | None:
-    """Return the exchange that this request opens, with the request, or None if it is not ours to look at."""
+def _begin(tap_getter: TapGetter, look: Callable[[Any], object], sender: Any, request: Any) -> Sending | None:
+    """Return the exchange that this request opens, with the request, or None if it is not ours to look at.
+
+    `look` is shown the client or transport that sends it, if it is ours.
+    """
     tap = tap_getter()
-    return None if tap is None else safely(tap.failed, _begin_with, tap, request)
+    return None if tap is None else safely(tap.failed, _begin_with, tap, look, sender, request)
 
 
-def _begin_with(tap: Tap, request: Any) -> Sending | None:
+def _begin_with(tap: Tap, look: Callable[[Any], object], sender: Any, request: Any) -> Sending | None:
     url = request.url
     path = url.path
     api = recognise(request.method, path)
     if api is None or ((sending := SENDING.get()) is not None and sending.request is request and underway()):
         return None
+    look(sender)
     headers = _picked(request.headers, _REQUEST_HEADERS)
     exchange = tap.begin(request.method, url.host, path, _request_body(request), headers, api=api)
     return Sending(tap, request, exchange) if exchange is not None else None
@@ -140,10 +144,7 @@ def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
 # The shells: they send, and tell the core.
 
 
-def _send(tap_getter: TapGetter, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    sending = _begin(tap_getter, request)
-    if sending is None:
-        return send(request, *args, **kwargs)
+def _send(sending: Sending, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     before, around = enter(sending.exchange), SENDING.get()
     SENDING.set(sending)
     try:
@@ -159,11 +160,8 @@ def _send(tap_getter: TapGetter, request: Any, send: Callable[..., Any], *args: 
 
 
 async def _send_async(
-    tap_getter: TapGetter, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+    sending: Sending, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
 ) -> Any:
-    sending = _begin(tap_getter, request)
-    if sending is None:
-        return await send(request, *args, **kwargs)
     before, around = enter(sending.exchange), SENDING.get()
     SENDING.set(sending)
     try:
@@ -191,7 +189,9 @@ class _Transport:
 
 class _SyncTransport(_Transport):
     def handle_request(self, request: Any) -> Any:
-        return _send(self._tf_tap_getter, request, self._tf_inner.handle_request)
+        send = self._tf_inner.handle_request
+        sending = _begin(self._tf_tap_getter, _look_at_nothing, self, request)
+        return send(request) if sending is None else _send(sending, request, send)
 
     def close(self) -> None:
         self._tf_inner.close()
@@ -206,7 +206,9 @@ class _SyncTransport(_Transport):
 
 class _AsyncTransport(_Transport):
     async def handle_async_request(self, request: Any) -> Any:
-        return await _send_async(self._tf_tap_getter, request, self._tf_inner.handle_async_request)
+        send = self._tf_inner.handle_async_request
+        sending = _begin(self._tf_tap_getter, _look_at_nothing, self, request)
+        return await (send(request) if sending is None else _send_async(sending, request, send))
 
     async def aclose(self) -> None:
         await self._tf_inner.aclose()
@@ -253,8 +255,8 @@ class _Installation(Patches):
         asynchronous = client == "AsyncClient"
         shell, below = (self._async_shell, async_shell) if asynchronous else (self._sync_shell, sync_shell)
         library_transport = getattr(library, fallback, None)
-        watch = _once_through_another(lambda: self._tap and self._cover(library_transport, fallback_method, below))
-        if self._cover(getattr(library, client, None), _SEND, functools.partial(shell, watch)):
+        look = _once_through_another(lambda: self._tap and self._cover(library_transport, fallback_method, below))
+        if self._cover(getattr(library, client, None), _SEND, functools.partial(shell, look)):
             return
         found = self._cover(library_transport, fallback_method, functools.partial(shell, _look_at_nothing))
         self._warn(
@@ -282,35 +284,33 @@ class _Installation(Patches):
             self._layers.append(cover(owner, name, shell))
         return True
 
-    def _sync_shell(self, watch: Callable[[Any], None], original: Any) -> Any:
+    def _sync_shell(self, look: Callable[[Any], None], original: Any) -> Any:
         tap_getter = self._current_tap
 
         @functools.wraps(original)
         def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            _look(tap_getter, watch, this)
-            return _send(tap_getter, request, original.__get__(this, type(this)), *args, **kwargs)
+            sending = _begin(tap_getter, look, this, request)
+            if sending is None:
+                return original(this, request, *args, **kwargs)
+            return _send(sending, request, original.__get__(this, type(this)), *args, **kwargs)
 
         return shell
 
-    def _async_shell(self, watch: Callable[[Any], None], original: Any) -> Any:
+    def _async_shell(self, look: Callable[[Any], None], original: Any) -> Any:
         tap_getter = self._current_tap
 
         @functools.wraps(original)
         async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            _look(tap_getter, watch, this)
-            return await _send_async(tap_getter, request, original.__get__(this, type(this)), *args, **kwargs)
+            sending = _begin(tap_getter, look, this, request)
+            if sending is None:
+                return await original(this, request, *args, **kwargs)
+            return await _send_async(sending, request, original.__get__(this, type(this)), *args, **kwargs)
 
         return shell
 
 
-def _look(tap_getter: TapGetter, watch: Callable[[Any], None], client: Any) -> None:
-    tap = tap_getter()
-    if tap is not None:
-        safely(tap.failed, watch, client)
-
-
 def _look_at_nothing(_: Any) -> None:
-    """Stand for a watch of clients where transports themselves are recorded."""
+    """Stand for a look at clients where transports themselves are recorded."""
 
 
 def _once_through_another(act: Callable[[], object]) -> Callable[[Any], None]:
@@ -321,13 +321,14 @@ def _once_through_another(act: Callable[[], object]) -> Callable[[Any], None]:
     acted = threading.Lock()
 
     def look(client: Any) -> None:
-        if acted.locked():
+        first, mounts = getattr(client, "_transport", None), getattr(client, "_mounts", None)
+        if acted.locked() or (not mounts and _is_of_library(first)):
             return
-        mounts = getattr(client, "_mounts", None) or {}
-        for one in (getattr(client, "_transport", None), *mounts.values()):
-            if one is not None and not _is_of_library(one) and acted.acquire(blocking=False):
-                act()
-                return
+        others = [
+            one for one in (first, *(mounts.values() if mounts else ())) if one is not None and not _is_of_library(one)
+        ]
+        if others and acted.acquire(blocking=False):
+            act()
 
     return look
 
