@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.hooks.conftest import Collected
-from tests.hooks.test_shells import PIECES, POSTERS, READERS, Shell, loaded, streaming
+from tests.hooks.test_shells import PIECES, POSTERS, READERS, URL, Shell, loaded, streaming
 
 from tokenflation.sdk import exchange
 from tokenflation.sdk.exchange import Exchange, Tap
@@ -57,9 +57,9 @@ def test_a_stream_is_closed_early_whatever_of_ours_raises(
     closed: list[str] = []
 
     async def leave_early() -> None:
-        async with lib.AsyncClient(transport=streaming(lib, closed=closed)) as client:
-            async with client.stream("POST", URL) as response:
-                assert await anext(response.aiter_raw()) == PIECES[0]
+        transport = streaming(lib, closed=closed)
+        async with lib.AsyncClient(transport=transport) as client, client.stream("POST", URL) as response:
+            assert await anext(response.aiter_raw()) == PIECES[0]
 
     with lib.Client(transport=streaming(lib, closed=closed)) as client, client.stream("POST", URL) as response:
         assert next(response.iter_raw()) == PIECES[0]
