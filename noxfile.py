@@ -1,5 +1,4 @@
-"""Tests in environments of their own: every client in old versions and its newest, beside other instrumentation, on
-Spark.
+"""Tests in environments of their own: every client in old versions and its newest, beside other tools, on Spark.
 
     nox -s matrix                       every environment of the matrix; `nox -s "matrix(openai-1.0)"` for one
     nox -s matrix_newest                the newest version of each client, which CI runs

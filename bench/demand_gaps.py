@@ -126,9 +126,7 @@ def shuffled(values: Floats) -> Damaged:
 
 
 def clock_jumps(values: Floats) -> Damaged:
-    """Local time without its zone: an hour is skipped on day 5, and one is written twice on day 10 (the
-    last counts).
-    """
+    """Local time without its zone: an hour is skipped on day 5, one is written twice on day 10 (the last counts)."""
     made = _whole(values)
     at = np.arange(len(values))
     times = made.times + 3600.0 * ((at >= 6 * 98) & (at < 6 * 219))
@@ -191,9 +189,7 @@ def _silly(made: Rolled) -> str:
 
 
 def _figures(made: Rolled, truth: Floats, stayed: Flags) -> dict[str, float]:
-    """Return errors and coverage on hours that stayed, an hour ahead from every hour and a day ahead from every
-    midnight.
-    """
+    """Return errors and coverage on hours that stayed, an hour ahead of every hour and a day ahead of midnights."""
     whole = len(truth)
     first = FIRST if whole > FIRST + 24 else min(max(int(made.origins[0]), LEAST_FIRST), whole - 1)
     found = {}
@@ -216,9 +212,7 @@ def _figures(made: Rolled, truth: Floats, stayed: Flags) -> dict[str, float]:
 
 
 def gap_table(name: str, history: History) -> list[str]:
-    """Print errors and coverage on hours that no damage touched, with gaps masked and taken for zeros; say what is
-    silly.
-    """
+    """Print errors and coverage on undamaged hours, with gaps masked and taken for zeros; say what is silly."""
     print(f"\n{name}: damaged on purpose; figures on hours that the damage left alone, gaps masked | taken for zeros")
     print(f"  {'damage':25} {'cut':>6} {'hour-ahead WAPE':>17} {'day-ahead WAPE':>17} {'hour inside 90 %':>17} "
           f"{'day inside 90 %':>17}  silly values")  # fmt: skip

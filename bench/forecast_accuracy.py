@@ -206,9 +206,7 @@ def totals(runs: Runs, seed: int) -> None:
 
 
 def _hour_of(path: Path, tokens: Floats, lasts: Floats, rate: float, hour: float, rng: np.random.Generator) -> float:
-    """Return the tokens within [0, hour) of tasks thrown from before it: whole runs in the middle, parts at
-    both ends.
-    """
+    """Return tokens within [0, hour) of tasks thrown from before it: whole runs in the middle, parts at both ends."""
     before = float(lasts.max())
     starts = rng.uniform(-before, hour, rng.poisson(rate * (hour + before)))
     run = rng.integers(0, len(tokens), len(starts))

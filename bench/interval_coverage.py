@@ -203,9 +203,7 @@ def summary(found: pd.DataFrame, *, each: bool) -> None:
 
 
 def ratios(data: Path, draws: int, seed: int) -> pd.DataFrame:
-    """Return one row per kind of ratio, number of tasks and pair of populations: shares of misses, and width over
-    truth.
-    """
+    """Return a row by kind of ratio, number of tasks and two populations: shares of misses, and width over truth."""
     same, means = _pairs(data), [v for group in populations(data, calls=False).values() for v in group.values()]
     other = {str(k): (one, means[(k + 5) % len(means)]) for k, one in enumerate(means)}
     rows = []
@@ -269,9 +267,7 @@ def _pairs(data: Path) -> dict[str, tuple[Floats, Floats]]:
 
 
 def laws(draws: int, seed: int) -> pd.DataFrame:
-    """Return one row per law of tasks and number of them: misses of the interval of a mean, and of a ratio of two
-    kinds.
-    """
+    """Return a row per law and number of tasks: misses of the interval of a mean, and of a ratio of two kinds."""
     rows = []
     for number, law in enumerate(LAWS):
         truth = float(sized(law, np.random.default_rng(7), 5_000_000).mean())

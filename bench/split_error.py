@@ -184,9 +184,7 @@ def agentic(data: Path, model: str, counter: ExactCounter) -> list[Case]:
 
 
 def table(title: str, rows: Sequence[Row]) -> None:
-    """Print, for each part and method, bias and mean absolute error in % of the part, and the error in % of
-    the input.
-    """
+    """Print, by part and method, bias and mean absolute error in % of the part, and the error in % of the input."""
     whole = sum(sum(row["truth"]) for row in rows)
     print(f"\n{title}: {len(rows)} calls, {whole:,} tokens. bias / error in % of the part (error in % of the input)")
     print(f"{'part':16}{'share':>7}" + "".join(f"{method:>23}" for method in METHODS))

@@ -38,9 +38,7 @@ def begin_if_told() -> None:
 
 
 def forget(store: str) -> None:
-    """Do not begin in this program after all: it records to `store` (absolute) by itself, inside a scope of
-    that store.
-    """
+    """Do not begin in this program after all: it records to `store` (absolute) itself, in a scope of that store."""
     if _waiting is not None:
         _waiting.over = True
     if told().get("store", store) != store:
@@ -66,9 +64,7 @@ class _Waiting:
         return next((spec for spec in found if spec is not None), None)
 
     def begin(self) -> None:
-        """Begin, once; a second thread waits for the first, unless that one waits for it: Python's imports
-        see to both.
-        """
+        """Begin, once; a second thread waits for the first, unless that one waits for it: imports see to both."""
         import importlib
 
         try:

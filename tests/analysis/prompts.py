@@ -1,6 +1,4 @@
-"""Calls with prefix blocks for tests, by hand and at random: a prompt is a string, each letter one block of four
-tokens.
-"""
+"""Calls with prefix blocks, by hand and at random: a prompt is a string, each letter one block of four tokens."""
 
 from hashlib import blake2b
 from typing import Any

@@ -15,9 +15,7 @@ from tokenflation.sdk.errors import FrameError
 
 
 def in_turn(*gaps_s: float, **columns: list[object]) -> pd.DataFrame:
-    """Calls of 10 s of one run, each so long after the one before it; 100 tokens in for each that came
-    before, 10 out.
-    """
+    """Calls of 10 s of one run, each so long after the one before it; 100 tokens in for each before, 10 out."""
     starts = np.concatenate(([0.0], np.cumsum(10.0 + np.array(gaps_s))))
     count = len(starts)
     return pd.DataFrame({

@@ -1,6 +1,4 @@
-"""How contexts grow: recovered from runs that were made with known growth, worked out by hand, refused
-where unknown.
-"""
+"""How contexts grow: recovered from runs made with known growth, worked out by hand, refused where unknown."""
 
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""What caches give: by hand, against a cache that is played block by block, and in properties that hold for
-all calls.
-"""
+"""What caches give: by hand, against a cache that is played block by block, and in properties of all calls."""
 
 import math
 from typing import Any

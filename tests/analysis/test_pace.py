@@ -20,9 +20,7 @@ PACE = 2e-5
 def growing(
     runs: int = 10, steps: int = 8, *, pace: float = PACE, noise: float = 0.1, model: str = "m"
 ) -> pd.DataFrame:
-    """Runs whose contexts grow by some 5,000 tokens a step, all but what is new cached; 10 s of decode, 5 s between
-    calls.
-    """
+    """Runs whose contexts grow by 5,000 tokens a step, all cached but the new; 10 s of decode, 5 s between calls."""
     rng = np.random.default_rng(3)
     rows = []
     for run in range(runs):

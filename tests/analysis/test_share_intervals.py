@@ -1,6 +1,4 @@
-"""Intervals of shares of one whole: they hold the truth, do not contradict one another, and say nothing of what was
-never seen.
-"""
+"""Intervals of shares of one whole: they hold the truth, agree, and say nothing of what was never seen."""
 
 import math
 from random import Random

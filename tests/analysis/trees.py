@@ -60,9 +60,7 @@ def research() -> tuple[list[Row], list[dict[str, Any]]]:
 
 @st.composite
 def random_tasks(draw: st.DrawFn) -> tuple[list[Row], list[dict[str, Any]]]:
-    """Return the rows of one task: agent runs inside tool calls of others to any depth, some of their
-    places unknown.
-    """
+    """Return the rows of one task: agent runs inside tool calls of others to any depth, some places unknown."""
     calls: list[Row] = []
     tools: list[dict[str, Any]] = []
     counts = st.none() | st.integers(min_value=0, max_value=2**40)

@@ -1,6 +1,4 @@
-"""A plan's forecast in a browser: drawn in both themes and on a phone, told without sight, and followed by the live
-page.
-"""
+"""A plan's forecast in a browser: in both themes and on a phone, told without sight, followed live."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,4 @@
-"""The page as demanding readers find it: contrast, labels, names of every kind, stores with little in them, paper,
-phones.
-"""
+"""The page as demanding readers find it: contrast, labels, odd names, stores with little in them, paper, phones."""
 
 import re
 from collections.abc import Iterator

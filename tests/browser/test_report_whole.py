@@ -1,6 +1,4 @@
-"""The page of a whole store in a browser, with findings, cache and structure: by keyboard, in a chosen theme, on a
-phone.
-"""
+"""The page of a whole store in a browser, with findings, cache and structure: keyboard, chosen theme, phone."""
 
 from pathlib import Path
 from typing import Any

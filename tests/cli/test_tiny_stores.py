@@ -1,6 +1,4 @@
-"""Stores with next to nothing in them: each command says what is known, calls unknown what is not, and makes nothing
-up.
-"""
+"""Stores with next to nothing in them: commands say what is known, call unknown what is not, make nothing up."""
 
 import json
 import re

@@ -1,6 +1,4 @@
-"""Small frames of calls, made by hand: what `analysis.load(path, blocks=True)` returns, with the columns a test cares
-for.
-"""
+"""Small frames of calls, made by hand: what `analysis.load(path, blocks=True)` returns, with columns a test needs."""
 
 import hashlib
 import json
@@ -24,9 +22,7 @@ def rolling(*contents: str) -> bytes:
 
 
 def call(**values: Any) -> dict[str, Any]:
-    """Return one row of `calls`; `at_s` is the start in seconds after an arbitrary date, `extra` and `finish` are
-    plain.
-    """
+    """Return a row of `calls`; `at_s` is the start in s after an arbitrary date, `extra` and `finish` are plain."""
     at_s, finish, extra = values.pop("at_s", 0.0), values.pop("finish", []), values.pop("extra", {})
     start = 1_700_000_000_000_000_000 + round(at_s * 1e9)
     duration_s = values.get("duration_s", 1.0)

@@ -1,6 +1,4 @@
-"""Flame graphs: every call is there once with its tokens, and readers made from the formats' definitions
-can read it.
-"""
+"""Flame graphs: every call is there once with its tokens, and readers made from the formats' definitions read it."""
 
 import gzip
 import json

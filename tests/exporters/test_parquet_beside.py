@@ -46,9 +46,7 @@ def _run(store: Path, text: str, rows: Any = ((),)) -> None:
 
 
 def _store(path: Path, key: str = "abc", tasks: int = 6) -> Path:
-    """Return a store of tasks whose tools fail, some of them again and again, whose user gave their kind
-    another name.
-    """
+    """Return a store of tasks whose tools fail, some again and again, whose user gave their kind another name."""
     calls = [
         call(f"{key}{task}-{step}", f"{key}r{task}", step, 100 * task + 5 * step, task="ask", task_id=f"{key}{task}",
              tool_calls=1, input_tokens=2000 + 900 * step)

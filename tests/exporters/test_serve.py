@@ -1,6 +1,4 @@
-"""`tokenflation serve`: on this machine alone, one clear message where it cannot, and a page that nobody else can ask
-for.
-"""
+"""`tokenflation serve`: on this machine alone, one clear message where it cannot, and a page for nobody else."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,4 @@
-"""The store behind a live page: changes are seen, a store that is gone or another is told of, and nobody's page costs
-nothing.
-"""
+"""The store behind a live page: changes are seen, a store gone or another is told of, a page unseen costs nothing."""
 
 import asyncio
 import shutil

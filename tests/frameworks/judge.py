@@ -1,5 +1,4 @@
-"""Compares what the store says of a scenario with what is true of it: calls, attempts, tasks, runs, depth, steps,
-tools.
+"""Compares what the store says of a scenario with what is true: calls, attempts, tasks, runs, depth, steps, tools.
 
 The truth is the plan; the server's log says which answer (by its id) was which turn. Knows nothing of frameworks.
 """

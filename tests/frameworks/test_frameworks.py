@@ -1,6 +1,4 @@
-"""The matrix of frameworks by itself: the scripted model, the judge and the page, with an agent that needs no
-framework.
-"""
+"""The matrix of frameworks by itself: the scripted model, the judge and the page, with an agent without one."""
 
 import json
 import sys

@@ -1,6 +1,4 @@
-"""Mutated exchanges: seeds of every api, mutations of them, and what must hold of whatever the recorder
-makes of one.
-"""
+"""Mutated exchanges: seeds of every api, mutations of them, and what must hold of what the recorder makes of one."""
 
 import json
 import lzma

@@ -1,6 +1,4 @@
-"""Ways to a server of tools, for tests: in memory, over stdio, over HTTP; and what the store says of its
-tools' runs.
-"""
+"""Ways to a server of tools, for tests: in memory, over stdio, over HTTP; and what the store says of tools' runs."""
 
 import asyncio
 import contextlib

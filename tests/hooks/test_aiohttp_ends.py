@@ -1,6 +1,4 @@
-"""How an answer over aiohttp ends for its host: read, closed, dropped, cancelled, timed out, broken; each is recorded
-so.
-"""
+"""How an answer over aiohttp ends for its host: read, closed, dropped, cancelled, timed out, broken; so recorded."""
 
 import asyncio
 import gc

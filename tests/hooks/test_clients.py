@@ -1,6 +1,4 @@
-"""The vendors' own clients, against a provider on loopback: every exchange is recorded, and the host sees no
-difference.
-"""
+"""The vendors' own clients, against a provider on loopback: every exchange is recorded, the host sees none of it."""
 
 import asyncio
 import zlib

@@ -1,6 +1,4 @@
-"""OTLP documents in the shape of opentelemetry.io/docs/specs/otlp ("JSON Protobuf Encoding"), and a look at what came
-of them.
-"""
+"""OTLP documents in the shape of opentelemetry.io/docs/specs/otlp ("JSON Protobuf Encoding"), and what came of them."""
 
 import json
 import sqlite3

@@ -1,6 +1,4 @@
-"""Traces and exports that were cut, shuffled, repeated, mixed or damaged: a clear report, and every good record is
-taken.
-"""
+"""Traces and exports that were cut, shuffled, repeated, mixed or damaged: a clear report, every good record taken."""
 
 import json
 import tempfile
@@ -47,9 +45,7 @@ json_values = st.recursive(
 
 
 def take(content: str | bytes) -> tuple[ImportSummary | None, list[tuple[Any, ...]]]:
-    """Import a file of this content; return the summary and what the store has, or no summary where nothing
-    is in it.
-    """
+    """Import a file of this content; return the summary and what the store has, or no summary if nothing is in it."""
     with tempfile.TemporaryDirectory() as folder:
         file, store = Path(folder, "f.jsonl"), Path(folder, "runs.db")
         file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))

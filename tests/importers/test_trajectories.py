@@ -1,5 +1,4 @@
-"""Trajectories over several files or APIs: Terminus 2 (ATIF), mini-swe-agent and OpenHands, shaped as their sources
-write them.
+"""Trajectories over several files or APIs: Terminus 2 (ATIF), mini-swe-agent, OpenHands, as their sources write them.
 
 Sources: github.com/harbor-framework/harbor, `src/harbor/agents/terminus_2/terminus_2.py` (session ids, names of files);
 github.com/SWE-agent/mini-swe-agent, `src/minisweagent/models/litellm_response_model.py` and `litellm_model.py`;

@@ -27,9 +27,7 @@ class Agents:
         self, *messages: dict[str, Any], system: str = ROOT, says: str = "", asks: dict[str, str] | None = None,
         after: str | None = None, tools: tuple[str, ...] = ("delegate",), tool: str = "delegate",
     ) -> tuple[str, Placement]:  # fmt: skip
-        """Make one call that is answered by `says` and `asks` (id of a call of `tool` to its query); return
-        its place.
-        """
+        """Make a call that is answered by `says` and `asks` (id of a call of `tool` to its query); return its place."""
         call_id = f"c{next(_ids)}"
         reading = reading_of(list(messages), system, says, asks or {}, tools, tool)
         placement = self.lineage.place(reading, call_id, None, self.now, after)

@@ -1,5 +1,4 @@
-"""A host that closes all open files, as daemons do when they begin, or that has no descriptor left: its own files stay
-as it makes them."""
+"""A host that closes all open files, as daemons do, or has no descriptor left: its own files stay as it makes them."""
 
 import os
 import subprocess

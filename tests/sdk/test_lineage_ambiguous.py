@@ -1,6 +1,4 @@
-"""Evidence that fits several places: what else there is decides, and where nothing does the edge says that
-it is weak.
-"""
+"""Evidence that fits several places: what else there is decides, and where nothing does the edge says so."""
 
 import json
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""Lineage by what flows between agents, by contexts and by answers that come back, from readings of real-looking
-bodies.
-"""
+"""Lineage by what flows between agents, contexts and answers that come back, from readings of real-looking bodies."""
 
 import json
 

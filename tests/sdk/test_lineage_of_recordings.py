@@ -1,6 +1,4 @@
-"""Lineage on the recorded exchanges: the parents that a table made without this library names, and the same
-from rows.
-"""
+"""Lineage on recorded exchanges: the parents that a table made without this library names, and the same from rows."""
 
 from collections.abc import Iterator
 from pathlib import Path

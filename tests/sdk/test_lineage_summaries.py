@@ -1,5 +1,4 @@
-"""Lineage where a history is shortened: calls that are told about an agent run, and the run that goes on with their
-answers.
+"""Lineage where a history is shortened: calls told about an agent run, and the run that goes on with their answers.
 
 The shapes of messages are those of agents' compaction of their histories: all of it as one text or one piece a call,
 in the run's context or another, the summary as the user's message, as a turn of the model's, or in a result's place.

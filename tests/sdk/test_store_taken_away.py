@@ -1,6 +1,4 @@
-"""A store that somebody removes, renames or empties while a program records: no row that was written is
-lost with it.
-"""
+"""A store that somebody removes, renames or empties while a program records: no row written is lost with it."""
 
 import signal
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""Tool calls as rows: asked for, run, run twice, never run, failed, repeated, run by the provider; who spoke before a
-call.
-"""
+"""Tool calls as rows: asked for, run, run twice, never run, failed, repeated, by the provider; who spoke before."""
 
 import json
 from typing import Any

@@ -51,9 +51,7 @@ _ERRORS = errors_sql("tasks").replace("select ", "select task, ", 1)
 
 
 def _calls(count: int = 4000) -> list[dict[str, Any]]:
-    """Return calls of every kind of gap: reported, partly, not at all; with cache, reasoning, parts and
-    blocks or not.
-    """
+    """Return calls of every kind of gap: reported, partly, not at all; with cache, reasoning, parts, blocks or not."""
     rng = np.random.default_rng(20261121)
     rows = []
     for place in range(count):

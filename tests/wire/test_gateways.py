@@ -1,6 +1,4 @@
-"""Gateways and servers that copy OpenAI's apis and leave something out, with bodies of the shapes that they were seen
-to send.
-"""
+"""Gateways and servers that copy OpenAI's apis and leave something out, with bodies shaped as they were seen."""
 
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""Cohere, Writer, Ollama, Google and Mistral beside their chat, with bodies shaped as their documentation
-shows them.
-"""
+"""Cohere, Writer, Ollama, Google and Mistral beside their chat, with bodies as their documentation shows them."""
 
 import json
 from typing import Any

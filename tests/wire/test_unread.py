@@ -1,6 +1,4 @@
-"""Requests that put models to work and are not read: at their provider they have a name, anywhere else they are
-nothing.
-"""
+"""Requests that put models to work and are not read: at their provider they have a name, elsewhere they are nothing."""
 
 import pytest
 

@@ -38,8 +38,7 @@ def from_rows(rows: Iterable[Sequence[Any]], columns: Sequence[Column]) -> pd.Da
 
 
 def prepared(calls: pd.DataFrame, names: Sequence[str], caller: str) -> pd.DataFrame:
-    """Return a new frame with the columns `names` of `calls`, their types made sure of; the caller's frame is
-    untouched.
+    """Return a new frame with the columns `names` of `calls`, types made sure of; the caller's frame is untouched.
 
     Raises:
         FrameError: columns are missing, the frame is empty, or a column holds what its type cannot.

@@ -1,5 +1,4 @@
-"""What if: recorded runs re-evaluated under another policy, call by call, so that a forecast of them answers the
-question.
+"""What if: recorded runs re-evaluated under another policy, call by call, for a forecast to answer.
 
 Each function takes calls (one row per call) and returns a new frame of the same columns; nothing is multiplied by a
 guess. Durations stay as recorded unless the plan has a `timing`, or `pace.repaced` is asked for those of another cache.
@@ -37,9 +36,7 @@ def _needs(calls: pd.DataFrame, what: str, names: tuple[str, ...]) -> None:
 
 
 def _cached(calls: pd.DataFrame) -> Floats:
-    """Return the tokens that each call read from a cache: as reported, else the blocks that an earlier call had; else
-    NaN.
-    """
+    """Return the tokens each call read from a cache: as reported, else the blocks an earlier call had; else NaN."""
     told = _floats(calls, "cache_read_tokens")
     return np.where(np.isnan(told), _floats(calls, "shared_blocks") * _floats(calls, "block_tokens"), told)
 
@@ -122,8 +119,7 @@ def only_model(calls: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def model_replaced(calls: pd.DataFrame, plan: Plan, old: str, new: str) -> tuple[pd.DataFrame, Plan]:
-    """Return calls and plan of a fleet whose tasks that use the model `old` are done by `new`, as its recorded runs did
-    them.
+    """Return calls and plan of a fleet whose tasks on the model `old` are done by `new`, as its recorded runs did them.
 
     Of each kind, the runs with a call of `old` give way to those that used `new` alone, which take over their volume.
     Where runs of still other models remain, they keep theirs: then the kind becomes two, `kind` and `kind (new)`.
@@ -284,9 +280,7 @@ def _whole(numbers: Floats) -> "pd.Series[int]":
 
 def _compacted(recorded: Floats, runs: list[NDArray[Any]], limit: float,
                keep: float) -> tuple[Floats, Floats, list[tuple[int, float]]]:  # fmt: skip
-    """Return each call's input, how much less that is than recorded, and (call, history read) of each summary before
-    one.
-    """
+    """Return each call's input, how much less than recorded, and (call, history read) of each summary before one."""
     sizes, shifts = recorded.copy(), np.zeros(len(recorded))
     summed: list[tuple[int, float]] = []
     for places in runs:

@@ -146,9 +146,7 @@ def _forecast(store: str | None, history: str, column: str | None, ahead: tuple[
 
 
 def _months_ahead(series: History, months: int, scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:
-    """Return months ahead by scenario: the level without growth, times what each has grown to in the middle
-    of a month.
-    """
+    """Return months ahead by scenario: the level without growth, times what it has grown to by mid-month."""
     flat = months_ahead(series, months=months, growth_per_month={"none": 0.0}, level=level,
                         step_s=max(_HOUR_S, series.bin_s), rng=np.random.default_rng(seed))  # fmt: skip
     middles = (flat["month"].to_numpy(dtype=np.float64) - 0.5) * _MONTH_DAYS

@@ -92,9 +92,7 @@ def _change(text: str, part: str) -> tuple[Change, str]:
 
 
 def _served(cache: Callable[[pd.DataFrame], pd.DataFrame]) -> Change:
-    """Return the change to calls with another cache: as long as they then take, where the plan has no timing of its
-    own.
-    """
+    """Return the change to calls with another cache: as long as they then take, where the plan has no timing."""
     return lambda calls, plan: (cache(calls) if plan.timing is not None else repaced(calls, cache(calls)), plan)
 
 

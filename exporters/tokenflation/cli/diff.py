@@ -80,9 +80,7 @@ def _of_model(calls: pd.DataFrame, name: str | None, store: str) -> pd.DataFrame
 
 
 def _fleets(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Return both sides without baselines: a kind that is one on one side, and has single calls alone on
-    the other too.
-    """
+    """Return both sides without baselines: a kind that is one on one side, and single calls on the other."""
     sides = (a, b)
     single = [set(direct_kinds(side)) for side in sides]
     all_kinds = [set(side["task"]) for side in sides]

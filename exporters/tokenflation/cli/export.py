@@ -93,9 +93,7 @@ def command(
 
 
 def _check_given(name: str, form: object) -> None:
-    """Raise UsageError where an option was given that says nothing of this format: it would be passed over
-    in silence.
-    """
+    """Raise UsageError where an option was given that says nothing of this format: it would be passed over."""
     traces = [known for known, one in FORMATS.items() if not isinstance(one, (FlameFormat, TableFormat))]
     is_trace = name in traces
     for_traces = f"for {' and '.join(traces)}"

@@ -123,9 +123,7 @@ def _label(row: _Row, measure: Measure) -> str:
 
 
 def _says_nothing(row: _Row, measure: Measure) -> bool:
-    """Return whether people need not see it: no failures, no retries, usage of every call; the title has
-    the coverage.
-    """
+    """Return whether nobody need see it: no failures, no retries, usage of every call; the title has the coverage."""
     if measure.name in ("reported_share", "partial_share", "unreported_share"):
         return True
     if "unreported" in measure.name:

@@ -1,6 +1,4 @@
-"""`tokenflation report DB -o report.html`: one page that shows where a store's tokens go, and what a fleet
-would need.
-"""
+"""`tokenflation report DB -o report.html`: one page of where a store's tokens go, and what a fleet would need."""
 
 import gc
 from collections.abc import Iterator
@@ -83,9 +81,7 @@ def command(
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Look for no cyclic garbage meanwhile: rows make millions of objects without a cycle, gone through again and
-    again.
-    """
+    """Collect no cyclic garbage meanwhile: rows make millions of objects without a cycle, gone through each time."""
     was = gc.isenabled()
     gc.disable()
     try:

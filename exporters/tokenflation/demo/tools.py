@@ -68,9 +68,7 @@ def _plain(text: str) -> str:
 
 
 def calculate(expression: str) -> str:
-    """Return the value of an arithmetic expression of numbers, `+ - * / // %` and brackets, or what is
-    wrong with it.
-    """
+    """Return the value of an arithmetic expression of numbers, `+ - * / // %` and brackets, or what is wrong."""
     try:
         return f"{_value(ast.parse(expression.strip(), mode='eval').body):.10g}"
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError) as error:

@@ -1,5 +1,4 @@
-"""Seals calls into a folder of Parquet segments that DuckDB, Spark and pandas read; a second run writes only what is
-new.
+"""Seals calls into a folder of Parquet segments that DuckDB, Spark and pandas read; a further run adds what is new.
 
 A segment never changes but by being replaced whole. Calls of a task wait until it is over: its scope is closed, or it
 has been quiet for a while; what comes later still is a later segment, so a reader that groups by task needs no

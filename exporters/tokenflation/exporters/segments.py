@@ -1,5 +1,4 @@
-"""Writes what lies beside the calls of a store in its Parquet segments: their tool calls and scopes, segment by
-segment.
+"""Writes what lies beside the calls of a store in Parquet segments: their tool calls and scopes, segment by segment.
 
 A segment's own file in `_tool_calls` and in `_spans` has its name. It is written where it is missing, or where the
 store has other rows for the calls of that segment now; so what was exported before these files were is made good by the

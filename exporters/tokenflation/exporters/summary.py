@@ -130,9 +130,7 @@ _NOTES = (
 
 
 def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, ...]:
-    """Return one sentence per count that is not 0; the sizes of a block, of the file and of the store, are
-    in tokens.
-    """
+    """Return one sentence per count that is not 0; sizes of a block, of the file and of the store are in tokens."""
     counted = ((getattr(tally, name), noun, text) for name, noun, text in _NOTES)
     notes = [f"{count:,} {noun}{'s' * (count != 1)} {text}" for count, noun, text in counted if count]
     if tally.hidden_calls:

@@ -96,9 +96,7 @@ def _session(session: Session, export: Export) -> dict[str, Any]:
 
 
 def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[str, dict[str, Any]]:
-    """Return the request of each call by call id; a field without a value is left out, as recorders of this
-    format do.
-    """
+    """Return the request of each call by call id; fields without a value are left out, as recorders of it do."""
     last: dict[str, CallRow] = {}
     requests: dict[str, dict[str, Any]] = {}
     for call in calls:
@@ -123,9 +121,7 @@ def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[st
 
 
 def _gap_s(before: CallRow | None, call: CallRow) -> float | None:
-    """Return the seconds between the agent run's last call and this one; 0 for its first, None if the end
-    is unknown.
-    """
+    """Return the seconds between the agent run's last call and this one; 0 for its first, None if unknown."""
     if before is None:
         return 0.0
     ended_ns = _ended_ns(before)

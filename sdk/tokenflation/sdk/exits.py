@@ -1,5 +1,6 @@
-"""Does something before a process ends without running its exit handlers: by `os._exit`, as children of multiprocessing
-do, or by `os.exec*`, as servers do that load themselves anew.
+"""Does something before a process ends without its exit handlers.
+
+By `os._exit`, as children of multiprocessing do, or by `os.exec*`, as servers do that load themselves anew.
 
 Knows nothing of what is done.
 """

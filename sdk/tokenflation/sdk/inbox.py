@@ -143,9 +143,7 @@ class Inbox:
             self._bytes = 0
 
     def rest(self, longest_s: float, look: Callable[[], object]) -> None:
-        """Wait while more comes and does not fill a batch, unless in a hurry; `look` says now and then if that is
-        enough.
-        """
+        """Wait while more comes and does not fill a batch, unless in a hurry; `look` says at times if it is enough."""
         waiting, hurry = self._items, self._hurry
         until_ns, before, count = now_ns() + int(longest_s * 1e9), -1, waiting.qsize()
         while before < count < _MAX_BATCH and (left_ns := until_ns - now_ns()) > 0:

@@ -273,9 +273,7 @@ class Budget:
             self.root.news.notify_all()
 
     def give_up(self, exchange: Exchange) -> None:
-        """Note that the worker will never read this exchange; takes no lock, as a garbage collector may be
-        the caller.
-        """
+        """Note that the worker will never read this exchange; takes no lock, as a garbage collector may call."""
         one = self._sent.get(exchange.call_id)
         if one is not None:
             one.exchange = None

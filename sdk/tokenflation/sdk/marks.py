@@ -1,6 +1,4 @@
-"""What stands in the recorder's inbox, exchanges, spans and marks between them: in what order and portions
-it is taken.
-"""
+"""What stands in the recorder's inbox, exchanges, spans and marks between: in what order and portions it goes."""
 
 import threading
 from collections.abc import Callable, Iterator

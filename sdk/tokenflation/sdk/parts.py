@@ -141,9 +141,7 @@ class Splitter:
         )
 
     def _estimated_instructions(self, reading: Reading) -> tuple[list[float], float]:
-        """Return the first estimates of the system prompt and of the tool definitions; calls of one agent
-        share them.
-        """
+        """Return the first estimates of the system prompt and of the tool definitions; one agent's calls share them."""
         key = reading.instructions_hash
         found = self._instructions.get(key)
         if found is None:

@@ -89,9 +89,7 @@ def shows_finished(exchange: Exchange, reading: Reading) -> bool:
 
 
 def id_in(path: str) -> str:
-    """Return the id in the path of a request for a stored answer: `.../responses/{id}` or
-    `.../responses/{id}/cancel`.
-    """
+    """Return the id in a path that asks for a stored answer: `.../responses/{id}` or `.../responses/{id}/cancel`."""
     parts = path.partition("?")[0].rstrip("/").split("/")
     return parts[-2] if parts[-1] in _ACTIONS and len(parts) > 1 else parts[-1]
 
@@ -132,9 +130,7 @@ class Polls(Generic[T]):
         self._early: OrderedDict[str, tuple[int, Reading]] = OrderedDict()
 
     def note_early(self, response_id: str, started_at_ns: int, polled: Reading) -> None:
-        """Remember a finished response that nobody here has created, or not yet let go of; `started_at_ns`
-        of the GET.
-        """
+        """Remember a finished response that nobody here made, or not yet let go of; `started_at_ns` of the GET."""
         self._early[response_id] = (started_at_ns, polled)
         if len(self._early) > _MAX_EARLY:
             self._early.popitem(last=False)

@@ -125,9 +125,7 @@ class SpanReader:
         return self._open.get(span_id) or self._ended.get(span_id)
 
     def _within(self, innermost: _Seen, scope: Scope | None) -> Scope | None:
-        """Return the innermost scope that a span and those around it stand for, as far as they are inside
-        of `scope`.
-        """
+        """Return the innermost scope that a span and those around it stand for, as far as they are inside `scope`."""
         since = scope.started_at_ns if scope is not None else 0
         path: list[tuple[_Seen, Role]] = []
         seen: _Seen | None = innermost
@@ -265,9 +263,7 @@ def follow_global_provider(processor: SpanProcessor) -> Callable[[], None]:
 
 
 def _attributes_of(span: Any) -> Mapping[str, Any]:
-    """Return a span's attributes, as the plain dict beneath where there is one: it is asked some ten times
-    a request.
-    """
+    """Return a span's attributes, as the plain dict beneath if there is one: it is asked some ten times a request."""
     plain = getattr(getattr(span, "_attributes", None), "_dict", None)
     return plain if isinstance(plain, dict) else span.attributes or {}
 

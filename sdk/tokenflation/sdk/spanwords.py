@@ -72,9 +72,7 @@ def is_its_trace(library: str) -> bool:
 
 
 def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:
-    """Return what a span of this title stands for, or None where it is none of these (a model call, HTTP, a
-    database).
-    """
+    """Return what a span of this title stands for, None where it is none of these (a model call, HTTP, a database)."""
     kind: SpanKind | None = None
     for attribute, kinds in _VOCABULARIES:
         value = attributes.get(attribute)

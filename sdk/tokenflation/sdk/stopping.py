@@ -74,9 +74,7 @@ class Stopping:
                 task.cancel()
 
     def _quiet(self, is_busy: Callable[[], bool]) -> int | None:
-        """Return what stays the same for as long as nothing is under way, not even in between; None while
-        something is.
-        """
+        """Return what stays the same while nothing is under way, not even in between; None while something is."""
         return None if is_busy() else self._noted
 
 

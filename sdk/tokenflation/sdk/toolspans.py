@@ -184,9 +184,7 @@ def _is_named(one: _Open, span: SpanRecord) -> bool:
 
 
 def _has_sizes(span: SpanRecord) -> bool:
-    """Return whether a run went through a client of tool servers; a scope of a like name may be a part of
-    another tool.
-    """
+    """Return whether a run went through a client of tool servers; a scope of a like name may be part of another."""
     return span.arguments_bytes is not None or span.result_bytes is not None
 
 

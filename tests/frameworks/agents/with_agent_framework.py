@@ -1,9 +1,7 @@
 # /// script
 # dependencies = ["agent-framework-core", "agent-framework-openai"]
 # ///
-"""Microsoft Agent Framework over the Responses API, which holds the history; its strategy summarises what
-is held here.
-"""
+"""Microsoft Agent Framework over the Responses API, which holds the history; its strategy summarises what is here."""
 
 from typing import Any
 

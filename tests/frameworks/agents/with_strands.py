@@ -1,9 +1,7 @@
 # /// script
 # dependencies = ["strands-agents[openai]"]
 # ///
-"""Strands (which streams): agents as tools of agents; the history is summarised by Strands' own
-conversation manager.
-"""
+"""Strands (which streams): agents as tools of agents; the history is summarised by Strands' conversation manager."""
 
 from typing import Any
 

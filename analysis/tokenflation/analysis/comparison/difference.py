@@ -70,8 +70,7 @@ def diff(
     rng: np.random.Generator | None = None,
     level: float = 0.9,
 ) -> pd.DataFrame:
-    """Return what changes from A to B, one row per factor, of all kinds (`task` missing) and of each: see
-    `DIFF_COLUMNS`.
+    """Return what changes from A to B, a row per factor, of all kinds (`task` missing) and of each: see `DIFF_COLUMNS`.
 
     `measure` is billed (input + output), computed (input - cached + output) or cost (needs `prices`), of a task on
     average; with `total`, of all tasks, and their number is a factor of its own. `method` is additive LMDI or Shapley;
@@ -136,9 +135,7 @@ def _booked(calls: pd.DataFrame, prices: PriceTable | None, pooled: bool, name: 
 
 
 def _side(booked: pd.DataFrame, measure: str, view: str, counted: str, name: str) -> _Side:
-    """Return the tasks that report what is counted, with their amounts: number, calls, tokens of growing
-    scope, cost.
-    """
+    """Return tasks that report what is counted, with their amounts: number, calls, tokens of growing scope, cost."""
     needed = [
         "input_tokens",
         *(["output_tokens"] if counted != "input" else []),
@@ -229,9 +226,7 @@ def _bounds(
     a: _Side, b: _Side, kinds: Sequence[str], shared: NDArray[np.bool_], effects: Floats, total: bool, method: str,
     rng: np.random.Generator, level: float,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return the ends of the effects by kind and factor; the last row is of all kinds, the last column of
-    all factors.
-    """
+    """Return the ends of the effects by kind and factor; the last row is all kinds, the last column all factors."""
     drawn = _effects(_resampled(a, kinds, total, rng), _resampled(b, kinds, total, rng), shared, method)
     drawn, point = _with_sums(drawn), _with_sums(effects)
     tail = (1 - level) / 2

@@ -236,9 +236,7 @@ def _factors(mine: pd.DataFrame, base: pd.DataFrame, counted: str) -> dict[str, 
 
 
 def _drivers(mine: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
-    """Return the factors that multiply to the inflation of input and of output (numerator and denominator
-    telescoped).
-    """
+    """Return the factors that multiply to the inflation of input and output (numerator and denominator telescoped)."""
     drivers = {"driver_calls": _over(_average(mine, "calls"), _average(base, "calls"))}
     for name in ("input", "output"):
         reporting = f"calls_with_{name}"

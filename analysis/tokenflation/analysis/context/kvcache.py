@@ -169,8 +169,7 @@ def hits_by_bytes(
 def cache_bytes_needed(
     calls: pd.DataFrame, *, kv_bytes_per_token: float | None = None, shares: Sequence[float] = (0.5, 0.9, 0.99, 1.0)
 ) -> pd.DataFrame:
-    """Return the smallest cache that reaches each share of an infinite one's hits; as in
-    `columns.context.NEEDED_COLUMNS`.
+    """Return the smallest cache for each share of an infinite one's hits; as in `columns.context.NEEDED_COLUMNS`.
 
     The inverse of `hits_by_bytes`, in whole blocks.
 

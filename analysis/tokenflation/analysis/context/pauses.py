@@ -37,8 +37,7 @@ PAUSE_COLUMNS: dict[str, Column] = {
 
 
 def missed_tokens(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `context.steps.context_steps` whose re-sent and cached tokens are both reported, with two
-    columns more.
+    """Return the rows of `context.steps.context_steps` that report re-sent and cached tokens, with two columns more.
 
     `missed` (tokens): re-sent and not read from the cache, at least 0. `pause_s`: from the start of the call that it
     goes on with to its own; NaN where none is known.

@@ -1,5 +1,4 @@
-"""Which leading blocks of a prompt an earlier call had too, and since when: one pass, however many caches are asked
-about.
+"""Which leading blocks of a prompt an earlier call had too, and since when: one pass for any number of caches.
 
 What a block's last use was says it all: an infinite cache hits whatever was used before, one with a time to live what
 was used within it, a least-recently-used cache of some bytes what fewer than so many other bytes were used since (its

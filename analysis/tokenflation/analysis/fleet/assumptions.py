@@ -48,9 +48,7 @@ _BYTES = ("kv_bytes", "kv_warm_bytes")
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """Logarithm of what runs ask for over what they ask for as planned, as a quadratic in the scores of
-    some settings.
-    """
+    """Logarithm of what runs ask for over what is planned, as a quadratic in the scores of some settings."""
 
     places: tuple[str, ...]
     first: dict[str, Floats]
@@ -110,9 +108,7 @@ def shown(plan: Plan, place: str, score: float) -> float:
 
 
 def extreme(plan: Plan, place: str, score: float) -> Floats:
-    """Return the scores, one draw, that put the number at `place` at a normal score; a mix keeps its other
-    proportions.
-    """
+    """Return the scores, one draw, that put the number at `place` at a normal score; a mix keeps other proportions."""
     if not place.startswith("models"):
         return np.array([score])
     shares = np.array(list(_mix(plan, place).values()), dtype=np.float64)
@@ -141,9 +137,7 @@ def multiples(assumed: Assumed, name: str, scores: Scores) -> tuple[Floats, Floa
 
 
 def grown(assumed: Assumed, scores: Scores, starts_s: Floats, length_s: float) -> Floats:
-    """Return what growth as drawn multiplies, over growth as planned, in windows from `starts_s` on; shape (draws,
-    windows).
-    """
+    """Return what drawn growth multiplies, over planned growth, in windows from `starts_s`; shape (draws, windows)."""
     place = next((one for one in scores if one.startswith("growth")), None)
     if place is None:
         return np.ones((1, 1))

@@ -55,8 +55,7 @@ def mean_kernel(path: Path, share: Floats, cell_s: float, cells: int) -> Floats:
 
 
 def arrival_variance(path: Path, share: Floats, rate_per_s: float, autocovariance: Floats, cell_s: float) -> float:
-    """Return the variance of the load at an instant, for arrivals whose counts in cells of `cell_s` have
-    `autocovariance`.
+    """Return the variance of the load at an instant, where arrivals' counts in cells of `cell_s` have `autocovariance`.
 
     `autocovariance[h]` is Gamma_h for h from 0; beyond its end it counts as zero. Take it at least as long as a run.
     """

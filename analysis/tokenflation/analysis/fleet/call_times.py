@@ -35,9 +35,7 @@ _DEFAULT_PREFILL_SHARE = 0.2
 
 
 def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
-    """Return when each call starts, in s since the first start of its run; of a retried one, when its last
-    attempt did.
-    """
+    """Return when each call starts, in s since the first start of its run; a retried one by its last attempt."""
     started = calls["started_at_ns"].to_numpy(dtype=np.int64)
     origin = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(origin, run, started)
@@ -52,9 +50,7 @@ def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
 
 
 def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: Notes) -> Floats:
-    """Return the tokens that each call read from a prefix cache: told by the provider, or whole blocks of the task;
-    else 0.
-    """
+    """Return the tokens each call read from a prefix cache: as reported, or whole blocks of the task; else 0."""
     told = numbers(calls, "cache_read_tokens") if "cache_read_tokens" in calls.columns else np.full(len(calls), np.nan)
     blocks = np.full(len(calls), np.nan)
     if {"shared_blocks", "block_tokens"} <= set(calls.columns):

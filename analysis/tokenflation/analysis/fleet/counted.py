@@ -37,9 +37,7 @@ class Counted:
     warnings: tuple[str, ...]
 
     def intervals(self, kinds: Iterable[str]) -> bool:
-        """Return whether the runs of all these kinds bear an interval: enough finished, and few were cut
-        beyond those.
-        """
+        """Return whether the runs of all these kinds bear an interval: enough finished, and few cut beyond those."""
         chosen = list(kinds)
         few = min((self.bearing(kind) for kind in chosen), default=0) < LEAST_RUNS
         return not few and all(self.shares[kind].beyond <= _MOST_BEYOND for kind in chosen)

@@ -50,18 +50,14 @@ def cumulants(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats, o
 
 
 def _meet(kernel: Floats, known: Floats, top: int, count: int) -> Floats:
-    """Return, for each of `count` times, the sum of kernel[j] * known[top + 1 + time - j], flat beyond the
-    grid's ends.
-    """
+    """Return, for each of `count` times, the sum of kernel[j] * known[top + 1 + time - j], flat beyond the ends."""
     low = top + 1 - (len(kernel) - 1)
     places = np.clip(np.arange(low, top + 1 + count), 0, len(known) - 1)
     return np.convolve(known[places], kernel, mode="valid")
 
 
 def direct_cumulants(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats, orders: int = 4) -> Floats:
-    """Return the same as `cumulants`, segment by segment and time by time: slow, and what the fast way is tested
-    against.
-    """
+    """Return the same as `cumulants`, segment by segment and time by time: slow; the fast way is tested against it."""
     edges = arrivals.first_s + arrivals.cell_s * np.arange(len(arrivals.rate_per_s) + 1)
     known = arrivals.integral
     found = np.zeros((orders, len(times_s)))

@@ -92,9 +92,7 @@ def runs_with(calls: pd.DataFrame, plan: Plan, *, of: Collection[str] | None = N
 
 
 def _asked(runs: Runs, plan: Plan, weights: Floats | None) -> dict[str, tuple[Floats, Floats]]:
-    """Return the sums over the runs of each kind of R and of R squared, of loads over their time; by resource and
-    total.
-    """
+    """Return sums over the runs of each kind of R and of R squared, loads over their time; by resource and total."""
     kinds, count = len(runs.kinds), len(runs.kind_of_run)
     found = {}
     for name, (path, _, _) in loads_of(runs, plan).items():

@@ -1,5 +1,4 @@
-"""What a computed input token adds to a call's time, as recorded calls tell it; and calls that compute more or fewer of
-them.
+"""What a computed input token adds to a call's time, by recorded calls; and calls that compute more or fewer.
 
 Knows nothing of plans. The median slope of time to first token over computed tokens, of all pairs of calls of one
 model, is the pace, where the pairs agree that there is one. Sources: H. Theil, "A rank-invariant method of linear and

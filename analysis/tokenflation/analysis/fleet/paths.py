@@ -96,8 +96,7 @@ class Runs:
 def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: float = 300.0,
             serving: Serving | Mapping[str, Serving] | None = None, cache_kept: float = 1.0,
             of: Collection[str] | None = None) -> Runs:  # fmt: skip
-    """Return the runs in `calls` (one row per call) as paths; with `timing`, as a fleet that serves so fast would run
-    them.
+    """Return the runs in `calls` (one row per call) as paths; with `timing`, as a fleet so fast would run them.
 
     Re-timed, a call starts as long after the calls that ended before it as it did, and what overlapped it shifts alike.
     A call's context stays warm for `kv_ttl_s` at most, until the call that goes on from it starts. With `serving`, the

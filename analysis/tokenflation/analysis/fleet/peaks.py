@@ -40,8 +40,7 @@ _FAR = 1e100
 
 def autocorrelation(path: Path, share: Floats, lags: int, bursts: Bursts | None = None, *,
                     rate_ratio: float = 1.0) -> Floats:  # fmt: skip
-    """Return Corr(X(t), X(t + h)) at h = 0, 60 s, ...: integrals of E R(u) R(u + h), for Poisson arrivals, over that at
-    0.
+    """Return Corr(X(t), X(t + h)) at h = 0, 60 s, ...: integrals of E R(u) R(u + h), Poisson arrivals, over that at 0.
 
     Arrivals in bunches add their excess covariance between two starts, met by the mean run at both (times `rate_ratio`,
     where bunches grow with the volume). `share` weighs the runs. Of many or very long runs an even selection is taken:
@@ -70,9 +69,7 @@ def autocorrelation(path: Path, share: Floats, lags: int, bursts: Bursts | None 
 
 
 def _levels(path: Path, share: Floats, chosen: Ints) -> tuple[Floats, float, float]:
-    """Return the mean load of each chosen run by age cell, the cell's s, and the shared integral of the
-    load's square.
-    """
+    """Return each chosen run's mean load by age cell, the cell's s, and the shared integral of the load's square."""
     number = np.full(len(share), -1)
     number[chosen] = np.arange(len(chosen))
     mine = number[path.run] >= 0
@@ -94,9 +91,7 @@ def _levels(path: Path, share: Floats, chosen: Ints) -> tuple[Floats, float, flo
 
 
 def _together(mean: Floats, bursts: Bursts, fine: float, parts: int, lags: int) -> Floats:
-    """Return the excess covariance of the load at each minute's lag, over the rate: m * m * excess, on cells of `fine`
-    s.
-    """
+    """Return the load's excess covariance at each minute's lag, over the rate: m * m * excess, on cells of `fine` s."""
     cells = len(mean)
     reach = (lags - 1) * parts + cells
     more = excess(bursts, fine, reach)

@@ -22,8 +22,7 @@ _LEAST_FOR_TAIL = 100
 
 
 def quantile_rows(runs: Runs, rests: Counted, kinds: list[str]) -> list[dict[str, Any]]:
-    """Return one row per kind, resource and quantile of one task: `task`, `resource`, `unit`, `quantile`, `value`,
-    `refused`.
+    """Return rows by kind, resource and quantile of a task: `task`, `resource`, `unit`, `quantile`, `value`, `refused`.
 
     Tokens are those of the runs that report any. A quantile is refused, with the reason in place of its value, where
     fewer runs finished than put the largest of them above it with 90 % confidence (`LEAST_PER_TASK`), or where it lies
@@ -71,8 +70,7 @@ def _quantiles(values: Floats, told: NDArray[np.bool_], shares: Shares) -> dict[
 
 
 def hill_index(values: Floats) -> float | None:
-    """Return Hill's estimate of the index of a power-law tail from the largest fifth; None below 100 runs or without
-    spread.
+    """Return Hill's estimate of the index of a power-law tail from the largest fifth; None below 100 runs or spread.
 
     Below 2 the variance of such a law is infinite: what is measured is that of the limits on a task.
     Source: B. M. Hill, "A simple general approach to inference about the tail of a distribution" (1975).

@@ -38,9 +38,7 @@ class OneRun(PlanError, FrameError):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a forecast is made of: calls, of which each `task` is a kind or a kind on one model, and what to say of
-    them.
-    """
+    """What a forecast is made of: calls, whose `task` is a kind or a kind on one model, and what to say of them."""
 
     calls: pd.DataFrame
     volumes: dict[str, float]

@@ -35,8 +35,7 @@ def simulate_load(
 
 def loads_at(path: Path, runs: int, starts_s: Floats, *, step_s: float, from_s: float, until_s: float,
              rng: np.random.Generator) -> Floats:  # fmt: skip
-    """Return the load at `from_s`, then every `step_s` until `until_s`, of one history of tasks that start at
-    `starts_s`.
+    """Return the load at `from_s`, then every `step_s` until `until_s`, of a history of tasks that start at `starts_s`.
 
     Each task is one of the runs, chosen evenly.
     """

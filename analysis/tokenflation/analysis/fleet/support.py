@@ -96,9 +96,7 @@ def manifest_of(runs: Runs, plan: Plan, rests: Counted, volumes: dict[str, float
 
 def _next_runs(runs: Runs, volumes: dict[str, float], rests: Counted, totals: pd.DataFrame,
                target: float) -> list[dict[str, Any]]:  # fmt: skip
-    """Return rows of `runs_to_record`, judged by input tokens; none where a kind has too few runs to tell
-    its spread.
-    """
+    """Return rows of `runs_to_record`, judged by input tokens; none where a kind has too few to tell its spread."""
     if any(rests.bearing(kind) < LEAST_RUNS for kind in volumes):
         return []
     tokens = totals["input_tokens"].to_numpy(dtype=np.float64)

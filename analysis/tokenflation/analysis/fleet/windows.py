@@ -162,8 +162,7 @@ def window_cumulants(pieces: Pieces, weight: Floats, arrivals: Arrivals, ends_s:
 
 
 def steps(path: Path, window_s: float) -> Path:
-    """Return the running integral over `window_s` in level steps, some dozens a run: for the law of a total of few
-    runs.
+    """Return the running integral over `window_s` in level steps, dozens a run: for the law of a total of few runs.
 
     Its mean is right to a few per mille; the cumulants above are exact.
     """

@@ -100,9 +100,7 @@ def _rows(ahead: str, history: History, rolled: Rolled, origins: NDArray[np.int6
 
 def judged(middle: Floats, truth: Floats, raw: Floats, bins: Floats, *, bounds: Mapping[str, Floats] | None = None,
            level: float = 0.9) -> dict[str, float]:  # fmt: skip
-    """Return the figures of one model: forecasts by step against known steps, all steps, and bins (steps,
-    bins of one).
-    """
+    """Return one model's figures: forecasts by step against known steps, all steps, and bins (steps, bins of one)."""
     found = {"wape": wape(middle, truth), "wape_all": wape(middle, raw), "pinball": np.nan, "coverage": np.nan,
              "provisioned": provisioned(middle, bins), "provided": np.nan, "short": np.nan}  # fmt: skip
     if not bounds:

@@ -105,8 +105,7 @@ class Daytime:
 
 
 def quantiles(scores: Floats, levels: Floats) -> Floats:
-    """Return for each row the smallest score that holds `levels` of its known ones and one more; NaN where none is
-    known.
+    """Return by row the smallest score that holds `levels` of its known ones and one more; NaN where none is known.
 
     Beyond the largest, where a level asks for that, by a share of the spread above the median.
     """

@@ -125,9 +125,7 @@ def _least_absolute(matrix: Floats, wanted: Floats, weights: Floats, shrink: Flo
 
 
 def repeated(steps: Floats, period: int, count: int, instead: Floats) -> Floats:
-    """Return the value a period before each of `count` steps ahead; where it is not known, that of the
-    shape `instead`.
-    """
+    """Return the value a period before each of `count` steps ahead; where unknown, that of the shape `instead`."""
     before = len(steps)
     place = before - period + np.arange(count) % period
     value = np.where(place >= 0, steps[np.clip(place, 0, before - 1)], np.nan)
@@ -135,9 +133,7 @@ def repeated(steps: Floats, period: int, count: int, instead: Floats) -> Floats:
 
 
 def faded(shape: Floats, steps: Floats, last: float, per_day: int) -> Floats:
-    """Return the shape ahead, plus what the series is off it now, which fades into part of what it was off
-    by all day.
-    """
+    """Return the shape ahead plus what the series is off it now, fading into part of what it was off by all day."""
     before = len(steps)
     off = steps - shape[:before]
     day = trailing(off, per_day, least=0.1)[-1]
@@ -159,8 +155,7 @@ def _at_end(shape: Floats, before: int) -> float:
 
 
 def autoregression(shape: Floats, steps: Floats, last_of: Floats, per_day: int, per_week: int, count: int) -> Floats:
-    """Return the shape ahead plus a regression on what the series was off it: now, this hour, today, a day and a week
-    ago.
+    """Return the shape ahead plus a regression on what the series was off it: now, this hour, today, a day, a week ago.
 
     One regression per distance up to a day, by least absolute errors of demand, shrunk towards what holds for most
     series; beyond a day the last of them.
@@ -210,9 +205,7 @@ def _fit(shape: Floats, steps: Floats, last_of: Floats, per_day: int, per_week: 
 
 
 def _usual(days: Floats, size: int) -> Floats:
-    """Return what the coefficients are shrunk to at each distance in days: all off now soon, part of the
-    day's later.
-    """
+    """Return what coefficients are shrunk to at each distance in days: all off now soon, part of the day's later."""
     near = np.exp(-days / _FADE_DAYS)
     found = np.zeros((len(days), size))
     found[:, 0] = 0.55 * near

@@ -123,8 +123,7 @@ def resolution_s(times_s: Floats) -> float:
 
 
 def measured_excess(times_s: Floats, cell_s: float) -> tuple[Floats, float]:
-    """Return by how much the autocovariance of counts passes Poisson's, over the rate, and the cell in s it is given
-    for.
+    """Return by how much the autocovariance of counts passes Poisson's, over the rate, and the cell in s it is for.
 
     Lag h of the answer is (Gamma_h - rate * cell at h = 0) / rate, in s, for lags up to `REACH_S` or a quarter of the
     trace. The cell is at least `cell_s`, longer where the starts are told no finer or the trace is very long.

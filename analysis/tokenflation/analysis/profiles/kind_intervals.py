@@ -66,8 +66,7 @@ def _fetched(
 
 
 def errors_sql(tasks: str) -> str:
-    """Return the SQL of squared errors `s`, counts `n` and sums `a` of each ratio by kind, numbered in order of
-    `RATIOS`.
+    """Return the SQL of squared errors `s`, counts `n` and sums `a` of each ratio by kind, numbered as in `RATIOS`.
 
     It reads a relation of tasks, and `means` with the column `kind` and each ratio as `r0`, `r1`, ... The sums are of
     doubles: products of token counts go beyond a bigint, and sums of bigints beyond what some engines give back.

@@ -36,8 +36,7 @@ _TIME = ("started_at_ns", "duration_s")
 
 
 def measured(calls: Source, *, per: Literal["task", "run", "step", "call", "fleet"]) -> pd.DataFrame:
-    """Return one row per task, agent run, step, call, or one of all: the columns of `GRAINS`, then those of
-    `TASK_COLUMNS`.
+    """Return a row per task, agent run, step, call, or of all: the columns of `GRAINS`, then those of `TASK_COLUMNS`.
 
     `calls` is a frame, or what `load` takes. Sums, ratios of sums and the counts of the calls that they rest on are
     those of `tasks`, over the calls of the row; so the sums of any grain add up to those of all. Rows are in order of

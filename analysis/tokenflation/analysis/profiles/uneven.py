@@ -1,6 +1,4 @@
-"""Says of which task kinds a few large tasks decide, so that no interval over whole tasks holds as often as
-it claims.
-"""
+"""Says which task kinds a few large tasks decide, so that no interval over whole tasks holds as often as it claims."""
 
 import pandas as pd
 

@@ -31,9 +31,7 @@ _CELLS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Multiplied:
-    """What draws of a plan's assumptions multiply a load by: its first and second cumulant by kind, and all
-    by column.
-    """
+    """What draws of a plan's assumptions multiply a load by: two cumulants by kind, and all by column."""
 
     first: Floats
     """Shape (draws, kinds)."""

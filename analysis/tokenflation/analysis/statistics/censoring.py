@@ -1,5 +1,4 @@
-"""Runs that something cut short, whose use is a lower bound: which they are, and what longer runs say of the rest of
-them.
+"""Runs that something cut short, whose use is a lower bound: which they are, and what longer runs say of the rest.
 
 The mass of a cut run is shared out over the runs that used more, as a product-limit estimate does (redistribution to
 the right): finished runs get the weights of the Kaplan-Meier law of what a run uses, so that the mean of anything they
@@ -38,9 +37,7 @@ class Shares:
     """The share of runs cut after the longest finished one: for them the largest cut runs stand, a lower bound."""
 
     def relative_error(self, values: Floats) -> Floats | None:
-        """Return the standard error of each column's weighted mean over that mean, by the jackknife; None
-        if all alike.
-        """
+        """Return the standard error of columns' weighted means over the means, by the jackknife; None if all alike."""
         if self.left_out is None:
             return None
         mean = self.weights @ values
@@ -70,9 +67,7 @@ def marked(calls: pd.DataFrame, censored: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def runs_cut(calls: pd.DataFrame) -> "pd.Series[str]":
-    """Return what cut each task that was cut short, by `task_id`: what `censored_by` says, or that its last call broke
-    off.
-    """
+    """Return what cut each task that was cut short, by `task_id`: what `censored_by` says, or a broken last call."""
     said = pd.Series(dtype="object")
     if CENSORED_BY in calls.columns:
         told = calls[calls[CENSORED_BY].notna()].drop_duplicates("task_id")

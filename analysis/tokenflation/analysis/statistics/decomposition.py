@@ -27,9 +27,7 @@ _CELLS = 2_000_000
 
 
 def log_mean(x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
-    """Return the logarithmic mean `(x - y) / ln(x / y)` of positive numbers; x where they are equal; 0
-    where one is 0.
-    """
+    """Return the logarithmic mean `(x - y) / ln(x / y)` of positive numbers; x where equal; 0 where one is 0."""
     first, second = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
     known = (first > 0) & (second > 0)
     above, below = np.where(known, first, 1.0), np.where(known, second, 1.0)
@@ -41,8 +39,7 @@ def log_mean(x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
 
 
 def lmdi(before: npt.ArrayLike, after: npt.ArrayLike) -> Floats:
-    """Return what each factor's change adds to the product: effects along the last axis sum to the products'
-    difference.
+    """Return what each factor's change adds to the product: those along the last axis sum to the products' difference.
 
     `L(B, A) ln(b_j / a_j)` with the products A and B. Where one product is 0, the factors that are 0 there and not on
     the other side share the whole difference: the limit for factors that vanish together. Where both are 0, nothing
@@ -101,8 +98,7 @@ def _shapley(a: Floats, b: Floats) -> Floats:
 
 
 def chain_factors(before: npt.ArrayLike, after: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return the factors of two chains of amounts: each amount over the one before it; their product is the last
-    amount.
+    """Return the factors of two chains of amounts: each amount over the one before it; the product is the last amount.
 
     The last axis holds the amounts x_1 ... x_m; the first factor is x_1 itself. An amount that is 0 on either side,
     though the last one is not, has no ratio to it: it is passed over (factor 1 on both sides) and the next factor takes

@@ -115,9 +115,7 @@ def mean_interval(
 
 
 def mean_ends(values: Floats, level: float) -> Floats:
-    """Return both ends of the population mean's interval over the recorded mean, by column of `values`; shape (2,
-    columns).
-    """
+    """Return both ends of the population mean's interval over the mean, by column of `values`; shape (2, columns)."""
     even = np.full(len(values), 1 / len(values))
     upper = NormalDist().inv_cdf((1 + level) / 2)
     return _quantiles(_relative(values, even), np.array([-upper, upper]), None, even)

@@ -128,9 +128,7 @@ def _from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level
 
 
 def _by_size(size: Floats, pull: Floats, reported: Flags, tasks: Floats) -> tuple[Floats, Floats]:
-    """Return how unequal the tasks are, in logarithms of size, and how `pull` correlates with it; 0 where nothing
-    varies.
-    """
+    """Return how unequal tasks are, in log of size, and how `pull` correlates with it; 0 where nothing varies."""
     place = np.log(_SMALL + tasks[:, None] * size)
     place, pull = (
         np.where(reported, one - np.where(reported, one, 0.0).sum(axis=1, keepdims=True) / tasks[:, None], 0.0)

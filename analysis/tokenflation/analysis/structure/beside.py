@@ -65,8 +65,7 @@ def load_beside(
 
 
 def span_rows(source: str | Path, names: Sequence[str], where: str, order: str) -> list[tuple[Any, ...]]:
-    """Return those columns of the scopes beside a Parquet source for which a condition holds, in an order; both are
-    SQL.
+    """Return those columns of the scopes beside a Parquet source for which a condition holds, in order; both are SQL.
 
     Raises:
         StoreError: the source is a folder without Parquet files, or a file cannot be read.

@@ -129,9 +129,7 @@ def _runs(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, caller: str) -> 
 
 
 def _says_reasoning(call: _Call) -> bool:
-    """Return whether it is known if an answer holds reasoning: it shows some, or its tokens, or its api shows all there
-    is.
-    """
+    """Return whether it is known if an answer reasons: it shows some, or its tokens, or its api shows all."""
     if call.reasoning_tokens is not None or call.reasoning_blocks:
         return True
     return call.reasoning_blocks is not None and call.api in _SHOWN_BY and call.status == "ok"

@@ -48,9 +48,7 @@ def _fewer(children: tuple[Node, ...], most: int) -> tuple[Node, ...]:
 
 
 def _in_pieces(merged: tuple[Node, ...], most: int) -> tuple[Node, ...]:
-    """Cut stretches of steps without sub-agents into pieces of one round size, the smallest that leaves at most `most`
-    nodes.
-    """
+    """Cut steps without sub-agents into pieces of one round size, the smallest that leaves at most `most` nodes."""
     longest = max(len(one.members) for one in merged)
     for size in (digit * 10**zeros for zeros in range(9) for digit in (2, 5, 10)):
         if size >= longest:

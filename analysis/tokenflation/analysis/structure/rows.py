@@ -148,9 +148,7 @@ def load_outcomes(source: str | Path) -> pd.DataFrame:
 
 
 def _merged(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Return one row per task out of those of its scopes in order, kind and id first: the last one counts that says
-    something.
-    """
+    """Return a row per task of those of its scopes in order, kind and id first: the last that says something counts."""
     merged: dict[tuple[str, str], list[Any]] = {}
     for task, task_id, *values in rows:
         if task_id is not None:
@@ -160,9 +158,7 @@ def _merged(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
 
 
 def _kind(connection: sa.Connection, table: str, column: str = "task") -> str:
-    """Return SQL for the kind of a task by the name that the user gave it, out of a table's column of
-    recorded kinds.
-    """
+    """Return SQL for the kind of a task by the name the user gave it, out of a table's column of recorded kinds."""
     recorded = f"{table}.{column}"
     return renamed_sql(recorded) if sa.inspect(connection).has_table("task_names") else recorded
 

@@ -169,8 +169,7 @@ def _area(counted: pd.DataFrame, rng: np.random.Generator | None, level: float) 
 
 
 def success_curve(calls: pd.DataFrame, outcomes: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return one row per task kind and budget at which the share of solved tasks changes; columns as in
-    `CURVE_COLUMNS`.
+    """Return a row per task kind and budget at which the share of solved tasks changes; columns as in `CURVE_COLUMNS`.
 
     The first row of a kind is the budget 0 and the last one its largest task; in between the share is that of the row
     before. Kinds without a counted task have no row.

@@ -168,9 +168,7 @@ def _perhaps_open(calls: Sequence[_Call], end: int) -> list[_Change]:
 
 
 def _gap_parts(calls: Sequence[_Call], timed: set[str]) -> dict[int, Part]:
-    """Return by time of start what a gap was that a call ended then; where several end it, the first of
-    them says it.
-    """
+    """Return by time of start what a gap was that a call ended then; where several end it, the first says it."""
     parts: dict[int, Part] = {}
     last: dict[str, _Call] = {}
     for call in calls:

@@ -49,8 +49,7 @@ class _Call(NamedTuple):
 
 
 def waste(calls: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per task, in order of start: its retries, failed and repeated calls; columns as in
-    `WASTE_COLUMNS`.
+    """Return a row per task, in order of start: its retries, failed and repeated calls; columns as in `WASTE_COLUMNS`.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.

@@ -1,6 +1,4 @@
-"""Draws what a prefix cache gives: against time to live, against its size, and against the time since the
-call before.
-"""
+"""Draws what a prefix cache gives: against time to live, its size, and the time since the call before."""
 
 import math
 from collections.abc import Iterator
@@ -49,9 +47,7 @@ def _whole(value: Any) -> str:
 
 
 def ttl_figure(ttl: pd.DataFrame) -> Any:
-    """Return the hit rate of an unlimited cache against its time to live, one line per model; of
-    `kvcache.hits_by_ttl`.
-    """
+    """Return an unlimited cache's hit rate against its time to live, one line per model; of `kvcache.hits_by_ttl`."""
     figure = base_figure(_HEIGHT, x="time to live since the last use", y="hit rate, by tokens")
     names = list(dict.fromkeys(ttl_label(one) for one in ttl["ttl_s"]))
     for name, colour, rows in _by_model(ttl):
@@ -71,9 +67,7 @@ def ttl_figure(ttl: pd.DataFrame) -> Any:
 
 
 def bytes_figure(sizes: pd.DataFrame) -> Any:
-    """Return the hit rate of a least-recently-used cache against its size, on a logarithmic axis; of
-    `hits_by_bytes`.
-    """
+    """Return the hit rate of a least-recently-used cache against its size, on a log axis; of `hits_by_bytes`."""
     unit = "cache_bytes" if sizes["cache_bytes"].notna().all() else "cache_tokens"
     what = "bytes" if unit == "cache_bytes" else "tokens"
     figure = base_figure(_HEIGHT, x=f"size of the cache ({what}, logarithmic)", y="hit rate, by tokens")
@@ -88,9 +82,7 @@ def bytes_figure(sizes: pd.DataFrame) -> Any:
 
 
 def pauses_figure(pauses: pd.DataFrame) -> Any:
-    """Return the realised hit rate of what was sent again, by the time since the call before; of
-    `pauses.hits_by_pause`.
-    """
+    """Return the realised hit rate of what was sent again, by time since the call before; of `pauses.hits_by_pause`."""
     figure = base_figure(_HEIGHT, x="time since the call before", y="read from the cache", barmode="group", bargap=0.28)
     ranges = list(dict.fromkeys((row.from_s, row.to_s) for row in pauses.sort_values("from_s").itertuples()))
     starts = [low for low, _ in ranges]

@@ -1,6 +1,4 @@
-"""The section on the prefix cache: what it gave, what one could give by time to live and size, and what stands in its
-way.
-"""
+"""The section on the prefix cache: what it gave, could give by time to live and size, and what stands in its way."""
 
 from dataclasses import dataclass
 from typing import Any

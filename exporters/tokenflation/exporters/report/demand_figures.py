@@ -15,8 +15,7 @@ __all__ = ["demand_figure"]
 
 
 def demand_figure(wide: pd.DataFrame, label: str, unit: str) -> Any:
-    """Return one resource over the day: columns `hour`, `mean`, `p50`, `p95`, `p99`, and `mean_low`, `mean_high` if
-    known.
+    """Return a resource by hour: columns `hour`, `mean`, `p50`, `p95`, `p99`, and `mean_low`, `mean_high` if known.
 
     `hour` counts from midnight; values are in `unit`. Bands fill p50 to p95 and p95 to p99 of the load.
     """

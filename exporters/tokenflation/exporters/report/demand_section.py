@@ -29,9 +29,7 @@ _SECONDS_PER_HOUR = 3600
 
 
 def wide(demand: pd.DataFrame, resource: str) -> pd.DataFrame:
-    """Return one row per bucket of a resource: `start_h`, `hour` (its middle, where the load is known),
-    each statistic.
-    """
+    """Return a row per bucket of a resource: `start_h`, `hour` (its middle, of known load), each statistic."""
     rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
     table = rows.pivot_table(index="bucket_start", columns="statistic", values="value", sort=True)
     table = table.reindex(columns=[name for name in _STATISTICS if name in table.columns])

@@ -20,9 +20,7 @@ _IS = {"measured": "measured", "at most": "at most", "at least": "at least", "es
 
 
 def findings_section(found: pd.DataFrame | None, link: Callable[[str], str] | None = None) -> Section:
-    """Return the findings of `analysis.findings` as a list, the first ones in full; `link` makes a task's id an
-    address.
-    """
+    """Return the findings of `analysis.findings` as a list, the first in full; `link` makes a task's id an address."""
     lede = (
         "Places where tokens go for nothing or twice, by what could be saved. Savings overlap, so they do not add up; "
         "each says how it was found."

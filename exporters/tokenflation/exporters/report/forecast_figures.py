@@ -1,5 +1,4 @@
-"""Draws a planned fleet's demand over its horizon: the fan, where its uncertainty comes from, what each assumption
-moves.
+"""Draws a planned fleet's demand over its horizon: the fan, whence its uncertainty, what each assumption moves.
 
 Knows nothing of how a forecast is made.
 """

@@ -1,6 +1,4 @@
-"""The section of a plan's forecast: its fan over the horizon, totals, where uncertainty comes from, what to record
-next.
-"""
+"""The section of a plan's forecast: its fan, totals, where uncertainty comes from, what to record next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,5 +1,4 @@
-"""Puts the page together: sections in their order, style, script and plotly inline, and a policy that forbids the
-network.
+"""Puts the page together: sections in their order, style, script and plotly inline, a policy without network.
 
 The policy names each script by its hash, so nothing else can run, and nothing at all can be fetched. The page of a
 running server is the same but for its scripts, which it asks for, and its events.
@@ -153,9 +152,7 @@ def page_parts(report: Report, live: Live | None = None) -> dict[str, str]:
 
 
 def task_part(report: Report, live: Live) -> str:
-    """Return the one part of a live page that depends on the task that was chosen; it is that task whole,
-    of no sample.
-    """
+    """Return the one part of a live page that depends on the task that was chosen; it is that task, whole."""
     section = _tasks(report, live)
     return section_html(section if live.task_id else _of_sample(section, report))
 

@@ -1,5 +1,4 @@
-"""Takes as many tasks of a store as a page can be made of in time: whole tasks, evenly at random, the same ones each
-time.
+"""Takes as many of a store's tasks as a page can show in time: whole tasks, evenly at random, the same ones each time.
 
 What is cheap at any size (counts, sums, percentiles) is made of all calls elsewhere; this is for the rest.
 """

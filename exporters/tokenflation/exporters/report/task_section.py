@@ -105,9 +105,7 @@ def _picker(tasks: pd.DataFrame, chosen: str) -> str:
 
 
 def _largest(calls: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return (kind, id) of the task of most tokens per kind, the largest kinds first; kinds of single calls are left
-    out.
-    """
+    """Return (kind, id) of the task of most tokens per kind, the largest first, without kinds of single calls."""
     sized = calls[["task", "task_id"]].assign(
         tokens=(calls["input_tokens"].fillna(0) + calls["output_tokens"].fillna(0)).astype("int64"), calls=1
     )

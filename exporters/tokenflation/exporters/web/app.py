@@ -103,8 +103,7 @@ def create_app(
 
 
 async def _events(watched: Watched, since: str, task_id: str | None, over: asyncio.Event) -> AsyncIterator[str]:
-    """Yield an event for each change: the parts that differ from those the page has, all of them where that is not
-    known.
+    """Yield an event for each change: the parts that are not as the page's, all of them where that is not known.
 
     Source of the format: html.spec.whatwg.org, "Server-sent events".
     """

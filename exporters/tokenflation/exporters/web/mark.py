@@ -24,9 +24,7 @@ class Mark:
         self._file: tuple[int, int] | None = None
 
     def read(self) -> object:
-        """Return SQLite's count of others' commits, or of files their sizes and times; a reason where there
-        is nothing.
-        """
+        """Return SQLite's count of others' commits, or of files their sizes and times; a reason where there is none."""
         if self._is_url:
             return int(time.monotonic() // _URL_S)
         try:

@@ -55,9 +55,7 @@ _SENDING: ContextVar[_Sending | None] = ContextVar("tokenflation_urllib3", defau
 
 
 def install(tap: Tap) -> Callable[[], None]:
-    """Record every pool, session and AWS client, made before or after, urllib3 imported or not; return what
-    undoes it.
-    """
+    """Record every pool, session and AWS client, old or new, urllib3 imported or not; return what undoes it."""
     return _Installation(tap).wait_for("urllib3")
 
 

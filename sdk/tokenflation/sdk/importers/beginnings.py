@@ -43,9 +43,7 @@ def pieces(file: BinaryIO, most: int) -> Iterator[bytes]:
 
 
 def opening(file: BinaryIO) -> bytes:
-    """Return some of a file's first bytes without blank ones in front; behind a first line that is longer,
-    some more.
-    """
+    """Return some of a file's first bytes without blank ones in front; behind a longer first line, some more."""
     start = file.read(_OPENING).lstrip()
     while not start and (piece := file.read(_OPENING)):
         start = piece.lstrip()
@@ -66,8 +64,7 @@ def _rest_of_line(file: BinaryIO, kept: int) -> bytes:
 
 
 def are_lines(start: bytes) -> bool:
-    """Return whether objects of one line stand behind the first line: then it is JSON Lines, whatever its first line
-    is.
+    """Return whether objects of one line stand behind the first line: then it is JSON Lines, whatever the first is.
 
     The first line of a log that was cut at its beginning is any end of a record. In a document that is laid out over
     lines, objects are set in or end with a comma, but for the last element of an array.
@@ -85,9 +82,7 @@ def line_objects(start: bytes, *, whole: bool) -> tuple[Mapping[str, Any], ...]:
 
 
 def objects_behind(file: BinaryIO) -> tuple[Mapping[str, Any], ...]:
-    """Return the first JSON objects behind the line in hand that are lines, at most 20; lines over 16 MB
-    are gone past.
-    """
+    """Return the first JSON objects behind the line in hand that are lines, at most 20; those over 16 MB are passed."""
     _rest_of_line(file, 1)
     return _objects(_shorter_lines(file))
 

@@ -1,5 +1,4 @@
-"""Reads Codex CLI's session logs (`~/.codex/sessions/**/rollout-*.jsonl`): one session, with its sub-agents, is one
-task.
+"""Reads Codex CLI's session logs (`~/.codex/sessions/**/rollout-*.jsonl`): a session with its sub-agents is one task.
 
 A line has `timestamp`, `type` and `payload` (github.com/openai/codex, `codex-rs/protocol/src/protocol.rs`,
 `RolloutLine`; github.com/uw-syfi/TraceLab, `example_sessions/codex/explanation.md`):

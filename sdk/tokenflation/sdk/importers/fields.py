@@ -40,9 +40,7 @@ def number(source: Any, *names: str) -> float | None:
 
 
 def seconds(source: Any, *names: str) -> float | None:
-    """Return the time in seconds under the first of the names that has a number, None if it is below 0 or above a
-    century.
-    """
+    """Return the time in seconds under the first name that has a number, None if it is below 0 or above a century."""
     found = number(source, *names)
     return found if found is not None and 0 <= found < _MOST_SECONDS else None
 

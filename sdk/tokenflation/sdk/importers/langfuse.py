@@ -54,9 +54,7 @@ def _sniff(head: Head) -> float:
 
 
 def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the traces in all files: the storage's exports have traces and observations in folders of
-    their own.
-    """
+    """Yield the tasks of the traces in all files: exports of the storage have traces and observations apart."""
     pile, names = SpanPile(FORMAT.name), {}
     nodes: list[Node] = []
     for entry in entries:

@@ -1,5 +1,4 @@
-"""MLflow traces: `Trace.to_json()`, lists of them, `search_traces()` as JSON Lines, CSV or Parquet, `traces.json`
-artifacts.
+"""MLflow traces: `Trace.to_json()`, lists, `search_traces()` as JSON Lines, CSV, Parquet, `traces.json` artifacts.
 
 A trace is `{"info": ..., "data": {"spans": [...]}}`; a table has it as JSON in the column `trace`, or its spans in
 `spans`. Spans carry ids in base64 (schema 3) or hex with `0x` (schema 2) and attributes each as JSON. A call's counts

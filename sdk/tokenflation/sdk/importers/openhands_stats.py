@@ -1,5 +1,4 @@
-"""Reads what OpenHands keeps of its calls beside their texts: a conversation's state, or an evaluation's
-`output.jsonl`.
+"""Reads what OpenHands keeps of its calls beside their texts: a conversation's state, an evaluation's `output.jsonl`.
 
 Both hold the `Metrics` of each use of a model: `token_usages`, one entry a call, with `costs` (whose `timestamp` is
 when the answer was there) and `response_latencies` (by `response_id`). A state (`base_state.json`) has them under

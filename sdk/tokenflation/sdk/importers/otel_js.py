@@ -1,5 +1,4 @@
-"""Files that hold log records and spans of OpenTelemetry's JavaScript SDK as they are, as Gemini CLI's `telemetry.log`
-does.
+"""Files of log records and spans of OpenTelemetry's JavaScript SDK as they are, as Gemini CLI's `telemetry.log` does.
 
 With `telemetry.outfile` (`--telemetry-outfile`) Gemini CLI writes each record by `JSON.stringify(record, null, 2)`:
 objects one after another, with the SDK's own fields and not OTLP's. Times are pairs of seconds and nanoseconds,
@@ -41,9 +40,7 @@ def _sniff(head: Head) -> float:
 
 
 def _is_one(keys: frozenset[str]) -> bool:
-    """Return whether an object with these keys, or more, is a log record or span; of a long one the first keys are
-    known.
-    """
+    """Return whether an object with these keys, or more, is a log record or span; long ones show their first."""
     return "_spanContext" in keys or ("hrTime" in keys and not keys.isdisjoint({*_SCOPES, "hrTimeObserved"}))
 
 

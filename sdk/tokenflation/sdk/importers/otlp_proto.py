@@ -1,5 +1,4 @@
-"""OTLP traces and logs as protobuf: one request's body, or the messages that the collector's file exporter writes one
-after another.
+"""OTLP traces and logs as protobuf: a request's body, or the messages that the collector's file exporter writes.
 
 The exporter puts four bytes before each message, its length, the highest byte first (`format: proto`); OpenTelemetry's
 own specification of files puts a varint there. ExportTraceServiceRequest and TracesData are the same on the wire: field
@@ -168,9 +167,7 @@ class _Reader:
         }
 
     def documents(self, message: bytes) -> Iterator[dict[str, Any] | str]:
-        """Yield the spans and log records of a message, each scope's as OTLP's JSON has them; a text says what is wrong
-        with one.
-        """
+        """Yield a message's spans and log records, by scope as in OTLP's JSON; a text says what is wrong with one."""
         for number, group, _ in _fields(message):
             if number != 1:
                 continue

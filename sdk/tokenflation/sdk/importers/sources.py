@@ -54,8 +54,7 @@ def _stem(name: str) -> str:
 
 
 def further_head_of(entry: Entry, head: Head) -> Head | None:
-    """Return more of a file whose beginning says nothing, or None if that would not help; raises what `Entry.open`
-    does.
+    """Return more of a file whose beginning says nothing, None if that is no help; raises what `Entry.open` does.
 
     A first line with a picture or a file in it may be longer than `HEAD_BYTES`, and than any memory: what tells the
     format stands behind it. In one document it may stand behind a long value: the keys are looked for in its first 256

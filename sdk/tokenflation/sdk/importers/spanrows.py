@@ -141,9 +141,7 @@ class _Trace:
         return key[1:] if key[:1] == "=" else key or self._trace_id
 
     def _kind(self, key: str, calls: Sequence[Node], context: Context, default_kind: str) -> str:
-        """Return what kind of task it is: as its span says, else by its first agent, outermost span,
-        service or file.
-        """
+        """Return what kind of task it is: by its span, else by its first agent, outermost span, service or file."""
         given = next((node.given["task"] for node in calls if node.given.get("task")), None)
         if given:
             return context.kind(str(given))
@@ -330,9 +328,7 @@ class _Tools:
         self.ran[call_id] += 1
 
     def _asked(self, node: Node, asking: Sequence[Node]) -> tuple[str, int] | None:
-        """Return the call and the position among its tool calls: by id in any earlier call, else by name in
-        the last.
-        """
+        """Return the call and the position among its tool calls: by id in any call before, else by name in the last."""
         role = node.role
         wanted = role.tool_call_id if role is not None else None
         if wanted is not None:

@@ -63,9 +63,7 @@ def places(spans: Mapping[str, Node]) -> dict[str, Place]:
 
 
 def _twins(spans: Mapping[str, Node]) -> dict[str, Node]:
-    """Return chains' spans that have an agent's span of their name beside them, by id: OpenLLMetry's has nothing
-    inside.
-    """
+    """Return chains' spans that have an agent's of their name beside them, by id: OpenLLMetry's is empty."""
     agents = {(node.parent_id, node.role.name): node for node in spans.values()
               if node.role is not None and node.role.kind == "agent" and node.parent_id is not None}  # fmt: skip
     chains = [node for node in spans.values() if node.role is not None and node.role.kind == "chain"] if agents else []

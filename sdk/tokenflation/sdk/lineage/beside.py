@@ -74,9 +74,7 @@ class Told:
         return any(map(self._repeats, run.results)) or (len(words) >= _MIN_PLAIN and self._repeats(words))
 
     def all(self, run: Run) -> bool:
-        """Return whether they repeat what a run was asked, what it asked of its tools before now, and what
-        that gave.
-        """
+        """Return whether they repeat what a run was asked, what it asked of its tools before, and what that gave."""
         return self.opening(run) and self.result(run) and any(map(self._repeats, run.asked))
 
     def _repeats(self, text: str) -> bool:

@@ -98,8 +98,7 @@ class Histories:
     def summarised(
         self, reading: Reading, run_id: str | None, started_at_ns: int
     ) -> tuple[Run, History, list[History]] | None:
-        """Return the agent run with these instructions that begins anew with a summary, the call that made it, its
-        like.
+        """Return the run with these instructions that begins anew with a summary, the call that made it, its like.
 
         That call is the run's own, or was told the run's messages; its like are calls of others that made other parts.
         """
@@ -241,9 +240,7 @@ def times_in(text: bytes, needle: str) -> int:
 
 @lru_cache(maxsize=256)
 def _as_written(needle: str) -> tuple[bytes, ...]:
-    """Return the canonical bytes of a text, and those of it inside of JSON; each new history is held against the same
-    ones.
-    """
+    """Return the canonical bytes of a text, and of it inside of JSON; new histories are held against the same."""
     needle = needle.strip()
     if not needle:
         return ()
@@ -265,9 +262,7 @@ def last_messages(reading: Reading) -> bytes:
 
 
 def first_text(reading: Reading) -> str:
-    """Return the beginning of the text of the first message; a summary may stand before it, as a turn of
-    the model's.
-    """
+    """Return the beginning of the text of the first message; a summary may stand before, as a turn of the model's."""
     if not reading.message_bytes or not reading.prompt:
         return ""
     roles = reading.message_roles
@@ -332,9 +327,7 @@ def _may_go_on(one: History, reading: Reading, run_id: str | None, started_at_ns
 
 
 def _choose(matches: list[History], reading: Reading, answer: tuple[int, int], after: str | None) -> Continued:
-    """Return which of several equal requests is continued: by the ids it answers, the answer that came back, its
-    context.
-    """
+    """Return which of several equal requests is continued: by ids it answers, the answer that came back, context."""
     whole = [one for one in matches if not one.failed] or matches
     answered = {result.tool_call_id for result in reading.tool_results}
     by_ids = [one for one in whole if answered & one.open_tool_calls.keys()]

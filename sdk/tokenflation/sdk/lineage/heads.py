@@ -33,9 +33,7 @@ def _head(beginning: bytes) -> bytes:
 
 
 def is_of_one_agent(history: History, reading: Reading) -> bool:
-    """Return whether instructions are a call's, or begin as those do, with tools of the same size: a date
-    may differ.
-    """
+    """Return whether instructions are a call's, or begin as those do, tools of the same size: a date may differ."""
     if history.instructions_hash == reading.instructions_hash:
         return True
     same = reading.tool_definition_bytes == history.tool_definition_bytes

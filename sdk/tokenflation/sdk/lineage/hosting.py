@@ -1,5 +1,4 @@
-"""Which tool call a new history is inside of: by its arguments, by the context it left from, by what waits, by its
-answer.
+"""Which tool call a new history is inside of: by arguments, the context it left from, what waits, its answer.
 
 Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 """
@@ -131,9 +130,7 @@ class Hosts:
         return None
 
     def repeated(self, reading: Reading, around: Run | None) -> Run | None:
-        """Return the run whose first message a new history repeats: the one around it, or else the only one
-        that waits.
-        """
+        """Return the run whose first message a new history repeats: the one around it, or the only one that waits."""
         said = Told(reading)
         if around is not None:
             return around if said.opening(around) else None
@@ -210,9 +207,7 @@ class Hosts:
         return asked is not None and call is not None and self._asked.get((asked.instructions_hash, call.name), False)
 
     def _answers(self, asked: ToolCall, reading: Reading) -> bool:
-        """Return whether a tool call is an answer that nobody runs: by its name, by force, or by what became of its
-        like.
-        """
+        """Return whether a tool call is an answer nobody runs: by name, by force, or by what became of its like."""
         known = self._asked.get((reading.instructions_hash, asked.name))
         if known is not None:
             return not known
@@ -285,9 +280,7 @@ def _chosen(history: History, edge: Edge) -> Host:
 
 
 def _after(host: Host, around: History, strength: Strength) -> Host:
-    """Return where a run is that begins where one inside `host` is over: in its tool call, or in the next
-    one like it.
-    """
+    """Return where a run is that begins where one inside `host` is over: in its tool call, or the next like it."""
     calls = {id_: call for id_, call in around.open_tool_calls.items() if not call.answers}
     own = calls.get(host.tool_call_id)
     like = [id_ for id_, call in calls.items() if own is not None and call.name == own.name]
@@ -296,8 +289,7 @@ def _after(host: Host, around: History, strength: Strength) -> Host:
 
 
 def of_its_kind(reading: Reading, before: History) -> list[History]:
-    """Return the calls, each an agent run, that are inside a waiting call's tool calls only as they left from its
-    context.
+    """Return the calls, each an agent run, that are inside a waiting call's tool calls by their context alone.
 
     Without tools, and with the instructions of another that turned out to be about the run that waits: so are these.
     """
@@ -315,9 +307,7 @@ def of_its_kind(reading: Reading, before: History) -> list[History]:
 
 
 def _told_all_about(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> list[History]:
-    """Return the waiting calls whose agent run's first message, and a result that it was told, a new
-    history repeats.
-    """
+    """Return the waiting calls whose agent run's first message, and a result it was told, a new history repeats."""
     said = Told(reading)
     return [
         one
@@ -330,9 +320,7 @@ def _told_all_about(reading: Reading, waiting: Sequence[History], started_at_ns:
 
 
 def _is_among(reading: Reading, run: Run | None) -> bool:
-    """Return whether an agent with these instructions is this run or around it: it begins anew rather than inside
-    itself.
-    """
+    """Return whether an agent with these instructions is this run or around it: it begins anew, not inside itself."""
     while run is not None:
         if run.instructions_hash == reading.instructions_hash:
             return True
@@ -355,9 +343,7 @@ def _is_in(answer: str, said: Sequence[str]) -> bool:
 
 
 def _is_told_of(result: ToolResult, answer: str, asked: History, found: Sequence[tuple[Run, Host]]) -> bool:
-    """Return whether runs inside a tool call said an answer as often as its result does: of equal ones each has its
-    own.
-    """
+    """Return whether runs inside a tool call said an answer as often as its result does: each has its own."""
     inside = [run for run in asked.run.inner if run.host is not None and run.host.call_id == asked.call_id]
     inside = [run for run in inside if run.host is not None and run.host.tool_call_id == result.tool_call_id]
     inside += [run for run, host in found if host.tool_call_id == result.tool_call_id]

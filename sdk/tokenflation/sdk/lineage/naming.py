@@ -1,5 +1,4 @@
-"""Names for agents and kinds of tasks that no scope names: from the system prompt where it gives one, else a
-fingerprint.
+"""Names for agents and kinds of tasks that no scope names: from the system prompt if it gives one, else a fingerprint.
 
 A name is taken only where the prompt introduces the agent by one ("You are Ada Lovelace.", "name: planner"): a few
 capitalised words or one identifier, never a sentence, as a system prompt's text has no place in the store.

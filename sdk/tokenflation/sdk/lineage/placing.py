@@ -1,6 +1,4 @@
-"""Places calls: joins what continues what, what is inside of what, and the user's scopes into the structure
-of tasks.
-"""
+"""Places calls: joins what continues what, what is inside what, and the user's scopes into the structure of tasks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,9 +108,7 @@ class Lineage:
             self._remember(reading, placement, call_id, ended_at_ns, (), failed=True)
 
     def link(self, exchange_id: str, to: str | None) -> None:
-        """Note where to look on for an exchange that is no call of its own: the call it belongs to, or the
-        one before.
-        """
+        """Note where to look on for an exchange that is no call: the call it belongs to, or the one before."""
         if exchange_id and to:
             self._links.put(exchange_id, to)
 
@@ -169,9 +165,7 @@ class Lineage:
         return Continued(parts[-1] if parts else summary, 0, Edge("compaction", "strong"), changed=True, asked=before)
 
     def _goes_on(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
-        """Return the waiting call that this new history goes on from or is about; others of its kind turn out to be,
-        too.
-        """
+        """Return the waiting call that this new history goes on from or is about; others of its kind do, too."""
         found = self._hosts.goes_on(reading, started_at_ns, after)
         if found is not None and reading.system_bytes and not reading.tool_definition_bytes:
             self._moves.make_steps(of_its_kind(reading, found.history), found.history, "flow_result")

@@ -1,5 +1,4 @@
-"""The calls under way, in a file beside the store that outlives the process: what a killed program had finished is in
-it.
+"""The calls under way, in a file beside the store that outlives the process: what a killed program finished is in it.
 
 The host's thread notes a call when it leaves and when it ends, into shared memory of a file: no system call, and the
 page cache keeps it when the process is killed. Once the worker has written the call's row, its slot is free again. A
@@ -138,9 +137,7 @@ class Journal:
             raise
 
     def begin(self, begun: Begun) -> int:
-        """Note a call that leaves; returns its slot, a negative number where there is none: for `end` and
-        `free` alike.
-        """
+        """Note a call that leaves; returns its slot, below 0 where there is none: for `end` and `free` alike."""
         try:
             slot = self._free.pop()
         except IndexError:
@@ -187,8 +184,7 @@ class Journal:
             self._file[_STORED_AT : _STORED_AT + 8] = self._stored.to_bytes(8, "little")
 
     def restore(self) -> None:
-        """Make the file anew if it is not under its name any more: somebody removed or renamed what lies beside the
-        store.
+        """Make the file anew if it is no longer under its name: somebody removed or renamed what lies beside the store.
 
         A call whose beginning a host's thread notes in this very moment may be missing in it.
         """
@@ -200,9 +196,7 @@ class Journal:
             self._changing.release()
 
     def grow(self, wait_s: float = 0.0) -> None:
-        """Make room for more calls where it is getting scarce, up to 32,767; does nothing where the disk
-        has no room.
-        """
+        """Make room for more calls where it is getting scarce, up to 32,767; nothing where the disk has no room."""
         if not self._changing.acquire(timeout=wait_s):
             return
         try:
@@ -211,9 +205,7 @@ class Journal:
             self._changing.release()
 
     def _late_slot(self) -> int:
-        """Return a slot for a call that found none: so many threads may be busy that the worker gets no turn to make
-        room.
-        """
+        """Return a slot for a call that found none: busy threads may leave the worker no turn to make room."""
         for _ in range(_MOST_GROWTHS):  # others may take all the room that was made before this thread goes on
             if self._refused:
                 break

@@ -1,5 +1,6 @@
-"""Opens a store to read it, with the standard library's sqlite3 alone. Changes nothing, except that an older store is
-migrated, and that what a killed process had under way becomes rows.
+"""Opens a store to read it, with the standard library's sqlite3 alone.
+
+Changes nothing, except that an older store is migrated, and that what a killed process had under way becomes rows.
 
 Knows nothing of what is read.
 """

@@ -1,5 +1,4 @@
-"""The journals of processes that have ended: found beside a store, held so that one reader alone acts on each, and
-read.
+"""The journals of processes that have ended: found beside a store, held so that one reader acts on each, and read.
 
 Knows nothing of what becomes of their calls.
 """

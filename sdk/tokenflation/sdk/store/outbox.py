@@ -123,9 +123,7 @@ class Outbox:
         self._note_beside(self.left)
 
     def give_up(self, kept: int = 0) -> None:
-        """Let go of what still waits: as lost, but for so many calls that the journal keeps for whoever opens the
-        store.
-        """
+        """Let go of what still waits: as lost, but for so many calls that the journal keeps for a later reader."""
         if len(self):
             self.left = min(kept, len(self._calls))
             self._lose(len(self) - self.left)
@@ -150,9 +148,7 @@ class Outbox:
                 _log.debug("tokenflation: the store cannot be closed", exc_info=True)
 
     def hold_for_fork(self) -> None:
-        """Close the connection before a fork: SQLite keeps its locks' state in memory, and a child would
-        inherit them.
-        """
+        """Close the connection before a fork: SQLite keeps its locks in memory, and a child would inherit them."""
         self._holds_for_fork = self._writing.acquire(timeout=_FORK_WAIT_S)
         if self._holds_for_fork:
             self.drop_writer()
@@ -256,9 +252,7 @@ class Outbox:
 
 
 def _file_at(path: str) -> tuple[int, int, bool] | None:
-    """Return what tells the file at a path from any other that is put there, and whether it is empty; None
-    without one.
-    """
+    """Return what tells the file at a path from another put there, and whether it is empty; None without one."""
     try:
         found = os.stat(path)
     except OSError:

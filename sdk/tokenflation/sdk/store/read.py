@@ -1,5 +1,6 @@
-"""Opens a store for SQLAlchemy, whose import takes half a second; knows nothing of frames (the analysis reads calls in
-bulk by its own way).
+"""Opens a store for SQLAlchemy, whose import takes half a second.
+
+Knows nothing of frames: the analysis reads calls in bulk by its own way.
 """
 
 import os

@@ -150,9 +150,7 @@ _TEXT = Answer(
 
 
 def _invoke(dialect: Dialect, *proof: str) -> Dialect:
-    """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has one of the `proof`
-    keys.
-    """
+    """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has a `proof` key."""
     request = replace(dialect.request, proof=(frozenset(proof),), model_in_path=_MODEL, counts_if=())
     return Dialect(
         api="bedrock.invoke", compatible=_PROVIDER, request=request, answer=replace(dialect.answer, doubles=True)

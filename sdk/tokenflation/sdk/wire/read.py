@@ -99,9 +99,7 @@ def _is_request(body: Any, shape: Request) -> bool:
 
 
 def _says_something(facts: Facts, rules: Answer) -> bool:
-    """Return whether an answer said anything that only this dialect would say so: counts, generated content or why it
-    ended.
-    """
+    """Return whether an answer said what only this dialect says so: counts, content or why it ended."""
     return _has_usage(facts, rules) or any(facts.finish.values()) or facts.first_token_ns is not None
 
 
@@ -281,9 +279,7 @@ def _reading(
 
 
 def _wanted(request: dict[str, Any], shape: Request) -> dict[str, Any]:
-    """Return how many choices a request wants, and whether it wants counts: unless it could ask for them
-    and did not.
-    """
+    """Return how many choices a request wants, and whether counts, too: unless it could ask for them and did not."""
     choices = at(request, shape.choices)
     counts = not request or not shape.counts_if or bool(at(request, shape.counts_if))
     return {"choices": choices if type(choices) is int else 1, "counts": counts}

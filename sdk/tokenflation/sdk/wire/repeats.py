@@ -1,5 +1,4 @@
-"""Streamed events that say nothing new, known by their bytes: most of a stream is the same event with other words in
-it.
+"""Streamed events that say nothing new, known by their bytes: most of a stream is one event with other words in it.
 
 Two events in a row that differ in nothing but values, of which the second changed no fact, make a template: the bytes
 they share, and holes. An event that fits is what the second was, but for those values, so it changes no fact either and
@@ -80,9 +79,7 @@ class Repeats:
             at += 1
 
     def _run(self, events: Sequence[tuple[int, bytes]], at: int) -> int:
-        """Skip the events from here on that fit the newest template, if no other stands between them;
-        return how many.
-        """
+        """Skip the events from here on that fit the newest template, if no other stands between; return how many."""
         template = self._templates[0]
         if self._pending is not None or template.counts or template.numbers != (False,):
             return 0
@@ -215,9 +212,7 @@ def _between(events: list[bytes], head: bytes, tail: bytes) -> list[bytes]:
 
 
 def _guess(event: bytes, mark: bytes) -> _Template | None:
-    """Return an event with a hole for the text behind the first `mark`; None if that is empty, or stands
-    there twice.
-    """
+    """Return an event with a hole for the text behind the first `mark`; None if that is empty, or there twice."""
     start, _, rest = event.partition(mark)
     text = _TEXT.match(rest)
     if text is None or not text.end() or len(event) > _MAX_BYTES or event.count(b'"%b"' % text.group()) != 1:

@@ -88,8 +88,7 @@ def sse_events(chunks: Iterable[tuple[int, bytes]]) -> Iterator[Event]:
 
 
 def sse_blocks(chunks: Sequence[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]] | None:
-    """Yield the text of each server-sent event, perhaps with its blank line, and when that arrived; linear in the
-    bytes.
+    """Yield the text of each server-sent event, perhaps with its blank line, and when it came; linear in the bytes.
 
     None for a body with CR in it, which `sse_events` reads.
     """

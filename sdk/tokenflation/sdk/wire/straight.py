@@ -19,9 +19,7 @@ T = TypeVar("T")
 
 
 def once(make: Callable[[R], T]) -> Callable[[R], T]:
-    """Return a function that makes something of a table when it is first asked to and keeps it, by the table's
-    identity.
-    """
+    """Return a function that makes something of a table when first asked and keeps it, by the table's identity."""
     made: dict[int, tuple[R, T]] = {}
 
     def get(table: R) -> T:

@@ -11,9 +11,7 @@ _MAX_DEPTH = 8
 
 
 def strings(value: Any, shortest: int = 1) -> tuple[str, ...]:
-    """Return the texts in `value` of at least `shortest` characters, in order: 16 at most, of 4,096
-    characters in all.
-    """
+    """Return the texts in `value` of at least `shortest` characters, in order: at most 16, 4,096 characters in all."""
     found: list[str] = []
     _collect(value, shortest, found, MAX_SAID, 0)
     return tuple(found)

@@ -60,9 +60,7 @@ def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
 
 
 def whole_numbers(value: Any, depth: int = 4) -> Any:
-    """Return `value` with each double that is a whole number as an int, as deep as a count may stand in a
-    usage object.
-    """
+    """Return `value` with each double that is a whole number as an int, as deep as counts stand in a usage object."""
     kind = type(value)
     if kind is float and value.is_integer():
         return int(value)

@@ -83,9 +83,7 @@ def count_of(value: Any) -> int | None:
 
 
 def text(value: Any, limit: int = 256) -> str | None:
-    """Return a non-empty string as one that any database takes (no NUL, no lone surrogate, cut at `limit`),
-    else None.
-    """
+    """Return non-empty text as any database takes it (no NUL, no lone surrogate, cut at `limit`), else None."""
     if type(value) is not str or not value:
         return None
     value = value[:limit]
