@@ -1,9 +1,12 @@
 """Work that a scope starts in threads belongs to the scope, and nothing leaks from one piece of work to the next."""
 
 import asyncio
-import sqlite3
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,11 @@ import openai
 import pytest
 import wrapt
 from tests.providers import Provider
+from tests.stored import rows
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import scopes
+from tokenflation.sdk.lastcall import carried as after_call
 from tokenflation.sdk.threads import carry_scopes
 
 
@@ -103,8 +108,8 @@ def test_calls_of_a_pool_belong_to_the_task_around_it(tmp_path: Path, provider: 
                 range(8),
             )
         )
-    rows = sqlite3.connect(store).execute("SELECT task, task_id, parent_id FROM calls").fetchall()
-    assert rows == [("fan", scope.span_id, scope.span_id)] * 8
+    placed = [(call["task"], call["task_id"], call["parent_id"]) for call in rows(store)]
+    assert placed == [("fan", scope.span_id, scope.span_id)] * 8
 
 
 def test_a_class_that_stands_in_for_threads_and_inherits_their_start_is_covered(
@@ -140,3 +145,34 @@ def test_a_wrapper_by_wrapt_beneath_ours_still_gets_the_thread(monkeypatch: pyte
     thread.join()
     undo()
     assert started == [thread]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="there is no pool of interpreters")
+@pytest.mark.usefixtures("carried")
+def test_a_pool_of_interpreters_is_given_the_work_itself_which_alone_it_can_take_there() -> None:
+    with futures.InterpreterPoolExecutor(1) as pool:
+        with tf.task("t"):
+            inside = pool.submit(abs, -1).result()
+        with after_call("0" * 16):
+            after = list(pool.map(abs, [-2]))
+    assert (inside, after) == (1, [2])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="a thread always begins with an empty context")
+def test_a_pools_threads_take_no_scope_along_where_threads_begin_with_a_copy_of_the_context() -> None:
+    program = """
+        from concurrent.futures import ThreadPoolExecutor
+        import tokenflation.sdk as tf
+        from tokenflation.sdk import scopes
+        from tokenflation.sdk.lastcall import carried, last_call
+        from tokenflation.sdk.threads import carry_scopes
+        carry_scopes()
+        pool = ThreadPoolExecutor(1)
+        with tf.task("one"), carried("0" * 16):
+            pool.submit(int).result()
+            with scopes.inside(None), carried(""):
+                print(pool.submit(lambda: (scopes.current(), last_call())).result())
+    """
+    command = [sys.executable, "-X", "thread_inherit_context=1", "-c", textwrap.dedent(program)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("(None, '')\n", "")

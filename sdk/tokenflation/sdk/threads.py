@@ -6,6 +6,7 @@ Only our own context variables are carried: the host's behave as they did. Witho
 
 import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -71,9 +72,14 @@ def _start_shell(original: Any) -> Any:
     @functools.wraps(original)
     def start(this: threading.Thread) -> Any:
         origin = _origin()
-        # A pool's worker serves many scopes: each piece of work brings its own, the thread has none.
-        if origin is not None and not _is_pool_worker(this):
-            _run_inside(this, origin)
+        if origin is None:
+            return original(this)
+        if _is_pool_worker(this):
+            # It serves many scopes: each piece of work brings its own, the thread has none, also where threads begin
+            # with a copy of the context (`sys.flags.thread_inherit_context`).
+            with scopes.inside(None), carried(""):
+                return original(this)
+        _run_inside(this, origin)
         return original(this)
 
     return start
@@ -97,9 +103,15 @@ def _run_inside(thread: threading.Thread, origin: _Origin) -> None:
 def _submit_shell(original: Any) -> Any:
     @functools.wraps(original)
     def submit(this: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return original(this, within(function), *args, **kwargs)
+        return original(this, function if _is_of_interpreters(this) else within(function), *args, **kwargs)
 
     return submit
+
+
+def _is_of_interpreters(pool: Any) -> bool:
+    """Return whether a pool does its work in other interpreters, where our modules cannot be loaded (Python 3.14)."""
+    module = sys.modules.get("concurrent.futures.interpreter")
+    return module is not None and isinstance(pool, module.InterpreterPoolExecutor)
 
 
 def within(function: Callable[..., Any]) -> Callable[..., Any]:
