@@ -14,7 +14,7 @@ QUESTION = "What is 17 * 23?"
 
 
 def main() -> None:
-    with replay(load_recording(), pace=0) as url, tf.instrument("quickstart.db"):
+    with replay(load_recording(), pace=0) as url, tf.instrument("quickstart.db") as recording:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", default_headers={"x-demo-task": "calculate-00"})
         with tf.task("calculate", id="T-1"), tf.agent("planner"):
             messages = [{"role": "user", "content": QUESTION}]
@@ -28,7 +28,7 @@ def main() -> None:
             tf.outcome(success=True)
         client.close()
 
-    calls = analysis.load("quickstart.db")
+    calls = analysis.load(recording.store)
     print(
         calls[["task", "agent", "step", "api", "input_tokens", "cache_read_tokens", "output_tokens"]].to_string(
             index=False

@@ -43,11 +43,11 @@ class Team:
 
 
 def main() -> None:
-    with replay(load_recording(), pace=0) as url, tf.instrument("sub_agent.db"):
+    with replay(load_recording(), pace=0) as url, tf.instrument("sub_agent.db") as recording:
         team = Team(url)
         print(team.plan("What does the with statement do?"))
         team.close()
-    calls = analysis.load("sub_agent.db")
+    calls = analysis.load(recording.store)
     print(calls[["task", "agent", "depth", "step", "api", "input_tokens", "output_tokens"]].to_string(index=False))
 
 

@@ -1,6 +1,8 @@
 """`tokenflation run` runs a program as Python does: same output, same exit, same view of itself."""
 
 import os
+import py_compile
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,10 @@ from tests.providers import Provider
 _RUN = "from tokenflation.cli import main; main()"
 
 
-def as_python(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+def as_python(folder: Path, program: str, *, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program with Python itself."""
-    return subprocess.run([sys.executable, program], cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, program]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, input=given)
 
 
 def as_recorded(
@@ -63,6 +66,29 @@ def test_a_folder_or_a_zip_with_a_main_module_runs_as_under_python(tmp_path: Pat
     assert (recorded.stdout, recorded.returncode) == (plain.stdout, plain.returncode)
     shown = [line for line in plain.stderr.splitlines() if "<frozen runpy>" not in line]
     assert recorded.stderr.splitlines() == shown
+
+
+def test_a_script_on_standard_input_and_a_compiled_one_run_as_under_python(tmp_path: Path) -> None:
+    text = "import sys\nprint(__name__, globals().get('__file__'), __spec__, sys.argv, repr(sys.stdin.read()))\n1 / 0\n"
+    (tmp_path / "program.py").write_text(text)
+    py_compile.compile(str(tmp_path / "program.py"), cfile=str(tmp_path / "program.pyc"), doraise=True)
+    shutil.copy(tmp_path / "program.pyc", tmp_path / "without-a-name")
+    (tmp_path / "old.pyc").write_bytes(b"\x16\r\r\n" + bytes(20))
+    for program in ("-", "program.pyc", "without-a-name", "old.pyc"):
+        plain, recorded = (run(tmp_path, program, given=text) for run in (as_python, as_recorded))
+        assert (recorded.stdout, recorded.stderr) == (plain.stdout, plain.stderr)
+        assert recorded.returncode == plain.returncode == 1
+
+
+def test_a_script_on_standard_input_imports_from_the_working_folder_and_is_recorded(
+    tmp_path: Path, provider: Provider
+) -> None:
+    (tmp_path / "beside.py").write_text(f"URL = {provider.openai_url!r}\n")
+    text = (
+        "import beside, openai\nclient = openai.OpenAI(base_url=beside.URL, api_key='k')\n"
+        "client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'hi'}])\n"
+    )
+    assert "1 call recorded to runs.db" in as_recorded(tmp_path, "-", "--store", "runs.db", given=text).stderr
 
 
 def test_a_program_without_model_calls_is_told_which_clients_are_seen(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import atexit
 import builtins
 import contextlib
 import importlib.util
+import marshal
 import os
 import pkgutil
 import runpy
@@ -28,6 +29,7 @@ from tokenflation.startup import forget
 __all__ = ["command"]
 
 _OUR_FILES = (__file__, runpy.__file__, "<frozen runpy>")
+_PYC_HEAD_BYTES = 16  # PEP 552
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -58,14 +60,17 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, chi
             program: str, arguments: tuple[str, ...]) -> None:  # fmt: skip
     """Run PROGRAM with its ARGUMENTS and record its model calls.
 
+    PROGRAM is what Python takes: a script, a folder or zip file with a main module, or - for a script on standard
+    input.
+
     Exits with the program's own code. Options come before PROGRAM; what follows it is the program's.
     """
     store = store or os.environ.get("TOKENFLATION_STORE") or "tokenflation.db"
-    if program.startswith("-"):
+    if program.startswith("-") and (as_module or program != "-"):
         raise click.UsageError(f"no such option: {program}. Options of tokenflation come first, then the program.")
     if as_module:
         _check_module(program)
-    else:
+    elif program != "-":
         _check_script(program)
     _check_folder(store)
     since_ns = time.time_ns()
@@ -187,10 +192,16 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     # A module of its own in the place of __main__, as `python program` makes it: pickling and `if __name__` need it.
     path = str(Path(program).absolute())
     sys.argv[:] = [program, *arguments]
-    sys.path[0] = str(Path(path).resolve().parent)  # a link to a script imports what lies beside the script
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=builtins)
+    main.__dict__.update(__builtins__=builtins)
     sys.modules["__main__"] = main
+    if program == "-":
+        sys.path[0] = ""
+        main.__dict__.update(__file__="<stdin>")
+        exec(compile(_standard_input(), "<stdin>", "exec", dont_inherit=True), main.__dict__)  # noqa: S102  (likewise)
+        return
+    sys.path[0] = str(Path(path).resolve().parent)  # a link to a script imports what lies beside the script
+    main.__dict__.update(__file__=path)
     packed = _main_of(program)
     if packed is not None:
         sys.path[0] = os.path.join(os.getcwd(), program)
@@ -199,8 +210,25 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
         code = packed.loader.get_code("__main__")  # type: ignore[union-attr]
     else:
         with open(path, "rb") as file:
-            code = compile(file.read(), path, "exec", dont_inherit=True)
+            code = _code_of(file.read(), path)
     exec(code, main.__dict__)  # noqa: S102  (what the user asked to run)
+
+
+def _standard_input() -> bytes:
+    return b"" if sys.stdin is None else sys.stdin.buffer.read()
+
+
+def _code_of(content: bytes, path: str) -> types.CodeType:
+    """Return the code of a script, or of what Python compiled before."""
+    is_compiled = content.startswith(importlib.util.MAGIC_NUMBER)
+    if path.endswith(".pyc") and not is_compiled:
+        raise RuntimeError("Bad magic number in .pyc file")  # in Python's own words
+    if not is_compiled:
+        return compile(content, path, "exec", dont_inherit=True)
+    code = marshal.loads(content[_PYC_HEAD_BYTES:])
+    if not isinstance(code, types.CodeType):
+        raise RuntimeError("Bad code object in .pyc file")  # noqa: TRY004  (likewise)
+    return code
 
 
 def _main_of(program: str) -> ModuleSpec | None:
