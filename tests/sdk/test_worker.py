@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from tests.providers import Provider
-from tests.sdk.programs import run
+from tests.sdk.programs import run, until
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import forks, inbox, recorder
@@ -222,3 +222,23 @@ def test_all_that_is_taken_together_with_the_end_is_counted_where_close_cannot_w
         assert handle.drops == {"waiting_for_store": 2}
         other.execute("ROLLBACK")
         other.close()
+
+
+def test_what_the_worker_has_in_hand_is_counted_where_close_cannot_wait_for_it(
+    provider: Provider, tmp_path: Path
+) -> None:
+    store, first, second = tmp_path / "runs.db", threading.Event(), threading.Event()
+    with tf.instrument(store) as handle:
+        worker = handle._recorder._start()
+        for gate in (first, second):
+            handle._recorder._put(Grown(SimpleNamespace(pack=gate.wait)), force=True)  # type: ignore[arg-type]
+            for _ in range(2):
+                ask(provider)
+        first.set()
+        assert until(lambda: len(handle._recorder._outbox) == 2)
+        handle._recorder.close(timeout_s=0.2)
+        assert handle.drops == {"waiting_for_store": 4}
+        second.set()
+        assert worker is not None
+        worker.join(10)
+    assert (rows(store), handle.drops) == (4, {})

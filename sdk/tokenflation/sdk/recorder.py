@@ -142,7 +142,7 @@ class Recorder:
                 worker.join(timeout_s)
             if not self._ended:
                 # The mark of the end stands there last, or was taken with all else.
-                self._guarded(self._outbox.note_unwritten, max(0, len(self._inbox) - 1))
+                self._guarded(self._outbox.note_unwritten, self._in_hand + max(0, len(self._inbox) - 1))
                 return
         self._guarded(self._underway.close)
         self._guarded(self._outbox.close)
@@ -162,6 +162,8 @@ class Recorder:
         """Whether the worker has come to its end with nothing left."""
         self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
         self._next_sweep_ns = self._next_try_ns = 0
+        self._in_hand = 0
+        """Records taken from the inbox that are not among the rows to write yet."""
         self._unwritten: list[Exchange] = []
         """What has been read and is not in the store yet."""
         self._drops: Counter[str] = Counter()
@@ -320,17 +322,21 @@ class Recorder:
     def _take(self, items: list[Any]) -> None:
         self._underway.look()
         let_go = functools.partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
-        for some in portions(in_order(items, let_go)):
+        ordered = in_order(items, let_go)
+        self._in_hand = sum(isinstance(one, Exchange | SpanRecord) for one in ordered)
+        for some in portions(ordered):
             self._underway.make_room()
             # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
             readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
             for item in some:
                 if isinstance(item, Exchange):
                     self._inbox.release(size_of(item))
+                    self._in_hand -= 1
                     self._take_exchange(item, readings.pop(0))
                 elif isinstance(item, Grown):
                     self._guarded(item.exchange.pack)
                 elif isinstance(item, SpanRecord):
+                    self._in_hand -= 1
                     self._take_span(item)
         self._inbox.settle()
 
