@@ -1,9 +1,11 @@
 """Of a large store the page says all sums exactly, the rest of whole tasks taken at random, and which is which."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.analysis.conftest import write_store
 from tests.analysis.trees import call
 
@@ -83,6 +85,29 @@ def test_the_largest_task_is_taken_apart_though_the_sample_lacks_it_and_any_othe
     assert f"kind: {left}" in chosen
     assert "Of a sample" not in chosen
     assert "Of a sample" in page_parts(report)["tasks"]
+
+
+def test_ctrl_c_while_the_calls_of_a_sample_are_read_logs_no_error(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = take(str(store), 40).known
+    assert known is not None
+
+    def interrupted(_cursor: sqlite3.Cursor, row: tuple[object, ...]) -> tuple[object, ...]:
+        if len(row) > 30:  # a call's
+            raise KeyboardInterrupt
+        return row
+
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
+        connection.row_factory = interrupted
+
+    sa.event.listen(sa.Pool, "connect", connected)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            calls_of_tasks(str(store), known)
+    finally:
+        sa.event.remove(sa.Pool, "connect", connected)
+    assert caplog.records == []
 
 
 def test_of_tasks_that_are_not_there_nothing_is_returned(store: Path) -> None:

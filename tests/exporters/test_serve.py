@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,8 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(store: Path, capsys: pyt
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_the_command_listens_on_this_machine_only_and_stops_on_ctrl_c(store: Path) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # as the recorder makes its stores
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, "serve", str(store), "--port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
@@ -118,6 +121,7 @@ def test_the_command_listens_on_this_machine_only_and_stops_on_ctrl_c(store: Pat
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
     assert process.returncode == 0, said
+    assert not list(store.parent.glob("runs.db-*"))
 
 
 def test_an_event_holds_what_changed_as_json(store: Path) -> None:

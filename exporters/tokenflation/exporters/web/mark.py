@@ -36,8 +36,11 @@ class Mark:
                 # Another file of the same name: the connection would go on to tell of the one that is gone.
                 self.close()
                 if is_store(self._path):
-                    uri = f"{self._path.resolve().as_uri()}?mode=ro"
+                    # As if to write where we may: the last that only reads leaves a WAL database's files behind.
+                    ours = os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK)
+                    uri = f"{self._path.resolve().as_uri()}?mode={'rw' if ours else 'ro'}"
                     self._connection, self._file = sqlite3.connect(uri, uri=True, check_same_thread=False), file
+                    self._connection.execute("pragma query_only = on")
             if self._connection is None:
                 return stat.st_mtime_ns, stat.st_size
             # Source: sqlite.org/pragma.html#pragma_data_version
