@@ -141,6 +141,22 @@ def test_a_cut_run_raises_the_forecast_and_is_said() -> None:
     assert found.attrs["manifest"]["kinds"][0]["cut_runs"] == 6
 
 
+@pytest.mark.parametrize(
+    ("input_tokens", "said"), [(50_000, "lowers the mean input by "), (200, "leaves the mean input as it is.")]
+)
+def test_cut_runs_of_no_less_input_than_the_longer_ones_are_said_to_raise_nothing(input_tokens: int, said: str) -> None:
+    calls = some_calls()
+    short = calls["task_id"].unique()[:2].tolist()
+    cut = cut_after(calls.groupby("task_id").head(2).reset_index(drop=True), 1, short)
+    cut["input_tokens"], cut["output_tokens"] = 100, 100_000
+    cut.loc[cut["task_id"].isin(short), ["input_tokens", "output_tokens"]] = input_tokens, 0
+    cut[["cache_read_tokens", "reasoning_tokens"]] = 0
+    notes = an.forecast(cut, an.Plan(tasks_per_day=1e4)).attrs["manifest"]["assumptions"]
+    (note,) = [note for note in notes if "Kaplan-Meier" in note]
+    assert said in note
+    assert "-" not in note.partition("Kaplan-Meier")[2]
+
+
 def test_a_run_whose_last_call_broke_off_counts_as_cut() -> None:
     calls = some_calls().assign(status="ok")
     last = calls.groupby("task_id").tail(1).index

@@ -161,6 +161,23 @@ def test_inflation_shows_people_factors_and_drivers(make_store: MakeStore, capsy
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+@pytest.mark.parametrize(("reported", "shown"), [(None, "-"), (0, "1x"), (5, "1.00x")])
+def test_inflation_shows_no_factor_of_reasoning_where_no_call_reports_it(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str], reported: int | None, shown: str
+) -> None:
+    path = make_store([row | {"reasoning_tokens": reported} for row in _rows(agents=3)])
+    assert _run("inflation", path, "--baseline", "once") == 0
+
+    text = capsys.readouterr().out.partition("What it is made of")[2]
+    header = next(line for line in text.splitlines() if "task kind" in line)
+    agent = next(line for line in text.splitlines() if "[b]agent" in line)
+    place = [cell.strip() for cell in header.split("\u2503")].index("reasoning")
+    assert [cell.strip() for cell in agent.split("\u2502")][place] == shown
+    assert ("Where no call reports its reasoning (-)" in " ".join(text.split())) is (reported is None)
+    assert _run("inflation", path, "--baseline", "once", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["calls_reasoning_reported"] == (0 if reported is None else 9)
+
+
 def test_inflation_says_why_an_interval_is_missing(make_store: MakeStore, capsys: pytest.CaptureFixture[str]) -> None:
     agent, once = _rows(agents=3)[:9], _rows(agents=12)[36:]
     assert _run("inflation", make_store([*agent, *once])) == 0

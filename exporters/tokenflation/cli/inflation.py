@@ -107,7 +107,9 @@ def _factors(rows: list[dict[Any, Any]]) -> Table:
     table = _table(f"What it is made of: the six multiply to the inflation ({what}), × cache to computed",
                    ("task kind", *_LABELS.values(), "cache"))  # fmt: skip
     for row in rows:
-        table.add_row(_kind(row), *(_times(row[f"factor_{name}"]) for name in (*FACTORS, "cache")))
+        unknown = "" if row["calls_reasoning_reported"] or _is_own(row) else "reasoning"
+        factors = ("-" if name == unknown else _times(row[f"factor_{name}"]) for name in (*FACTORS, "cache"))
+        table.add_row(_kind(row), *factors)
     return table
 
 
@@ -179,6 +181,8 @@ def _note(frame: pd.DataFrame, uneven: list[str]) -> str:
         )
     if frame["cached_source"].str.contains("none").any():
         notes.append("Where nobody knows what was cached, computed counts the input in full.")
+    if (frame.loc[~own, "calls_reasoning_reported"] == 0).any():
+        notes.append("Where no call reports its reasoning (-), that is part of the visible output.")
     if frame["resent_source"].str.contains("none").any():
         notes.append("Where nobody knows what was sent before, all input counts as new.")
     if (frame["baseline_source"] == "intrinsic").any():

@@ -119,6 +119,12 @@ INFLATION_COLUMNS: dict[str, Column] = _by_name(
     Column("calls_reported", "int", "of them, usage reported in full", required=True),
     Column("calls_partial", "int", "of them, usage reported in part", required=True),
     Column("calls_unreported", "int", "of them, no usage reported", required=True),
+    Column(
+        "calls_reasoning_reported",
+        "int",
+        "of them, reasoning tokens reported; where it is 0, factor_reasoning is 1 and reasoning is part of the work",
+        required=True,
+    ),
 )
 """The columns of one row per task kind and baseline, by name, in order."""
 

@@ -178,7 +178,8 @@ def _row(
 
 def _coverage(group: pd.DataFrame) -> dict[str, int]:
     calls, full, silent = (int(group[name].sum()) for name in ("calls", "calls_reported", "calls_unreported"))
-    return {"calls": calls, "calls_reported": full, "calls_partial": calls - full - silent, "calls_unreported": silent}
+    found = {"calls": calls, "calls_reported": full, "calls_partial": calls - full - silent, "calls_unreported": silent}
+    return found | {"calls_reasoning_reported": int(group["reasoning_reported_calls"].sum())}
 
 
 def _counted(tasks: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class Counted:
     of_run: Floats
     """Each run's share among those of its kind."""
     raised: dict[str, float]
-    """By what share longer runs raise the mean input of a kind, where some were cut."""
+    """By what share longer runs raise the mean input of a kind, where some were cut; negative where they lower it."""
     assumptions: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -87,7 +87,7 @@ def counted(runs: Runs, calls: pd.DataFrame, recorded: pd.DataFrame, plan: Plan,
             unit = "calls" if limits == {"max_calls"} else "tokens"
             assumptions.append(
                 f"{kind}: longer runs stand in for what {_of(many, counts[kind])} had left to do when cut (Kaplan-Meier, by "
-                f"{unit}); that raises the mean input by {round(raised[kind], 3) + 0.0:.1%}."  # of no change no "-0.0%"
+                f"{unit}); that {_moved(raised[kind])}."
             )
             if shares[kind].beyond > _SOME:
                 warnings.append(_beyond(kind, shares[kind].beyond))
@@ -114,6 +114,13 @@ def _beyond(kind: str, share: float) -> str:
 
 def _of(many: int, runs: int) -> str:
     return f"{many:,} of {runs:,} recorded {'run' if runs == 1 else 'runs'}"
+
+
+def _moved(share: float) -> str:
+    tenths = round(share * 1000)
+    if not tenths:
+        return "leaves the mean input as it is"
+    return f"{'raises' if tenths > 0 else 'lowers'} the mean input by {abs(tenths) / 1000:.1%}"
 
 
 def _refused(kind: str, many: int, runs: int) -> str:

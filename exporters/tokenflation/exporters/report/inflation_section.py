@@ -88,8 +88,9 @@ def _charts(others: pd.DataFrame, baseline: str, suffix: str) -> list[str]:
         [
             (
                 row["task"],
-                *(times(row[f"factor_{name}"]) for name in
-                  ("calls", "work_per_call", "recursion", "resend", "reasoning", "retry")),
+                *(times(row[f"factor_{name}"]) for name in ("calls", "work_per_call", "recursion", "resend")),
+                times(row["factor_reasoning"]) if row["calls_reasoning_reported"] else NOT_REPORTED,
+                times(row["factor_retry"]),
                 times(row["compared"]),
                 times(row["factor_cache"]),
             )
@@ -129,6 +130,8 @@ def _remarks(rows: pd.DataFrame, others: pd.DataFrame, intrinsic: bool) -> list[
         "Outer calls are calls that ended well, outside sub-agents, per task, over the baseline's.",
         "Work is new input and visible output of calls that ended well; re-sent is what an earlier call had sent.",
     ]
+    if (others["calls_reasoning_reported"] == 0).any():
+        remarks.append("Where no call reports its reasoning, that is part of the visible output.")
     if (others["counted"] == "input").any():
         remarks.append(
             "Where no task reports output, only input is compared, and billed and computed are not reported."
