@@ -1,11 +1,16 @@
 """Bodies shaped as the providers document them, and one way to read them."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
+from tests.stored import rows
 
+from tokenflation.sdk import Instrumentation
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire import ExchangeBytes, read
 
@@ -23,6 +28,7 @@ PATHS = {
 }
 
 Exchange = Callable[..., Reading]
+Sent = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -81,3 +87,34 @@ def messages_stream() -> Callable[..., list[Any]]:
         ]
 
     return events
+
+
+class Stream(list[Any]):
+    """Events of a stream, where a list is an answer that is an array."""
+
+
+@pytest.fixture
+def sent(handle: Instrumentation) -> Sent:
+    """Send a request with httpx, by either version of it, and return the row of its call; answers come cut anywhere."""
+    libraries = itertools.cycle((httpx, httpx2))
+    seen: set[str] = set()
+
+    def row(url: str, asked: dict[str, Any], answer: Any, **headers: str) -> dict[str, Any]:
+        library: Any = next(libraries)
+        body = b"".join(map(event_bytes, answer)) if isinstance(answer, Stream) else json.dumps(answer).encode()
+        pieces = (body[at : at + 23] for at in range(0, len(body), 23))
+        said = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = library.Response(200, headers={"content-type": "application/json", **said}, content=pieces)
+        with library.Client(transport=library.MockTransport(lambda _: response)) as client:
+            client.post(url, json=asked)
+        assert handle.flush()
+        new = [one for one in rows(handle.store) if one["call_id"] not in seen]
+        seen.update(one["call_id"] for one in new)
+        return {**new[0], "extra": json.loads(new[0]["extra"])} if new else {}
+
+    return row
+
+
+def tokens(row: dict[str, Any]) -> tuple[int | None, ...]:
+    """Return the counts of a row: input, cache read, cache write, output, reasoning."""
+    return tuple(row[f"{name}_tokens"] for name in ("input", "cache_read", "cache_write", "output", "reasoning"))

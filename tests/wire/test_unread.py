@@ -4,7 +4,7 @@ import pytest
 
 from tokenflation.sdk.wire import UNREAD, ExchangeBytes, read, recognise, unread_name
 from tokenflation.sdk.wire.dialects import DIALECTS
-from tokenflation.sdk.wire.recognise import _NAMED, _POST
+from tokenflation.sdk.wire.recognise import _GET, _NAMED, _POST
 
 _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
 
@@ -50,6 +50,23 @@ _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
         ("api.together.ai", "/v1/queue/submit", "together_ai.later"),
         ("api.fireworks.ai", "/training/v1/api/v1/asample", "fireworks_ai.later"),
         ("api.writer.com", "/v1/applications/7", "writer.applications"),
+        ("api.z.ai", "/api/paas/v4/async/chat/completions", "z_ai.later"),
+        ("a.snowflakecomputing.com", "/api/v2/cortex/agent:run", "snowflake.agents"),
+        ("a.snowflakecomputing.com", "/api/v2/databases/d/schemas/s/agents/a:run", "snowflake.agents"),
+        ("a.snowflakecomputing.com", "/api/v2/cortex/analyst/message", "snowflake.agents"),
+        ("eu-de.ml.cloud.ibm.com", "/ml/v4/deployments/d/ai_service_stream", "ibm.watsonx.ai.agents"),
+        ("api.runpod.ai", "/v2/e/runsync", "runpod.jobs"),
+        ("api.x.ai", "/v1/tts", "x_ai.speech"),
+        ("api.x.ai", "/v1/stt", "x_ai.speech"),
+        ("api.deepgram.com", "/v1/listen?model=nova-3", "deepgram.speech"),
+        ("api.deepgram.com", "/v1/speak", "deepgram.speech"),
+        ("api.elevenlabs.io", "/v1/text-to-speech/v", "elevenlabs.speech"),
+        ("api.elevenlabs.io", "/v1/text-to-speech/v/stream", "elevenlabs.speech"),
+        ("api.elevenlabs.io", "/v1/speech-to-text", "elevenlabs.speech"),
+        ("api.assemblyai.com", "/v2/transcript", "assemblyai.speech"),
+        ("api.minimax.io", "/v1/t2a_v2", "minimax.speech"),
+        ("ark.cn-beijing.volces.com", "/api/v3/contents/generations/tasks", "volcengine.videos"),
+        ("p.services.ai.azure.com", "/providers/mistral/azure/ocr", "azure.ai.inference.documents"),
         ("p.services.ai.azure.com", "/api/projects/p/memory_stores/m:search_memories", "azure.ai.inference.memory"),
     ],
 )  # fmt: skip
@@ -60,6 +77,23 @@ def test_what_a_provider_asks_its_models_by_itself_has_a_name(host: str, path: s
     assert unread_name(api, "app.example") is None
     assert unread_name(api, "files.s3.amazonaws.com") is None
     assert read(ExchangeBytes(api=api, host=host, path=path, request_body=b'{"messages": []}'), key=b"k") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "name"),
+    [
+        ("api.openai.com", "/v1/batches/batch_1", "openai.batches"),
+        ("api.anthropic.com", "/v1/messages/batches/msgbatch_1?beta=true", "anthropic.batches"),
+        ("generativelanguage.googleapis.com", "/v1beta/batches/1", "gcp.gemini.batches"),
+        ("api.mistral.ai", "/v1/batch/jobs/1", "mistral_ai.batches"),
+        ("api.x.ai", "/v1/chat/deferred-completion/r", "x_ai.later"),
+    ],
+)
+def test_what_is_fetched_of_a_batch_that_another_process_made_has_its_name(host: str, path: str, name: str) -> None:
+    api = recognise("GET", path)
+    assert api is not None
+    assert unread_name(api, host) == name
+    assert unread_name(api, "app.example") is None
 
 
 @pytest.mark.parametrize(
@@ -76,7 +110,8 @@ def test_a_path_of_another_provider_is_nobodys_business(host: str, path: str) ->
 
 
 def test_every_api_that_a_path_may_speak_is_read_or_named_as_unread() -> None:
-    apis = {api for rules in _POST.values() for _, api in rules if api is not None} | {*_NAMED.values()}
+    apis = {api for rules in _POST.values() for _, api in rules if api is not None}
+    apis |= {*_NAMED.values(), *_GET.values()}
     assert apis <= DIALECTS.keys() | UNREAD.keys()
     assert UNREAD.keys() <= apis
     assert not DIALECTS.keys() & UNREAD.keys()

@@ -21,7 +21,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.wire import UNREAD, ExchangeBytes, provider_of, read, recognise
+from tokenflation.sdk.wire import ROOT, UNREAD, ExchangeBytes, provider_of, read, recognise, serves_root
 
 __all__ = ["install", "socket_unread"]
 
@@ -30,7 +30,15 @@ _WATCHED = _HOOKED | {"http"}
 """Packages whose look-ups of names tell nothing: their requests are seen one by one."""
 _WORKERS = frozenset(("anyio", "asyncio", "concurrent", "trio", "uvloop"))
 """Packages that look a name up in a thread of theirs, where the stack does not say for whom."""
-_MANIFOLD = {"aws.bedrock": "bedrock-runtime", "huggingface": "router.", "snowflake": "", "gcp.vertex_ai": ""}
+_MANIFOLD = {
+    "aws.bedrock": "bedrock-runtime",
+    "cloudflare": "gateway.",
+    "gcp.vertex_ai": "",
+    "huggingface": "router.",
+    "runpod": "",
+    "sap": "",
+    "snowflake": "",
+}
 """Providers that serve much else beside models: only a host name that begins so says models; "": none does."""
 _GRACE_NS = 30_000_000_000
 _MAX_JUDGED = 256
@@ -158,7 +166,7 @@ class _Watch:
         """Report a request to a model endpoint; of a host that is no provider's, only if its body asks a model."""
         api = recognise(method, path)
         tap = self._tap
-        if api is None or tap is None or underway():
+        if api is None or tap is None or underway() or (api == ROOT and not serves_root(host)):
             return
         if api in UNREAD:
             tap.note_unread(api, host)

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tokenflation.sdk.wire import dialects_clouds as clouds
 from tokenflation.sdk.wire import dialects_cohere as cohere
 from tokenflation.sdk.wire import dialects_google as google
 from tokenflation.sdk.wire import dialects_local as local
@@ -33,20 +34,25 @@ _ONE = (
     google.EMBED,
     google.CACHED_CONTENTS,
     cohere.CHAT_V2,
-    cohere.GENERATE,
     cohere.SUMMARIZE,
     cohere.PARSE,
-    cohere.EMBED,
     local.OLLAMA_CHAT,
     local.OLLAMA_GENERATE,
     local.OLLAMA_EMBED,
-    local.HUGGINGFACE,
+    local.VLLM_POOLING,
+    clouds.CLOUDFLARE,
+    clouds.OCI_CHAT,
+    clouds.OCI_EMBED,
+    clouds.OCI_OTHERS,
+    clouds.SAP,
+    clouds.SNOWFLAKE_EMBED,
+    clouds.DEEPINFRA,
+    clouds.DASHSCOPE_APPLICATION,
     more.MISTRAL_CONVERSATIONS,
     more.WATSONX,
     more.DASHSCOPE,
     more.DASHSCOPE_EMBED,
     *more.REPLICATE,
-    openai.EMBEDDINGS,
     openai.IMAGES,
     openai.TRANSCRIPTIONS,
     openai.SPEECH,
@@ -61,16 +67,37 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "bedrock.invoke": INVOKE,
     "google.predict": google.PREDICT,
     "openai.decisions": (openai.DECISIONS, google.DECISIONS),
-    "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK),
+    # HuggingFace's servers of embeddings have the same paths.
+    "cohere.embed": (cohere.EMBED, local.HUGGINGFACE_EMBED),
+    "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK, local.HUGGINGFACE_EMBED),
+    "cohere.generate": (cohere.GENERATE, local.KOBOLDCPP[0]),
+    "huggingface.generate": (local.HUGGINGFACE, *local.SGLANG, local.KOBOLDCPP[0]),
+    "koboldcpp.stream": local.KOBOLDCPP[1:],
+    "llama_cpp.completion": local.LLAMA_CPP,
+    "sglang.embed": (*local.SGLANG_EMBED, local.VLLM_POOLING),
+    "triton.generate": local.TRITON[:1],
+    "triton.generate_stream": local.TRITON[1:],
+    "baidu.wenxin": clouds.BAIDU,
+    # docs.perplexity.ai/api-reference/agent-post; other programs may have an agent of their own at such a path.
+    "perplexity.agent": (replace(RESPONSES, common_path=True),),
     # Some servers answer a chat under `/completions`: the request's `messages` tell.
-    "openai.completions": (openai.COMPLETIONS, cohere.WRITER_COMPLETIONS, CHAT, openai.PROMPT_COMPLETIONS),
+    "openai.completions": (
+        openai.COMPLETIONS,
+        cohere.WRITER_COMPLETIONS,
+        CHAT,
+        openai.PROMPT_COMPLETIONS,
+        *local.LLAMA_CPP,
+    ),
     # What a SageMaker or Databricks endpoint serves is up to its owner, an agent's own server among it: the keys of
     # both bodies tell.
     "invocations": tuple(replace(one, common_path=True) for one in _SERVED),
     # Whoever else has GigaChat's paths answers as OpenAI does.
     "gigachat.chat": (more.GIGACHAT, CHAT),
     "gigachat.embeddings": (openai.EMBEDDINGS, openai.EMBEDDINGS_COUNTED_APART),
-    "cohere.v1": (cohere.CHAT_V1, cohere.WRITER),
+    # SAP's embeddings have a path of OpenAI's kind.
+    "openai.embeddings": (openai.EMBEDDINGS, clouds.SAP_EMBED),
+    "cohere.v1": (cohere.CHAT_V1, cohere.WRITER, local.LM_STUDIO),
+    "root": (local.HUGGINGFACE, clouds.TENCENT, clouds.TENCENT_EMBED),
 }
 """What `recognise` returns -> the dialects it may be, best first: the request's keys and the answer's facts decide."""
 

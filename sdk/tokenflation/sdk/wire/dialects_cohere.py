@@ -202,7 +202,7 @@ EMBED: Final = Dialect(
 RERANK: Final = Dialect(
     api="cohere.rerank",
     compatible=_PROVIDER,
-    request=Request(proof=(frozenset({"query"}), frozenset({"documents", "texts"}))),
+    request=Request(proof=(frozenset({"query"}), frozenset({"documents", "texts", "passages"}))),
     answer=_META,
 )
 # docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank: of whichever model, without counts.

@@ -128,8 +128,9 @@ _OUTPUT = Result(id=("call_id", "id"), content=("output",))
 _RESPONSES_REQUEST = Request(
     proof=(
         frozenset({"input", "previous_response_id", "conversation", "prompt"}),
-        # learn.microsoft.com/azure/foundry/agents: an agent kept there brings its model.
-        frozenset({"model", "prompt", "agent", "agent_reference"}),
+        # learn.microsoft.com/azure/foundry/agents: an agent kept there brings its model, as does a preset of
+        # Perplexity's (docs.perplexity.ai/docs/agent-api).
+        frozenset({"model", "models", "preset", "prompt", "agent", "agent_reference"}),
     ),
     model_in_path=r"/deployments/([^/]+)/",
     messages=("input",),
@@ -182,6 +183,8 @@ def _server(named: str, *arguments: str) -> Part:
     return Part(tool=Tool(server=True, named=named, arguments=tuple((key,) for key in arguments)))
 
 
+# perplexityai's `ResponsesUsage`, which does not say whether `input_tokens` has them: the total tells.
+_PERPLEXITY_READ = ("input_tokens_details", "cache_read_input_tokens")
 _ANSWER_DELTA = EventRule(channel="answer", content=("delta",))
 _REASONING_DELTA = EventRule(channel="reasoning", content=("delta",))
 _RESPONSES_ANSWER = Answer(
@@ -247,11 +250,19 @@ _RESPONSES_ANSWER = Answer(
     error_words=(("type",), ("code",)),
     usage=(("response", "usage"), ("usage",)),
     input=Count(terms=((("input_tokens",),),)),
-    cache_read=Count(terms=((("input_tokens_details", "cached_tokens"),),)),
-    cache_write=Count(terms=((("input_tokens_details", "cache_write_tokens"),),)),
+    cache_read=Count(terms=((("input_tokens_details", "cached_tokens"), _PERPLEXITY_READ),)),
+    cache_write=Count(
+        terms=(
+            (
+                ("input_tokens_details", "cache_write_tokens"),
+                ("input_tokens_details", "cache_creation_input_tokens"),
+            ),
+        )
+    ),
     output=Count(terms=((("output_tokens",),),)),
     reasoning=Count(terms=((("output_tokens_details", "reasoning_tokens"),),)),
     total=("total_tokens",),
+    input_outside_if=_PERPLEXITY_READ,
     usage_extra={
         "cost": ("cost",),
         "cost_in_usd_ticks": ("cost_in_usd_ticks",),

@@ -7,7 +7,7 @@ gateway, a local server) is named after the family of its api: `openai_compatibl
 
 from functools import lru_cache
 
-__all__ = ["provider_of"]
+__all__ = ["provider_of", "serves_root"]
 
 _HOSTS = {
     "api.openai.com": "openai",
@@ -59,7 +59,32 @@ _HOSTS = {
     "api.portkey.ai": "portkey",
     "gateway.ai.cloudflare.com": "cloudflare",
     "gigachat.devices.sberbank.ru": "gigachat",
+    "api.cloudflare.com": "cloudflare",
+    "ml.hana.ondemand.com": "sap",
+    "api.deepinfra.com": "deepinfra",
+    "qianfan.baidubce.com": "baidu",
+    "aip.baidubce.com": "baidu",
+    "hunyuan.tencentcloudapi.com": "tencent_cloud",
+    "hunyuan.cloud.tencent.com": "tencent_cloud",
+    "lkeap.cloud.tencent.com": "tencent_cloud",
+    "ark.cn-beijing.volces.com": "volcengine",
+    "ark.ap-southeast.bytepluses.com": "volcengine",
+    "api.stepfun.com": "stepfun",
+    "api.stepfun.ai": "stepfun",
+    "api.minimaxi.com": "minimax",
+    "api.lingyiwanwu.com": "01_ai",
+    "api.siliconflow.cn": "siliconflow",
+    "api.siliconflow.com": "siliconflow",
+    "api.novita.ai": "novita",
+    "api.studio.nebius.com": "nebius",
+    "api.studio.nebius.ai": "nebius",
+    "api.tokenfactory.nebius.com": "nebius",
+    "api.deepgram.com": "deepgram",
+    "api.elevenlabs.io": "elevenlabs",
+    "api.assemblyai.com": "assemblyai",
+    "api.runpod.ai": "runpod",
 }
+_AT_ROOT = frozenset({"huggingface", "tencent_cloud"})
 
 
 @lru_cache(maxsize=1024)
@@ -70,9 +95,16 @@ def provider_of(host: str, compatible: str) -> str:
         name = name.partition(":")[0]
     if name.endswith("-aiplatform.googleapis.com"):  # us-central1-aiplatform.googleapis.com
         return "gcp.vertex_ai"
+    if name.startswith("inference.generativeai.") and ".oci." in name:  # ...us-chicago-1.oci.oraclecloud.com
+        return "oci"
     while name:
         provider = _HOSTS.get(name)
         if provider is not None:
             return provider
         name = name.partition(".")[2]
     return compatible
+
+
+def serves_root(host: str) -> bool:
+    """Return whether a request to the root of this host asks a model: a HuggingFace endpoint, or Tencent's Hunyuan."""
+    return provider_of(host, "") in _AT_ROOT

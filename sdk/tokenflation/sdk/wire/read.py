@@ -53,13 +53,16 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
         return None
     if len(candidates) < len(dialects):  # an answer in another dialect than the request's comes last
         candidates += [dialect for dialect in dialects if all(dialect is not other for other in candidates)]
-    for dialect in candidates:
-        facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
+    tried = candidates
+    if len(candidates) > 1 and _opening(chunks or ()) == b"[":  # an array says more than each of its entries
+        tried = sorted(candidates, key=lambda dialect: dialect.answer.listed is None)
+    for dialect in tried:
+        facts, streamed = _answer(view, dialect, chunks or ())
         if len(candidates) == 1 or _says_something(facts, dialect.answer):
             break
     else:
         dialect = candidates[0]
-        facts, streamed = _facts(dialect.answer, chunks or (), ":stream" in view.path)
+        facts, streamed = _answer(view, dialect, chunks or ())
     request: dict[str, Any] = asked if type(asked) is dict else {}
     if not _is_answer(view, dialect, facts, asked_for=bool(request)):
         return None
@@ -127,6 +130,14 @@ def _is_answer(view: ExchangeBytes, dialect: Dialect, facts: Facts, *, asked_for
     return facts.model is not None or facts.error is not None or view.status_code is None
 
 
+def _answer(view: ExchangeBytes, dialect: Dialect, chunks: Sequence[tuple[int, bytes]]) -> tuple[Facts, bool]:
+    """Return what the body of an answer says in this dialect, and whether it was streamed."""
+    facts, streamed = _facts(dialect.answer, chunks, ":stream" in view.path)
+    if dialect.answer.listed is not None:  # vectors alone say nothing: the headers prove whose they are
+        _note_headers(facts, dialect.answer, view)
+    return facts, streamed
+
+
 def _note_headers(facts: Facts, rules: Answer, view: ExchangeBytes) -> None:
     """Take in what the headers of the answer say: counts, and the class of a failure."""
     for name in rules.headers:
@@ -144,6 +155,12 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
     facts = Facts()
     opening = _opening(chunks)
     if not opening:
+        return facts, False
+    if rules.listed is not None:
+        entries = loads(b"".join([chunk for _, chunk in chunks])) if opening == b"[" else None
+        if type(entries) is list:
+            document_reader(rules)(facts, {rules.listed: entries}, "", 0)
+            facts.ended = True
         return facts, False
     if opening == b"\0":  # the length of a message, four bytes of which the first is 0
         take = _event_reader(facts, rules)
@@ -164,6 +181,9 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
     for event in json_events(chunks):
         repeats.event(event.time_ns, event.data)
     repeats.finish()
+    if opening == b"[" and not array_streams:
+        facts.ended = facts.ended or loads(b"".join([chunk for _, chunk in chunks])) is not None
+        return facts, False
     return facts, array_streams or facts.documents > 1
 
 
@@ -247,7 +267,7 @@ def _reading(
         whole(facts, rules, provider, end=view.end, **_wanted(request, dialect.request)) if streamed else facts.ended
     ) and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
-    model = text(request.get("model")) or _model_in_path(view.path, dialect.request)
+    model = text(lookup(dialect.request.model)(request)) or _model_in_path(view.path, dialect.request)
     usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended)
     usage, contradicted = consistent(usage)
     return Reading(

@@ -5,7 +5,10 @@ Among them are those whose answers nobody here reads (`unread`): they are to be 
 It runs on the host's thread for every request of every client, so other traffic leaves after one look into a table.
 """
 
-__all__ = ["recognise"]
+__all__ = ["ROOT", "recognise"]
+
+ROOT = "root"
+"""Of a request to the root of a server: whether that is one to a model only its host tells, `providers.serves_root`."""
 
 _CHAT = "openai.chat"
 _MESSAGES = "anthropic.messages"
@@ -18,7 +21,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "completions": (
         # openrouter.ai/docs/api/api-reference/presets: a preset is made of the body, and no model asked.
         ("/presets/", None),
-        ("/async/chat/", "perplexity.later"),
+        ("/async/chat/", "chat.later"),
         ("/api/v2/chat/", "gigachat.chat"),
         ("/chat/", _CHAT),
         ("/agents/", _CHAT),
@@ -31,6 +34,9 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "invocations-response-stream": (("/endpoints/", "invocations"),),
     "async-invocations": (("/endpoints/", "bedrock.later"),),
     "responses": (("/presets/", None), ("", "openai.responses")),
+    "agent": (("/v1/agent", "perplexity.agent"),),
+    "sonar": (("/async/", "chat.later"), ("/v1/sonar", _CHAT)),  # Perplexity
+    "create": (("/context/", _CHAT),),  # Volcengine
     "compact": (("/responses/", "openai.responses.compact"),),
     "decisions": (("", "openai.decisions"),),
     "systemone": (("", "openai.decisions"),),  # OpenRouter, Ollama
@@ -40,6 +46,13 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("/interactions/", "google.interactions.retrieve"),
         ("/predictions/", "replicate.predictions.retrieve"),
     ),
+    # llama.cpp; a deployment of SAP's, an application of Alibaba's.
+    "completion": (
+        ("/deployments/", "sap.orchestration"),
+        ("/apps/", "dashscope.application"),
+        ("", "llama_cpp.completion"),
+    ),
+    "infill": (("", "llama_cpp.completion"),),
     "embeddings": (
         ("/api/embeddings", "ollama.embed"),
         ("/api/v1/embeddings", "gigachat.embeddings"),
@@ -47,6 +60,12 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     ),
     "multimodalembeddings": (("", _EMBEDDINGS),),  # Voyage
     "contextualizedembeddings": (("", _EMBEDDINGS),),
+    "multimodal": (("/embeddings/", _EMBEDDINGS),),  # Volcengine
+    ":embed": (("/cortex/", "snowflake.embed"),),
+    "encode": (("", "sglang.embed"),),
+    **dict.fromkeys(("pooling", "score"), (("", "vllm.pooling"),)),
+    "embedText": (("/actions/", "oci.embed"),),
+    **dict.fromkeys(("generateText", "summarizeText", "rerankText"), (("/actions/", "oci.others"),)),
     "generations": (("/images/", "openai.images"), ("/videos/", "videos")),
     "images": (("/v1/images", "openai.images"),),  # OpenRouter
     "edits": (("/images/", "openai.images"), ("/videos/", "videos"), ("", "openai.completions")),
@@ -59,8 +78,15 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "messages": (("/v1/messages", _MESSAGES),),
     "complete": (("/v1/", "anthropic.complete"),),
     "count-tokens:rawPredict": (),
-    ":rawPredict": (("/publishers/anthropic/", _MESSAGES), ("/publishers/mistralai/", _CHAT)),
-    ":streamRawPredict": (("/publishers/anthropic/", _MESSAGES), ("/publishers/mistralai/", _CHAT)),
+    **dict.fromkeys(
+        (":rawPredict", ":streamRawPredict"),
+        (
+            ("/publishers/anthropic/", _MESSAGES),
+            ("/publishers/mistralai/", _CHAT),
+            ("/publishers/ai21/", _CHAT),
+            ("/endpoints/", "invocations"),
+        ),
+    ),
     ":generateContent": (("", _GENERATE),),
     ":streamGenerateContent": (("", _GENERATE),),
     ":embedContent": (("", "google.embed"),),
@@ -68,18 +94,33 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     ":predict": (("/publishers/", "google.predict"), ("/v1beta/models/", "google.predict")),
     "cachedContents": (("", "google.cached_contents"),),
     "interactions": (("", "google.interactions"),),
-    "converse": (("/model/", "bedrock.converse"),),
-    "converse-stream": (("/model/", "bedrock.converse"),),
-    "invoke": (("/model/", "bedrock.invoke"), ("/harnesses/", "bedrock.agentcore")),
-    "invoke-with-response-stream": (("/model/", "bedrock.invoke"),),
-    "chat": (("/text/", _CHAT), ("/api/chat", "ollama.chat"), ("/v2/", "cohere.chat"), ("/v1/", "cohere.v1")),
+    # SAP serves Bedrock's models at its deployments.
+    **dict.fromkeys(
+        ("converse", "converse-stream"),
+        (("/model/", "bedrock.converse"), ("/inference/deployments/", "bedrock.converse")),
+    ),
+    "invoke": (
+        ("/model/", "bedrock.invoke"),
+        ("/harnesses/", "bedrock.agentcore"),
+        ("/inference/deployments/", "bedrock.invoke"),
+    ),
+    "invoke-with-response-stream": (("/model/", "bedrock.invoke"), ("/inference/deployments/", "bedrock.invoke")),
+    "chat": (
+        ("/actions/", "oci.chat"),
+        ("/text/", _CHAT),
+        ("/api/chat", "ollama.chat"),
+        ("/v2/", "cohere.chat"),
+        ("/v1/", "cohere.v1"),
+    ),
     "generate": (
         ("/image/", "openai.images"),
         ("/api/generate", "ollama.generate"),
         ("/v1/", "cohere.generate"),
+        ("/v2/models/", "triton.generate"),
         ("", "huggingface.generate"),
     ),
-    "generate_stream": (("", "huggingface.generate"),),
+    "generate_stream": (("/v2/models/", "triton.generate_stream"), ("", "huggingface.generate")),
+    "stream": (("/api/extra/generate/", "koboldcpp.stream"), ("/text-to-speech/", "speech")),
     "embed": (("/api/embed", "ollama.embed"), ("", "cohere.embed")),
     "summarize": (("/v1/", "cohere.summarize"),),
     "parse": (("/v2/", "cohere.parse"),),
@@ -91,7 +132,9 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "text-rerank": (("/rerank/text-rerank/", "dashscope.embed"),),
     "generation_stream": (("/text/", "ibm.text_generation"),),
     ":complete": (("/cortex/", _CHAT),),  # Snowflake
-    "rerank": (("", "cohere.rerank"),),
+    # llama.cpp, Nvidia
+    **dict.fromkeys(("rerank", "reranking"), (("", "cohere.rerank"),)),
+    "ranking": (("/v1/", "cohere.rerank"),),
     "predictions": (("/v1/", "replicate.predictions"),),
     # What follows is not read: `unread` says why.
     "sessions": (
@@ -101,7 +144,15 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("/v1/", "anthropic.sessions"),
     ),
     "events": (("/agents/sessions/", "openai.agents"), ("/v1/sessions/", "anthropic.sessions")),
-    "run": (("/v1/deployments/", "anthropic.sessions"), ("/graders/", "evaluations")),
+    "run": (("/v1/deployments/", "anthropic.sessions"), ("/graders/", "evaluations"), ("/v2/", "runpod.jobs")),
+    "runsync": (("/v2/", "runpod.jobs"),),
+    ":run": (("/cortex/agent:run", "snowflake.agents"), ("/agents/", "snowflake.agents")),
+    "message": (("/cortex/analyst/", "snowflake.agents"),),
+    **dict.fromkeys(("ai_service", "ai_service_stream"), (("/deployments/", "ibm.agents"),)),
+    "tasks": (("/contents/generations/", "videos"),),  # Volcengine
+    **dict.fromkeys(("tts", "stt", "listen", "speak", "speech-to-text", "text-to-dialogue"), (("/v1/", "speech"),)),
+    "transcript": (("/v2/", "speech"),),
+    "t2a_v2": (("/v1/", "speech"),),
     "dreams": (("/v1/", "anthropic.sessions"),),
     "batches": (("", "batches"),),
     "jobs": (("/batch/", "batches"), ("/applications/", "writer.applications")),
@@ -137,7 +188,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "asample": (("/api/v1/", "together.later"),),
     "ocr": (("", "mistral.documents"),),
     "classifications": (("/v1/", "mistral.documents"),),
-    "classify": (("/v1/", "cohere.classify"),),
+    "classify": (("/v1/", "cohere.classify"), ("", "sglang.embed")),
     "question": (("/graphs/", "writer.applications"),),
     **dict.fromkeys(("translation", "vision"), (("/v1/", "writer.applications"),)),
     "feature-extraction": (("/pipeline/", "huggingface.features"),),
@@ -148,17 +199,26 @@ _GET = {
     "/runs/": "openai.assistants.run.retrieve",
     "/interactions/": "google.interactions.retrieve",
     "/predictions/": "replicate.predictions.retrieve",
+    "/batches/": "batches",
+    "/batch/jobs/": "batches",
+    "/chat/deferred-completion/": "chat.later",
 }
 _STORED = tuple(_GET)
 # huggingface.co/docs/inference-providers/providers/hf-inference: the model's name ends the path.
 _SERVED_BY_NAME = ("/models/", "/hf-inference/models/")
-# An id ends the path: Bedrock's InvokeInlineAgent and InvokeFlow, Writer's applications.
+# An id ends the path (Bedrock's InvokeInlineAgent and InvokeFlow, Writer's applications, ElevenLabs' voices), or a
+# model's name (DeepInfra, Baidu).
 _NAMED: dict[str, str] = {
     "/agents/": "bedrock.agents",
     "/flows/": "bedrock.agents",
     "/v1/applications/": "writer.applications",
+    "/v1/text-to-speech/": "speech",
+    "/v1/inference/": "deepinfra.inference",
+    "/rpc/2.0/ai_custom/v1/wenxinworkshop/": "baidu.wenxin",
 }
-_BEGINNINGS = (*_SERVED_BY_NAME, *_NAMED)
+# developers.cloudflare.com: Workers AI by itself, and behind Cloudflare's gateway; a model's name ends the path.
+_CLOUDFLARE = "/client/v4/accounts/"
+_BEGINNINGS = (*_SERVED_BY_NAME, *_NAMED, _CLOUDFLARE)
 
 
 def recognise(method: str, path: str) -> str | None:
@@ -180,7 +240,9 @@ def recognise(method: str, path: str) -> str | None:
             elif name.startswith("conv_"):
                 rules = _POST["restart"]
             if rules is None:
-                return _by_name(path, name) if path.startswith(_BEGINNINGS) else None
+                if path.startswith(_BEGINNINGS) or "/@cf/" in path:
+                    return _by_name(path, name)
+                return ROOT if path == "/" else None
         for part, api in rules:
             if part in path:
                 return api
@@ -192,4 +254,6 @@ def recognise(method: str, path: str) -> str | None:
 def _by_name(path: str, name: str) -> str | None:
     if path.startswith(_SERVED_BY_NAME):
         return "huggingface.generate" if ":" not in name else None
+    if path.startswith(_CLOUDFLARE) or "/@cf/" in path:
+        return "cloudflare.run" if "/ai/run/" in path or "/workers-ai/" in path else None
     return next(api for part, api in _NAMED.items() if path.startswith(part))

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from tokenflation.sdk.wire.values import Path
 
-__all__ = ["Answer", "Count", "Dialect", "EventRule", "Part", "Request", "Result", "Tool"]
+__all__ = ["Answer", "Count", "Dialect", "EventRule", "Part", "Paths", "Request", "Result", "Tool"]
 
 Channel = Literal["answer", "reasoning", "none"]
 Paths = tuple[Path, ...]
@@ -79,6 +79,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Where an answer object may stand inside a streamed document; else the document is the answer."""
     only_if: tuple[str, frozenset[str | None]] | None = None
     """A document is an answer only if this key has one of these values; others bring events alone."""
+    listed: str | None = None
+    """It is an array whose entries answer one request together, read as one document that has them under this key."""
     blob: str | None = None
     """Key of a base64 text that holds the document itself."""
     event_key: str = "type"
@@ -201,6 +203,7 @@ class Request(Struct, frozen=True, kw_only=True):
     """Something true here asks for the counts of a stream, which has none otherwise."""
     forced: Paths = (("tool_choice", "function", "name"), ("tool_choice", "name"), ("tool_choice", "tool", "name"))
     """Where the name of the one tool stands that the answer must call."""
+    model: Paths = (("model",),)
     model_in_path: str = ""
     """Regular expression whose first group is the model, for bodies that do not name it."""
     messages: tuple[str, ...] = ()

@@ -57,15 +57,30 @@ UNREAD: Final[Mapping[str, Unread]] = {
     # ai.google.dev/gemini-api/docs/video: predictLongRunning.
     "google.videos": Unread(what="videos", why=_LATER, providers=_GEMINI),
     # docs.mistral.ai/api: OCR counts pages, classifiers nothing.
-    "mistral.documents": Unread(what="documents", why=_SILENT, providers=frozenset({"mistral_ai"})),
+    "mistral.documents": Unread(
+        what="documents", why=_SILENT, providers=frozenset({"azure.ai.inference", "mistral_ai"})
+    ),
     # docs.cohere.com/reference/classify: `classifications`; /reference/create-embed-job.
     "cohere.classify": Unread(what="classify", why=_SILENT, providers=frozenset({"cohere"})),
     # dev.writer.com/api-reference: applications, questions to graphs, translation and vision answer with a text alone.
     "writer.applications": Unread(what="applications", why=_SILENT, providers=frozenset({"writer"})),
     # docs.ai21.com/reference: Maestro runs.
     "ai21.maestro": Unread(what="maestro", why=_AGENT, providers=frozenset({"ai21"})),
-    # docs.perplexity.ai/api-reference/async-chat-completions-post.
-    "perplexity.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity"})),
+    # docs.perplexity.ai/api-reference/async-chat-completions-post; docs.z.ai, async chat; docs.x.ai, deferred chats.
+    "chat.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity", "x_ai", "z_ai"})),
+    # docs.snowflake.com, Cortex Agents and Cortex Analyst.
+    "snowflake.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"snowflake"})),
+    # cloud.ibm.com/apidocs/watsonx-ai, AI services: what a deployment does is up to its owner.
+    "ibm.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"ibm.watsonx.ai"})),
+    # docs.runpod.io/serverless/endpoints: jobs, whose outputs are up to the worker.
+    "runpod.jobs": Unread(what="jobs", why=_SILENT, providers=frozenset({"runpod"})),
+    # docs.x.ai, voice; developers.deepgram.com; elevenlabs.io/docs; assemblyai.com/docs; platform.minimax.io, T2A: by
+    # seconds or characters.
+    "speech": Unread(
+        what="speech",
+        why=_SILENT,
+        providers=frozenset({"assemblyai", "deepgram", "elevenlabs", "minimax", "x_ai"}),
+    ),
     # docs.together.ai/reference, queue; its and Fireworks' sampling while training.
     "together.later": Unread(what="later", why=_LATER, providers=frozenset({"fireworks_ai", "together_ai"})),
     # alibabacloud.com/help/en/model-studio, text-to-image and text-to-video: a task, whose result has no tokens.
