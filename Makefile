@@ -49,7 +49,7 @@ matrix-newest-half:
 matrix-newest-rest:
 	.venv/nox/bin/nox --keywords "matrix_newest and not ($(HALF))"
 
-beside: .venv/nox/.installed
+beside: .venv/nox/.uv
 	.venv/nox/bin/nox --session beside
 
 spark: .venv/nox/.installed
@@ -58,6 +58,11 @@ spark: .venv/nox/.installed
 .venv/nox/.installed:
 	$(PYTHON) -m venv .venv/nox
 	.venv/nox/$(PIP) 'nox>=2025'
+	touch $@
+
+# For what takes pip minutes to resolve; where uv cannot be had, pip does it.
+.venv/nox/.uv: .venv/nox/.installed
+	-.venv/nox/$(PIP) uv
 	touch $@
 
 demo: .venv/demo/.installed
