@@ -105,8 +105,8 @@ def matrix_newest(session: nox.Session, environment: str) -> None:
     _play(session, environment, f"{RESULTS}-newest")
 
 
-# OpenTelemetry's instrumentors pin one version of its core and come out after it; pip then tries everything that asks for
-# the core: Python 3.11's for more than nine minutes, the newest for one. uv takes seconds.
+# OpenTelemetry's instrumentors pin one version of its core and come out after it; pip then tries everything that asks
+# for the core: Python 3.11's for more than nine minutes, the newest for one. uv takes seconds.
 @nox.session(venv_backend="uv|venv")
 def beside(session: nox.Session) -> None:
     """Run the tests of the recorder beside other instrumentation."""
