@@ -156,6 +156,18 @@ def test_calls_of_sub_agents_stand_in_a_factor_of_their_own_and_what_has_no_effe
     assert "-0.0%" not in text
 
 
+@pytest.mark.parametrize(("reported", "shown"), [(None, "-"), (0, "1x")])
+def test_a_side_of_which_no_call_reports_its_reasoning_has_no_factor_of_it(
+    tmp_path: Path, make_any_store: AnyStore, capsys: pytest.CaptureFixture[str], reported: int | None, shown: str
+) -> None:
+    silent = make_any_store(tmp_path / "a.db", _rows(2, reasoning_tokens=reported))
+    told = make_any_store(tmp_path / "b.db", _rows(2, reasoning_tokens=5))
+    assert _run("diff", silent, told) == 0
+
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("\u2502 reasoning  "))
+    assert [cell.strip() for cell in line.split("\u2502")][2:4] == [shown, "1.00x"]
+
+
 def test_tasks_that_are_not_compared_are_told_from_those_that_are(
     tmp_path: Path, make_any_store: AnyStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,7 @@ def page(found: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [
         Text(_headline(together, manifest), style="bold"),
         _sides(manifest),
-        _drivers(together),
+        _drivers(together, manifest),
     ]
     if len({row["task"] for row in kinds}) > 1:
         parts.append(_by_kind(kinds))
@@ -131,7 +131,7 @@ def _fact(value: float | None, kind: str) -> str:
     return human_share(value) if kind == "share" else f"{value:,}" if kind == "count" else human(value)
 
 
-def _drivers(together: list[_Row]) -> Table:
+def _drivers(together: list[_Row], manifest: dict[str, Any]) -> Table:
     whole = next(row for row in together if row["factor"] == "total")
     table = Table(title=Text(f"What drives it, in {whole['unit']}"), title_justify="left", title_style="bold")
     table.add_column("factor")
@@ -146,8 +146,8 @@ def _drivers(together: list[_Row]) -> Table:
         )
         table.add_row(
             _NAMES[row["factor"]],
-            _value(row, "a"),
-            _value(row, "b"),
+            _value(row, "a", manifest),
+            _value(row, "b", manifest),
             _signed(row["effect"]),
             interval,
             _of_whole(row["share"]),
@@ -160,9 +160,9 @@ def _of_whole(share: float) -> str:
     return f"{_signed(share)}x" if not pd.isna(share) and abs(share) >= _MANY_TIMES else human_share(share)
 
 
-def _value(row: _Row, side: str) -> str:
+def _value(row: _Row, side: str, manifest: dict[str, Any]) -> str:
     value = row[side]
-    if pd.isna(value):
+    if pd.isna(value) or (row["factor"] == "reasoning" and manifest[side]["reasoning_share"] is None):
         return "-"
     return f"{human(value)}x" if row["unit"] == "x" else small(value)
 
