@@ -174,6 +174,9 @@ def test_saps_deployments_also_speak_bedrocks_apis_and_embed(sent: Sent) -> None
         ("https://hunyuan.tencentcloudapi.com/", {"Model": "hunyuan-pro", "Messages": [{"Role": "user", "Content": "hi"}]}, {"Response": {"Choices": [{"FinishReason": "stop", "Message": {"Content": "Hi"}}], "Usage": {"PromptTokens": 4, "CompletionTokens": 3, "TotalTokens": 7}}}, (4, 3)),
         ("https://x.endpoints.huggingface.cloud/", {"inputs": "hi"}, {"generated_text": "a", "details": {"finish_reason": "length", "generated_tokens": 3, "input_length": 2}}, (2, 3)),
         ("https://dashscope.aliyuncs.com/api/v1/apps/x/completion", {"input": {"prompt": "hi"}}, {"output": {"text": "a", "finish_reason": "stop"}, "usage": {"models": [{"model_id": "qwen-max", "input_tokens": 33, "output_tokens": 12}, {"model_id": "qwen-turbo", "input_tokens": 3, "output_tokens": 2}]}}, (36, 14)),
+        ("https://eu-de.ml.cloud.ibm.com/ml/v1/text/embeddings", {"inputs": ["a"], "model_id": "slate"}, {"model_id": "slate", "results": [{"embedding": [0.1]}], "input_token_count": 10}, (10, 0)),
+        ("https://eu-de.ml.cloud.ibm.com/ml/v1/text/rerank", {"query": "q", "inputs": [{"text": "a"}], "model_id": "r"}, {"model_id": "r", "results": [{"index": 0, "score": 0.5}], "input_token_count": 18}, (18, 0)),
+        ("https://api.reka.ai/v1/chat", {"model": "reka-core", **ASKED}, {"id": "i", "model": "reka-core", "responses": [{"finish_reason": "stop", "message": {"role": "assistant", "content": "Hi"}}], "usage": {"input_tokens": 5, "output_tokens": 2}}, (5, 2)),
         ("https://api.perplexity.ai/v1/sonar", {"model": "sonar", **ASKED}, COMPLETION, (20, 9)),
         ("https://ark.cn-beijing.volces.com/api/v3/embeddings/multimodal", {"model": "m", "input": []}, {"data": {}, "usage": {"prompt_tokens": 13, "total_tokens": 13}}, (13, 0)),
         ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/e:rawPredict", ASKED, COMPLETION, (20, 9)),
@@ -201,6 +204,21 @@ def test_perplexitys_agent_is_asked_by_a_preset_and_counts_its_cache(
     for path in ("/v1/responses", "/v1/agent"):
         row = sent(f"https://api.perplexity.ai{path}", {"preset": "pro-search", "input": "hi"}, answer)
         assert (row["api"], tokens(row)) == ("openai.responses", (input_tokens, 100, 10, 780, None))
+
+
+def test_a_call_of_watsonx_has_the_model_that_its_body_names(sent: Sent) -> None:
+    host = "https://eu-de.ml.cloud.ibm.com/ml/v1/text"
+    assert sent(f"{host}/chat", {"model_id": "granite", **ASKED}, {**COMPLETION, "model": None})["model"] == "granite"
+    result = {"generated_text": "Hi", "generated_token_count": 2, "input_token_count": 3, "stop_reason": "eos_token"}
+    row = sent(f"{host}/generation", {"model_id": "granite", "input": "hi"}, {"results": [result]})
+    assert (row["model"], tokens(row)) == ("granite", (3, None, None, 2, None))
+
+
+def test_a_cache_that_alibabas_chat_writes_is_counted_in_the_details(sent: Sent) -> None:
+    details = {"cached_tokens": 0, "cache_creation_input_tokens": 16, "cache_type": "ephemeral"}
+    answer = {**COMPLETION, "usage": {**USAGE, "prompt_tokens_details": details}}
+    url = "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions"
+    assert tokens(sent(url, {"model": "qwen3-max", **ASKED}, answer)) == (20, 0, 16, 9, None)
 
 
 def test_a_request_to_the_root_of_another_server_is_not_touched(sent: Sent) -> None:

@@ -50,6 +50,7 @@ _ONE = (
     clouds.DASHSCOPE_APPLICATION,
     more.MISTRAL_CONVERSATIONS,
     more.WATSONX,
+    more.WATSONX_READ,
     more.DASHSCOPE,
     more.DASHSCOPE_EMBED,
     *more.REPLICATE,
@@ -96,7 +97,7 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "gigachat.embeddings": (openai.EMBEDDINGS, openai.EMBEDDINGS_COUNTED_APART),
     # SAP's embeddings have a path of OpenAI's kind.
     "openai.embeddings": (openai.EMBEDDINGS, clouds.SAP_EMBED),
-    "cohere.v1": (cohere.CHAT_V1, cohere.WRITER, local.LM_STUDIO),
+    "cohere.v1": (cohere.CHAT_V1, cohere.WRITER, local.LM_STUDIO, cohere.REKA),
     "root": (local.HUGGINGFACE, clouds.TENCENT, clouds.TENCENT_EMBED),
 }
 """What `recognise` returns -> the dialects it may be, best first: the request's keys and the answer's facts decide."""

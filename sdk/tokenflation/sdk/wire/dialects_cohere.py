@@ -1,4 +1,4 @@
-"""Cohere: chat of both versions, generate, embed and rerank; and Writer, at the same paths.
+"""Cohere: chat of both versions, generate, embed and rerank; and Writer and Reka, at the same paths.
 
 Part of `dialects`: data only.
 
@@ -22,6 +22,7 @@ __all__ = [
     "EMBED",
     "GENERATE",
     "PARSE",
+    "REKA",
     "RERANK",
     "SUMMARIZE",
     "WRITER",
@@ -214,6 +215,34 @@ BEDROCK_RERANK: Final = Dialect(
 )
 # dev.writer.com/api-reference/completion-api/chat-completion: OpenAI's bodies at a path that Cohere uses too.
 WRITER: Final = replace(CHAT, api="writer.chat", compatible="writer")
+# docs.reka.ai/api-reference/chat/create; reka-api's `ChatResponse` and `ChunkChatResponse`: `responses`, whose text a
+# stream says again with each event.
+_REKA = ("responses", 0)
+REKA: Final = Dialect(
+    api="reka.chat",
+    compatible="reka",
+    request=Request(
+        proof=(frozenset({"messages"}),),
+        messages=("messages",),
+        kinds={"assistant": "assistant", "tool_output": "tool"},
+    ),
+    answer=Answer(
+        model=(("model",),),
+        response_id=(("id",),),
+        parts=((*_REKA, "message"), (*_REKA, "chunk")),
+        keyed={
+            "content": Part(),
+            "tool_calls": Part(tool=Tool(arguments=(("parameters",),))),
+        },
+        finish=((*_REKA, "finish_reason"),),
+        ends_with_finish=True,
+        usage=(("usage",),),
+        input=Count(terms=((("input_tokens",),),)),
+        output=Count(terms=((("output_tokens",),),)),
+        reasoning=Count(terms=((("reasoning_tokens",),),)),
+    ),
+    common_path=True,
+)
 # dev.writer.com/api-reference/completion-api/text-generation: a stream of `{"value"}` without usage, reason or end.
 WRITER_COMPLETIONS: Final = Dialect(
     api="openai.completions",

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tokenflation.sdk.wire.dialects_openai import CHAT
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
-__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "GIGACHAT", "MISTRAL_CONVERSATIONS", "REPLICATE", "WATSONX"]
+__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "GIGACHAT", "MISTRAL_CONVERSATIONS", "REPLICATE", "WATSONX", "WATSONX_READ"]
 
 # docs.mistral.ai/api, "Conversations" (ConversationResponse, ConversationUsageInfo, the events of a stream): the model
 # reads what the provider's connectors bring, and `total_tokens` is prompt, completion and connector tokens.
@@ -59,12 +59,13 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
 
 # cloud.ibm.com/apidocs/watsonx-ai, "Infer text" and its event stream: counts stand in each result.
 _COUNTED = ("results", 0)
+_WATSONX_MODEL = (("model_id",),)
 WATSONX: Final = Dialect(
     api="ibm.text_generation",
     compatible="ibm.watsonx.ai",
-    request=Request(proof=(frozenset({"input"}),), messages=("input",)),
+    request=Request(proof=(frozenset({"input"}),), model=_WATSONX_MODEL, messages=("input",)),
     answer=Answer(
-        model=(("model_id",),),
+        model=_WATSONX_MODEL,
         response_id=(),
         parts=(("results",),),
         keyed={"generated_text": Part()},
@@ -76,6 +77,25 @@ WATSONX: Final = Dialect(
         merge_usage=True,
         input=Count(terms=((("input_token_count",),),)),
         output=Count(terms=((("generated_token_count",),),)),
+    ),
+    common_path=True,
+)
+
+# cloud.ibm.com/apidocs/watsonx-ai, "Generate embeddings" and "Generate rerank": they generate nothing.
+_WATSONX_READ = (("input_token_count",),)
+WATSONX_READ: Final = Dialect(
+    api="ibm.text_read",
+    compatible="ibm.watsonx.ai",
+    request=Request(proof=(frozenset({"inputs"}),), model=_WATSONX_MODEL),
+    answer=Answer(
+        model=_WATSONX_MODEL,
+        response_id=(),
+        parts=(),
+        finish=(),
+        error_words=WATSONX.answer.error_words,
+        usage=((),),
+        input=Count(terms=(_WATSONX_READ,)),
+        output=Count(terms=((),), zero_beside=_WATSONX_READ),
     ),
     common_path=True,
 )

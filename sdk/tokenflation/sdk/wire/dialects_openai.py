@@ -10,6 +10,7 @@ __all__ = ["CHAT", "RESPONSES"]
 # completion_tokens_details; with stream_options.include_usage one more chunk, with empty choices, before [DONE].
 _CHAT_REQUEST = Request(
     proof=(frozenset({"messages"}),),
+    model=(("model",), ("model_id",)),  # the second: watsonx
     model_in_path=r"/deployments/([^/]+)/",  # Azure
     counts_if=("stream_options", "include_usage"),
     messages=("messages",),
@@ -76,8 +77,17 @@ _CHAT_ANSWER = Answer(
         )
     ),
     # docs.litellm.ai/docs/completion/prompt_caching: "cache_creation_input_tokens: number of tokens that were written
-    # to cache", beside prompt_tokens that hold all; Vercel's gateway and Databricks say so, too.
-    cache_write=Count(terms=((("prompt_tokens_details", "cache_write_tokens"), ("cache_creation_input_tokens",)),)),
+    # to cache", beside prompt_tokens that hold all; Vercel's gateway and Databricks say so, too, and Alibaba's
+    # (alibabacloud.com/help/en/model-studio/context-cache) in the details.
+    cache_write=Count(
+        terms=(
+            (
+                ("prompt_tokens_details", "cache_write_tokens"),
+                ("cache_creation_input_tokens",),
+                ("prompt_tokens_details", "cache_creation_input_tokens"),
+            ),
+        )
+    ),
     output=Count(terms=((("completion_tokens",),),)),
     # SGLang and api.githubcopilot.com count it beside the details, which lack it, and within the completion.
     reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",)),)),

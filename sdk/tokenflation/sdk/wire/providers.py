@@ -83,6 +83,7 @@ _HOSTS = {
     "api.elevenlabs.io": "elevenlabs",
     "api.assemblyai.com": "assemblyai",
     "api.runpod.ai": "runpod",
+    "api.reka.ai": "reka",
 }
 _AT_ROOT = frozenset({"huggingface", "tencent_cloud"})
 

@@ -54,6 +54,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     ),
     "infill": (("", "llama_cpp.completion"),),
     "embeddings": (
+        ("/text/embeddings", "ibm.text_read"),
         ("/api/embeddings", "ollama.embed"),
         ("/api/v1/embeddings", "gigachat.embeddings"),
         ("", _EMBEDDINGS),
@@ -133,7 +134,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "generation_stream": (("/text/", "ibm.text_generation"),),
     ":complete": (("/cortex/", _CHAT),),  # Snowflake
     # llama.cpp, Nvidia
-    **dict.fromkeys(("rerank", "reranking"), (("", "cohere.rerank"),)),
+    **dict.fromkeys(("rerank", "reranking"), (("/text/rerank", "ibm.text_read"), ("", "cohere.rerank"))),
     "ranking": (("/v1/", "cohere.rerank"),),
     "predictions": (("/v1/", "replicate.predictions"),),
     # What follows is not read: `unread` says why.
