@@ -10,7 +10,7 @@ runs for the truth, and leaves only the scatter of the remaining runs. `log-t` a
 mean of so many remaining runs varies more than the population's.
 
     python bench/interval_coverage.py [--data ../shared/data] [--draws 200] [--seed 1] [--each]
-        [--calls] [--ratios|--shares|--laws|--equal]
+        [--calls] [--ratios|--shares|--laws|--differences|--equal]
 
 `--ratios` prints intervals of ratios instead, of tasks drawn with replacement, against the ratio of the whole
 population: sums over the same tasks (`an` calls it paired: cached and output tokens per input token, tokens per call of
@@ -69,6 +69,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from difference_coverage import differences, show_differences
 from numpy.typing import NDArray
 from share_coverage import SHARE_SIZES, shares, show_shares
 from task_laws import LAWS, sized
@@ -299,10 +300,14 @@ def main() -> None:
     parser.add_argument("--ratios", action="store_true", help="intervals of ratios instead")
     parser.add_argument("--equal", action="store_true", help="widths at the coverage of the bar instead")
     parser.add_argument("--shares", action="store_true", help="intervals of shares instead")
+    parser.add_argument("--differences", action="store_true", help="what differs between two samples instead")
     parser.add_argument("--laws", action="store_true", help="means and ratios of made-up tasks instead")
     options = parser.parse_args()
     if options.shares:
         show_shares(shares(sessions_of(options.data), options.draws, options.seed))
+        return
+    if options.differences:
+        show_differences(differences(options.data, sessions_of(options.data), options.draws, options.seed))
         return
     if options.laws:
         found = laws(options.draws, options.seed)

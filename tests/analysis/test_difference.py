@@ -232,7 +232,7 @@ def test_many_tasks_are_resampled_in_groups_with_the_same_spread(
     a, b = make_calls(_fleet(rng, 1500, 3)), make_calls(_fleet(rng, 1500, 4))
     widths = []
     for groups in (2000, 300):
-        monkeypatch.setattr("tokenflation.analysis.comparison.difference._GROUPS", groups)
+        monkeypatch.setattr("tokenflation.analysis.comparison.effects._GROUPS", groups)
         row = diff(a, b, rng=np.random.default_rng(0)).iloc[0]
         widths.append(row["effect_high"] - row["effect_low"])
 

@@ -4,7 +4,6 @@ Frames in, one frame out; the arithmetic is `decomposition`'s and leaves no resi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.columns.inflation import DIFF_COLUMNS
 from tokenflation.analysis.comparison.costs import PriceTable, with_cost
+from tokenflation.analysis.comparison.effects import METHODS, Side, bounds, chains_of, effects_between, with_sums
 from tokenflation.analysis.comparison.inflation import stages
 from tokenflation.analysis.comparison.ledger import RESENT_SOURCES, SOURCES, ledger, source_of
-from tokenflation.analysis.statistics.decomposition import chain_factors, lmdi, shapley
-from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, kappa
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.analysis.statistics.uneven import effective_tasks, few_decide
 from tokenflation.sdk.errors import FrameError
 
@@ -31,7 +30,6 @@ _VIEWS = {
     "calls": ("calls", "input_per_call", "output"),
 }
 _ENDS = {"billed": (), "computed": ("cache",), "cost": ("price", "cache")}
-_METHODS = {"lmdi": lmdi, "shapley": shapley}
 _UNITS = {
     "volume": "tasks",
     "mix": "fraction",
@@ -40,21 +38,7 @@ _UNITS = {
     "input_per_call": "tokens",
     "price": "currency per token",
 }
-_RESAMPLES = 500
-# More tasks than these are put into so many groups of equal size, by chance, and groups are resampled: the variance of
-# a sum is the same, and memory stays bounded.
-_GROUPS = 2000
 _POOLED = "all tasks"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """One of the two fleets: its tasks that are counted, their kinds, and the amounts that the factors are made of."""
-
-    tasks: pd.DataFrame
-    kinds: NDArray[Any]
-    amounts: Floats
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def diff(
@@ -78,11 +62,10 @@ def diff(
     product identity; `view="calls"` has calls per task, input per call and output. Kinds that only one side has get
     bars of their own, `new kinds` and `gone kinds`; with `pooled`, all tasks are of one kind.
 
-    With `rng` and at least `prototypes.LEAST_RUNS` tasks on each side, effects have intervals at `level`, by resampling
-    the tasks of both sides; spreads are widened by `prototypes.kappa`. Of very unequal tasks they hold less often than
-    they claim, the more so the heavier the tail.
-    `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of the
-    tokens.
+    With `rng` and at least `prototypes.LEAST_RUNS` tasks on each side, effects have intervals at `level`
+    (`statistics.tilting`). Of very unequal tasks they hold less often than they claim, the more so the heavier the
+    tail. `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of
+    the tokens.
 
     Raises:
         FrameError: a side lacks columns or usage; an option is not one of those above; cost without prices.
@@ -95,12 +78,12 @@ def diff(
     a, b = (_side(one, measure, view, counted, name) for one, name in zip(booked, ("A", "B"), strict=True))
     kinds = sorted({*a.kinds, *b.kinds})
     names = ("volume", "mix", *_VIEWS[view], *_ENDS[measure])
-    sums_a, sums_b = _sums(a, kinds, total), _sums(b, kinds, total)
+    sums_a, sums_b = chains_of(a, kinds, total), chains_of(b, kinds, total)
     shared = (sums_a[:, 1] > 0) & (sums_b[:, 1] > 0)
-    effects = _effects(sums_a, sums_b, shared, method)
+    effects = effects_between(sums_a, sums_b, shared, method)
     ends = None
-    if rng is not None and min(len(a.tasks), len(b.tasks)) >= LEAST_RUNS:
-        ends = _bounds(a, b, kinds, shared, effects, total, method, rng, level)
+    if rng is not None and min(len(a.kinds), len(b.kinds)) >= LEAST_RUNS:
+        ends = bounds(a, b, kinds, shared, total=total, method=method, rng=rng, level=level)
     rows = _rows(kinds, names, sums_a, sums_b, shared, effects, ends, _unit(measure, total, prices))
     found = pd.DataFrame(rows, columns=list(DIFF_COLUMNS))
     if not total:
@@ -116,7 +99,7 @@ def diff(
 
 
 def _check(measure: str, method: str, view: str, prices: PriceTable | None, level: float) -> None:
-    for what, given, allowed in (("measure", measure, _ENDS), ("method", method, _METHODS), ("view", view, _VIEWS)):
+    for what, given, allowed in (("measure", measure, _ENDS), ("method", method, METHODS), ("view", view, _VIEWS)):
         if given not in allowed:
             raise FrameError(f"diff() knows no {what} {given!r}; it may be {', '.join(allowed)}.")
     if measure == "cost" and prices is None:
@@ -134,7 +117,7 @@ def _booked(calls: pd.DataFrame, prices: PriceTable | None, pooled: bool, name: 
     return booked.assign(task=_POOLED) if pooled else booked
 
 
-def _side(booked: pd.DataFrame, measure: str, view: str, counted: str, name: str) -> _Side:
+def _side(booked: pd.DataFrame, measure: str, view: str, counted: str, name: str) -> Side:
     """Return tasks that report what is counted, with their amounts: number, calls, tokens of growing scope, cost."""
     needed = [
         "input_tokens",
@@ -154,7 +137,7 @@ def _side(booked: pd.DataFrame, measure: str, view: str, counted: str, name: str
     if measure == "cost":
         work = np.column_stack([work, _floats(tasks, "list_cost"), _floats(tasks, "cost")])
     kinds = tasks["task"].to_numpy(dtype=object)
-    return _Side(tasks=tasks, kinds=kinds, amounts=work, facts=_facts(booked, tasks, tokens))
+    return Side(kinds=kinds, amounts=work, facts=_facts(booked, tasks, tokens))
 
 
 def _floats(tasks: pd.DataFrame, name: str) -> Floats:
@@ -193,69 +176,11 @@ def _over(numerator: float, denominator: float) -> float | None:
     return numerator / denominator if denominator > 0 else None
 
 
-def _sums(side: _Side, kinds: Sequence[str], total: bool) -> Floats:
-    """Return per kind the chain of amounts: all tasks, those of the kind, their amounts; per task unless `total`."""
-    sums: Floats = _chains(_grouped(side, kinds, np.zeros(len(side.tasks), dtype=np.int64), 1), total)[0]
-    return sums
-
-
-def _grouped(side: _Side, kinds: Sequence[str], groups: NDArray[np.int64], count: int) -> Floats:
-    """Return the number of tasks and the amounts summed by group and kind, shape (groups, kinds, 1 + amounts)."""
-    places = np.searchsorted(np.array(kinds, dtype=object), side.kinds)
-    ones = np.ones((len(places), 1))
-    found = np.zeros((count, len(kinds), 1 + side.amounts.shape[1]))
-    np.add.at(found, (groups, places), np.concatenate([ones, side.amounts], axis=1))
-    return found
-
-
-def _chains(sums: Floats, total: bool) -> Floats:
-    """Return chains out of sums by kind, shape (..., kinds, 1 + amounts): the number of all tasks comes first."""
-    number = np.broadcast_to(sums[..., 0].sum(axis=-1)[..., None], sums.shape[:-1])
-    chains = np.concatenate([number[..., None], sums], axis=-1)
-    return chains if total else chains / np.maximum(number[..., None], 1.0)
-
-
-def _effects(a: Floats, b: Floats, shared: NDArray[np.bool_], method: str) -> Floats:
-    """Return the effects by kind and factor; those of kinds that one side lacks stand last: new kinds, gone kinds."""
-    own: Floats = np.where(shared[:, None], _METHODS[method](*chain_factors(a, b)), 0.0)
-    gone, new = (np.where(shared, 0.0, side[..., -1]) for side in (a, b))
-    return np.concatenate([own, new[..., None], -gone[..., None]], axis=-1)
-
-
-def _bounds(
-    a: _Side, b: _Side, kinds: Sequence[str], shared: NDArray[np.bool_], effects: Floats, total: bool, method: str,
-    rng: np.random.Generator, level: float,
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return the ends of the effects by kind and factor; the last row is all kinds, the last column all factors."""
-    drawn = _effects(_resampled(a, kinds, total, rng), _resampled(b, kinds, total, rng), shared, method)
-    drawn, point = _with_sums(drawn), _with_sums(effects)
-    tail = (1 - level) / 2
-    low, high = np.quantile(drawn - point, [tail, 1 - tail], axis=0)
-    width = kappa(min(len(a.tasks), len(b.tasks)))
-    return point + width * low, point + width * high
-
-
-def _with_sums(effects: Floats) -> Floats:
-    """Return the effects with their sums over kinds as a last row and over factors as a last column."""
-    wide = np.concatenate([effects, effects.sum(axis=-1, keepdims=True)], axis=-1)
-    return np.concatenate([wide, wide.sum(axis=-2, keepdims=True)], axis=-2)
-
-
-def _resampled(side: _Side, kinds: Sequence[str], total: bool, rng: np.random.Generator) -> Floats:
-    """Return chains of resamples of a side's tasks, shape (resamples, kinds, amounts)."""
-    tasks = len(side.tasks)
-    count = min(tasks, _GROUPS)
-    groups = np.arange(tasks) if tasks == count else rng.permutation(tasks) % count
-    sums = _grouped(side, kinds, groups, count)
-    weights = rng.multinomial(count, np.full(count, 1.0 / count), size=_RESAMPLES).astype(np.float64)
-    return _chains(np.einsum("rg,gkp->rkp", weights, sums, optimize=True), total)
-
-
 def _rows(
     kinds: Sequence[str], names: Sequence[str], a: Floats, b: Floats, shared: NDArray[np.bool_], effects: Floats,
     ends: tuple[Floats, Floats] | None, unit: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    point = _with_sums(effects)
+    point = with_sums(effects)
     low, high = ends if ends is not None else (np.full(point.shape, np.nan),) * 2
     together = _together(a), _together(b)
     rows: list[dict[str, Any]] = []

@@ -1,0 +1,133 @@
+"""The effects of factors on a difference, with their intervals: arrays of whole tasks in, arrays out.
+
+Amounts of a task form a chain (`decomposition`); knows nothing of where they come from.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenflation.analysis.statistics.decomposition import chain_factors, lmdi, shapley
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
+from tokenflation.analysis.statistics.tilting import arms, tilted
+
+__all__ = ["METHODS", "Side", "bounds", "chains_of", "effects_between", "with_sums"]
+
+Floats = NDArray[np.float64]
+
+METHODS = {"lmdi": lmdi, "shapley": shapley}
+_RESAMPLES = 500
+# More tasks than these are put into so many groups of equal size, by chance, and groups are resampled: the variance of
+# a sum is the same, and memory stays bounded.
+_GROUPS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two fleets: its tasks that are counted, their kinds, and the amounts that the factors are made of."""
+
+    kinds: NDArray[Any]
+    amounts: Floats
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def chains_of(side: Side, kinds: Sequence[str], total: bool) -> Floats:
+    """Return per kind the chain of amounts: all tasks, those of the kind, their amounts; per task unless `total`."""
+    chains: Floats = _chains(_grouped(side, kinds, np.zeros(len(side.kinds), dtype=np.int64), 1), total)[0]
+    return chains
+
+
+def _grouped(side: Side, kinds: Sequence[str], groups: NDArray[np.int64], count: int) -> Floats:
+    """Return the number of tasks and the amounts summed by group and kind, shape (groups, kinds, 1 + amounts)."""
+    places = np.searchsorted(np.array(kinds, dtype=object), side.kinds)
+    ones = np.ones((len(places), 1))
+    found = np.zeros((count, len(kinds), 1 + side.amounts.shape[1]))
+    np.add.at(found, (groups, places), np.concatenate([ones, side.amounts], axis=1))
+    return found
+
+
+def _chains(sums: Floats, total: bool) -> Floats:
+    """Return chains out of sums by kind, shape (..., kinds, 1 + amounts): the number of all tasks comes first."""
+    number = np.broadcast_to(sums[..., 0].sum(axis=-1)[..., None], sums.shape[:-1])
+    chains = np.concatenate([number[..., None], sums], axis=-1)
+    return chains if total else chains / np.maximum(number[..., None], 1.0)
+
+
+def effects_between(a: Floats, b: Floats, shared: NDArray[np.bool_], method: str) -> Floats:
+    """Return the effects by kind and factor; those of kinds that one side lacks stand last: new kinds, gone kinds."""
+    a, b = np.broadcast_arrays(a, b)
+    own: Floats = np.where(shared[:, None], METHODS[method](*chain_factors(a, b)), 0.0)
+    gone, new = (np.where(shared, 0.0, side[..., -1]) for side in (a, b))
+    return np.concatenate([own, new[..., None], -gone[..., None]], axis=-1)
+
+
+def bounds(
+    a: Side, b: Side, kinds: Sequence[str], shared: NDArray[np.bool_], *, total: bool, method: str,
+    rng: np.random.Generator, level: float,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the ends of the effects by kind and factor; the last row is all kinds, the last column all factors.
+
+    How far each side alone leaves an effect in doubt adds as squares. Source: G. Y. Zou, A. Donner, "Construction of
+    confidence limits about effect measures: a general approach", Statistics in Medicine 27 (2008).
+    """
+    sums_a, sums_b = (_by_chance(side, kinds, rng) for side in (a, b))
+    whole_a, whole_b = (_chains(one.sum(axis=0), total) for one in (sums_a, sums_b))
+    point = with_sums(effects_between(whole_a, whole_b, shared, method))
+
+    def with_a(weights: Floats) -> Floats:
+        return with_sums(effects_between(_weighted(weights, sums_a, total), whole_b, shared, method)) - point
+
+    def with_b(weights: Floats) -> Floats:
+        return with_sums(effects_between(whole_a, _weighted(weights, sums_b, total), shared, method)) - point
+
+    down_a, up_a = _arms(sums_a, with_a, len(a.kinds), rng, level)
+    down_b, up_b = _arms(sums_b, with_b, len(b.kinds), rng, level)
+    return point - np.hypot(down_a, down_b), point + np.hypot(up_a, up_b)
+
+
+def _arms(
+    sums: Floats, effects_of: Callable[[Floats], Floats], tasks: int, rng: np.random.Generator, level: float
+) -> tuple[Floats, Floats]:
+    """Return how far below and above each effect may lie, by kind and factor, for what one side's tasks do not tell.
+
+    `effects_of` takes weights of the groups of tasks in `sums`, one row each, and returns distances of the effects.
+    """
+    count = len(sums)
+    weights = rng.multinomial(count, np.full(count, 1.0 / count), size=_RESAMPLES).astype(np.float64)
+    drawn = effects_of(weights)
+    # By kind, and of all: the number of tasks and their last amount.
+    sizes = np.concatenate([sums[..., [0, -1]], sums[..., [0, -1]].sum(axis=1, keepdims=True)], axis=1)
+    found = []
+    for row in range(sizes.shape[1]):
+        number, size = sizes[:, row, 0], sizes[:, row, 1]
+        members, mean = number > 0, size.sum() / max(number.sum(), 1.0)
+        ends, means = np.zeros((0, drawn.shape[-1])), np.zeros(_RESAMPLES)
+        if members.sum() >= LEAST_RUNS:
+            tilts = np.ones((2, count))
+            tilts[:, members] = tilted(size[members], level)
+            ends = effects_of(tilts)[:, row]
+            means = weights @ size / np.maximum(weights @ number, 1.0) - mean
+        found.append(arms(drawn[:, row], ends, means, tasks, level))
+    down, up = zip(*found, strict=True)
+    return np.array(down), np.array(up)
+
+
+def with_sums(effects: Floats) -> Floats:
+    """Return the effects with their sums over kinds as a last row and over factors as a last column."""
+    wide = np.concatenate([effects, effects.sum(axis=-1, keepdims=True)], axis=-1)
+    return np.concatenate([wide, wide.sum(axis=-2, keepdims=True)], axis=-2)
+
+
+def _by_chance(side: Side, kinds: Sequence[str], rng: np.random.Generator) -> Floats:
+    """Return the sums of each task by kind, or of each of `_GROUPS` groups, shape (groups, kinds, amounts)."""
+    tasks = len(side.kinds)
+    count = min(tasks, _GROUPS)
+    return _grouped(side, kinds, np.arange(tasks) if tasks == count else rng.permutation(tasks) % count, count)
+
+
+def _weighted(weights: Floats, sums: Floats, total: bool) -> Floats:
+    """Return the chains under each row of weights, shape (rows, kinds, amounts)."""
+    return _chains(np.einsum("rg,gkp->rkp", weights, sums, optimize=True), total)
