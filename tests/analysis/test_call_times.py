@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tests.analysis.test_forecast import some_calls
 
 from tokenflation import analysis as an
-from tokenflation.analysis.fleet.call_times import retimed
+from tokenflation.analysis.fleet.call_times import call_times, numbers, retimed
 from tokenflation.analysis.fleet.paths import runs_of
+from tokenflation.analysis.fleet.planned import models_of_runs
 from tokenflation.analysis.planning.parts import Timing
 from tokenflation.sdk.errors import FrameError
 
@@ -27,6 +28,15 @@ def in_turn(*gaps_s: float, **columns: list[object]) -> pd.DataFrame:
 def test_a_context_is_warm_in_the_gap_before_the_call_that_goes_on_from_it() -> None:
     warm = runs_of(in_turn(5.0, 40.0), kv_ttl_s=30.0).paths["kv_warm_tokens"]
     assert list(zip(warm.start_s, warm.end_s, warm.load, strict=True)) == [(10.0, 15.0, 110.0), (25.0, 55.0, 210.0)]
+
+
+def test_a_call_that_asked_for_no_model_is_of_the_one_that_answered() -> None:
+    answered = {"model": [None] * 4, "response_model": ["fast", "slow", "slow", "fast"]}
+    calls = in_turn(0.0, 0.0, 0.0, **answered, ttft_s=[None] * 4).assign(duration_s=[1.0, 9.0, None, None])
+    written = numbers(calls, "output_tokens")
+    durations_s, _ = call_times(calls.convert_dtypes(), numbers(calls, "input_tokens"), written, [])
+    assert durations_s.tolist() == [1.0, 9.0, 9.0, 1.0]
+    assert set(models_of_runs(calls)) == {"fast + slow"}
 
 
 def test_without_a_time_to_live_nothing_is_warm_and_hot_is_as_it_was() -> None:

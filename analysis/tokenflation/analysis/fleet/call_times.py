@@ -17,6 +17,7 @@ __all__ = [
     "cached_tokens",
     "call_times",
     "continued",
+    "model_names",
     "note",
     "noted",
     "numbers",
@@ -70,7 +71,7 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     # No call takes no time, and none ends before it began: such a time was not measured.
     duration_s, ttft_s = numbers(calls, "duration_s"), numbers(calls, "ttft_s")
     duration_s, ttft_s = np.where(duration_s > 0, duration_s, np.nan), np.where(ttft_s > 0, ttft_s, np.nan)
-    model = calls["model"].astype("object").where(calls["model"].notna(), "").to_numpy()
+    model = model_names(calls)
     per_token = _by_model(duration_s / np.maximum(tokens_out, 1.0), model)
     if np.isnan(per_token).all():
         raise FrameError("forecast() needs durations; no call of this frame has one. Record them, import them, "
@@ -104,6 +105,14 @@ def _by_model(values: Floats, model: NDArray[np.object_]) -> Floats:
     frame = pd.Series(values)
     medians = frame.groupby(model).transform("median")
     return medians.fillna(frame.median()).to_numpy(dtype=np.float64)
+
+
+def model_names(calls: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the model that each call asked for, else the one that answered, else an empty name."""
+    names = calls["model"].astype("object")
+    if "response_model" in calls.columns:  # a request may name none: it goes to a server of one model
+        names = names.where(names.notna(), calls["response_model"].astype("object"))
+    return np.asarray(names.where(names.notna(), "").to_numpy(), dtype=np.object_)
 
 
 def numbers(calls: pd.DataFrame, column: str) -> Floats:

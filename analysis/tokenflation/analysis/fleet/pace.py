@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokenflation.analysis.fleet.call_times import LEAST_S, cached_tokens, call_times, numbers, retimed, starts
+from tokenflation.analysis.fleet.call_times import (
+    LEAST_S,
+    cached_tokens,
+    call_times,
+    model_names,
+    numbers,
+    retimed,
+    starts,
+)
 
 __all__ = ["prefill_pace", "repaced"]
 
@@ -29,7 +37,7 @@ def prefill_pace(calls: pd.DataFrame) -> dict[str, float]:
     more than 1,000 calls an even selection by their tokens is taken.
     """
     computed, ttft_s = _computed(calls), numbers(calls, "ttft_s")
-    model = _models(calls)
+    model = model_names(calls)
     found = {}
     for name in dict.fromkeys(model.tolist()):
         mine = (model == name) & (ttft_s > 0)
@@ -67,7 +75,7 @@ def repaced(calls: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
     if not paces:
         return changed
     usual = float(np.median(list(paces.values())))
-    pace = np.array([paces.get(name, usual) for name in _models(calls).tolist()])
+    pace = np.array([paces.get(name, usual) for name in model_names(calls).tolist()])
     more_s = pace * (_computed(changed) - _computed(calls))
     codes, keys = pd.factorize(pd.MultiIndex.from_frame(calls[["task", "task_id"]]))
     run = codes.astype(np.int64)
@@ -90,10 +98,6 @@ def repaced(calls: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
 def _computed(calls: pd.DataFrame) -> Floats:
     tokens_in = np.nan_to_num(numbers(calls, "input_tokens"))
     return tokens_in - np.minimum(cached_tokens(calls, tokens_in, []), tokens_in)
-
-
-def _models(calls: pd.DataFrame) -> NDArray[np.object_]:
-    return np.asarray(calls["model"].astype("object").where(calls["model"].notna(), "").to_numpy(), dtype=np.object_)
 
 
 def _moved(times_ns: "pd.Series[Any]", by_ns: Floats) -> "pd.Series[Any]":

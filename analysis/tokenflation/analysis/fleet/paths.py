@@ -17,6 +17,7 @@ from tokenflation.analysis.fleet.call_times import (
     cached_tokens,
     call_times,
     continued,
+    model_names,
     note,
     noted,
     numbers,
@@ -159,7 +160,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     }
     totals = {"input_tokens": tokens_in, "prefill_tokens": computed, "output_tokens": tokens_out}
     if serving is not None:
-        model = calls["model"].astype("object").where(calls["model"].notna(), "").to_numpy()
+        model = model_names(calls)
         linear, per_decoded, per_computed, kv_bytes = by_call(serving, model)
         reading = computed * (linear + per_computed * (tokens_in - computed / 2)) / prefill_s
         writing = tokens_out * (linear + per_decoded * context) / decode_s

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenflation.analysis.fleet.call_times import model_names
 from tokenflation.analysis.planning.limits import ALL, Budget
 from tokenflation.analysis.planning.parts import nearest
 from tokenflation.analysis.planning.plan import Plan
@@ -117,7 +118,8 @@ def _refuse_single_runs(volumes: Mapping[str, float], counts: Mapping[str, int])
 
 def models_of_runs(calls: pd.DataFrame) -> "pd.Series[str]":
     """Return for each call the models that its run used, as "a", or as "a + b" in the order of the alphabet."""
-    model = calls["model"].astype("object").where(calls["model"].notna(), "unknown").astype(str)
+    names = model_names(calls)
+    model = pd.Series(np.where(names == "", "unknown", names), index=calls.index).astype(str)
     known = pd.DataFrame({"task": calls["task"], "task_id": calls["task_id"], "model": model})
     each = known.drop_duplicates().sort_values("model", kind="stable")
     joined = each.groupby(["task", "task_id"], sort=False)["model"].agg(_JOINED.join).rename("models").reset_index()
@@ -265,7 +267,7 @@ def _costs(calls: pd.DataFrame, prices: "PriceTable | None") -> Floats:
     counted = (tokens["input_tokens"] > 0) | (tokens["output_tokens"] > 0)
     unpriced = counted & price["price_input"].isna().to_numpy()
     if unpriced.any():
-        names = sorted(calls["model"][unpriced].astype(str).unique())
+        names = sorted(set(model_names(calls)[unpriced].tolist()))
         raise PlanError(f"plan.prices has no price of {', '.join(map(repr, names[:5]))}; max_cost needs one for every model "
                         f"that was recorded.")  # fmt: skip
     read = np.minimum(tokens["cache_read_tokens"], tokens["input_tokens"])
