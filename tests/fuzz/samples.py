@@ -217,6 +217,42 @@ _COHERE_USAGE = {
     "cached_tokens": 16,
 }
 
+_LLAMA = {
+    "content": "Here.",
+    "stop": True,
+    "model": "m",
+    "tokens_predicted": 51,
+    "tokens_evaluated": 5,
+    "stop_type": "eos",
+    "timings": {"cache_n": 4, "prompt_n": 1},
+}
+_SGLANG = {
+    "text": "Here.",
+    "meta_info": {
+        "id": "r",
+        "finish_reason": {"type": "stop"},
+        "prompt_tokens": 7,
+        "completion_tokens": 8,
+        "cached_tokens": 1,
+        "reasoning_tokens": 3,
+    },
+}
+_OCI_CHOICE = {
+    "index": 0,
+    "finishReason": "stop",
+    "message": {
+        "role": "ASSISTANT",
+        "content": [{"type": "TEXT", "text": "Here."}],
+        "toolCalls": [{"id": "c", "type": "FUNCTION", "name": "look", "arguments": "{}"}],
+    },
+}
+_OCI_USAGE = {
+    "promptTokens": 50,
+    "completionTokens": 20,
+    "totalTokens": 70,
+    "completionTokensDetails": {"reasoningTokens": 5},
+    "promptTokensDetails": {"cachedTokens": 10},
+}
 SAMPLES: tuple[Sample, ...] = (
     ("POST", "/v1/chat/completions", _CHAT, _CHAT_ANSWER),
     ("POST", "/v1/chat/completions", {**_CHAT, "stream": True}, _CHAT_STREAM),
@@ -303,5 +339,35 @@ SAMPLES: tuple[Sample, ...] = (
         "/api/generate",
         {"model": "m", "prompt": "Where?"},
         '{"model":"m","response":"He","done":false}\n{"model":"m","response":"","done":true,"prompt_eval_count":20,"eval_count":5}\n',
+    ),
+    ("POST", "/completion", {"prompt": ["Where?", "When?"]}, [_LLAMA, _LLAMA]),
+    ("POST", "/generate", {"text": ["Where?", "When?"], "sampling_params": {}}, [_SGLANG, _SGLANG]),
+    ("POST", "/generate", {"text": "Where?", "stream": True}, _events(_SGLANG, _SGLANG, done=True)),
+    (
+        "POST",
+        "/client/v4/accounts/a/ai/run/@cf/meta/llama",
+        _CHAT,
+        {"result": {"response": "Here.", "tool_calls": [{"name": "look", "arguments": {}}], "usage": _CHAT_USAGE}},
+    ),
+    (
+        "POST",
+        "/20231130/actions/chat",
+        {"servingMode": {"modelId": "m"}, "chatRequest": {"messages": [{"role": "USER", "content": []}]}},
+        {"modelId": "m", "chatResponse": {"choices": [_OCI_CHOICE], "usage": _OCI_USAGE}},
+    ),
+    (
+        "POST",
+        "/v1/inference/o/m",
+        {"input": "Where?"},
+        {"results": [{"generated_text": "Here."}], "inference_status": {"tokens_generated": 5, "tokens_input": 7}},
+    ),
+    (
+        "POST",
+        "/api/v1/apps/x/completion",
+        {"input": {"prompt": "Where?"}},
+        {
+            "output": {"text": "Here."},
+            "usage": {"models": [{"model_id": "m", "input_tokens": 3, "output_tokens": 2}] * 2},
+        },
     ),
 )
