@@ -185,6 +185,23 @@ def test_after_a_grace_the_next_look_up_reports(
     assert recorded.failures == ["unseen:api.openai.com"]
 
 
+def ask(host: str, path: str, payload: Any) -> None:
+    """Send a request by http.client to a host that nobody reaches."""
+    connection = http.client.HTTPConnection(host)
+    connection.sock = socket.socket()
+    with contextlib.closing(connection), contextlib.suppress(OSError):
+        connection.request("POST", path, json.dumps(payload))
+
+
+def test_a_function_that_a_customer_serves_is_no_model_of_its_provider(recorded: Collected) -> None:
+    ask("x.execute-api.eu-west-1.amazonaws.com", "/prod/score", {"text": "hi"})
+    assert recorded.failures == []
+    ask("bedrock-runtime.eu-west-1.amazonaws.com", "/model/m/converse", {})
+    assert recorded.failures == ["unseen:bedrock-runtime.eu-west-1.amazonaws.com"]
+    ask("x.execute-api.eu-west-1.amazonaws.com", "/prod/v1/chat/completions", QUESTION)
+    assert recorded.failures[1:] == ["unseen:openai.chat"]
+
+
 @pytest.mark.parametrize("host", ["s3.us-east-1.amazonaws.com", "huggingface.co", "acme.snowflakecomputing.com"])
 def test_a_provider_of_much_else_is_not_suspected_by_its_name(host: str) -> None:
     assert unseen._provider_name(host) is None

@@ -40,6 +40,7 @@ _MANIFOLD = {
     "snowflake": "",
 }
 """Providers that serve much else beside models: only a host name that begins so says models; "": none does."""
+_AWS_MODELS = ("bedrock", "runtime.sagemaker")
 _GRACE_NS = 30_000_000_000
 _MAX_JUDGED = 256
 _MAX_JUDGED_BYTES = 4 * 1024 * 1024
@@ -170,7 +171,7 @@ class _Watch:
             return
         if api in UNREAD:
             tap.note_unread(api, host)
-        elif provider_of(host, ""):
+        elif provider_of(host, "") and not _is_anybodys(host):
             self._report(_shortened(host), way)
         elif self._asks_model(api, host, path, body):
             self._report(api, way)
@@ -324,6 +325,11 @@ def _provider_name(host: str) -> str | None:
     if beginning is not None and not (beginning and host.lower().startswith(beginning)):
         return None
     return _shortened(host)
+
+
+def _is_anybodys(host: str) -> bool:
+    """Return whether a provider's customers serve what they like at a host (`x.execute-api.eu-1.amazonaws.com`)."""
+    return provider_of(host, "") == "aws.bedrock" and not host.lower().startswith(_AWS_MODELS)
 
 
 def _shortened(host: str) -> str:
