@@ -80,6 +80,13 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _page(tmp_path_factory.mktemp("silent"), tasks)
 
 
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page, with a forecast, of a kind whose name has no end to wrap at."""
+    rows = _loops(("x" * 3000,) * 2, output_tokens=10)
+    return _page(tmp_path_factory.mktemp("endless"), [row | {"task_id": row["agent_run_id"]} for row in rows])
+
+
 @contextmanager
 def _opened(browser: Browser, page: Path, width: int = 390, **context: Any) -> Iterator[Page]:
     with browser.new_context(viewport={"width": width, "height": 844}, **context) as opened:
@@ -115,6 +122,15 @@ def test_no_tick_runs_into_the_next_leans_or_leaves_its_chart(browser: Browser, 
     })"""
     with _opened(browser, odd, width) as page:
         assert page.locator(".plot").evaluate_all(boxes) == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_name_without_end_is_broken_wherever_it_stands(browser: Browser, endless: Path, width: int) -> None:
+    with _opened(browser, endless, width) as page:
+        assert "tokens/s" in page.locator("#demand").inner_text()
+        page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator(".scroll table").evaluate_all("all => Math.max(...all.map(one => one.offsetWidth))") < 3000
 
 
 def test_names_are_text_stand_apart_and_never_turn_what_is_beside_them(browser: Browser, odd: Path) -> None:

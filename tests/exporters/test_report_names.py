@@ -27,6 +27,14 @@ def test_a_name_is_one_line_and_keeps_its_direction_to_itself(name: str, shown: 
     assert shown_name(name) == shown
 
 
+def test_names_in_a_frame_are_those_shown_also_where_they_end_in_nul_or_are_missing() -> None:
+    frame = pd.DataFrame({"task": pd.Series(["a\x00", "a", None, "b\n"], dtype="str"), "agent": ["a"] * 4})
+    shown = with_shown_names(frame, ("task", "agent", "model"))
+    assert shown["task"].fillna("-").tolist() == ["a\N{REPLACEMENT CHARACTER}", "a", "-", "b"]
+    assert shown["task"].dtype == frame["task"].dtype
+    assert with_shown_names(frame, ("agent",)) is frame
+
+
 @given(st.text())
 def test_every_name_is_shown_as_something_and_shown_again_stays_as_it_is(name: str) -> None:
     shown = shown_name(name)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from tokenflation.analysis.findings import FINDINGS
 from tokenflation.exporters.report.markup import Section, coded, details, note, table
+from tokenflation.exporters.report.names import shown_name
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, share
 
 __all__ = ["findings_section"]
@@ -74,8 +75,8 @@ def _item(row: dict[Any, Any], link: Callable[[str], str] | None) -> str:
 def _ids(title: str, text: Any, link: Callable[[str], str] | None) -> str:
     ids = json.loads(text)
     shown = [
-        f'<a href="{escape(link(one))}"><code>{escape(one)}</code></a>' if link else f"<code>{escape(one)}</code>"
-        for one in ids
+        f'<a href="{escape(link(one))}">{name}</a>' if link else name
+        for one, name in ((one, f"<code>{escape(shown_name(one))}</code>") for one in ids)
     ]
     return f"<p>{title}: {', '.join(shown)}</p>" if shown else ""
 

@@ -25,8 +25,9 @@ __all__ = [
 ]
 
 
+_ROW = 'th scope="row"'
 _LONG_NAME = 40
-"""Letters above which the name of a row needs more room, or it runs over many lines."""
+"""Letters above which a name needs more room, or it runs over many lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,17 +94,15 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *,
     """
     caption, header, rows = _without_unreported(caption, header, list(rows))
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        f"<tr>{_row_name(row[0])}{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
-    )
+    body = "".join(f"<tr>{_cell(_ROW, row[0])}{''.join(_cell('td', cell) for cell in row[1:])}</tr>" for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table{" class=nested" if nested else ""}>'
         f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _row_name(name: str) -> str:
-    return f'<th scope="row"{" class=long" if len(name) > _LONG_NAME else ""}>{escape(name)}</th>'
+def _cell(start: str, text: str) -> str:
+    return f"<{start}{' class=long' if len(text) > _LONG_NAME else ''}>{escape(text)}</{start[:2]}>"
 
 
 def _without_unreported(

@@ -47,9 +47,10 @@ def with_shown_names(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFram
         if column not in frame.columns:
             continue
         names = {str(name): shown_name(str(name)) for name in frame[column].dropna().unique()}
-        renamed = {name: shown for name, shown in names.items() if name != shown}
-        if renamed:
-            changed[column] = frame[column].replace(renamed)
+        if any(name != shown for name, shown in names.items()):
+            # Not by replace(), which misses names that end in NUL.
+            shown = frame[column].map(lambda name, names=names: names[str(name)], na_action="ignore")
+            changed[column] = shown.astype(frame[column].dtype)
     return frame.assign(**changed) if changed else frame
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from tokenflation.analysis.structure.folding import folded
 from tokenflation.analysis.structure.trees import Node, Totals, trees, walk
 from tokenflation.exporters.report.markup import Section, chart, note, table
-from tokenflation.exporters.report.names import listed
+from tokenflation.exporters.report.names import listed, shown_name
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, seconds
 from tokenflation.exporters.report.task_figures import MAX_LEVELS, label_of, legend_of, task_figure
 from tokenflation.sdk.words import many
@@ -38,19 +38,21 @@ def task_section(
     wanted = _with_id(calls, chosen) if chosen else []
     picker = [_picker(_known(calls) if known is None else known, chosen)] if chosen is not None else []
     if chosen and not wanted:
-        picker.append(note(f"No task of this store has the id {chosen}. Below: the largest of each kind.", "warning"))
+        picker.append(
+            note(f"No task of this store has the id {shown_name(chosen)}. Below: the largest of each kind.", "warning")
+        )
     largest = wanted or largest
     for place, (kind, task_id) in enumerate(largest[:_MAX_TASKS]):
         own = calls[(calls["task"] == kind) & (calls["task_id"] == task_id)]
         whole = next(trees(own, tool_calls, spans))
-        small = _small(whole)
+        small, name = _small(whole), shown_name(task_id)
         label = (
-            f"Icicle of the task {task_id} of kind {kind}: {exact(whole.total.calls)} calls, each as wide as its input and "
+            f"Icicle of the task {name} of kind {kind}: {exact(whole.total.calls)} calls, each as wide as its input and "
             "output tokens, below the agent runs, steps and tool calls they are inside of."
         )
         remark = " ".join(_remarks(whole))
         figure, data, legend = task_figure(small), _data(small), legend_of(small)
-        charts.append(chart(f"task-{place}", f"{kind}: {task_id}", label, figure, data, remark, legend))
+        charts.append(chart(f"task-{place}", f"{kind}: {name}", label, figure, data, remark, legend))
     if not charts:
         body = [
             *picker,
@@ -134,7 +136,7 @@ def _data(task: Node) -> str:
             own = _tokens(node.own) if node.own.calls and node.own != node.total else ("", "")
             cells = (exact(node.total.calls), *_tokens(node.total), *(own if nests else ()), seconds(node.duration_s))
             rows.append((f"{_INDENT * level}{label_of(node)}", *cells))
-    caption = f"{task.name}, {task.id}: tokens of each part, sub-agents included"
+    caption = f"{task.name}, {shown_name(task.id)}: tokens of each part, sub-agents included"
     owns = ["own input", "own output"] if nests else []
     header = ["inside the task", "calls", "input", "output", *owns, "time"]
     return table(f"{caption}; own leaves them out" if nests else caption, header, rows, nested=True)
