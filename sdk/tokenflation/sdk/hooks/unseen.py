@@ -33,6 +33,7 @@ _WORKERS = frozenset(("anyio", "asyncio", "concurrent", "trio", "uvloop"))
 _MANIFOLD = {
     "aws.bedrock": "bedrock-runtime",
     "cloudflare": "gateway.",
+    "gcp.discovery_engine": "",
     "gcp.vertex_ai": "",
     "huggingface": "router.",
     "runpod": "",

@@ -83,6 +83,9 @@ _HOSTS = {
     "api.elevenlabs.io": "elevenlabs",
     "api.assemblyai.com": "assemblyai",
     "api.runpod.ai": "runpod",
+    "discoveryengine.googleapis.com": "gcp.discovery_engine",
+    "us-discoveryengine.googleapis.com": "gcp.discovery_engine",
+    "eu-discoveryengine.googleapis.com": "gcp.discovery_engine",
     "api.reka.ai": "reka",
 }
 _AT_ROOT = frozenset({"huggingface", "tencent_cloud"})

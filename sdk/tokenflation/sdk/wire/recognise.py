@@ -163,6 +163,9 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     ":asyncBatchEmbedContent": (("", "google.batches"),),
     ":predictLongRunning": (("", "google.videos"),),
     **dict.fromkeys((":query", ":streamQuery", ":asyncQuery"), (("/reasoningEngines/", "google.agents"),)),
+    **dict.fromkeys((":answer", ":streamAnswer"), (("/servingConfigs/", "google.agents"),)),
+    **dict.fromkeys((":assist", ":streamAssist"), (("/assistants/", "google.agents"),)),
+    "heroku": (("/v1/agents/", "heroku.agents"),),
     "text": (("/agentAliases/", "bedrock.agents"),),
     **dict.fromkeys(
         (

@@ -50,8 +50,11 @@ UNREAD: Final[Mapping[str, Unread]] = {
     # docs.aws.amazon.com/bedrock: API_runtime_StartAsyncInvoke, API_CreateModelInvocationJob;
     # docs.aws.amazon.com/sagemaker: API_runtime_InvokeEndpointAsync.
     "bedrock.later": Unread(what="later", why=_LATER, providers=_BEDROCK, hosts=("bedrock", "runtime.sagemaker")),
-    # cloud.google.com/vertex-ai/generative-ai/docs/agent-engine: query, streamQuery.
-    "google.agents": Unread(what="agents", why=_AGENT, providers=_GEMINI),
+    # cloud.google.com/vertex-ai/generative-ai/docs/agent-engine: query, streamQuery; .../generative-ai-app-builder:
+    # answer, streamAssist.
+    "google.agents": Unread(what="agents", why=_AGENT, providers=_GEMINI | {"gcp.discovery_engine"}),
+    # devcenter.heroku.com/articles/heroku-inference-api-v1-agents-heroku.
+    "heroku.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"heroku"})),
     # ai.google.dev/gemini-api/docs/batch-api; cloud.google.com/vertex-ai/docs/reference/rest, batchPredictionJobs.
     "google.batches": Unread(what="batches", why=_BATCH, providers=_GEMINI),
     # ai.google.dev/gemini-api/docs/video: predictLongRunning.
