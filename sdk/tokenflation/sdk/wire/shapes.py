@@ -204,6 +204,7 @@ class Request(Struct, frozen=True, kw_only=True):
     forced: Paths = (("tool_choice", "function", "name"), ("tool_choice", "name"), ("tool_choice", "tool", "name"))
     """Where the name of the one tool stands that the answer must call."""
     model: Paths = (("model",),)
+    """Where the model stands."""
     model_in_path: str = ""
     """Regular expression whose first group is the model, for bodies that do not name it."""
     messages: tuple[str, ...] = ()
