@@ -123,16 +123,18 @@ def _by_hand(above: Floats, below: Floats, *, share: bool) -> tuple[float, float
     grows = np.corrcoef(place, (x - y) / size)[0, 1]
     wider = place.std(ddof=1) * (10 / n) ** 0.7 / (1 + 4 * error**2) * (math.log(1 + math.exp(2 * z)) / 2) ** 2
     odds = above.sum() / rest.sum()
-    low, high = (odds * math.exp(side * error * (z + wider * (1 + side * grows) ** 2)) for side in (-1, 1))
+    towards = [(1 + at) ** 2 * (1 + 8 * max(at - 0.75, 0)) for at in (-grows, grows)]
+    low, high = (odds * math.exp(side * error * (z + wider * at)) for side, at in zip((-1, 1), towards, strict=True))
     return (low / (1 + low), high / (1 + high)) if share else (low, high)
 
 
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("spread", [0.5, 2.0])
-def test_ends_are_those_of_the_formula_over_the_tasks_that_report(share: bool, spread: float) -> None:
+@pytest.mark.parametrize("steep", [False, True])
+def test_ends_are_those_of_the_formula_over_the_tasks_that_report(share: bool, spread: float, steep: bool) -> None:
     rng = np.random.default_rng(7)
     below = np.exp(spread * rng.standard_normal(16))
-    above = below * rng.beta(0.5, 1.5, 16)
+    above = below * (below / (below + 3) if steep else rng.beta(0.5, 1.5, 16))
     hidden = np.where(np.arange(16) % 4 == 1, np.nan, below)
     low, high = from_tasks(above[None, :, None], hidden[None, :, None], np.array([share]), 0.9)
     kept = ~np.isnan(hidden)
@@ -179,6 +181,16 @@ def test_a_share_that_grows_with_the_task_is_wide_towards_what_large_tasks_have(
     )
     assert high[0] - ratio[0] > 2 * (ratio[0] - low[0])
     assert ratio[1] - low[1] > 2 * (high[1] - ratio[1])
+
+
+@pytest.mark.parametrize(("spread", "tasks"), [(1.25, 30), (1.5, 10), (1.5, 30)])
+def test_a_share_that_goes_with_the_square_of_the_size_holds_the_truth(spread: float, tasks: int) -> None:
+    sizes = np.exp(spread * np.random.default_rng(2).standard_normal((1500, tasks)))
+    # Of a log-normal law: the mean, and the mean square.
+    mean, square = np.exp(spread**2 / 2), 0.3 * np.exp(2 * spread**2)
+    held = _held(sizes + 0.3 * sizes**2, 0.3 * sizes / (1 + 0.3 * sizes), float(square / (mean + square)))
+    print(f"{held:.3f}")
+    assert 0.86 <= held <= 0.97
 
 
 def test_a_kind_most_of_whose_tokens_few_tasks_have_is_named() -> None:

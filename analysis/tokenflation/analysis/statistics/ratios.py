@@ -5,13 +5,14 @@ the number can be, and a share and what it leaves have mirrored intervals; `agre
 more. Of n tasks with the parts `x` of the one sum and `y` of the other, the logarithm's standard error is `e`,
 `e^2 = n / (n - 1) sum (x - y)^2` (linearised). At normal score z the ends lie, in standard errors,
 
-    z + u S(z)^2,    S(z) = log(1 + e^(2z)) / 2,    u = L (1 + q)^2 (10 / n)^0.7 / (1 + 4 e^2)
+    z + u S(z)^2,    S(z) = log(1 + e^(2z)) / 2,
+    u = L (1 + q)^2 (1 + 8 max(q - 0.75, 0)) (10 / n)^0.7 / (1 + 4 e^2)
 
-above, and likewise below with `1 - q`. `w = (x + y) / 2` is a task's size; `L` is the deviation of `log(0.1 + n w)`,
-how unequal tasks are; `q` its correlation with `(x - y) / w`, how much A's part grows with size: few tasks seldom hold
-the large ones, and what those are made of is then missing from the ratio and from its error. A large `e` is due to
-tasks that are all A or all B; there the logarithm is wide enough. All of it fades as tasks grow, and leaves the normal
-law.
+above, and likewise below with `-q` for `q`. `w = (x + y) / 2` is a task's size; `L` is the deviation of
+`log(0.1 + n w)`, how unequal tasks are; `q` its correlation with `(x - y) / w`, how much A's part grows with size: few
+tasks seldom hold the large ones, and what those are made of is then missing from the ratio and from its error, the more
+so where size alone decides what a task is made of. A large `e` is due to tasks that are all A or all B; there the
+logarithm is wide enough. All of it fades as tasks grow, and leaves the normal law.
 
 The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size,
 grow or fall with it, or are mostly absent), with others and recorded sessions in view:
@@ -45,6 +46,7 @@ NORMAL_TASKS = 2000
 _CELLS = 4_000_000
 """Numbers held at once in one array: 32 MB."""
 _FADE, _WIDE, _SMALL = 0.7, 4.0, 0.1
+_STEEP, _STEEP_FROM = 8.0, 0.75
 _NO_SPREAD = 1e-12
 
 
@@ -123,7 +125,7 @@ def _from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level
         score = NormalDist().inv_cdf((1 + level) / 2)
         more = unequal * (10 / np.maximum(tasks, 1)) ** _FADE / (1 + _WIDE * error**2)
         more *= (np.logaddexp(0, 2 * score) / 2) ** 2
-        down, up = (error * (score + more * (1 + side * grows) ** 2) for side in (-1, 1))
+        down, up = (error * (score + more * _towards(side * grows)) for side in (-1, 1))
     return _ends(ratio, error, down, up, tasks, is_share)
 
 
@@ -138,6 +140,11 @@ def _by_size(size: Floats, pull: Floats, reported: Flags, tasks: Floats) -> tupl
     together = np.sqrt(squares * of_pull)
     grows = np.where(together > _NO_SPREAD, (place * pull).sum(axis=1) / np.maximum(together, _NO_SPREAD), 0.0)
     return np.sqrt(squares / np.maximum(tasks - 1, 1)), np.clip(grows, -1.0, 1.0)
+
+
+def _towards(grows: Floats) -> Floats:
+    """Return by how much more there may be where parts grow so with the size of tasks."""
+    return np.asarray((1 + grows) ** 2 * (1 + _STEEP * np.maximum(grows - _STEEP_FROM, 0.0)))
 
 
 def _ends(
