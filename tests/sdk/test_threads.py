@@ -147,6 +147,33 @@ def test_a_wrapper_by_wrapt_beneath_ours_still_gets_the_thread(monkeypatch: pyte
     assert started == [thread]
 
 
+@pytest.mark.parametrize("order", ["over ours", "beneath ours"])
+def test_a_thread_runs_beside_a_tracer_that_takes_the_function_out_of_its_run(
+    order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sentrys(original: Any) -> Any:
+        def start(this: Any) -> Any:
+            function = getattr(this.run, "__func__", this.run)
+            this.run = lambda *_: function(threading.current_thread())
+            return original(this)
+
+        return start
+
+    names: list[str | None] = []
+    undo = carry_scopes() if order == "over ours" else lambda: None
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", sentrys(threading.Thread.start))
+        undo = carry_scopes() if order == "beneath ours" else undo
+        with tf.task("one"):
+            thread = threading.Thread(target=lambda: names.append(_name()))
+            thread.start()
+        thread.join()
+        if order == "beneath ours":
+            undo()
+    undo()
+    assert names == ["one"]
+
+
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="there is no pool of interpreters")
 @pytest.mark.usefixtures("carried")
 def test_a_pool_of_interpreters_is_given_the_work_itself_which_alone_it_can_take_there() -> None:

@@ -9,7 +9,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from tokenflation.sdk import scopes
@@ -92,12 +92,13 @@ def _is_pool_worker(thread: threading.Thread) -> bool:
 def _run_inside(thread: threading.Thread, origin: _Origin) -> None:
     run = thread.run
 
-    def within() -> None:
-        thread.__dict__.pop("run", None)  # else the thread would keep itself alive by a cycle
+    def within(this: threading.Thread) -> None:
+        this.__dict__.pop("run", None)  # else the thread would keep itself alive by a cycle
         with _begun_at(origin):
             run()
 
-    thread.__dict__["run"] = within
+    # A method, as what it stands for: Sentry takes the function out of it and calls that with the thread.
+    thread.__dict__["run"] = MethodType(within, thread)
 
 
 def _submit_shell(original: Any) -> Any:
