@@ -13,10 +13,12 @@ from urllib.parse import unquote
 
 import botocore
 import pytest
+import wrapt
 from botocore.retries.standard import ExponentialBackoff
 from tests.hooks.bedrock import MARKER, MODEL, TEXT, Bedrock
 from tests.hooks.conftest import Collected, body
 from tests.stored import rows
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 import tokenflation.sdk as tf
 from tokenflation.sdk.hooks import install
@@ -174,6 +176,25 @@ def test_calls_over_tls_are_recorded(call: Any, certificate: str, recorded: Coll
         assert call(bedrock.client(verify=f"{certificate}.crt")) == TEXT
     assert body(recorded.only) == bedrock.sent[0]
     assert recorded.only.end == "read"
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_calls_over_tls_are_recorded_beside_a_tracer_that_wraps_the_pools_of_each_scheme(
+    order: str, certificate: str, collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undo = install(collected.tap) if order == "after" else lambda: None
+    for pool in (HTTPSConnectionPool, HTTPConnectionPool):  # as New Relic's agent does, when it is switched on
+        wrapper = wrapt.FunctionWrapper(HTTPConnectionPool.__dict__["_make_request"], lambda f, _, a, k: f(*a, **k))
+        monkeypatch.setattr(pool, "_make_request", wrapper)
+    theirs = HTTPSConnectionPool.__dict__["_make_request"]
+    undo = install(collected.tap) if order == "before" else undo
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with Bedrock(tls=tls) as bedrock:
+        assert call_converse(bedrock.client(verify=f"{certificate}.crt")) == TEXT
+    undo()
+    assert body(collected.only) == bedrock.sent[0]
+    assert HTTPSConnectionPool.__dict__["_make_request"] is theirs
 
 
 # End to end: what the store holds.

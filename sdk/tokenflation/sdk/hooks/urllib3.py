@@ -289,7 +289,8 @@ class _Installation(Patches):
         self._warned = False
 
     def _patch(self, library: ModuleType) -> None:
-        pool = getattr(getattr(library, "connectionpool", None), "HTTPConnectionPool", None)
+        pools = getattr(library, "connectionpool", None)
+        pool, secure = getattr(pools, "HTTPConnectionPool", None), getattr(pools, "HTTPSConnectionPool", None)
         response = getattr(getattr(library, "response", None), "HTTPResponse", None)
         # 2.x turns the errors of a read into its own in `_raw_read`; 1.26 has `_fp_read` only.
         read = "_raw_read" if hasattr(response, "_raw_read") else "_fp_read"
@@ -300,6 +301,8 @@ class _Installation(Patches):
             (response, "read_chunked", ("amt",), self._chunks_reader),
             (response, "close", (), self._closer),
         ]
+        if _SEND in getattr(secure, "__dict__", ()):  # New Relic's agent has wrapped what this class inherited
+            places.append((secure, _SEND, ("conn", "method", "url"), self._sender))
         missing = [f"{name}({', '.join(first)})" for owner, name, first, _ in places if not _takes(owner, name, first)]
         if missing:
             self._warn(f"{library.__name__}: {', '.join(missing)}")
