@@ -87,6 +87,7 @@ BESIDE = (
     "pydantic-ai-slim[openai]",
     "pytest",
     "requests",
+    "sentry-sdk",
     "websockets",
 )
 

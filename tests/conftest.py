@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+import httpcore
+import httpcore2
 import httpx
 import httpx2
 import pytest
@@ -31,6 +33,8 @@ _HOOKED = [
         ("AsyncHTTPTransport", "handle_async_request"),
     )
 ] + [
+    *((core, "ConnectionPool", "handle_request") for core in (httpcore, httpcore2)),
+    *((core, "AsyncConnectionPool", "handle_async_request") for core in (httpcore, httpcore2)),
     (aiohttp, "ClientResponse", "start"),
     (aiohttp, "ClientWebSocketResponse", "receive"),
     (websockets.protocol, "Protocol", "events_received"),

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import httpcore
+import httpcore2
 import httpx
 import httpx2
 import pytest
@@ -118,18 +120,18 @@ def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
     assert not any(a is b for a, b in zip(before, during, strict=True))
 
 
-@pytest.mark.parametrize("lib", [httpx, httpx2])
-def test_the_library_s_transport_is_touched_only_while_a_host_s_own_stands_before_it(
-    collected: Collected, lib: Any
+@pytest.mark.parametrize(("lib", "core"), [(httpx, httpcore), (httpx2, httpcore2)])
+def test_the_library_s_pools_are_touched_only_while_a_host_s_own_transport_stands_before_them(
+    collected: Collected, lib: Any, core: Any
 ) -> None:
     class Own(lib.BaseTransport):  # type: ignore[misc]
         def handle_request(self, request: Any) -> Any:
             return lib.Response(200)
 
     def on_it() -> Any:
-        return lib.HTTPTransport.__dict__["handle_request"]
+        return core.ConnectionPool.__dict__["handle_request"]
 
-    before = on_it()
+    before, transport = on_it(), lib.HTTPTransport.__dict__["handle_request"]
     undo = install(collected.tap)
     plain = lib.MockTransport(lambda request: lib.Response(200))
     with lib.Client(transport=plain) as client:
@@ -138,6 +140,7 @@ def test_the_library_s_transport_is_touched_only_while_a_host_s_own_stands_befor
     with lib.Client(transport=plain, mounts={"http://other.test": Own()}) as client:
         client.post("http://models.test/v1/responses")
     touched = on_it()
+    assert lib.HTTPTransport.__dict__["handle_request"] is transport, "tracers wrap it, and take off what is on top"
     undo()
     assert untouched is before
     assert touched is not before

@@ -16,7 +16,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import kinds, safely, tapped
 from tokenflation.sdk.hooks.httpx_tries import SENDING, Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.patching import cover
+from tokenflation.sdk.hooks.patching import cover, when_imported
 from tokenflation.sdk.hooks.underway import enter, leave, underway
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
@@ -25,7 +25,9 @@ __all__ = ["install", "transport"]
 
 TapGetter = Callable[[], Tap | None]
 
-_LIBRARIES = ("httpx", "httpx2")
+_POOLS = {"httpx": "httpcore", "httpx2": "httpcore2"}
+"""Library -> whose connection pools its transports send through."""
+_LIBRARIES = tuple(_POOLS)
 _SEND = "_send_single_request"
 _REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
@@ -254,15 +256,27 @@ class _Installation(Patches):
     def _patch_client(self, library: ModuleType, client: str, fallback: str, fallback_method: str) -> None:
         asynchronous = client == "AsyncClient"
         shell, below = (self._async_shell, async_shell) if asynchronous else (self._sync_shell, sync_shell)
-        library_transport = getattr(library, fallback, None)
-        look = _once_through_another(lambda: self._tap and self._cover(library_transport, fallback_method, below))
+        pool = "AsyncConnectionPool" if asynchronous else "ConnectionPool"
+        look = _once_through_another(lambda: self._cover_pool(library.__name__, pool, fallback_method, below))
         if self._cover(getattr(library, client, None), _SEND, functools.partial(shell, look)):
             return
-        found = self._cover(library_transport, fallback_method, functools.partial(shell, _look_at_nothing))
+        found = self._cover(
+            getattr(library, fallback, None), fallback_method, functools.partial(shell, _look_at_nothing)
+        )
         self._warn(
             f"{library.__name__}.{client}.{_SEND}(request)",
             f"{fallback} is recorded instead" if found else f"{fallback} is unknown too, nothing is recorded",
         )
+
+    def _cover_pool(self, library: str, pool: str, method: str, shell: Callable[[Any], Any]) -> None:
+        """See each try that passes this pool, once it is imported: a transport may do that as late as it sends."""
+
+        def patch(core: ModuleType) -> None:
+            if self._tap is not None:
+                safely(self._tap.failed, self._cover, getattr(core, pool, None), method, shell)
+
+        if library in _POOLS:
+            when_imported(_POOLS[library], patch, wanted=lambda: self._tap is not None)
 
     def _warn(self, missing: str, consequence: str) -> None:
         """Say once, in the log, what this version of a library lacks, and count it."""
@@ -314,10 +328,7 @@ def _look_at_nothing(_: Any) -> None:
 
 
 def _once_through_another(act: Callable[[], object]) -> Callable[[Any], None]:
-    """Return what looks at a client, and acts once: at the first whose transport is none of the libraries' own.
-
-    Until then nothing of ours lies on the libraries' transports, whose wrappers by others come and go.
-    """
+    """Return what looks at a client, and acts once: at the first whose transport is none of the libraries' own."""
     acted = threading.Lock()
 
     def look(client: Any) -> None:

@@ -1,8 +1,10 @@
 """Sees a request of httpx or httpx2 that a transport of the host's own sends again: each try is an exchange.
 
 Transports that retry (httpx-retries, pydantic-ai's tenacity ones) stand between the client, where one request leaves
-and the last answer comes back, and the library's transport, where each try passes. Only a failure that is worth a retry
-is taken for a try of its own. Imports neither library.
+and the last answer comes back, and httpcore's pool, where each try passes. Only a failure that is worth a retry is
+taken for a try of its own. Imports no library.
+
+The shells lie on the pool, not on the library's transport: tracers wrap that one, and can take off only what is on top.
 """
 
 import functools
@@ -69,10 +71,9 @@ class Sending:
 
     def came(self, response: Any) -> None:
         """Note what came back of a try."""
-        code = response.status_code
+        code = response.status
         failed = code in _RETRYABLE or code >= 500
-        kind = response.headers.get("content-type", "") if failed else ""
-        self._failure = _Failure(now_ns(), code, kind, None) if failed else None
+        self._failure = _Failure(now_ns(), code, _content_type(response.headers), None) if failed else None
 
     def broke(self, error: BaseException) -> None:
         """Note that nothing came back of a try."""
@@ -92,14 +93,20 @@ SENDING: ContextVar[Sending | None] = ContextVar("tokenflation_httpx", default=N
 """What a client's shell sends now: one further down must not record it again, another thread or task must."""
 
 
+def _content_type(headers: list[tuple[bytes, bytes]]) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-type"), "")
+
+
 def _sending(request: Any) -> Sending | None:
-    """Return what is known of this request if a client's shell sends it now."""
+    """Return what is known of this request of httpcore's if a client's shell sends it now: both have one body."""
     sending = SENDING.get()
-    return sending if sending is not None and sending.request is request else None
+    if sending is None or getattr(request, "stream", sending) is not getattr(sending.request, "stream", None):
+        return None
+    return sending
 
 
 def sync_shell(original: Any) -> Any:
-    """Return what stands over `HTTPTransport.handle_request`."""
+    """Return what stands over `ConnectionPool.handle_request`."""
 
     @functools.wraps(original)
     def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,7 +126,7 @@ def sync_shell(original: Any) -> Any:
 
 
 def async_shell(original: Any) -> Any:
-    """Return what stands over `AsyncHTTPTransport.handle_async_request`."""
+    """Return what stands over `AsyncConnectionPool.handle_async_request`."""
 
     @functools.wraps(original)
     async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
