@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -92,11 +94,12 @@ def _rows(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[list[str]]], sqlite3.Connection]:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, list[list[str]]], sqlite3.Connection]]:
     store: Path = write_store(tmp_path_factory.mktemp("sql") / "runs.db", _rows(np.random.default_rng(5)))
     parser = _Tables()
     parser.feed(re.sub(r"<(script|style).*?</\1>", "", render(build_report(str(store))), flags=re.DOTALL))
-    return parser.tables, sqlite3.connect(store)
+    with closing(sqlite3.connect(store)) as connection:
+        yield parser.tables, connection
 
 
 @pytest.mark.parametrize("kind", ["triage", "research"])

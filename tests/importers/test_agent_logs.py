@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ def imported(tmp_path: Path) -> Callable[[dict[str, str]], Rows]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
         import_paths([folder], tmp_path / "runs.db")
-        connection = sqlite3.connect(tmp_path / "runs.db")
-        return lambda query: connection.execute(query).fetchall()
+        return ask
+
+    def ask(query: str) -> list[Any]:
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+            return connection.execute(query).fetchall()
 
     return load
 

@@ -5,6 +5,7 @@ import lzma
 import sqlite3
 import tarfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ def logs(tmp_path: Path) -> Any:
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
         summary = import_paths([archive], tmp_path / "runs.db")
-        connection = sqlite3.connect(tmp_path / "runs.db")
-        rows = connection.execute
-        return folder, lambda query: rows(query).fetchall(), summary
+        return folder, rows, summary
+
+    def rows(query: str) -> list[Any]:
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+            return connection.execute(query).fetchall()
 
     return unpack
 

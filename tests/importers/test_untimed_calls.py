@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def _imported(folder: Path, **files: Any) -> Path:
 
 def _times(store: Path) -> list[tuple[Any, ...]]:
     query = "select started_at_ns, ended_at_ns, duration_s from calls order by task, started_at_ns, step"
-    return sqlite3.connect(store).execute(query).fetchall()
+    with closing(sqlite3.connect(store)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def _info(store: Path, capsys: pytest.CaptureFixture[str]) -> str:
