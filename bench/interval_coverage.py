@@ -52,6 +52,25 @@ tokens/s, calls in flight, KV bytes and money are means too, each of its own amo
 input tokens and KV bytes often go with the square of a run's length, and so have the heavier tail. Percentiles have no
 interval: those of single tasks are refused below a number of runs, those of a load hold its mean's.
 
+`--differences` prints intervals of the effects of `diff` (calls, input per call, output, their sum), with tasks of both
+sides drawn with replacement, beside percentiles of resamples widened by kappa(n), as differences had them. With 80
+draws and 10, 20 and 60 tasks a side, coverage of a claimed 0.9 of the sum, and mean width over that of resamples:
+
+    tasks a side                        10           20           60
+    13 models' runs,        ours   0.908  2.0   0.907  1.7   0.909  1.2
+    two of them        resampled   0.887        0.886        0.886
+    of one of them          ours   0.934  2.0   0.932  1.7   0.923  1.2
+                       resampled   0.912        0.897        0.898
+    sessions, two models    ours   0.950  1.7   0.925  1.3   0.942  1.1
+                       resampled   0.904        0.883        0.917
+    requests, two traces    ours   0.917  1.5   0.942  1.2   0.896  1.1
+                       resampled   0.908        0.888        0.900
+    made up, two laws       ours   0.731  2.4   0.758  2.0   0.721  1.3
+                       resampled   0.669        0.646        0.667
+
+The least of two models' runs is 0.80, 0.84 and 0.83 (resampled 0.74, 0.83 and 0.80). Input per call holds less: 0.86,
+0.88 and 0.87 of the runs, 0.60 of laws under which a task's input goes with its calls to the power of 1.5.
+
 `--equal` compares widths at equal coverage: it asks ours for the level at which it covers what the bar's method covers.
 
 Columns: coverage pooled over populations; the population with the least coverage; misses above (truth above the

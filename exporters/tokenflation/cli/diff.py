@@ -45,7 +45,7 @@ def command(
     """Say how B differs from A in what a task takes, and which of its factors drive that.
 
     A and B are stores: two weeks, two versions, two models. The effects of all factors sum to the whole difference;
-    intervals are of 90 %, by resampling tasks. JSON has a manifest with what each side is made of.
+    intervals are of 90 %, over whole tasks. JSON has a manifest with what each side is made of.
     """
     if measure == "cost" and price_file is None:
         raise click.UsageError("--measure cost needs --prices FILE: costs are by your prices, none are built in.")
