@@ -344,3 +344,10 @@ def test_one_resource_alone_is_what_it_is_among_the_others(resource: str) -> Non
     pd.testing.assert_frame_equal(mine.reset_index(drop=True), same.reset_index(drop=True))
     totals = {"tasks", "calls", "input_tokens", "prefill_tokens", "output_tokens"}
     assert set(alone["resource"]) == {resource, *totals}
+
+
+def test_a_task_with_a_wrong_date_is_refused_by_its_name() -> None:
+    calls = some_calls()
+    calls.loc[len(calls) - 1, "started_at_ns"] += 4_000 * 86_400 * 10**9
+    with pytest.raises(FrameError, match=r"The task 'triage-39' lasts 4,000 days by the times of its calls"):
+        an.forecast(calls, Plan(tasks_per_day=1e4))

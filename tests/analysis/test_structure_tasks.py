@@ -47,6 +47,13 @@ def test_a_kind_has_ratios_of_sums_and_never_means_of_ratios() -> None:
     assert (row["tool_rows"], row["executed_tool_calls"], row["tool_error_rate"]) == (4, 4, 1)
 
 
+def test_durations_add_up_where_they_are_more_than_64_bits_hold() -> None:
+    rows = [call(f"c{task}{late}", f"r{task}", late, late * 1.7e9, task_id=f"t{task}")
+            for task in range(8) for late in range(2)]  # fmt: skip
+    row = structure_kinds(structure_tasks(frame_of(rows))).iloc[0]
+    assert row["duration_s"] == pytest.approx(8 * 1.7e9)
+
+
 def test_what_no_task_knows_is_missing() -> None:
     silent = {"input_tokens": None, "output_tokens": None, "ended_at_ns": None}
     tasks = structure_tasks(frame_of([call("a", "r", 0, 0, status="error", **silent)]))

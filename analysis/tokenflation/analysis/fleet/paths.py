@@ -55,6 +55,8 @@ SERVED: dict[str, str] = {
 }
 """Loads that the served model's shape adds, and their units."""
 
+_LONGEST_S = 3653 * 86_400.0
+"""What lasts longer has a wrong date, and a forecast of it would take for ever."""
 _NEEDED = ("task", "task_id", "started_at_ns", "duration_s", "ttft_s", "input_tokens", "output_tokens", "model")
 
 
@@ -109,7 +111,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     Of the cached tokens the fleet's cache holds `cache_kept`; what it does not is computed, and takes time if re-timed.
 
     Raises:
-        FrameError: columns are missing, or there is no call.
+        FrameError: columns are missing, there is no call, or a task lasts more than ten years.
         PlanError: `serving` lacks a recorded model.
     """
     _check(calls)
@@ -134,6 +136,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     else:
         # Without any recorded duration only starts are known: they stay.
         duration_s = prefill_s = np.zeros(len(run))
+    _check_dates(calls, start_s + duration_s)
     before = continued(calls, run, start_s, start_s + duration_s, notes)
     if timing is not None:
         was_s = duration_s
@@ -199,6 +202,15 @@ def _check(calls: pd.DataFrame) -> None:
         raise FrameError(
             f"forecast() needs token counts; none of the {len(calls):,} calls reports any. They may all have failed: "
             "see `tokenflation info`."
+        )
+
+
+def _check_dates(calls: pd.DataFrame, end_s: Floats) -> None:
+    last = int(end_s.argmax())
+    if end_s[last] > _LONGEST_S:
+        raise FrameError(
+            f"The task {str(calls['task_id'].iloc[last])!r} lasts {end_s[last] / 86400:,.0f} days by the times of its calls: one "
+            "of them is wrong. Correct it in the store, or leave the task out of the calls."
         )
 
 

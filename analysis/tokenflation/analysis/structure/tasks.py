@@ -160,5 +160,6 @@ def _ratios(group: pd.DataFrame, rng: np.random.Generator | None, level: float) 
 
 def _seconds(*columns: "pd.Series[Any]") -> float | None:
     """Return nanoseconds as seconds, added up exactly before; None where nobody knows any."""
-    known = [int(column.sum()) for column in columns if column.notna().any()]
+    # One by one: tasks with a call of 1970 among others of now soon last more nanoseconds together than 64 bits hold.
+    known = [sum(map(int, column.dropna())) for column in columns if column.notna().any()]
     return sum(known) / 1e9 if known else None
