@@ -154,7 +154,7 @@ def instrument(
         store: path of the SQLite store; made if absent.
         task: kind of the tasks that no scope names; empty for the agent's name, or a fingerprint of prompt and tools.
         tracer_provider: send our spans to this OpenTelemetry TracerProvider, and nest them in its spans. Where another
-            instrumentation has a span of the same call there, ours has no `gen_ai.*` attribute, so nothing counts twice.
+            instrumentation has a span of the same call there, ours has no `gen_ai.*` attribute: nothing counts twice.
         span_exporter: send our spans to this exporter (OTLP, for one) through a private TracerProvider.
         queue_size: finished calls that may wait to be written before more are dropped and counted.
         exact_tokens: split inputs by the model's own vocabulary where that is public, on the recorder's thread; needs
