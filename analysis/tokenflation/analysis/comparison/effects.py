@@ -49,9 +49,13 @@ def _grouped(side: Side, kinds: Sequence[str], groups: NDArray[np.int64], count:
     return found
 
 
-def _chains(sums: Floats, total: bool) -> Floats:
-    """Return chains out of sums by kind, shape (..., kinds, 1 + amounts): the number of all tasks comes first."""
-    number = np.broadcast_to(sums[..., 0].sum(axis=-1)[..., None], sums.shape[:-1])
+def _chains(sums: Floats, total: bool, tasks: Floats | None = None) -> Floats:
+    """Return chains out of sums by kind, shape (..., kinds, 1 + amounts): the number of all tasks comes first.
+
+    `tasks` is that number, where not all kinds are there.
+    """
+    all_tasks = sums[..., 0].sum(axis=-1) if tasks is None else tasks
+    number = np.broadcast_to(all_tasks[..., None], sums.shape[:-1])
     chains = np.concatenate([number[..., None], sums], axis=-1)
     return chains if total else chains / np.maximum(number[..., None], 1.0)
 
@@ -77,11 +81,13 @@ def bounds(
     whole_a, whole_b = (_chains(one.sum(axis=0), total) for one in (sums_a, sums_b))
     point = with_sums(effects_between(whole_a, whole_b, shared, method))
 
-    def with_a(weights: Floats) -> Floats:
-        return with_sums(effects_between(_weighted(weights, sums_a, total), whole_b, shared, method)) - point
+    def with_a(weights: Floats, of: slice) -> Floats:
+        drawn = effects_between(_weighted(weights, sums_a, of, total), whole_b[of], shared[of], method)
+        return with_sums(drawn - effects_between(whole_a[of], whole_b[of], shared[of], method))
 
-    def with_b(weights: Floats) -> Floats:
-        return with_sums(effects_between(whole_a, _weighted(weights, sums_b, total), shared, method)) - point
+    def with_b(weights: Floats, of: slice) -> Floats:
+        drawn = effects_between(whole_a[of], _weighted(weights, sums_b, of, total), shared[of], method)
+        return with_sums(drawn - effects_between(whole_a[of], whole_b[of], shared[of], method))
 
     down_a, up_a = _arms(sums_a, with_a, len(a.kinds), rng, level)
     down_b, up_b = _arms(sums_b, with_b, len(b.kinds), rng, level)
@@ -89,26 +95,27 @@ def bounds(
 
 
 def _arms(
-    sums: Floats, effects_of: Callable[[Floats], Floats], tasks: int, rng: np.random.Generator, level: float
+    sums: Floats, effects_of: Callable[[Floats, slice], Floats], tasks: int, rng: np.random.Generator, level: float
 ) -> tuple[Floats, Floats]:
     """Return how far below and above each effect may lie, by kind and factor, for what one side's tasks do not tell.
 
-    `effects_of` takes weights of the groups of tasks in `sums`, one row each, and returns distances of the effects.
+    `effects_of` takes weights of the groups of tasks in `sums`, one row each, and which kinds are meant, and returns
+    distances of their effects and, last, of the sum.
     """
     count = len(sums)
     weights = rng.multinomial(count, np.full(count, 1.0 / count), size=_RESAMPLES).astype(np.float64)
-    drawn = effects_of(weights)
+    drawn = effects_of(weights, slice(None))
     # By kind, and of all: the number of tasks and their last amount.
     sizes = np.concatenate([sums[..., [0, -1]], sums[..., [0, -1]].sum(axis=1, keepdims=True)], axis=1)
+    sizes = np.ascontiguousarray(sizes.transpose(1, 2, 0))
     found = []
-    for row in range(sizes.shape[1]):
-        number, size = sizes[:, row, 0], sizes[:, row, 1]
+    for row, (number, size) in enumerate(sizes):
         members, mean = number > 0, size.sum() / max(number.sum(), 1.0)
         ends, means = np.zeros((0, drawn.shape[-1])), np.zeros(_RESAMPLES)
         if members.sum() >= LEAST_RUNS:
             tilts = np.ones((2, count))
             tilts[:, members] = tilted(size[members], level)
-            ends = effects_of(tilts)[:, row]
+            ends = effects_of(tilts, slice(row, row + 1) if row < sums.shape[1] else slice(None))[:, -1]
             means = weights @ size / np.maximum(weights @ number, 1.0) - mean
         found.append(arms(drawn[:, row], ends, means, tasks, level))
     down, up = zip(*found, strict=True)
@@ -128,6 +135,7 @@ def _by_chance(side: Side, kinds: Sequence[str], rng: np.random.Generator) -> Fl
     return _grouped(side, kinds, np.arange(tasks) if tasks == count else rng.permutation(tasks) % count, count)
 
 
-def _weighted(weights: Floats, sums: Floats, total: bool) -> Floats:
-    """Return the chains under each row of weights, shape (rows, kinds, amounts)."""
-    return _chains(np.einsum("rg,gkp->rkp", weights, sums, optimize=True), total)
+def _weighted(weights: Floats, sums: Floats, of: slice, total: bool) -> Floats:
+    """Return the chains of some kinds under each row of weights, shape (rows, kinds, amounts)."""
+    found = np.einsum("rg,gkp->rkp", weights, sums[:, of], optimize=True)
+    return _chains(found, total, weights @ sums[..., 0].sum(axis=1))
