@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.providers import Provider  # the tests' model server, from the checkout
 
-from tokenflation.sdk.store.journal import entries
-from tokenflation.sdk.store.recover import recover
+from tokenflation.sdk.store.journals.journal import entries
+from tokenflation.sdk.store.journals.recover import recover
 
 CLIENT = """
 import os, signal, sys, time, httpx, tokenflation.sdk as tf

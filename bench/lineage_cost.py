@@ -13,11 +13,11 @@ import time
 from itertools import count
 from typing import Any
 
-from tokenflation.sdk.assemble import Assembler
+from tokenflation.sdk.calls.assemble import Assembler
+from tokenflation.sdk.calls.structure import structure_of
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import Lineage
 from tokenflation.sdk.records import Reading
-from tokenflation.sdk.structure import structure_of
 from tokenflation.sdk.wire import ExchangeBytes, read
 
 _TEXT = "The tides follow the moon, and the wind follows the sun over land and sea. " * 4

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tokenflation.sdk.assemble import Assembler, Rows
+from tokenflation.sdk.calls.assemble import Assembler, Rows
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.wire import ExchangeBytes, read
 

@@ -21,7 +21,12 @@ CALLS = """
 
 class SUT(Adapter):  # type: ignore[misc]
     packages = ("openai", "anthropic", "--editable", os.environ.get("TOKENFLATION_CHECKOUT", "."))
-    preload = ("tokenflation.sdk", "tokenflation.sdk.instrument", "tokenflation.sdk.recorder", "tokenflation.sdk.hooks")
+    preload = (
+        "tokenflation.sdk",
+        "tokenflation.sdk.instrument",
+        "tokenflation.sdk.recording.recorder",
+        "tokenflation.sdk.hooks",
+    )
     modes = ("record",)
 
     def install(self, mode: str, store: str, server: str) -> None:  # noqa: ARG002  (the bench's interface)
@@ -62,8 +67,8 @@ class SUT(Adapter):  # type: ignore[misc]
 
 def stretch(times: float) -> None:
     """Stretch what the recorder waits for by the clock, for a process that runs so many times slower than it would."""
-    from tokenflation.sdk import inbox, recorder
-    from tokenflation.sdk.store import underway
+    from tokenflation.sdk.recording import inbox, recorder
+    from tokenflation.sdk.store.journals import underway
 
     for module, names in (
         (inbox, ("_WINDOW_S", "_BUSY_WINDOW_S", "_LOOK_S")),
@@ -78,7 +83,7 @@ def stretch(times: float) -> None:
 def left_by_the_killed(store: str, written: set[str]) -> list[dict[str, Any]]:
     """Return the finished calls that a killed process had no time to write, as the next opener of the store would add.
 
-    The file's format is that of `tokenflation.sdk.store.journal`.
+    The file's format is that of `tokenflation.sdk.store.journals.journal`.
     """
     records = []
     for name in sorted(os.listdir(store)):

@@ -35,10 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from tokenflation.sdk.exact import ExactCounter, vocabulary_of
-from tokenflation.sdk.factors import FEATURES, counts, tokens_by_kind
-from tokenflation.sdk.parts import Splitter
 from tokenflation.sdk.records import Reading, Usage
+from tokenflation.sdk.tokens.exact import ExactCounter, vocabulary_of
+from tokenflation.sdk.tokens.factors import FEATURES, counts, tokens_by_kind
+from tokenflation.sdk.tokens.parts import Splitter
 from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS
 from tokenflation.sdk.wire.texts import texts

@@ -26,14 +26,15 @@ from typing import Any
 
 from valgrind import instructions
 
-from tokenflation.sdk import assemble, recorder
+from tokenflation.sdk.calls import assemble
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.placing import Lineage
-from tokenflation.sdk.parts import Splitter
-from tokenflation.sdk.prefix import BlockHasher
+from tokenflation.sdk.recording import recorder
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.write import open_writer
+from tokenflation.sdk.tokens.parts import Splitter
+from tokenflation.sdk.tokens.prefix import BlockHasher
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 KEY = b"k" * 16

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.test_forecast import some_calls, wide
 from tests.providers import Provider
-from tests.sdk.limited import asking
+from tests.scoping.limited import asking
 
 import tokenflation.sdk as tf
 from tokenflation import analysis as an

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from tokenflation.cli._output import human, human_share, human_time, json_rows
+from tokenflation.cli.views.output import human, human_share, human_time, json_rows
 
 
 @pytest.mark.parametrize(

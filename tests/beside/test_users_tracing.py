@@ -15,7 +15,7 @@ from tests.beside.conftest import TOKENS, Rows, foreign, ours, tokens_of
 from tests.providers import Provider
 
 import tokenflation.sdk as tf
-from tokenflation.sdk.bridge import ForeignCalls, is_model_call
+from tokenflation.sdk.tracing.bridge import ForeignCalls, is_model_call
 
 
 def ask(provider: Provider, text: str = "hi") -> Any:

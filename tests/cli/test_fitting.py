@@ -14,7 +14,7 @@ from tests.analysis.conftest import write_store
 from tests.analysis.trees import call
 
 from tokenflation.cli import main
-from tokenflation.cli._fitting import fitting
+from tokenflation.cli.views.fitting import fitting
 
 _NUMBERS = st.sampled_from(["-", "0", "1,234,567", "12.3k", "45.6%", "1.23x", "1.89x\n1.80x to 1.95x", "7 (0.5%)"])
 _NAMES = st.sampled_from(["a", "openai_compatible", "smollm2-135m-instruct", "task kind", "é 日本語"])

@@ -17,8 +17,8 @@ from tests.analysis.trees import call, research, tool, tree_of
 from tokenflation.analysis.structure.folding import folded
 from tokenflation.analysis.structure.trees import Node
 from tokenflation.cli import main
-from tokenflation.cli._tree_view import TreeView
-from tokenflation.cli._words import printable
+from tokenflation.cli.views.tree import TreeView
+from tokenflation.cli.views.words import printable
 from tokenflation.sdk.store.tables import TABLES
 
 _TOOLS = next(table for table in TABLES if table.name == "tool_calls")

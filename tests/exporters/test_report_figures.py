@@ -16,11 +16,11 @@ from tokenflation.analysis.context.kvcache import hits_by_bytes, hits_by_ttl
 from tokenflation.analysis.context.pauses import PAUSE_COLUMNS
 from tokenflation.analysis.frames import from_rows
 from tokenflation.exporters.report import parts, theme
-from tokenflation.exporters.report.cache_figures import bytes_figure, pause_label, pauses_figure, ttl_figure
-from tokenflation.exporters.report.demand_figures import demand_figure
-from tokenflation.exporters.report.demand_section import wide
-from tokenflation.exporters.report.inflation_figures import drivers_figure, inflation_figure
-from tokenflation.exporters.report.token_figures import growth_figure, kinds_figure, steps_figure
+from tokenflation.exporters.report.figures.cache import bytes_figure, pause_label, pauses_figure, ttl_figure
+from tokenflation.exporters.report.figures.demand import demand_figure
+from tokenflation.exporters.report.figures.inflation import drivers_figure, inflation_figure
+from tokenflation.exporters.report.figures.token import growth_figure, kinds_figure, steps_figure
+from tokenflation.exporters.report.sections.demand import wide
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from tests.analysis.test_forecast_command import recorded
 from tokenflation import analysis as an
 from tokenflation.analysis.planning.parts import Growth, Uncertain
 from tokenflation.cli import main
-from tokenflation.exporters.report.forecast_section import forecast_section
 from tokenflation.exporters.report.markup import section_html
+from tokenflation.exporters.report.sections.forecast import forecast_section
 
 
 @pytest.fixture(scope="module")

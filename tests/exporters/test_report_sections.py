@@ -11,13 +11,13 @@ from tests.browser.frames import calls_frame, demand_frame
 from tokenflation.analysis import profile
 from tokenflation.analysis.context.kvcache import cache_summary
 from tokenflation.analysis.structure.summary import structure_summary
-from tokenflation.exporters.report.cache_section import Cache, cache_section
-from tokenflation.exporters.report.demand_section import demand_section
 from tokenflation.exporters.report.facts import facts_of
 from tokenflation.exporters.report.markup import section_html
-from tokenflation.exporters.report.structure_section import structure_section
-from tokenflation.exporters.report.summary_sections import unreported
-from tokenflation.exporters.report.token_sections import kinds_section, steps_section
+from tokenflation.exporters.report.sections.cache import Cache, cache_section
+from tokenflation.exporters.report.sections.demand import demand_section
+from tokenflation.exporters.report.sections.structure import structure_section
+from tokenflation.exporters.report.sections.summary import unreported
+from tokenflation.exporters.report.sections.tokens import kinds_section, steps_section
 
 _UNDATED_NS = 5_000_000_000
 

@@ -10,9 +10,9 @@ from tests.analysis.conftest import Row, frame_of
 from tests.analysis.trees import call, random_tasks, research, tool, tools_of, tree_of
 
 from tokenflation.analysis.structure.folding import folded
+from tokenflation.exporters.report.figures.task import COLOURS, MAX_LEVELS, legend_of, task_figure
 from tokenflation.exporters.report.markup import section_html
-from tokenflation.exporters.report.task_figures import COLOURS, MAX_LEVELS, legend_of, task_figure
-from tokenflation.exporters.report.task_section import task_section
+from tokenflation.exporters.report.sections.task import task_section
 from tokenflation.exporters.report.theme import PALETTE, swaps
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tests.fuzz.samples import SAMPLES
 
-from tokenflation.sdk.assemble import Assembler
+from tokenflation.sdk.calls.assemble import Assembler
 from tokenflation.sdk.exchange import Exchange, Tap
 
 __all__ = ["Case", "Mutator", "check", "from_bytes", "seeds"]

@@ -18,8 +18,9 @@ from tests.stored import rows
 
 import tokenflation.sdk as tf
 from tokenflation.children import CHILDREN
-from tokenflation.sdk import Instrumentation, scopes
+from tokenflation.sdk import Instrumentation
 from tokenflation.sdk.exchange import Tap
+from tokenflation.sdk.scoping import scopes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),

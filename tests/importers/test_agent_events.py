@@ -16,7 +16,7 @@ from tests.importers.agent_events import CLAUDE, event, logged
 from tests.importers.spans import TRACE, request, rows, span
 
 from tokenflation.sdk.importers import import_paths
-from tokenflation.sdk.importers.fields import made_id
+from tokenflation.sdk.importers.files.fields import made_id
 
 TOKENS = "input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
 

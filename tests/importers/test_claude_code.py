@@ -10,7 +10,7 @@ from bench.importer_truth import FOLDER, compare
 from tests.importers.claude_logs import STORY, answer, result, system, tool, user, write
 
 from tokenflation.sdk.importers import import_paths
-from tokenflation.sdk.importers.tally import ImportSummary
+from tokenflation.sdk.importers.rows.tally import ImportSummary
 
 
 class Imported:

@@ -20,8 +20,8 @@ from tests.importers.traces import request, session
 
 from tokenflation.sdk.errors import ImportSourceError
 from tokenflation.sdk.importers import FORMATS, ImportSummary, import_paths
-from tokenflation.sdk.importers.beginnings import first_keys, line_objects
-from tokenflation.sdk.importers.formats import Head
+from tokenflation.sdk.importers.files.beginnings import first_keys, line_objects
+from tokenflation.sdk.importers.files.formats import Head
 
 AIDER = [
     {"event": name, "properties": {"main_model": "p/m", "prompt_tokens": 5, "completion_tokens": 1}, "user_id": "u",

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.importers.test_damaged_logs import CALLS, SAMPLES, SWE_AGENT, _import
 
-from tokenflation.sdk.importers import reading
-from tokenflation.sdk.importers.beginnings import first_keys, objects_behind, opening
+from tokenflation.sdk.importers.files import reading
+from tokenflation.sdk.importers.files.beginnings import first_keys, objects_behind, opening
 
 _LINES = ["claude.jsonl", "weka.jsonl"]  # one that is read by lines alone, one that may be a document too
 _LONG = b"x" * (17 << 20)

@@ -14,7 +14,7 @@ from tests.importers.test_exports import MLFLOW, OBSERVATIONS, PHOENIX, RUNS
 
 from tokenflation.sdk.errors import ImportSourceError
 from tokenflation.sdk.importers import ImportSummary, import_paths
-from tokenflation.sdk.importers.spanusage import counted, from_langfuse, from_provider
+from tokenflation.sdk.importers.spans.usage import counted, from_langfuse, from_provider
 
 AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner", **usage(999, 99)}
 TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from tests.importers.traces import marker, request, session
 
-from tokenflation.sdk.importers.weka import rows
-from tokenflation.sdk.importers.weka_format import Trace, convert, digest
+from tokenflation.sdk.importers.workloads.weka import rows
+from tokenflation.sdk.importers.workloads.weka_format import Trace, convert, digest
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.store.write import Batch
 

@@ -15,40 +15,14 @@ LAYERS = (
     ("sdk.records", "sdk.errors", "sdk.clock", "sdk.interrupts"),
     ("sdk.wire",),
     ("sdk.exchange",),
-    ("sdk.stopping",),
-    ("sdk.limits", "sdk.decorating", "sdk.generators", "sdk.spanwords"),
-    (
-        "sdk.hooks",
-        "sdk.forks",
-        "sdk.lastcall",
-        "sdk.scopes",
-        "sdk.bridge",
-        "sdk.prefix",
-        "sdk.factors",
-        "sdk.exact",
-        "sdk.attempts",
-        "sdk.inbox",
-        "sdk.marks",
-        "sdk.polling",
-        "sdk.timing",
-        "sdk.store.tables",
-    ),
-    (
-        "sdk.lineage",
-        "sdk.spans",
-        "sdk.parts",
-        "sdk.threads",
-        "sdk.served",
-        "sdk.toolspans",
-        "sdk.sentfrom",
-        "sdk.spanread",
-        "sdk.exits",
-        "sdk.exporting",
-    ),
-    ("sdk.structure", "sdk.heldcalls", "sdk.toolruns", "sdk.processes"),
-    ("sdk.assemble",),
+    ("sdk.scoping", "sdk.hooks", "sdk.tokens"),
+    ("sdk.lineage", "sdk.carrying", "sdk.tracing"),
     ("sdk.store",),
-    ("sdk.recorder",),
+    ("sdk.calls",),
+    ("sdk.recording",),
+    ("sdk.importers.files",),
+    ("sdk.importers.rows", "sdk.importers.spans"),
+    ("sdk.importers.agents", "sdk.importers.tracers", "sdk.importers.workloads"),
     ("sdk.instrument", "sdk.importers"),
     ("sdk",),
     ("beginning",),
@@ -63,6 +37,8 @@ LAYERS = (
     ("analysis",),
     ("exporters",),
     ("demo",),
+    ("cli.views",),
+    ("cli.options",),
     ("cli",),
 )
 
@@ -120,6 +96,6 @@ def test_no_root_has_a_top_level_package_file() -> None:
     assert [str(root) for root in ROOTS if (root / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize("module", ["sdk.wire", "sdk.lineage", "sdk.prefix", "analysis.comparison.inflation"])
+@pytest.mark.parametrize("module", ["sdk.wire", "sdk.lineage", "sdk.tokens.prefix", "analysis.comparison.inflation"])
 def test_every_module_named_in_the_design_exists(module: str) -> None:
     assert module in _modules()

@@ -14,7 +14,7 @@ from tests.store.builders import call
 
 from tokenflation.cli import main
 from tokenflation.sdk.store.contents import info
-from tokenflation.sdk.store.journal import Begun, Ended, Journal
+from tokenflation.sdk.store.journals.journal import Begun, Ended, Journal
 from tokenflation.sdk.store.losses import forget_losses, note_losses
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, open_writer

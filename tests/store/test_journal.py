@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenflation.sdk.store import journal as journals
 from tokenflation.sdk.store.contents import info
-from tokenflation.sdk.store.journal import (
+from tokenflation.sdk.store.journals import journal as journals
+from tokenflation.sdk.store.journals.journal import (
     MAGIC,
     Begun,
     Ended,
@@ -24,10 +24,10 @@ from tokenflation.sdk.store.journal import (
     entries,
     without_slot,
 )
+from tokenflation.sdk.store.journals.orphans import dead_journals, left_beside
+from tokenflation.sdk.store.journals.recover import recover
+from tokenflation.sdk.store.journals.tail import find_usage
 from tokenflation.sdk.store.losses import note_losses
-from tokenflation.sdk.store.orphans import dead_journals, left_beside
-from tokenflation.sdk.store.recover import recover
-from tokenflation.sdk.store.tail import find_usage
 from tokenflation.sdk.store.write import open_writer
 
 
@@ -70,7 +70,7 @@ def test_a_full_journal_says_so_and_grows(tmp_path: Path, monkeypatch: pytest.Mo
 def test_calls_of_many_threads_all_find_a_slot_though_the_worker_gets_no_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenflation.sdk.store.journal._LATE_S", 60.0)  # else a busy machine may take longer
+    monkeypatch.setattr("tokenflation.sdk.store.journals.journal._LATE_S", 60.0)  # else a busy machine may take longer
     journal = Journal.open(tmp_path / "runs.db")
     with ThreadPoolExecutor(16) as pool:
         slots = list(pool.map(journal.begin, map(begun, range(4000))))
@@ -92,7 +92,7 @@ def test_a_journal_grows_on_after_a_thread_has_let_go_of_its_former_memory(tmp_p
 def test_a_journal_whose_numbers_are_the_hosts_files_by_now_does_not_grow_into_those(tmp_path: Path) -> None:
     program = """
 import os, sys
-from tokenflation.sdk.store.journal import Begun, Journal
+from tokenflation.sdk.store.journals.journal import Begun, Journal
 journal = Journal.open(sys.argv[1])
 call = Begun("a", 1, "openai.chat", "openai")
 slots = [journal.begin(call) for _ in range(511)]

@@ -9,9 +9,9 @@ import pytest
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.sentfrom import SentFrom
-from tokenflation.sdk.store.journal import Journal, entries
-from tokenflation.sdk.store.underway import Underway
+from tokenflation.sdk.scoping.sentfrom import SentFrom
+from tokenflation.sdk.store.journals.journal import Journal, entries
+from tokenflation.sdk.store.journals.underway import Underway
 
 
 def left(underway: Underway, call_id: str) -> Exchange:

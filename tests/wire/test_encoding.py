@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tokenflation.sdk.wire.encoding import decode_chunks
+from tokenflation.sdk.wire.streams.encoding import decode_chunks
 
 BODY = {
     "id": "c",

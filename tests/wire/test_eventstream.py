@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.frames import frame
 
-from tokenflation.sdk.wire.eventstream import aws_events
+from tokenflation.sdk.wire.streams.eventstream import aws_events
 
 BODY = frame({"a": 1}, event_type="messageStart") + frame(b"\x00\xff", event_type="chunk", content_type="x")
 

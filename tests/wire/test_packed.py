@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenflation.sdk.wire.packed import PackedChunks
+from tokenflation.sdk.wire.streams.packed import PackedChunks
 
 chunks = st.lists(st.tuples(st.integers(0, 2**62), st.binary(max_size=40)), max_size=20)
 

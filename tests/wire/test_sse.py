@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenflation.sdk.wire.sse import Event, block_event, json_events, sse_blocks, sse_events
+from tokenflation.sdk.wire.streams.sse import Event, block_event, json_events, sse_blocks, sse_events
 
 BODIES = st.lists(
     st.sampled_from(

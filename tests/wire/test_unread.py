@@ -4,7 +4,7 @@ import pytest
 
 from tokenflation.sdk.wire import UNREAD, ExchangeBytes, read, recognise, unread_name
 from tokenflation.sdk.wire.dialects import DIALECTS
-from tokenflation.sdk.wire.recognise import _GET, _NAMED, _POST
+from tokenflation.sdk.wire.endpoints.recognise import _GET, _NAMED, _POST
 
 _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
 

@@ -13,7 +13,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.history.backtest import backtest
 from tokenflation.analysis.history.reading import History, is_store, read_history
 from tokenflation.analysis.history.recorded import sum_of, task_arrivals
-from tokenflation.cli._output import emit, human_share, json_rows, output_options
+from tokenflation.cli.views.output import emit, human_share, json_rows, output_options
 from tokenflation.sdk.errors import PlanError
 
 __all__ = ["command"]

@@ -22,7 +22,7 @@ from tokenflation.analysis.context.kvcache import (
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
-from tokenflation.cli._output import emit, human, human_share, human_time, output_options
+from tokenflation.cli.views.output import emit, human, human_share, human_time, output_options
 from tokenflation.sdk.words import many
 
 __all__ = ["command"]

@@ -14,7 +14,7 @@ from tokenflation import analysis
 from tokenflation.analysis.context.growth import context_kinds, context_runs
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
-from tokenflation.cli._output import emit, human, human_share, output_options
+from tokenflation.cli.views.output import emit, human, human_share, output_options
 from tokenflation.sdk.words import many
 
 __all__ = ["command"]

@@ -11,8 +11,8 @@ from tokenflation import analysis
 from tokenflation.analysis.comparison.baselines import Baselines, choose_baselines, direct_kinds, without_baselines
 from tokenflation.analysis.comparison.costs import read_prices
 from tokenflation.analysis.comparison.difference import diff
-from tokenflation.cli._diff_view import page
-from tokenflation.cli._output import emit, json_rows, output_options
+from tokenflation.cli.views.diff import page
+from tokenflation.cli.views.output import emit, json_rows, output_options
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["command"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from tokenflation.cli._words import printable_lines
+from tokenflation.cli.views.words import printable_lines
 from tokenflation.sdk.errors import ExportError, MissingExtra
 from tokenflation.sdk.words import many
 

@@ -23,12 +23,12 @@ from tokenflation.analysis.comparison.baselines import choose_baselines, without
 from tokenflation.analysis.planning.plan import SHAPES
 from tokenflation.analysis.statistics.censoring import marked
 from tokenflation.analysis.structure.rows import censored_remarks, load_censored
-from tokenflation.cli._explain import explained
-from tokenflation.cli._forecast_view import fits_table, forecast_page, listed, what_if_tables
-from tokenflation.cli._history import with_history
-from tokenflation.cli._output import emit, json_rows, output_options
-from tokenflation.cli._plan_option import plan_in
-from tokenflation.cli._questions import compared, fits_of, read_fits, read_what_ifs, said_of, under
+from tokenflation.cli.options.history import with_history
+from tokenflation.cli.options.plan import plan_in
+from tokenflation.cli.options.questions import compared, fits_of, read_fits, read_what_ifs, said_of, under
+from tokenflation.cli.views.explain import explained
+from tokenflation.cli.views.forecast import fits_table, forecast_page, listed, what_if_tables
+from tokenflation.cli.views.output import emit, json_rows, output_options
 from tokenflation.exporters.demand import check_ending, plan_given, write_demand
 
 __all__ = ["command"]

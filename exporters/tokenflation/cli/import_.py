@@ -10,9 +10,9 @@ from typing import TextIO
 
 import click
 
-from tokenflation.cli._words import printable
+from tokenflation.cli.views.words import printable
 from tokenflation.sdk.importers import FORMATS, ImportSummary, import_paths
-from tokenflation.sdk.importers.formats import Skipped
+from tokenflation.sdk.importers.files.formats import Skipped
 from tokenflation.sdk.words import many
 
 __all__ = ["command"]

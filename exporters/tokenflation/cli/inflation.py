@@ -16,10 +16,10 @@ from tokenflation.analysis.comparison.baselines import INTRINSIC, choose_baselin
 from tokenflation.analysis.comparison.costs import costs, read_prices
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.cli._output import emit, human, human_share, output_options, remark
+from tokenflation.cli.views.output import emit, human, human_share, output_options, remark, small
 from tokenflation.sdk.words import many
 
-__all__ = ["command", "small"]
+__all__ = ["command"]
 
 # Any fixed seed will do: the same store must print the same interval.
 _SEED = 20261121
@@ -140,11 +140,6 @@ def _factor(row: dict[Any, Any], name: str) -> str:
     value, low, high = (row[f"inflation_{name}{end}"] for end in ("", "_low", "_high"))
     interval = "" if pd.isna(low) or low == high else f"\n{human(low)} to {human(high)}"
     return _times(value) + interval
-
-
-def small(value: float) -> str:
-    """Return a number in three significant digits also where it is far below 1, as the price of a token is."""
-    return f"{value:.3g}" if 0 < abs(value) < 0.1 else human(value)
 
 
 def _times(value: float) -> str:

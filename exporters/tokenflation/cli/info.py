@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from tokenflation.cli._words import printable
+from tokenflation.cli.views.words import printable
 from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.words import many
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from tokenflation.cli._words import printable_lines
+from tokenflation.cli.views.words import printable_lines
 from tokenflation.sdk.errors import MissingExtra, TokenflationError
 
 __all__ = ["main"]

@@ -15,7 +15,7 @@ from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
 from tokenflation.analysis.profiles.measured import GRAINS
 from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored
-from tokenflation.cli._output import emit, human, human_share, human_time, output_options
+from tokenflation.cli.views.output import emit, human, human_share, human_time, output_options
 from tokenflation.sdk.words import many
 
 __all__ = ["command"]

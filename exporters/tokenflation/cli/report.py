@@ -15,8 +15,8 @@ try:
 
     from tokenflation import analysis
     from tokenflation.analysis.planning.plan import SHAPES
-    from tokenflation.cli._plan_option import plan_in
-    from tokenflation.cli._words import printable
+    from tokenflation.cli.options.plan import plan_in
+    from tokenflation.cli.views.words import printable
     from tokenflation.exporters.files import atomic_file, check_file
     from tokenflation.exporters.report import Report, build_report, render
     from tokenflation.exporters.report.build import BUCKET_S, MOST_CALLS

@@ -12,7 +12,7 @@ from tokenflation.sdk.errors import ExportError, MissingExtra
 try:
     import uvicorn
 
-    from tokenflation.cli._plan_option import plan_in
+    from tokenflation.cli.options.plan import plan_in
     from tokenflation.exporters.web import create_app
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):

@@ -27,9 +27,9 @@ from tokenflation.analysis.structure.success import expensive_failures, success_
 from tokenflation.analysis.structure.summary import structure_summary
 from tokenflation.analysis.structure.tasks import structure_tasks
 from tokenflation.analysis.structure.tools import tools
-from tokenflation.cli._kinds import of_kind
-from tokenflation.cli._output import emit, output_options
-from tokenflation.cli._structure_view import StructureView
+from tokenflation.cli.views.kinds import of_kind
+from tokenflation.cli.views.output import emit, output_options
+from tokenflation.cli.views.structure import StructureView
 
 __all__ = ["command"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tokenflation.cli._words import printable
+from tokenflation.cli.views.words import printable
 from tokenflation.sdk.store.names import rename_task, task_kinds
 
 __all__ = ["command"]

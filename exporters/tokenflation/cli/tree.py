@@ -12,10 +12,10 @@ from tokenflation.analysis.structure.flags import flagged, step_flags
 from tokenflation.analysis.structure.folding import folded
 from tokenflation.analysis.structure.rows import calls_alone, load_structure
 from tokenflation.analysis.structure.trees import Node, tree_rows, trees
-from tokenflation.cli._kinds import of_kind
-from tokenflation.cli._output import emit, output_options
-from tokenflation.cli._tree_view import TaskList, TreeView
-from tokenflation.cli._words import printable
+from tokenflation.cli.views.kinds import of_kind
+from tokenflation.cli.views.output import emit, output_options
+from tokenflation.cli.views.tree import TaskList, TreeView
+from tokenflation.cli.views.words import printable
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["command"]

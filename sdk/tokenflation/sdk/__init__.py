@@ -5,7 +5,7 @@ Importing this package imports no client, no database layer and no analysis, and
 
 from tokenflation.sdk.errors import LimitReached, TokenflationError
 from tokenflation.sdk.instrument import Instrumentation, active, instrument, span_processor, transport
-from tokenflation.sdk.scopes import agent, outcome, task, tool
+from tokenflation.sdk.scoping.scopes import agent, outcome, task, tool
 
 __all__ = [
     "Instrumentation",

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.wire import ROOT, UNREAD, recognise, serves_root, unread_name
-from tokenflation.sdk.wire.packed import PackedChunks
+from tokenflation.sdk.wire.streams.packed import PackedChunks
 
 __all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "ToolRunning", "is_stream"]
 

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from tokenflation.sdk import scopes
 from tokenflation.sdk.errors import StoreError, TokenflationError
+from tokenflation.sdk.scoping import scopes
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tokenflation.sdk.bridge import ForeignCalls
-    from tokenflation.sdk.recorder import Recorder
-    from tokenflation.sdk.spanread import SpanProcessor
+    from tokenflation.sdk.recording.recorder import Recorder
+    from tokenflation.sdk.tracing.bridge import ForeignCalls
+    from tokenflation.sdk.tracing.spanread import SpanProcessor
 
 __all__ = ["Instrumentation", "active", "instrument", "span_processor", "transport"]
 
@@ -80,7 +80,7 @@ class Instrumentation:
         Private unless one was given to `instrument()`; made when first asked for.
         """
         if self._provider is None:
-            from tokenflation.sdk.spans import SpanEmitter, private_provider
+            from tokenflation.sdk.tracing.spans import SpanEmitter, private_provider
 
             self._provider = private_provider(())
             self._recorder.emitter = SpanEmitter(self._provider)
@@ -114,8 +114,8 @@ class Instrumentation:
             exchange.finish("dropped")
 
     def _shut_provider_down(self) -> None:
-        from tokenflation.sdk.exporting import shut_down
         from tokenflation.sdk.store.losses import note_losses
+        from tokenflation.sdk.tracing.exporting import shut_down
 
         before = self.drops  # they are in the store; the exporter fails too late for that
         shut_down(self._provider, _LENT_EXPORT_WAIT_S if self.lent else _EXPORT_WAIT_S)
@@ -195,28 +195,28 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
             "instrument() takes tracer_provider or span_exporter, not both; add the exporter to your provider instead."
         )
     if exact_tokens:
-        from tokenflation.sdk.exact import require_splintr
+        from tokenflation.sdk.tokens.exact import require_splintr
 
         require_splintr()
     if (earlier := getattr(sys, _HANDLE, None)) is not None:
         _quietly(earlier.close)  # its hooks would record each call a second time
     from tokenflation.children import hand_on
     from tokenflation.sdk import hooks  # what follows is imported only by who records
-    from tokenflation.sdk.bridge import ForeignCalls
-    from tokenflation.sdk.exits import before_exec, before_os_exit
-    from tokenflation.sdk.processes import carry_scopes_to_processes, stand_inside
-    from tokenflation.sdk.served import serve_in_traces
-    from tokenflation.sdk.threads import carry_scopes
+    from tokenflation.sdk.carrying.processes import carry_scopes_to_processes, stand_inside
+    from tokenflation.sdk.carrying.served import serve_in_traces
+    from tokenflation.sdk.carrying.threads import carry_scopes
+    from tokenflation.sdk.recording.exits import before_exec, before_os_exit
+    from tokenflation.sdk.tracing.bridge import ForeignCalls
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
     recorder = _recorder(path, task, foreign_calls, queue_size, exact_tokens)
     recorder.hands_trace_on = mcp_trace_context
     provider, exporter = tracer_provider, None
     if tracer_provider is not None or span_exporter is not None:
-        from tokenflation.sdk.spans import SpanEmitter, private_provider
+        from tokenflation.sdk.tracing.spans import SpanEmitter, private_provider
 
         if tracer_provider is None:
-            from tokenflation.sdk.exporting import Counted
+            from tokenflation.sdk.tracing.exporting import Counted
 
             exporter = Counted(span_exporter, recorder.count_loss)
             provider = private_provider([exporter])
@@ -285,7 +285,7 @@ def span_processor() -> "SpanProcessor":
     counts on spans are never read, and nothing of ours goes to that provider. A provider that is given to
     `instrument()`, or is or becomes the global one, is read without this.
     """
-    from tokenflation.sdk.spanread import SpanProcessor
+    from tokenflation.sdk.tracing.spanread import SpanProcessor
 
     return SpanProcessor(lambda: _active._recorder.spans if _active is not None else None)
 
@@ -302,7 +302,7 @@ def transport(inner: Any) -> Any:
 
 def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_size: int,
               exact_tokens: bool) -> "Recorder":  # fmt: skip
-    from tokenflation.sdk.recorder import Recorder
+    from tokenflation.sdk.recording.recorder import Recorder
     from tokenflation.sdk.store.keys import load_key
     from tokenflation.sdk.store.write import open_writer
 
@@ -329,7 +329,7 @@ def _watch_calls(foreign_calls: "ForeignCalls", provider: Any) -> Callable[[], N
 
 def _read_spans(given: Any) -> Callable[[], None]:
     """Learn of the spans of the user's provider: the one given, or the global one, also if it is set later."""
-    from tokenflation.sdk.spanread import follow_global_provider
+    from tokenflation.sdk.tracing.spanread import follow_global_provider
 
     processor = span_processor()
     if given is None:
@@ -380,7 +380,7 @@ def _nest_in_user_spans(scope: scopes.Scope, opened: bool) -> None:
     """Make a scope the current span while it is open, so that the user's own spans stand inside it."""
     from opentelemetry import context
 
-    from tokenflation.sdk.spans import context_of
+    from tokenflation.sdk.tracing.spans import context_of
 
     if opened:
         around = _current_span()

@@ -25,10 +25,10 @@ from tokenflation.analysis.streams import store_errors
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored, load_outcomes
 from tokenflation.analysis.structure.summary import structure_summary
 from tokenflation.analysis.structure.tools import tools
-from tokenflation.exporters.report.cache_section import Cache
 from tokenflation.exporters.report.names import shown_name, with_shown_names
 from tokenflation.exporters.report.page import Report
 from tokenflation.exporters.report.sampling import calls_of_tasks, is_store, take
+from tokenflation.exporters.report.sections.cache import Cache
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.store.losses import read_losses
 from tokenflation.sdk.store.read import open_store

@@ -18,20 +18,20 @@ from urllib.parse import quote
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from tokenflation.exporters.report.cache_section import Cache, cache_section
-from tokenflation.exporters.report.demand_section import demand_section
 from tokenflation.exporters.report.facts import Facts, facts_of
-from tokenflation.exporters.report.findings_section import findings_section
-from tokenflation.exporters.report.forecast_section import forecast_section
-from tokenflation.exporters.report.inflation_section import inflation_section
 from tokenflation.exporters.report.markup import Section, note, section_html
 from tokenflation.exporters.report.names import listed, shown_name
 from tokenflation.exporters.report.numbers import period
-from tokenflation.exporters.report.structure_section import context_table, structure_section
-from tokenflation.exporters.report.summary_sections import footer, headline, percentiles_section
-from tokenflation.exporters.report.task_section import task_section
+from tokenflation.exporters.report.sections.cache import Cache, cache_section
+from tokenflation.exporters.report.sections.demand import demand_section
+from tokenflation.exporters.report.sections.findings import findings_section
+from tokenflation.exporters.report.sections.forecast import forecast_section
+from tokenflation.exporters.report.sections.inflation import inflation_section
+from tokenflation.exporters.report.sections.structure import context_table, structure_section
+from tokenflation.exporters.report.sections.summary import footer, headline, percentiles_section
+from tokenflation.exporters.report.sections.task import task_section
+from tokenflation.exporters.report.sections.tokens import growth_section, kinds_section, parts_section, steps_section
 from tokenflation.exporters.report.theme import FONT, css_variables, swaps
-from tokenflation.exporters.report.token_sections import growth_section, kinds_section, parts_section, steps_section
 
 __all__ = ["Live", "Report", "page_parts", "render", "render_waiting", "script", "task_part"]
 

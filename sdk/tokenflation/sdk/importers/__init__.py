@@ -32,13 +32,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tokenflation.sdk.errors import ImportSourceError
-from tokenflation.sdk.importers.entries import Entry
-from tokenflation.sdk.importers.formats import Context, Format, Skipped, Taken
-from tokenflation.sdk.importers.reading import UNREADABLE, unreadable
+from tokenflation.sdk.importers.files.entries import Entry
+from tokenflation.sdk.importers.files.formats import Context, Format, Skipped, Taken
+from tokenflation.sdk.importers.files.reading import UNREADABLE, unreadable
+from tokenflation.sdk.importers.files.sources import find_entries, further_head_of, head_of, members_of
 from tokenflation.sdk.importers.registry import FORMATS, recognise
-from tokenflation.sdk.importers.sources import find_entries, further_head_of, head_of, members_of
-from tokenflation.sdk.importers.tally import ImportSummary, Tally
-from tokenflation.sdk.importers.target import target
+from tokenflation.sdk.importers.rows.tally import ImportSummary, Tally
+from tokenflation.sdk.importers.rows.target import target
 
 __all__ = ["FORMATS", "ImportSummary", "import_paths"]
 

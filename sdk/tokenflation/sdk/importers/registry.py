@@ -3,28 +3,32 @@
 Of two that are equally sure of a file the first wins.
 """
 
-from tokenflation.sdk.importers import (
+from tokenflation.sdk.importers.agents import (
     aider,
     atif,
     claude_code,
     codex,
     gemini_cli,
     inspect_ai,
+    openhands,
+    openhands_stats,
+    swe_agent,
+    tau_bench,
+)
+from tokenflation.sdk.importers.files.formats import Format, Head
+from tokenflation.sdk.importers.tracers import (
     langfuse,
     langsmith,
     mlflow,
-    openhands,
-    openhands_stats,
     otel_js,
     otlp,
     otlp_proto,
     phoenix,
-    swe_agent,
-    tau_bench,
+)
+from tokenflation.sdk.importers.workloads import (
     tracelab,
     weka,
 )
-from tokenflation.sdk.importers.formats import Format, Head
 
 __all__ = ["FORMATS", "recognise"]
 

@@ -7,7 +7,7 @@ from itertools import chain
 from struct import iter_unpack
 
 from tokenflation.sdk.lineage.histories import Recent
-from tokenflation.sdk.prefix import shared_blocks
+from tokenflation.sdk.tokens.prefix import shared_blocks
 
 __all__ = ["TaskBlocks"]
 

@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from tokenflation.sdk.prefix import Anchor
+from tokenflation.sdk.tokens.prefix import Anchor
 
 __all__ = [
     "MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "Recent", "Run", "Strength", "hands_over", "weakest",

@@ -8,7 +8,7 @@ from tokenflation.sdk.lineage.continuing import Continued
 from tokenflation.sdk.lineage.heads import head_of
 from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run, Strength, hands_over
 from tokenflation.sdk.records import Reading, StructureSource
-from tokenflation.sdk.scopes import Scope
+from tokenflation.sdk.scoping.scopes import Scope
 
 __all__ = [
     "MAX_RUN_CALLS",

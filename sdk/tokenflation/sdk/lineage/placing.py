@@ -23,9 +23,9 @@ from tokenflation.sdk.lineage.places import (
     question_of,
     run_of,
 )
-from tokenflation.sdk.prefix import Anchor
 from tokenflation.sdk.records import Reading
-from tokenflation.sdk.scopes import Scope
+from tokenflation.sdk.scoping.scopes import Scope
+from tokenflation.sdk.tokens.prefix import Anchor
 from tokenflation.sdk.wire.facts import MAX_ANSWER
 
 __all__ = ["Lineage"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.journals.orphans import left_beside
 from tokenflation.sdk.store.keys import key_id, read_key
 from tokenflation.sdk.store.losses import read_losses
 from tokenflation.sdk.store.opening import NoStoreError, reader
-from tokenflation.sdk.store.orphans import left_beside
 from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES
 

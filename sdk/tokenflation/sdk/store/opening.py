@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.journals.recover import recover
 from tokenflation.sdk.store.migrations import migrate, read_version
-from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
 __all__ = ["NoStoreError", "reader"]

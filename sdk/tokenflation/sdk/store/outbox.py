@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.descriptors import Held, Spare, held_on, never_close
+from tokenflation.sdk.store.journals.recover import recover
 from tokenflation.sdk.store.losses import WAITING, forget_losses, note_losses
 from tokenflation.sdk.store.paths import real_path
-from tokenflation.sdk.store.recover import recover
 from tokenflation.sdk.store.write import Batch, SqliteWriter
 
 __all__ = ["Outbox"]

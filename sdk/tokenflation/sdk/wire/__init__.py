@@ -6,10 +6,10 @@ worker thread; `split` and `block_hashes` are for whoever lays token counts over
 
 from tokenflation.sdk.wire.anatomy import block_hashes, split
 from tokenflation.sdk.wire.dialects import RESPONSE_HEADERS
-from tokenflation.sdk.wire.providers import provider_of, serves_root
+from tokenflation.sdk.wire.endpoints.providers import provider_of, serves_root
+from tokenflation.sdk.wire.endpoints.recognise import ROOT, recognise
+from tokenflation.sdk.wire.endpoints.unread import UNREAD, unread_name
 from tokenflation.sdk.wire.read import read
-from tokenflation.sdk.wire.recognise import ROOT, recognise
-from tokenflation.sdk.wire.unread import UNREAD, unread_name
 from tokenflation.sdk.wire.view import ExchangeBytes
 
 __all__ = [

@@ -13,15 +13,15 @@ from urllib.parse import unquote
 from tokenflation.sdk.records import Reading, Status, Usage, UsageSource
 from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS, PAYLOAD_STREAMS
-from tokenflation.sdk.wire.encoding import decode_body, decode_chunks
-from tokenflation.sdk.wire.eventstream import EXCEPTION, aws_events
+from tokenflation.sdk.wire.endpoints.providers import provider_of
 from tokenflation.sdk.wire.extract import document_reader, whole
 from tokenflation.sdk.wire.facts import Facts, said, tool_calls
-from tokenflation.sdk.wire.providers import provider_of
 from tokenflation.sdk.wire.repeats import Repeats
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
-from tokenflation.sdk.wire.sse import block_event, json_events, sse_blocks, sse_events
 from tokenflation.sdk.wire.straight import lookup
+from tokenflation.sdk.wire.streams.encoding import decode_body, decode_chunks
+from tokenflation.sdk.wire.streams.eventstream import EXCEPTION, aws_events
+from tokenflation.sdk.wire.streams.sse import block_event, json_events, sse_blocks, sse_events
 from tokenflation.sdk.wire.usage import consistent, usage_extra, usage_of
 from tokenflation.sdk.wire.values import at, loads, text, word
 from tokenflation.sdk.wire.view import ExchangeBytes

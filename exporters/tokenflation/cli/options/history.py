@@ -1,0 +1,264 @@
+"""`tokenflation forecast --history`: recorded demand in the hours and months ahead. Knows nothing of the methods."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tokenflation import analysis as an
+from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
+from tokenflation.analysis.history.monthsahead import months_ahead
+from tokenflation.analysis.history.reading import History, as_rate, is_store, read_history, read_kinds
+from tokenflation.analysis.history.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
+from tokenflation.analysis.planning.parts import Growth
+from tokenflation.cli.options.plan import plan_in, refuse_given
+from tokenflation.cli.views.output import emit, human, json_rows
+from tokenflation.exporters.demand import write_demand
+from tokenflation.sdk.errors import PlanError
+
+__all__ = ["with_history"]
+
+_STEPS = 24
+_MOST_STEPS = 336
+_SHOWN_STEPS = 24
+_HOUR_S = 3600.0
+_LONGEST_STEP_S = 7 * 86_400.0
+_MONTH_DAYS = 365.25 / 12
+_PLANNED = (
+    "shape",
+    "modulation",
+    "growth_per_day",
+    "days",
+    "kv_bytes_per_token",
+    "what_ifs",
+    "fits",
+    "explain",
+    "target",
+)
+_NAMES = {
+    "tasks_per_s": "tasks",
+    "calls_per_s": "calls",
+    "input_tokens_per_s": "input",
+    "output_tokens_per_s": "output",
+}
+
+
+def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of recorded demand to a command with an argument `store`, which may then be left out."""
+
+    @click.option("--history", metavar="FILE|DB",
+                  help="Forecast this recorded demand instead of a planned volume; with --plan, months ahead by its growth.")  # fmt: skip
+    @click.option("--column", metavar="NAME", help="With --history: the column of its numbers.")
+    @click.option("--hours", type=click.IntRange(1, 336), metavar="N",
+                  help="With --history: hours to look ahead; 24 steps by default.")  # fmt: skip
+    @click.option("--step", "step_s", type=click.FloatRange(min=0, min_open=True, max=_LONGEST_STEP_S), metavar="S",
+                  help="With --history: seconds to forecast at a time; an hour by default, or a longer bin of the record.")  # fmt: skip
+    @click.option("--months", type=click.IntRange(1, 60), metavar="N",
+                  help="With --history: look months ahead, by --growth or a plan's growth.")  # fmt: skip
+    @click.option("--growth", "growths", multiple=True, metavar="NAME=F",
+                  help="With --months: growth a month of one scenario, such as high=0.1; repeat for others.")  # fmt: skip
+    @wraps(function)
+    def wrapped(*, store: str | None, history: str | None, column: str | None, hours: int | None,
+                step_s: float | None, months: int | None, growths: tuple[str, ...], **others: Any) -> Any:  # fmt: skip
+        if history is None:
+            if store is None:
+                raise click.UsageError("Missing argument 'DB': give a store, or --history FILE.")
+            if column or months or growths or hours or step_s:
+                raise click.UsageError(
+                    "--column, --hours, --step, --months and --growth belong to --history FILE; give that too."
+                )
+            return function(store=store, **others)
+        if others.get("kinds") or others.get("tasks_per_day") is not None:
+            raise click.UsageError("--history takes volumes from the record; leave out --tasks-per-day and --kind.")
+        refuse_given(_PLANNED, "{option} is of a planned fleet; leave it out, or leave out --history.")
+        scenarios, months, level = _growth(others["plan_file"], growths, months, others["level"])
+        if months is not None:
+            refuse_given(["step_s"], "{option} is of hours ahead; months ahead are seen by the hour. Leave it out.")
+        frame = _forecast(store, history, column, (hours, step_s), months, scenarios, level, others["seed"])
+        if others["output"] is not None:
+            write_demand(frame, others["output"], seed=others["seed"])
+        return _show(frame, others["as_json"], others["as_csv"])
+
+    return wrapped
+
+
+def _growth(plan_file: str | None, growths: tuple[str, ...], months: int | None,
+            level: float) -> tuple[dict[str, Growth], int | None, float]:  # fmt: skip
+    """Return growth by scenario, how many months to look ahead (None: hours), and the probability of intervals."""
+    scenarios = _scenarios(growths)
+    if plan_file is None:
+        if growths and months is None:
+            raise click.UsageError("--growth is of months ahead; give --months N too.")
+        return scenarios or {"none": Growth()}, months, level
+    if months is None:
+        refuse_given(
+            ["hours"], "{option} looks hours ahead, where a plan's growth is not felt; give --months N instead."
+        )
+    plan = plan_in(plan_file, stands_in_for=["level"])
+    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
+    if plan.growth is None and not plan.growth_per_day:
+        raise PlanError(
+            f"{plan_file} has no growth, and the rest of a plan is in the record itself. Add growth, as in "
+            "`growth: {kind: exponential, per_day: 0.01}`, or leave out --plan."
+        )
+    if "plan" in scenarios:
+        raise PlanError("--growth plan=... has the name of the plan's own scenario; choose another name.")
+    ahead = months if months is not None else max(1, min(60, round(plan.days / _MONTH_DAYS)))
+    return {"plan": grown} | scenarios, ahead, plan.level
+
+
+def _forecast(store: str | None, history: str, column: str | None, ahead: tuple[int | None, float | None],
+              months: int | None, scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:  # fmt: skip
+    if not 0.5 <= level < 1:
+        raise PlanError(f"--level is {level!r}; it may be from 0.5 to below 1.")
+    kinds, taken, series = _read(store, history, column)
+    hours, step_s = ahead
+    step_s = step_s or max(_HOUR_S, series.bin_s)
+    steps = _STEPS if hours is None else max(1, round(hours * _HOUR_S / step_s))
+    if steps > _MOST_STEPS:
+        raise PlanError(
+            f"{hours} hours are {steps:,} steps of {step_s:g} s, and a forecast is of {_MOST_STEPS} at most: give fewer "
+            "--hours or a longer --step."
+        )
+    if months is not None:
+        found = _months_ahead(series, months, scenarios, level, seed)
+    elif kinds is not None and taken is not None:
+        found = forecast_tasks(kinds, taken, steps=steps, step_s=step_s, level=level)
+    else:
+        found = forecast_series(series, steps=steps, step_s=step_s, level=level)
+    manifest = {"history": history, "series": series.name, "bin_s": series.bin_s, "bins": len(series.values), "step_s": step_s,
+                "level": level, "seed": seed, "shortfall": 0.01, **found.attrs.get("manifest", {})}  # fmt: skip
+    if months is not None:
+        manifest["growth"] = {name: asdict(one) for name, one in scenarios.items()}
+        manifest["assumptions"] = [
+            "Growth is assumed, not forecast, and counted from the end of the record; the interval is how weeks have strayed."
+        ]
+    found.attrs["manifest"] = manifest
+    return found
+
+
+def _months_ahead(series: History, months: int, scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:
+    """Return months ahead by scenario: the level without growth, times what it has grown to by mid-month."""
+    flat = months_ahead(series, months=months, growth_per_month={"none": 0.0}, level=level,
+                        step_s=max(_HOUR_S, series.bin_s), rng=np.random.default_rng(seed))  # fmt: skip
+    middles = (flat["month"].to_numpy(dtype=np.float64) - 0.5) * _MONTH_DAYS
+    parts = [flat.assign(scenario=name, value=flat["value"] * one.levels(middles)) for name, one in scenarios.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _read(store: str | None, history: str,
+          column: str | None) -> tuple[dict[str, History] | None, pd.DataFrame | None, History]:  # fmt: skip
+    """Return arrivals by kind with what a task takes, where both are known, and the one series of them all."""
+    calls = None if store is None and not is_store(history) else an.load(store or history)
+    taken = None
+    if calls is not None:
+        calls, _ = without_baselines(calls, choose_baselines(calls))
+        taken = taken_by_task(calls)
+    if not is_store(history):
+        series = read_history(history, column=column)
+        if taken is None:
+            return None, None, series
+        if len(taken) > 1:
+            if column is None and (named := read_kinds(history, list(map(str, taken.index)))) is not None:
+                return named, taken, sum_of(named)
+            raise PlanError(
+                f"{store} holds the kinds {', '.join(map(str, taken.index))}, but {history} counts tasks of no kind; "
+                "name a column after each kind, forecast it alone, or give a store of one kind."
+            )
+        return {str(taken.index[0]): as_rate(series)}, taken, series
+    recorded = an.load(history)
+    recorded, _ = without_baselines(recorded, choose_baselines(recorded))
+    kinds = task_arrivals(recorded)
+    return kinds, taken, sum_of(kinds)
+
+
+def _scenarios(growths: tuple[str, ...]) -> dict[str, Growth]:
+    """Return what each --growth NAME=F says, a month's growth as one of days."""
+    found: dict[str, Growth] = {}
+    for given in growths:
+        name, equals, value = given.rpartition("=")
+        try:
+            monthly = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise PlanError(f"--growth {given!r} is not NAME=F; write --growth high=0.1 for ten per cent a month.")
+        if not -1 < monthly <= 10:
+            raise PlanError(
+                f"--growth {given!r}: growth a month may be above -1 (all gone) up to 10; 0.1 is ten per cent."
+            )
+        if name in found:
+            raise PlanError(f"--growth names {name!r} twice; give each scenario one growth.")
+        found[name] = Growth(per_day=(1 + monthly) ** (1 / _MONTH_DAYS) - 1)
+    return found
+
+
+def _show(frame: pd.DataFrame, as_json: bool, as_csv: bool) -> None:
+    manifest = frame.attrs["manifest"]
+    if as_json and not as_csv:
+        click.echo(json.dumps({"manifest": manifest, "buckets": json_rows(frame)}, indent=2, allow_nan=False))
+        return
+    emit(frame, as_json, as_csv, lambda: _page(frame, manifest))
+
+
+def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
+    if "scenario" in frame:
+        return _months(frame, manifest)
+    mine = frame[frame["task"] == "all"] if "task" in frame else frame
+    parts: list[RenderableType] = []
+    for resource in mine["resource"].unique():
+        rows = mine[mine["resource"] == resource]
+        if rows["value"].isna().all():
+            parts += [Text(f"{_NAMES.get(str(resource), str(resource))}: not reported by the record.\n")]
+            continue
+        title = f"{_NAMES.get(str(resource), str(resource))}, {rows['unit'].iloc[0]}"
+        parts += [_steps(rows, title, manifest), Text()]
+    if "mix" in manifest and len(manifest["kinds"]) > 1:
+        parts.append(Text(f"The mix of {len(manifest['kinds'])} kinds is {manifest['mix']}."))
+    return Group(*parts)
+
+
+def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
+    wide = rows.pivot_table(index="bucket_start", columns="statistic", values="value", dropna=False)
+    if title.endswith("/s") and wide["mean"].max() < 1:
+        # A few an hour would all read alike per second.
+        wide, title = wide * 3600.0, f"{title.removesuffix('/s')}/h"
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left",
+                  caption="provide for: the busiest bin of a step stays below this in 99 of 100 steps.")  # fmt: skip
+    table.add_column("step starts")
+    for name in ("mean", f"{manifest['level']:.0%} interval", "provide for"):
+        table.add_column(name, justify="right")
+    for start, row in wide.head(_SHOWN_STEPS).iterrows():
+        between = "too short a record" if pd.isna(row["low"]) else f"{human(row['low'])} to {human(row['high'])}"
+        table.add_row(_when(float(str(start))), human(row["mean"]), between, human(row["provision"]))
+    return table
+
+
+def _when(seconds: float) -> str:
+    """Return a date where the series has dates; else days and hours from its start."""
+    if seconds > 1e8:
+        return str(pd.Timestamp(seconds, unit="s"))[:16]
+    return f"day {int(seconds // 86_400) + 1}, {int(seconds % 86_400 // 3600):02d}:{int(seconds % 3600 // 60):02d}"
+
+
+def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
+    table = Table(title=f"Months ahead, {frame['unit'].iloc[0]}", title_justify="left", title_style="bold",
+                  caption="Growth is assumed, not forecast; the interval is how weeks have strayed.",
+                  caption_justify="left")  # fmt: skip
+    for name in ("scenario", "month"):
+        table.add_column(name)
+    for name in ("mean", f"{manifest['level']:.0%} interval", "busiest hour"):
+        table.add_column(name, justify="right")
+    for (scenario, month), rows in frame.groupby(["scenario", "month"], sort=False):
+        row = dict(zip(rows["statistic"], rows["value"], strict=True))
+        between = f"{human(row['mean_low'])} to {human(row['mean_high'])}"
+        table.add_row(Text(str(scenario)), str(month), human(row["mean"]), between, human(row["busiest_hour"]))
+    return table

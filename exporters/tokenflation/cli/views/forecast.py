@@ -1,0 +1,245 @@
+"""How a forecast looks in a terminal: what it rests on, totals, the busiest hour, what-ifs and volumes that fit.
+
+Knows nothing of how a forecast is made.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tokenflation.cli.views.output import human, human_share, human_time
+
+__all__ = ["NAMES", "fits_table", "forecast_page", "interval", "listed", "rough_share", "what_if_tables"]
+
+NAMES = {
+    "prefill_tokens_per_s": "prefill, cache used",
+    "prefill_no_cache_tokens_per_s": "prefill, no cache",
+    "decode_tokens_per_s": "decode",
+    "requests_per_s": "calls started",
+    "concurrent_calls": "calls in flight",
+    "active_tasks": "tasks in progress",
+    "kv_tokens": "context held",
+    "kv_warm_tokens": "context kept warm",
+    "kv_bytes": "KV cache held",
+    "kv_warm_bytes": "KV cache kept warm",
+    "flop_per_s": "arithmetic",
+    "tasks": "tasks",
+    "calls": "calls",
+    "input_tokens": "input",
+    "prefill_tokens": "input to compute",
+    "output_tokens": "output",
+    "flop": "arithmetic",
+}
+"""What people call each resource."""
+_LOADS = tuple(NAMES)[: tuple(NAMES).index("tasks")]
+_TOTALS = tuple(NAMES)[len(_LOADS) + 1 :]
+_PER_TASK = {"input_tokens": "input", "output_tokens": "output", "calls": "calls", "duration_s": "duration"}
+_WHOLE_PERCENT = 0.0095
+_TITLES = (("Mind", "warnings", "bold"), ("Next", "advice", ""), ("Assumed", "assumptions", ""))
+
+
+def forecast_page(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> list[RenderableType]:
+    """Return the tables of a forecast, and under them what to mind, what to do next, and what was assumed."""
+    tables = [_support(manifest), _per_task(manifest), _totals(demand, manifest), _busiest(demand, manifest)]
+    parts: list[RenderableType] = []
+    for table in tables:
+        parts += [Text(), table] if parts and table is not None else [table] if table is not None else []
+    for title, key, style in _TITLES:
+        parts += listed(title, manifest[key], style)
+    return parts
+
+
+def listed(title: str, texts: Sequence[str], style: str = "") -> list[RenderableType]:
+    """Return a titled list, or nothing where there is nothing to list."""
+    if not texts:
+        return []
+    return [Text(), Text(f"{title}:", style="bold"), *(_item(one, style) for one in texts)]
+
+
+def _item(text: str, style: str) -> RenderableType:
+    """Return a sentence behind a dash, whose further lines stand under its first word."""
+    row = Table.grid(padding=0)
+    row.add_column(width=2)
+    row.add_column()
+    row.add_row("-", Text(text, style=style))
+    # Inside of something else, as it is no table to be laid out by columns.
+    return Padding(row, 0)
+
+
+def _support(manifest: Mapping[str, Any]) -> Table:
+    table = _table("What it rests on")
+    table.add_column("task kind")
+    for name in ("runs", "tasks a day", "mean known to", "top tenth takes"):
+        table.add_column(name, justify="right")
+    cut = any(kind.get("cut_runs") for kind in manifest["kinds"])
+    if cut:
+        table.add_column("cut short", justify="right")
+    for kind in manifest["kinds"]:
+        half, top = kind["half_width"], kind["top_tenth_share"]
+        known = f"± {rough_share(half)}" if half is not None else "unknown"
+        share = f"{top:.0%} of input" if top is not None else "unknown"
+        table.add_row(Text(kind["task"]), f"{kind['runs']:,}", human(kind["tasks_per_day"]), known, share,
+                      *([f"{kind['cut_runs']:,}"] if cut else []))  # fmt: skip
+    return table
+
+
+def rough_share(value: float) -> str:
+    """Return a small share with as many digits as say something: 23%, 0.4%."""
+    return f"{value:.0%}" if value >= _WHOLE_PERCENT else human_share(value)
+
+
+def _per_task(manifest: Mapping[str, Any]) -> Table | None:
+    """Return what single tasks take, or nothing where no quantile of them is known."""
+    rows = [row for row in manifest.get("task_quantiles", []) if row["resource"] in _PER_TASK]
+    if all(row["value"] is None for row in rows):
+        return None
+    refused = any(row["refused"] for row in rows)
+    table = _table("What one task takes", "-: refused, as too few runs report it; --explain says how many it needs."
+                   if refused else None)  # fmt: skip
+    table.add_column("task kind")
+    table.add_column("")
+    quantiles = list(dict.fromkeys(row["quantile"] for row in rows))
+    for quantile in quantiles:
+        table.add_column(quantile, justify="right")
+    of = {(row["task"], row["resource"], row["quantile"]): row for row in rows}
+    for kind in dict.fromkeys(row["task"] for row in rows):
+        for place, (resource, name) in enumerate(_PER_TASK.items()):
+            cells = [_quantile(of.get((kind, resource, quantile))) for quantile in quantiles]
+            table.add_row(Text(kind if not place else ""), name, *cells, end_section=place == len(_PER_TASK) - 1)
+    return table
+
+
+def _quantile(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    return human_time(row["value"]) if row["unit"] == "s" else human(row["value"])
+
+
+def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
+    """Return what the fleet uses in all in a day at the first day's level, and in the first month."""
+    whole = demand[(demand["bucket_start"] < 0) & ~demand["statistic"].str.contains("_peak_")]
+    units = dict(zip(whole["resource"], whole["unit"], strict=True))
+    rows = whole.pivot_table(index="resource", columns="statistic", values="value", sort=False, dropna=False)
+    later = demand[(demand["bucket_start"] == 0) & demand["resource"].str.endswith("_per_month")]
+    wide = later.pivot_table(index="resource", columns="statistic", values="value", sort=False, dropna=False)
+    months = {str(name).removesuffix("_per_month"): row for name, row in wide.iterrows()}
+    table = _table("In all")
+    table.add_column("")
+    level = f"{manifest['level']:.0%} interval of the mean"
+    for name in ("a day", level, *(("first month", level) if len(months) else ())):
+        table.add_column(name, justify="right")
+    for resource, row in rows.iterrows():
+        unit = str(units[str(resource)]).removesuffix("/day")
+        planned = resource == "tasks"
+        cells = _total(row, "" if unit in ("tasks", "calls") else f" {unit}", planned=planned)
+        if str(resource) in months:
+            cells += _total(months[str(resource)], "", planned=planned)
+        table.add_row(NAMES.get(str(resource), str(resource)), *cells)
+    return table
+
+
+def _total(row: "pd.Series[float]", unit: str, *, planned: bool) -> list[str]:
+    """Return a mean and its interval; a number that is `planned` rests on no runs, so none are missing."""
+    if pd.isna(row["mean"]):
+        return ["not reported", ""]
+    certain = _certain(row) or (planned and pd.isna(row.get("mean_low", float("nan"))))
+    return [human(row["mean"]) + unit, "as planned" if certain else interval(row)]
+
+
+def _certain(row: "pd.Series[float]") -> bool:
+    low = row.get("mean_low")
+    return low is not None and low == row["mean_high"]
+
+
+def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
+    by_hour = demand[demand["bucket_start"] >= 0]
+    flat = len(set(manifest["day_weights"])) == 1 and manifest["days"] == 1
+    table = _table("Any hour (flat day)" if flat else "The busiest hour",
+                   "p50, p95, p99: of the load at one instant of it, prototypes included. Day's peak: the highest "
+                   "one-minute instant of the busiest day, not passed in 95 of 100 days. --explain says more.")  # fmt: skip
+    table.add_column("")
+    table.add_column("unit")
+    for name in ("mean", f"{manifest['level']:.0%} interval of the mean", "p50", "p95", "p99", "day's peak"):
+        table.add_column(name, justify="right")
+    highest = demand[demand["statistic"] == "day_peak_p95"].set_index("resource")["value"]
+    for resource in _LOADS:
+        mine = by_hour[by_hour["resource"] == resource]
+        if mine.empty:
+            continue
+        if mine.loc[mine["statistic"] == "mean", "value"].isna().all():
+            table.add_row(NAMES[resource], mine["unit"].iloc[0], "not reported")
+            continue
+        wide = mine.pivot_table(index="bucket_start", columns="statistic", values="value")
+        row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
+        cells = (human(row[name]) for name in ("p50", "p95", "p99"))
+        peak = human(highest.get(resource))
+        table.add_row(NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), interval(row), *cells, peak)
+    return table
+
+
+def interval(row: "pd.Series[float]") -> str:
+    """Return the interval of a mean, or that there are too few runs for one; a dash where the mean is not known."""
+    if pd.isna(row["mean"]):
+        return "-"
+    if "mean_low" not in row.index or pd.isna(row["mean_low"]):
+        return "too few runs"
+    return f"{human(row['mean_low'])} to {human(row['mean_high'])}"
+
+
+def what_if_tables(rows: pd.DataFrame, said: Mapping[str, Sequence[str]], level: float) -> list[RenderableType]:
+    """Return what-ifs beside the base (`_questions.compared`), resource by resource, and what each means."""
+    parts: list[RenderableType] = []
+    for title, resources, peaks in (
+        ("What if: the busiest hour", _LOADS, True),
+        ("What if: a day in all", _TOTALS, False),
+    ):
+        table = _table(title)
+        table.add_column("")
+        names = ["mean", "change", f"{level:.0%} interval of the mean"]
+        for name in [*names, "p95", "change", "day's peak", "change"] if peaks else names:
+            table.add_column(name, justify="right")
+        for resource in resources:
+            mine = rows[rows["resource"] == resource]
+            if len(mine):
+                table.add_row(Text(f"{NAMES[resource]}, {mine['unit'].iloc[0]}", style="bold"))
+            for place, row in enumerate(mine.to_dict("records")):
+                cells = [human(row["mean"]), _changed(row["mean_change"], row), interval(pd.Series(row))]
+                for statistic in ("p95", "day_peak_p95") if peaks else ():
+                    cells += [human(row[statistic]), _changed(row[f"{statistic}_change"], row)]
+                table.add_row(Text(f"  {row['what_if']}"), *cells, end_section=place == len(mine) - 1)
+        parts += [Text(), table]
+    parts.append(Text())
+    parts += [_item(f"{name}: {sentence}", "") for name, sentences in said.items() for sentence in sentences]
+    return parts
+
+
+def _changed(change: float, row: Mapping[Any, Any]) -> str:
+    if row["what_if"] == "base":
+        return ""
+    return "-" if pd.isna(change) else "same" if abs(change) < 5e-4 else f"{change:+.1%}"
+
+
+def fits_table(rows: pd.DataFrame) -> list[RenderableType]:
+    """Return the volumes that fit (`_questions.fits_of`) as a table."""
+    table = _table("Which volume fits", "tasks a day: of all kinds in the plan's mix, at the first day's level; the limit is "
+                   "reached in the busiest bucket of the horizon.")  # fmt: skip
+    several = rows["what_if"].nunique() > 1
+    table.add_column("limit")
+    if several:
+        table.add_column("what if")
+    for name in ("tasks a day", "times the plan"):
+        table.add_column(name, justify="right")
+    for row in rows.to_dict("records"):
+        name = f"{row['resource']}@{row['statistic']} = {human(row['limit'])}"
+        names = [Text(name), Text(str(row["what_if"]))] if several else [Text(name)]
+        table.add_row(*names, human(row["tasks_per_day"]), f"{human(row['factor'])}x")
+    return [Text(), table]
+
+
+def _table(title: str, caption: str | None = None) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")

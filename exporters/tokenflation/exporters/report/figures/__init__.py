@@ -1,0 +1,3 @@
+"""The charts of a page: frames in, plotly's figures out."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""The sections of a page: what each says in words, tables and charts."""
+
+__all__: list[str] = []

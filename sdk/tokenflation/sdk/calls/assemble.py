@@ -1,0 +1,399 @@
+"""From a finished exchange to the rows of the store: reads it, groups attempts, places it, splits its input.
+
+Runs on the worker thread. Knows nothing of threads, queues or databases.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from tokenflation.sdk.calls.attempts import Attempts, Try, bill_of, failure_of
+from tokenflation.sdk.calls.heldcalls import HeldCalls
+from tokenflation.sdk.calls.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
+from tokenflation.sdk.calls.structure import PlacedCalls, structure_of
+from tokenflation.sdk.calls.timing import chunk_gaps_s
+from tokenflation.sdk.calls.toolruns import ToolRuns
+from tokenflation.sdk.calls.toolspans import ToolSpans
+from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
+from tokenflation.sdk.records import Attempt, Call, Reading, ToolRun
+from tokenflation.sdk.scoping.scopes import new_span_id, new_trace_id
+from tokenflation.sdk.scoping.sentfrom import SentFrom
+from tokenflation.sdk.store.tables import BLOCK_TOKENS
+from tokenflation.sdk.tokens.parts import Parts, Splitter
+from tokenflation.sdk.tokens.prefix import BlockHasher, extend_anchors
+from tokenflation.sdk.wire import ExchangeBytes, read
+
+__all__ = ["Assembler", "Rows"]
+
+_MAX_BLOCKED_TOKENS = 2**25
+"""No prompt has more; a provider that counts wrong must not cost the host a list of so many blocks."""
+
+
+class Rows(Struct):
+    """What one exchange adds to the store; `final` says that no attempt of the call can follow."""
+
+    call: Call | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    tool_runs: list[ToolRun] = field(default_factory=list)
+    moved: list[Call] = field(default_factory=list)
+    """Earlier calls that turn out to stand elsewhere than their rows said."""
+    final: list[Call] = field(default_factory=list)
+    """Calls that are over for good, and so may be exported as spans."""
+
+
+class _Asked(Struct, frozen=True, kw_only=True):
+    """What a row needs to know of its call beside the reading: who asked, how often, and when."""
+
+    call_id: str
+    placement: Placement
+    sent: SentFrom
+    attempts: int
+    first_started_at_ns: int
+    started_at_ns: int
+    """Start of the last attempt."""
+    extra: Mapping[str, Any]
+    """What this exchange and the attempts before it add to the row's `extra`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a failed attempt leaves for the next one, or an unfinished response for the GET that finishes it."""
+
+    call: Call
+    asked: _Asked
+    bill: Mapping[str, Any] | None = None
+    """What the provider may bill for the attempt although it failed."""
+    awaits_poll: bool = False
+    """A GET is expected to finish it; otherwise one may, but the call is over without it."""
+
+
+class Assembler:
+    """Holds what must be remembered between exchanges; used by one thread at a time."""
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        default_task: str = "",
+        exact_tokens: bool = False,
+        under_way: Callable[[str | None], Iterable[Exchange]] = lambda _: (),
+    ) -> None:
+        self._key = key
+        self._held = HeldCalls(under_way, self.read)
+        self._early: OrderedDict[str, tuple[_Asked, Call]] = OrderedDict()
+        """Calls that were placed before they ended."""
+        self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id, key=key)
+        self._attempts = Attempts()
+        self._splitter = Splitter(exact=exact_tokens)
+        self._hasher = BlockHasher(key, BLOCK_TOKENS)
+        self._polls: Polls[_Kept] = Polls()
+        self._placed = PlacedCalls()
+        self._tool_runs = ToolRuns()
+        self.tool_spans = ToolSpans()
+        """The runs of tools that were seen as they ran."""
+
+    def read(self, exchange: Exchange) -> Reading | None:
+        """Return what the bytes of a finished exchange say, None if they show that it is no model call."""
+        return read(_bytes_of(exchange), key=self._key)
+
+    def is_whole(self, exchange: Exchange) -> bool:
+        """Return whether a stream that is under way has brought all that was asked for, its counts among it."""
+        reading = self.read(exchange)
+        return reading is not None and reading.stream and reading.status == "ok" and reading.usage_complete
+
+    def exchange(self, exchange: Exchange) -> Rows:
+        """Return the rows of one finished exchange; no rows if its body shows that it is no model call."""
+        return self.rows(exchange, self.read(exchange))
+
+    def rows(self, exchange: Exchange, reading: Reading | None) -> Rows:
+        """Return the rows of one finished exchange that has been read."""
+        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
+        if reading is None or reading.fetched:
+            self._lineage.link(exchange.call_id, sent.after)
+        if reading is None:
+            return Rows()
+        if reading.fetched:
+            return self._polled(exchange, reading)
+        if may_be_polled(exchange, reading):
+            reading = self._polls.find_early(reading, exchange.started_at_ns)
+        scope_id = sent.scope.span_id if sent.scope else ""
+        rows = Rows(tool_runs=self._take_held(exchange, reading))
+        early = self._early.pop(exchange.call_id, None)
+        if early is not None:
+            asked, call = self._ended(exchange, reading, early)
+        else:
+            asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, _end_of(exchange))
+            rows.tool_runs += tool_runs
+        rows.call = call
+        rows.attempts = [_attempt(exchange, reading, call.call_id, asked.attempts - 1)]
+        moves = self._lineage.take_moves()
+        if moves:
+            rows.moved = self._placed.moved(moves)
+            rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.moved(rows.moved))
+        rows.final = self._remember(exchange, reading, scope_id, call, asked)
+        return rows
+
+    def _taken(
+        self, exchange: Exchange, reading: Reading, sent: SentFrom, scope_id: str, ended_at_ns: int
+    ) -> tuple[_Asked, Call, list[ToolRun]]:
+        """Place an exchange; return what is known of its call, the row of that, and those of tool calls."""
+        before = self._attempts.find(exchange, scope_id)
+        kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
+        asked = self._asked(exchange, reading, sent, kept)
+        self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
+        call = self._call(reading, asked, ended_at_ns)
+        again = kept is not None or asked.placement.follows_failed_call_id is not None
+        return asked, call, self._tools(reading, asked.placement, call, first_attempt=not again)
+
+    def _take_held(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
+        """Place the calls under way that come before this one; return the rows of their tool calls."""
+        tool_runs: list[ToolRun] = []
+        for held, said in self._held.before(exchange, reading, self._lineage.knows, self._early):
+            if held.call_id not in self._early:  # what comes before one of them may be another of them
+                tool_runs += [*self._take_held(held, said), *self._take_early(held, said)]
+        return tool_runs
+
+    def _take_early(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
+        """Place a call under way by what it has said so far; return the rows of its tool calls."""
+        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
+        scope_id = sent.scope.span_id if sent.scope else ""
+        asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, exchange.chunks[-1][0])
+        self._early[exchange.call_id] = asked, call
+        if len(self._early) > MAX_HISTORIES:
+            self._early.popitem(last=False)
+        return tool_runs
+
+    def _ended(self, exchange: Exchange, reading: Reading, early: tuple[_Asked, Call]) -> tuple[_Asked, Call]:
+        """Return what is known of a call that was placed before it ended, and its row."""
+        asked, before = early
+        extra = {key: value for key, value in asked.extra.items() if key not in ("chunk_gaps_s", "stream_end")}
+        asked = replace(asked, extra={**extra, **(_of_stream(exchange, reading) if reading.stream else {})})
+        return asked, self._call(reading, asked, _end_of(exchange), early=before)
+
+    def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> _Asked:
+        """Return what is known of the call that this exchange is an attempt of; `kept` is from the attempt before."""
+        extra = _of_stream(exchange, reading) if reading.stream else {}
+        if kept is None:
+            call_id = exchange.call_id or new_span_id()
+            placement = self._place(reading, call_id, sent, exchange.started_at_ns)
+            if placement.follows_failed_call_id is not None:
+                extra["follows_failed_call_id"] = placement.follows_failed_call_id
+        else:
+            call_id, placement = kept.asked.call_id, kept.asked.placement
+            self._polls.forget(kept.call.response_id)  # the call has another answer now
+            inherited = kept.asked.extra
+            extra.update({key: inherited[key] for key in ("follows_failed_call_id",) if key in inherited})
+            bills = [*inherited.get("possible_double_billing", ()), *([kept.bill] if kept.bill else ())]
+            if bills:
+                extra["possible_double_billing"] = bills
+        return _Asked(
+            call_id=call_id,
+            placement=placement,
+            sent=sent,
+            attempts=kept.asked.attempts + 1 if kept else 1,
+            first_started_at_ns=kept.asked.first_started_at_ns if kept else exchange.started_at_ns,
+            started_at_ns=exchange.started_at_ns,
+            extra=extra,
+        )
+
+    def _remember(self, exchange: Exchange, reading: Reading, scope_id: str, call: Call, asked: _Asked) -> list[Call]:
+        """Keep what a later exchange may change; return the calls that none can change any more."""
+        failure = failure_of(exchange, reading)
+        polled = may_be_polled(exchange, reading)
+        if failure is not None or reading.status == "error":
+            ended_at_ns = call.ended_at_ns or call.started_at_ns
+            self._lineage.note_failure(reading, asked.placement, call.call_id, asked.sent.scope, ended_at_ns)
+        if failure is None and not polled:
+            return [call]
+        kept = _Kept(
+            call,
+            asked,
+            bill=bill_of(exchange, reading.usage, asked.attempts - 1) if failure else None,
+            awaits_poll=polled and awaits_poll(exchange, reading),
+        )
+        over = [] if failure or kept.awaits_poll else [call]
+        if polled:
+            over += _final(self._polls.keep(reading, kept), awaiting_poll=True)
+        if failure:
+            tries = self._attempts.keep(exchange, scope_id, failure, attempts=asked.attempts, kept=kept)
+            over += _calls_of(tries)
+        return over
+
+    def _polled(self, exchange: Exchange, reading: Reading) -> Rows:
+        """Return the finished row of the call that created a response, if this GET is the first to show it finished."""
+        response_id = reading.response_id or id_in(exchange.path)
+        one = self._polls.find(response_id, reading)
+        finished = shows_finished(exchange, reading)
+        if one is None or not finished:
+            if finished:
+                self._polls.note_early(response_id, exchange.started_at_ns, reading)
+            return Rows()
+        self._polls.forget(response_id)
+        extra = {key: value for key, value in one.kept.asked.extra.items() if key != "stream_end"}
+        asked = replace(one.kept.asked, extra={**extra, "polls": one.polls})
+        whole = merged(one.reading, reading)
+        call = self._call(whole, asked, _end_of(exchange))
+        rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
+        if self._attempts.drop(one.kept) or one.kept.awaits_poll:
+            rows.final = [call]  # otherwise it was final when its stream was cut
+        return rows
+
+    def expire(self, now_ns: int) -> list[Call]:
+        """Return the failed calls for which no retry came in time."""
+        return _calls_of(self._attempts.expire(now_ns))
+
+    def finish(self) -> list[Call]:
+        """Return the failed calls that a retry could still have followed."""
+        return [*_calls_of(self._attempts.give_up()), *_final(self._polls.give_up(), awaiting_poll=True)]
+
+    def _place(self, reading: Reading, call_id: str, sent: SentFrom, started_at_ns: int) -> Placement:
+        placement = self._lineage.place(reading, call_id, sent.scope, started_at_ns, sent.after)
+        if sent.foreign is not None:
+            placement = replace(placement, trace_id=sent.foreign[0], parent_id=sent.foreign[1])
+        return placement
+
+    def _call(self, reading: Reading, asked: _Asked, ended_at_ns: int, early: Call | None = None) -> Call:
+        usage, placement, call_id = reading.usage, asked.placement, asked.call_id
+        parts = self._parts(reading, placement, call_id)
+        anchors = self._anchors(reading, placement, parts)
+        hashes = None
+        if anchors:
+            before = placement.continues.call_id if placement.continues else None
+            hashes = self._hasher.hashes(reading, anchors, call_id, before)
+        if reading.status != "error" and early is None:  # else calls that go on from it are known
+            self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
+        extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
+        if placement.changed and placement.continues_evidence != "flow_result":
+            extra = {**extra, "gen_ai.conversation.compacted": True}
+        if reading.forced_tool is not None:
+            extra = {**extra, "forced_tool": reading.forced_tool}
+        call = Call(
+            **structure_of(placement, reading, asked.sent.after),
+            call_id=call_id,
+            provider=reading.provider,
+            api=reading.api,
+            model=reading.model,
+            response_model=reading.response_model,
+            response_id=reading.response_id,
+            stream=reading.stream,
+            status=reading.status,
+            error_type=reading.error_type,
+            finish_reasons=reading.finish_reasons,
+            attempts=asked.attempts,
+            started_at_ns=asked.first_started_at_ns,
+            ended_at_ns=ended_at_ns,
+            # Latency is the model's: the last attempt's, without the back-off before it.
+            duration_s=(ended_at_ns - asked.started_at_ns) / 1e9,
+            ttfc_s=_seconds(asked.started_at_ns, reading.first_chunk_ns if reading.stream else None),
+            ttft_s=_seconds(asked.started_at_ns, reading.first_token_ns),
+            ttfo_s=_seconds(asked.started_at_ns, reading.first_answer_ns),
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            usage_source=reading.usage_source,
+            usage_complete=reading.usage_complete,
+            tool_calls=sum([one.kind == "client" for one in reading.tool_calls]),
+            system_tokens=parts.system if parts else None,
+            tool_definition_tokens=parts.tool_definition if parts else None,
+            resent_tokens=parts.resent if parts else None,
+            tool_result_tokens=parts.tool_result if parts else None,
+            new_tokens=parts.new if parts else None,
+            split_method=parts.method if parts else None,
+            block_tokens=BLOCK_TOKENS,
+            block_hashes=hashes,
+            shared_blocks=self._shared(placement.task_id, hashes, early),
+            extra=extra,
+        )
+        self._placed.keep(call)
+        return call
+
+    def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
+        return self.tool_spans.seen(call, self._tool_runs.take(reading, placement, call, first_attempt=first_attempt))
+
+    def _shared(self, task_id: str, hashes: bytes | None, early: Call | None) -> int | None:
+        if hashes is None or early is not None:  # by now calls that went on from it have its blocks
+            return early.shared_blocks if early is not None else None
+        return self._lineage.shared(task_id, hashes)
+
+    def _parts(self, reading: Reading, placement: Placement, call_id: str) -> Parts | None:
+        before = placement.continues.call_id if placement.continues else None
+        return self._splitter.take(reading, call_id, sent=placement.sent_messages, continues=before)
+
+    def _anchors(self, reading: Reading, placement: Placement, parts: Parts | None) -> tuple[tuple[int, int], ...]:
+        total = reading.usage.input_tokens
+        if not total or total > _MAX_BLOCKED_TOKENS or not reading.prompt or reading.previous_response_id:
+            return ()
+        size = len(reading.prompt)
+        if placement.continues is not None and placement.continues.anchors and not placement.changed:
+            known = placement.continues.anchors
+        else:
+            fixed = min(reading.system_bytes + reading.tool_definition_bytes, size)
+            tokens = parts.system + parts.tool_definition if parts else total * fixed // size
+            known = ((fixed, self._lineage.first_tokens(reading.instructions_hash, tokens)),)
+        return extend_anchors(known, size, total)
+
+
+def _bytes_of(exchange: Exchange) -> ExchangeBytes:
+    return ExchangeBytes(
+        api=exchange.api,
+        method=exchange.method,
+        host=exchange.host,
+        path=exchange.path,
+        request_body=exchange.request_body,
+        request_headers=exchange.request_headers,
+        status_code=exchange.status_code,
+        response_headers=exchange.response_headers,
+        content_type=exchange.content_type,
+        content_encoding=exchange.content_encoding,
+        chunks=exchange.body(),
+        truncated=exchange.truncated,
+        started_at_ns=exchange.started_at_ns,
+        end=exchange.end or "dropped",
+        error_type=exchange.error_type,
+    )
+
+
+def _attempt(exchange: Exchange, reading: Reading, call_id: str, number: int) -> Attempt:
+    return Attempt(
+        call_id=call_id,
+        attempt=number,
+        status_code=exchange.status_code,
+        error_type=reading.error_type,
+        started_at_ns=exchange.started_at_ns,
+        ended_at_ns=_end_of(exchange),
+    )
+
+
+def _of_stream(exchange: Exchange, reading: Reading) -> dict[str, Any]:
+    """Return what a row's `extra` says of a stream: gaps between its chunks, and who ended one that is not whole."""
+    extra: dict[str, Any] = {}
+    gaps = chunk_gaps_s(exchange.body())
+    if gaps is not None:
+        extra["chunk_gaps_s"] = gaps
+    if reading.status != "ok":
+        extra["stream_end"] = exchange.end
+    return extra
+
+
+def _calls_of(tries: Sequence[Try]) -> list[Call]:
+    return _final([one.kept for one in tries if isinstance(one.kept, _Kept)], awaiting_poll=False)
+
+
+def _final(given_up: Sequence[_Kept], *, awaiting_poll: bool) -> list[Call]:
+    """Return the calls that are over now: one that waits for an attempt and for a GET is over when no GET can come."""
+    return [one.call for one in given_up if one.awaits_poll == awaiting_poll]
+
+
+def _end_of(exchange: Exchange) -> int:
+    return exchange.ended_at_ns if exchange.ended_at_ns is not None else exchange.started_at_ns
+
+
+def _seconds(start_ns: int, end_ns: int | None) -> float | None:
+    return None if end_ns is None else (end_ns - start_ns) / 1e9

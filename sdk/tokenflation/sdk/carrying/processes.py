@@ -1,0 +1,248 @@
+"""Carries the open scope into other processes of Python: the work of pools, `multiprocessing` and `subprocess`.
+
+A forked process inherits the scope by itself; a pool's must not, as it serves many scopes: each piece of work brings
+its own. What a program that is started anew runs inside of stands in its environment, if such programs are recorded.
+"""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from tokenflation.children import CHILDREN, SCOPE
+from tokenflation.sdk.carrying.threads import within
+from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.scoping import scopes
+
+__all__ = ["carry_scopes_to_processes", "stand_inside"]
+
+_EXECUTORS = ("concurrent.futures.process", "joblib.externals.loky.process_executor", "loky.process_executor")
+_POOLS = ("multiprocessing.pool", "multiprocess.pool")
+_PROCESSES = ("multiprocessing.process", "multiprocess.process", "billiard.process")
+_SERVING = frozenset(
+    (
+        *_EXECUTORS,
+        *_POOLS,
+        "billiard.pool",
+        "distributed.process",
+        "mpire.worker",
+        "multiprocess.managers",
+        "multiprocessing.managers",
+        "pebble.pool.process",
+        "torch.multiprocessing.pool",
+    )
+)
+"""Where the processes are defined that serve many scopes, one after another: they stand in none."""
+_NOWHERE = scopes.Scope("task", "none")
+_NOWHERE.ended_at_ns = 0
+"""What has ended is no scope to stand in, and around it is none: not even the one that this whole process runs inside
+of.
+"""
+if hasattr(os, "register_at_fork"):
+    # Its threads begin with an empty context, where that scope would hold.
+    os.register_at_fork(after_in_child=lambda: scopes.root_in([]) if scopes.current() is None else None)
+_ENV_OF_POPEN, _ENV_OF_OS = 11, 2
+"""How many arguments stand before `env`, the instance included."""
+_MAX_CHARS = 32_000
+"""An operating system refuses long variables."""
+_Packed = list[dict[str, Any]]
+
+
+def carry_scopes_to_processes() -> Callable[[], None]:
+    """Make processes and their pools start their work inside the scope that started it; return what undoes it."""
+    layers: list[Layer] = []
+    live = True
+
+    def covering(*names: str, by: Callable[[Any], Any], of: str = "") -> Callable[[ModuleType], None]:
+        def patch(module: ModuleType) -> None:
+            owner: Any = getattr(module, of) if of else module
+            for name in names if live else ():
+                if callable(owner.__dict__.get(name)):
+                    layers.append(cover(owner, name, by))
+
+        return patch
+
+    def undo() -> None:
+        nonlocal live
+        live = False
+        while layers:
+            uncover(layers.pop())
+
+    asked = ("apply_async", "_map_async", "imap", "imap_unordered")
+    for module, patch in (
+        ("subprocess", covering("__init__", by=_telling(_ENV_OF_POPEN), of="Popen")),
+        ("os", covering("execve", "posix_spawn", "posix_spawnp", by=_telling(_ENV_OF_OS))),
+        ("os", covering("execv", by=_execv_shell)),
+        ("ray._private.services", covering("start_ray_process", by=_nowhere_shell)),
+        *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
+        *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
+        *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
+    ):
+        when_imported(module, patch, wanted=lambda: live)
+    return undo
+
+
+def stand_inside() -> Callable[[], None]:
+    """Let this process run inside the scope that its environment names, if any; return what ends it.
+
+    It is taken out of the environment: what is started from here may stand in another scope, and is told by each start.
+    """
+    told = os.environ.pop(SCOPE, None)
+    scopes.root_in(json.loads(told) if told else [])
+
+    def end() -> None:
+        scopes.root_in([])
+        if told:
+            os.environ.setdefault(SCOPE, told)
+
+    return end
+
+
+class _Work:
+    """A piece of work that runs inside a scope in the process that does it."""
+
+    def __init__(self, chain: _Packed, function: Callable[..., Any]) -> None:
+        self.chain = chain
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with scopes.inside(scopes.unpacked(self.chain)):
+            return self.function(*args, **kwargs)
+
+
+class _Run:
+    """The `run` of a process that is started anew: its own, inside a scope."""
+
+    def __init__(self, chain: _Packed, process: Any) -> None:
+        self.chain = chain
+        self.process = process
+
+    def __call__(self) -> None:
+        with scopes.inside(scopes.unpacked(self.chain)):
+            type(self.process).run(self.process)
+
+
+def _packed() -> _Packed | None:
+    try:
+        scope = scopes.current()
+        return scopes.packed(scope) if scope is not None and _is_ours() else None
+    except Exception as error:  # the host's process must start, whatever is wrong with us
+        let_through(error)
+        return None
+
+
+def _is_ours() -> bool:
+    """Return whether processes that are started anew are this interpreter, which has our modules too."""
+    spawns = [one for package in ("multiprocessing", "multiprocess") if (one := sys.modules.get(f"{package}.spawn"))]
+    return all(os.fsdecode(one.get_executable() or sys.executable) == sys.executable for one in spawns)
+
+
+def _work_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def submit(this: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if args and callable(args[0]):
+            args = (_carried(this, args[0]), *args[1:])
+        elif callable(kwargs.get("func")):
+            kwargs["func"] = _carried(this, kwargs["func"])
+        return original(this, *args, **kwargs)
+
+    return submit
+
+
+def _carried(pool: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    if any(isinstance(pool, one.ThreadPool) for name in _POOLS if (one := sys.modules.get(name)) is not None):
+        return within(function)
+    chain = _packed()
+    return _Work(chain, function) if chain is not None else function
+
+
+def _start_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def start(this: Any) -> Any:
+        if scopes.current() is None:
+            return original(this)
+        if {getattr(getattr(this, "_target", None), "__module__", ""), type(this).__module__} & _SERVING:
+            with scopes.inside(_NOWHERE):
+                return original(this)
+        chain = None if "run" in this.__dict__ or _forks(this) else _packed()
+        if chain is None:
+            return original(this)
+        this.__dict__["run"] = _Run(chain, this)
+        try:
+            return original(this)
+        finally:
+            this.__dict__.pop("run", None)
+
+    return start
+
+
+def _nowhere_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        with scopes.inside(_NOWHERE):
+            return original(*args, **kwargs)
+
+    return start
+
+
+def _forks(process: Any) -> bool:
+    """Return whether a process of `multiprocessing`, or of what is made after it, will be a fork of this one."""
+    method = getattr(process, "_start_method", None)
+    made_by = next(
+        (one.__module__ for one in type(process).__mro__ if one.__name__ == "BaseProcess"), "multiprocessing"
+    )
+    return bool((method or sys.modules[made_by.partition(".")[0]].get_start_method()) == "fork")
+
+
+def _telling(at: int) -> Callable[[Any], Any]:
+    """Return what makes shells of functions that start a program: its environment is their argument `env`."""
+
+    def shell(original: Any) -> Any:
+        @functools.wraps(original)
+        def start(*args: Any, **kwargs: Any) -> Any:
+            if scopes.current() is not None:
+                if len(args) > at:
+                    args = (*args[:at], _placed(args[at]), *args[at + 1 :])
+                elif (env := _placed(kwargs.get("env"))) is not None:
+                    kwargs["env"] = env
+            return original(*args, **kwargs)
+
+        start.__module__ = _named(original)
+        return start
+
+    return shell
+
+
+def _execv_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def become(*args: Any, **kwargs: Any) -> Any:
+        env = _placed(None) if scopes.current() is not None else None
+        return original(*args, **kwargs) if env is None else os.execve(*args, **{**kwargs, "env": env})
+
+    become.__module__ = _named(original)
+    return become
+
+
+def _named(function: Any) -> str:
+    """Return the module where pickle finds what lies over a function: one of `posix` is covered in `os`."""
+    return os.__name__ if function.__module__ == os.name else str(function.__module__)
+
+
+def _placed(given: Any) -> Any:
+    """Return an environment (None: this program's) that names the open scope and no other, if it says how to record."""
+    try:
+        around = os.environ if given is None else given
+        if not isinstance(around, Mapping) or not any(os.fsdecode(name) == CHILDREN for name in around):
+            return given
+        chain = _packed() or []
+        told = (json.dumps(some, default=str) for some in (chain, chain[-1:]) if some)
+        scope = next((one for one in told if len(one) <= _MAX_CHARS), None)
+        others = {name: value for name, value in around.items() if os.fsdecode(name) != SCOPE}
+        return others if scope is None else {**others, SCOPE: scope}
+    except Exception as error:  # the host's program must start, whatever is wrong with us
+        let_through(error)
+        return given

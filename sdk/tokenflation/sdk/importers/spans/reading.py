@@ -1,0 +1,219 @@
+"""From one span, whatever file it stood in, to a `Node`: ids, times, status, and what its attributes make of it.
+
+Pure.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, time_ns
+from tokenflation.sdk.importers.spans.calls import Node
+from tokenflation.sdk.importers.spans.claude_code import ITS_CALL, given_by, in_full, is_its_call, its_role
+from tokenflation.sdk.importers.spans.gemini_cli import ITS_SCOPE, its_attributes, its_prompt_id, its_trace_id
+from tokenflation.sdk.importers.spans.gemini_cli import its_role as prompts_role
+from tokenflation.sdk.importers.spans.names import (
+    call_facts,
+    error_class,
+    has_totals,
+    is_call,
+    question,
+)
+from tokenflation.sdk.tracing.spans import CALL_ATTRIBUTES, SCOPE_NAME
+from tokenflation.sdk.tracing.spanwords import Role, role_of
+from tokenflation.sdk.wire.values import count_of, dumps, loads
+
+__all__ = ["node_of", "span_id_of", "trace_id_of"]
+
+_HEX = re.compile(r"[0-9a-f]+")
+_NO_SERVICE = "unknown_service"
+# What our own spans say of where a call stands; the rest of them is read as any other's.
+_TEXTS = frozenset({"task", "task_id", "agent", "agent_run_id", "api"})
+_COUNTS = frozenset({"depth", "step"})
+_WORDS = {
+    "structure_source": frozenset({"scope", "span", "wire"}),
+    "status": frozenset({"ok", "error", "cut", "cancelled"}),
+}
+_OURS = {column: name for column, name in CALL_ATTRIBUTES if column in _TEXTS | _COUNTS or column in _WORDS}
+_RENAMED = "tokenflation.operation.name"
+_CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "GeneratorExit", "KeyboardInterrupt"})
+
+
+def trace_id_of(value: Any) -> str | None:
+    """Return 32 hex digits for an id of any kind: hex, base64 of 16 bytes, a UUID, or any other text."""
+    return _id_of(value, 32, made_trace_id)
+
+
+def span_id_of(value: Any) -> str | None:
+    """Return 16 hex digits for an id of any kind; None for one that is missing, empty or all zeros."""
+    return _id_of(value, 16, made_id)
+
+
+def _id_of(value: Any, digits: int, made: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.hex()
+    if not isinstance(value, str) or not value.strip("0"):
+        return None
+    found = value.lower().removeprefix("0x")
+    if len(found) == digits and _HEX.fullmatch(found):
+        return found
+    if (
+        digits == 32
+        and len(found) == 36
+        and _HEX.fullmatch(found.replace("-", ""))
+        and len(found) - found.count("-") == 32
+    ):
+        return found.replace("-", "")
+    if value.endswith("=") and len(value) in (12, 24):  # protobuf's own JSON writes bytes so, OTLP's does not
+        try:
+            raw = base64.b64decode(value, validate=True).hex()
+        except (binascii.Error, ValueError):
+            raw = ""
+        if len(raw) == digits:
+            return raw if raw.strip("0") else None
+    return str(made("id", value))
+
+
+def node_of(
+    *,
+    trace_id: str,
+    span_id: str,
+    parent_id: str | None,
+    name: str,
+    attributes: Mapping[str, Any],
+    started_at_ns: int,
+    ended_at_ns: int | None,
+    failed: bool = False,
+    events: Sequence[tuple[str, int | None, Mapping[str, Any]]] = (),
+    library: str = "",
+    resource: Mapping[str, Any] | None = None,
+    where: str = "",
+) -> Node:
+    """Return what a span is: a model call, a task, an agent run, a tool run, or only something in between.
+
+    `events` are name, time (unix ns) and attributes of each.
+    """
+    resource = resource or {}
+    attributes = {key: _fixed(value) if isinstance(value, list | dict) else value for key, value in attributes.items()}
+    if name == ITS_CALL:
+        attributes = in_full(attributes)
+    if library == ITS_SCOPE:
+        attributes, trace_id = its_attributes(attributes), its_trace_id(attributes) or trace_id
+    if library == SCOPE_NAME and _RENAMED in attributes:  # beneath another tracer's span of the same call
+        attributes = {
+            f"gen_ai.{key[13:]}" if f"gen_ai.{key[13:]}" in _GEN_AI else key: v for key, v in attributes.items()
+        }
+    error = error_class(attributes.get("error.type")) or _raised(events)
+    status = "ok"
+    failed = failed or (attributes.get("success") is False and is_its_call(attributes))
+    if failed or (error is not None and "error.type" in attributes):
+        status, error = "error", error or "error"
+        if error in _CANCELLED:
+            status = "cancelled"
+    call = call_facts(attributes, library, resource) if is_call(attributes) else None
+    first = None
+    if call is not None and call.ttfc_s is None:
+        first = _first_token(events) or _completion_start(attributes)
+    if call is not None and first is not None:
+        call.ttfc_s = max(0, first - started_at_ns) / 1e9
+        call.stream = True
+    if call is not None and library:
+        call.extra = {**call.extra, "traced_by": library[:80]}
+    service = str(resource.get("service.name") or "")
+    says = its_prompt_id(library, attributes) or question(attributes) if call is not None else None
+    after = attributes.get("duration") if attributes.get("logfire.span_type") == "log" else None
+    return Node(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id if parent_id != span_id else None,
+        name=name[:200],
+        library=library or _vocabulary(attributes),
+        started_at_ns=started_at_ns,
+        ended_at_ns=ended_at_ns if ended_at_ns is None else max(ended_at_ns, started_at_ns),
+        status=status,  # type: ignore[arg-type]  # one of the three, by the lines above
+        error_type=error if status != "ok" else None,
+        role=_role(name, attributes) if call is None else None,
+        call=call,
+        service="" if service.startswith(_NO_SERVICE) else service[:200],
+        where=where,
+        says=hash(says) if says else None,
+        after_s=float(after) if call is not None and isinstance(after, int | float) else None,
+        totals=call is None and has_totals(attributes),
+        given=_given(attributes) if library == SCOPE_NAME else given_by(attributes),
+    )
+
+
+_GEN_AI = frozenset(name for _, name in CALL_ATTRIBUTES if name.startswith("gen_ai.")) | {
+    "gen_ai.operation.name",
+    "gen_ai.request.stream",
+}
+
+
+def _fixed(value: Any) -> Any:
+    """Return a list of plain values as a tuple, which can be looked up, and anything deeper as JSON."""
+    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+        return tuple(value)
+    return dumps(value).decode("utf-8", "replace")
+
+
+def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
+    """Return what a span stands for; LangChain's agents are chains that its metadata calls agents (`lc_agent_name`)."""
+    if (its := its_role(name, attributes)) is not None:
+        return its
+    if (around := prompts_role(attributes)) is not None:
+        return around
+    observed = attributes.get("langfuse.observation.type")
+    if isinstance(observed, str):  # langfuse.com/docs/observability/features/observation-types: OpenInference's words
+        attributes = {"openinference.span.kind": observed.upper(), **attributes}
+    role = role_of(name, attributes)
+    metadata = attributes.get("metadata")
+    if role is not None and role.kind == "chain" and isinstance(metadata, str) and "lc_agent_name" in metadata:
+        found = loads(metadata.encode("utf-8", "replace"))
+        if isinstance(found, dict) and found.get("lc_agent_name") == name:
+            return Role("agent", role.name)
+    return role
+
+
+def _given(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the structure columns that a span of our own names."""
+    found: dict[str, Any] = {}
+    for column, name in _OURS.items():
+        value = attributes.get(name)
+        if column in _COUNTS:
+            value = count_of(value)
+        elif not isinstance(value, str) or not value or value not in _WORDS.get(column, (value,)):
+            value = None
+        if value is not None:
+            found[column] = value
+    return found
+
+
+def _vocabulary(attributes: Mapping[str, Any]) -> str:
+    """Return whose words the attributes are, to tell two tracers of one call apart where no scope is recorded."""
+    if "openinference.span.kind" in attributes:
+        return "openinference"
+    return "gen_ai" if any(name.startswith("gen_ai.") for name in attributes) else ""
+
+
+def _raised(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> str | None:
+    for _, _, said in reversed(events):
+        found = error_class(said.get("exception.type"))
+        if found is not None:
+            return found
+    return None
+
+
+def _first_token(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> int | None:
+    """Return the time of the event for a stream's first chunk: OpenInference's, or MLflow's for each chunk."""
+    return next((time for title, time, _ in events if title in _FIRST_CHUNKS and time), None)
+
+
+_FIRST_CHUNKS = frozenset({"First Token Stream Event", "mlflow.chunk.item.0"})
+
+
+def _completion_start(attributes: Mapping[str, Any]) -> int | None:
+    """Return when Langfuse's SDK saw the first chunk; the attribute is JSON."""
+    found = attributes.get("langfuse.observation.completion_start_time")
+    return time_ns({"at": found.strip('"')}, "at") if isinstance(found, str) else None

@@ -1,0 +1,3 @@
+"""Traces made for planners and load generators: sessions without texts."""
+
+__all__: list[str] = []

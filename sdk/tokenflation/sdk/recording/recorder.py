@@ -1,0 +1,399 @@
+"""The recorder: one worker thread per process that turns finished exchanges and scopes into rows and spans.
+
+The host's threads only put things into an inbox and note in shared memory what is under way, so that a kill loses no
+finished call. Nothing here raises into the host or makes it wait; what is lost is counted by reason. Knows
+nothing of HTTP libraries.
+"""
+
+import atexit
+import contextlib
+import functools
+import itertools
+import logging
+import os
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tokenflation.sdk.calls.assemble import Assembler
+from tokenflation.sdk.calls.toolspans import OpenRun
+from tokenflation.sdk.carrying.lastcall import last_call, note_call
+from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.recording.forks import watch_forks
+from tokenflation.sdk.recording.inbox import Inbox, rest_s
+from tokenflation.sdk.recording.marks import Flush, Grown, in_order, portions, size_of
+from tokenflation.sdk.records import Call, SpanRecord
+from tokenflation.sdk.scoping import scopes
+from tokenflation.sdk.scoping.scopes import Scope
+from tokenflation.sdk.scoping.sentfrom import SentFrom, admit, give_up, settle
+from tokenflation.sdk.store.journals.underway import Underway
+from tokenflation.sdk.store.losses import WAITING
+from tokenflation.sdk.store.outbox import Outbox
+from tokenflation.sdk.store.write import SqliteWriter
+from tokenflation.sdk.tracing.spanread import SpanReader
+
+__all__ = ["Recorder"]
+
+_RETRY_S = 1.0
+_SWEEP_S = 0.05
+"""So often we look at the calls under way, while there are any."""
+_ID_MASK = 2**64 - 1
+_UNREADABLE: Any = object()
+"""What is made of an answer that cannot be read."""
+_log = logging.getLogger("tokenflation")
+
+Foreign = Callable[[], tuple[str, str] | None]
+
+
+class Recorder:
+    """Owns the inbox, the worker thread and the store's writer of this process."""
+
+    def __init__(
+        self,
+        store: str,
+        *,
+        open_writer: Callable[[], SqliteWriter],
+        key: bytes,
+        default_task: str = "task",
+        exact_tokens: bool = False,
+        foreign: Foreign | None = None,
+        queue_size: int,
+    ) -> None:
+        self.store = store
+        self.emitter: Any = None
+        """A `spans.SpanEmitter`, or None where no spans are wanted; may be set at any time."""
+        self.spans = SpanReader(self._put)
+        """What is known of spans of other tracing; nothing, until a provider of them tells."""
+        self.hands_trace_on = True
+        """Whether servers that run tools for us may be told the trace that they run in."""
+        self._open_writer = open_writer
+        self._default_task = default_task
+        self._key = key
+        options: Any = {"key": key, "default_task": default_task, "exact_tokens": exact_tokens}
+        self._make_assembler = functools.partial(Assembler, **options)
+        self._foreign = foreign
+        self._queue_size = queue_size
+        self._closed = False
+        self._reset()
+        self.tap = Tap(
+            submit=self._submit_exchange,
+            context=self._context,
+            failed=self.count_loss,
+            begun=self._begin_exchange,
+            grown=lambda exchange: self._put(Grown(exchange), force=True),
+            run_tool=self._run_tool,
+            hold=lambda exchange: self._admit(exchange, begins=False),
+            traces=lambda: self.hands_trace_on and self.emitter is not None,
+        )
+        watch_forks(self)
+        atexit.register(self.close)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Records lost so far in this process, by reason; and those that the end of recording left unwritten."""
+        waiting = self._outbox.left
+        return {**self._drops, **({WAITING: waiting} if waiting else {})}
+
+    @property
+    def recorded(self) -> int:
+        """Calls that this process added to the store."""
+        return self._outbox.recorded
+
+    def count_loss(self, reason: str, count: int = 1) -> None:
+        """Count records that could not be kept; the first of a reason is logged."""
+        self._drops[reason] += count
+        self._tell_losses()
+
+    def scope_changed(self, scope: Scope, opened: bool) -> None:
+        """Note a scope that closed."""
+        if not opened:
+            self._note(lambda: self._put(scope.record()))
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until all that was handed over is written or noted as lost; False if that took too long."""
+        if self._closed or self._is_idle():
+            return True
+        mark = Flush()
+        self._put(mark, force=True)
+        self._inbox.hurry()
+        deadline = now_ns() + int(timeout_s * 1e9)
+        while not mark.done.wait(max(0.0, min(_SWEEP_S, (deadline - now_ns()) / 1e9))):
+            if self._worker is None or now_ns() >= deadline:  # nobody is there to do it, or too slow
+                return mark.done.is_set()
+        return True
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write what is left and stop the worker; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        if not self._is_idle():
+            worker = self._start()
+            self._inbox.put(None, force=True)
+            self._inbox.hurry()
+            if worker is None:
+                self._run()
+            else:
+                worker.join(timeout_s)
+            if not self._ended:
+                # The mark of the end stands there last, or was taken with all else.
+                self._guarded(self._outbox.note_unwritten, self._in_hand + max(0, len(self._inbox) - 1))
+                return
+        self._guarded(self._underway.close)
+        self._guarded(self._outbox.close)
+
+    def leave(self, timeout_s: float = 1.0) -> None:
+        """Write what is left, as the process ends without running its exit handlers."""
+        if not self._closed and self._process_id == os.getpid() and self.flush(timeout_s):
+            self._guarded(self._underway.close_unused)
+
+    def _is_idle(self) -> bool:
+        return self._worker is None and not len(self._inbox) and not self._drops
+
+    def _reset(self) -> None:
+        self._inbox = Inbox(self._queue_size)
+        self._worker: threading.Thread | None = None
+        self._ended = False
+        """Whether the worker has come to its end with nothing left."""
+        self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
+        self._next_sweep_ns = self._next_try_ns = 0
+        self._in_hand = 0
+        """Records taken from the inbox that are not among the rows to write yet."""
+        self._unwritten: list[Exchange] = []
+        """What has been read and is not in the store yet."""
+        self._drops: Counter[str] = Counter()
+        self._told: set[str] = set()
+        """Reasons of losses that were logged."""
+        self._process_id = os.getpid()
+        # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
+        self._ids = itertools.count(secrets.randbits(64))
+        writer_id = secrets.token_hex(8)
+        self._underway = Underway(self.store, default_task=self._default_task or "task", writer_id=writer_id)
+        self._assembler = self._make_assembler(under_way=self._underway.untaken)
+        self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
+
+    def _context(self) -> SentFrom:
+        scope = self.spans.around(scopes.current())
+        return SentFrom(scope, self._foreign() if self._foreign else None, last_call())
+
+    def _run_tool(self, name: str, arguments: bytes | None) -> OpenRun | None:
+        if self._closed:
+            return None
+        foreign = self._foreign() if self._foreign else None
+        return OpenRun(name, arguments, key=self._key, foreign=foreign, submit=self._put)
+
+    # A fork, in whichever thread of the host.
+
+    def before_fork(self) -> None:
+        """Let the child inherit no open connection."""
+        if not self._closed:
+            self._outbox.hold_for_fork()
+
+    def after_fork(self) -> None:
+        """Go on in the parent."""
+        self._outbox.release_after_fork()
+
+    def begin_in_child(self) -> None:
+        """Take a queue, a worker, a journal and a connection of its own; the parent's are left alone."""
+        closed, self._closed = self._closed, True
+        self._guarded(self._outbox.leave_to_parent)
+        self._guarded(self._underway.leave_to_parent)
+        self._reset()
+        self._closed = closed  # a child that cannot begin anew records nothing, and waits for no lock of the parent's
+
+    # The host's side.
+
+    def _begin_exchange(self, exchange: Exchange) -> None:
+        if self._closed:
+            return
+        exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
+        self._admit(exchange)
+        note_call(exchange.call_id)
+        self._note(self._underway.begin, exchange)
+        if self._inbox.wake() and self._worker is None:
+            self._start()
+
+    def _note(self, note: Callable[..., object], *args: Any) -> None:
+        try:
+            note(*args)
+        except Exception as error:  # the host must not notice us; a call that cannot be noted is recorded all the same
+            self._drops["hook_error"] += 1  # the worker tells
+            let_through(error)
+
+    def _admit(self, exchange: Exchange, *, begins: bool = True) -> None:
+        """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
+        self._note(lambda: admit(exchange, self._inbox.hurry, begins=begins))
+
+    def _submit_exchange(self, exchange: Exchange) -> None:
+        if exchange.process_id != self._process_id or self._closed:
+            return  # it left before a fork: the parent writes it
+        self._note(self._underway.end, exchange)
+        self._note(self._hand_over, exchange)
+
+    def _hand_over(self, exchange: Exchange) -> None:
+        if not self._put(exchange, size_of(exchange)):
+            self._underway.free([exchange])
+            give_up(exchange)
+
+    def _put(self, item: Any, size: int = 0, *, force: bool = False) -> bool:
+        if self._closed:
+            return False
+        if not self._inbox.put(item, size, force=force):
+            # The worker tells: the collector may have come in from within the host's handler of log records, which
+            # then waits for itself.
+            self._drops["queue_full"] += 1
+            return False
+        if self._worker is None:
+            self._start()
+        return True
+
+    def _start(self) -> threading.Thread | None:
+        """Return the worker, or None where no thread can be had: the next record tries again, close() does without."""
+        with self._starting:
+            if self._worker is None:
+                self._inbox.renew()
+                self._worker = threading.Thread(target=self._run, name="tokenflation", daemon=True)
+                try:
+                    self._worker.start()
+                except Exception as error:  # the process has too many, or the interpreter is ending
+                    self._worker = None
+                    let_through(error)
+            return self._worker
+
+    # The worker's side.
+
+    def _run(self) -> None:
+        """Work until told to end; should that fail beyond all guards, the next record starts another worker."""
+        try:
+            self._ended = bool(self._guarded(self._work))
+        finally:
+            if self._worker is threading.current_thread():
+                self._worker = None
+
+    def _work(self) -> bool:
+        last, taken_ns, look = False, 0, functools.partial(self._guarded, self._sweep)
+        while not last:
+            items = self._inbox.next_items(_SWEEP_S, self._is_busy)
+            flushes = [one for one in items if isinstance(one, Flush)]
+            last = None in items
+            self._guarded(self._take, items)
+            if last:
+                self._guarded(lambda: self._export(self._assembler.finish()))
+            now = now_ns()
+            if now >= self._next_sweep_ns:
+                self._next_sweep_ns = now + int(_SWEEP_S * 1e9)
+                self._guarded(self._sweep)
+            due = self._outbox.due() and (flushes or last or now >= self._next_try_ns)
+            wrote = bool(due and self._guarded(self._write, now))
+            self._tell_losses()
+            for mark in flushes:
+                mark.done.set()
+            if wrote and not last:
+                self._inbox.rest(rest_s(len(items), now - taken_ns), look)
+            taken_ns = now
+        self._guarded(self._outbox.give_up, sum(one.slot >= 0 for one in self._unwritten))
+        self._guarded(self._outbox.close)
+        self._tell_losses()
+        return True
+
+    def _is_busy(self) -> bool:
+        return bool(len(self._outbox) or len(self._underway))
+
+    def _tell_losses(self) -> None:
+        """Log each reason of which a record was lost, once."""
+        for reason in [one for one in tuple(self._drops) if one not in self._told]:
+            self._told.add(reason)
+            with contextlib.suppress(Exception):  # the host's own handler of log records may fail
+                _log.warning("tokenflation lost a record (%s): see `tokenflation info %s`", reason, self.store)
+
+    def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception:
+            self.count_loss("recorder_error")
+            _log.debug("tokenflation: %r failed", function, exc_info=True)
+            return None
+
+    def _take(self, items: list[Any]) -> None:
+        self._underway.look()
+        let_go = functools.partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
+        ordered = in_order(items, let_go)
+        self._in_hand = sum(isinstance(one, Exchange | SpanRecord) for one in ordered)
+        for some in portions(ordered):
+            self._underway.make_room()
+            # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
+            readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
+            for item in some:
+                if isinstance(item, Exchange):
+                    self._inbox.release(size_of(item))
+                    self._in_hand -= 1
+                    self._take_exchange(item, readings.pop(0))
+                elif isinstance(item, Grown):
+                    self._guarded(item.exchange.pack)
+                elif isinstance(item, SpanRecord):
+                    self._in_hand -= 1
+                    self._take_span(item)
+        self._inbox.settle()
+
+    def _tried(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Return what a function makes of an answer; _UNREADABLE where it fails, which must not cost the others."""
+        try:
+            return function(*args)
+        except Exception:
+            _log.debug("tokenflation: an exchange could not be read", exc_info=True)
+            return _UNREADABLE
+
+    def _take_span(self, span: SpanRecord) -> None:
+        if span.kind == "tool":
+            span, tool_runs = self._assembler.tool_spans.place(span)
+            self._outbox.add(None, (), tool_runs)
+        self._outbox.add_span(span)
+        if self.emitter is not None and not span.foreign:
+            self._guarded(self.emitter.scope, span)
+
+    def _take_exchange(self, exchange: Exchange, reading: Any) -> None:
+        if exchange.truncated:
+            self.count_loss("body_too_large")
+        self._unwritten.append(exchange)
+        rows = reading if reading is _UNREADABLE else self._tried(self._assembler.rows, exchange, reading)
+        if rows is _UNREADABLE:
+            self.count_loss("parser_error")
+            give_up(exchange)
+            return
+        shown = self._underway.was_shown(exchange)
+        self._guarded(settle, exchange, rows.call)
+        if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
+            self._outbox.remove(exchange.call_id)
+        self._outbox.add(rows.call, rows.attempts, rows.tool_runs)
+        for call in rows.moved:
+            self._outbox.add(call, (), ())
+        for span in self._assembler.tool_spans.moved(rows.moved):
+            self._outbox.add_span(span)
+        self._export(rows.final)
+
+    def _sweep(self) -> bool:
+        """Look at the calls under way; whether there is anything to write."""
+        rows, gone = self._underway.sweep(now_ns())
+        for call in rows:
+            self._outbox.add(call, (), ())
+        for call_id in gone:
+            self._outbox.remove(call_id)
+        self._export(self._assembler.expire(now_ns()))
+        return self._outbox.due()
+
+    def _export(self, calls: list[Call]) -> None:
+        for call in calls if self.emitter is not None else ():
+            self._guarded(self.emitter.call, call)
+
+    def _write(self, now: int) -> bool:
+        if not self._outbox.write(waiting=self._underway.make_room):
+            self._next_try_ns = now + int(_RETRY_S * 1e9)
+            return False
+        done, self._unwritten = self._unwritten, []
+        self._underway.free(done)
+        return True

@@ -1,0 +1,105 @@
+"""What a host's signal handler raises reaches the host, also where it interrupts the recorder."""
+
+import functools
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.providers import Provider
+
+import tokenflation.sdk as tf
+from tokenflation.sdk.hooks import bodies
+from tokenflation.sdk.recording import recorder
+
+
+class TimeLimit(Exception):
+    """As a task queue's soft time limit: raised by a signal handler, and no BaseException."""
+
+
+def plain(_number: int, _frame: Any) -> None:
+    raise TimeLimit
+
+
+def by_a_helper(*given: Any) -> None:
+    plain(*given)
+
+
+def once(number: int, _frame: Any) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise TimeLimit
+
+
+class Limit:
+    def __call__(self, _number: int, _frame: Any) -> None:
+        raise TimeLimit
+
+
+HANDLERS = [plain, by_a_helper, once, Limit(), functools.partial(plain)]
+
+
+@pytest.fixture(params=HANDLERS, ids=["plain", "helper", "once", "object", "partial"])
+def ring(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """What lets the alarm go off, wherever it is called."""
+    before = signal.signal(signal.SIGALRM, request.param)
+    yield lambda *_: signal.raise_signal(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, before)
+
+
+def ask(provider: Provider, **more: object) -> int:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **more}
+    return httpx.post(f"{provider.openai_url}/chat/completions", json=body).status_code
+
+
+def test_as_a_call_leaves(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    with tf.instrument(tmp_path / "runs.db"):
+        monkeypatch.setattr(recorder, "note_call", ring)
+        with pytest.raises(TimeLimit):
+            ask(provider)
+        monkeypatch.undo()
+        assert ask(provider) == 200
+
+
+def test_as_a_chunk_of_a_stream_is_noted(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    with tf.instrument(tmp_path / "runs.db"):
+        monkeypatch.setattr(bodies, "_room", lambda _: -1)
+        monkeypatch.setattr(bodies, "_add", ring)
+        with pytest.raises(TimeLimit):
+            ask(provider, stream=True)
+
+
+def test_as_a_call_ends(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        monkeypatch.setattr(handle._recorder._underway, "end", ring)
+        with pytest.raises(TimeLimit):
+            ask(provider)
+
+
+def test_an_exception_of_ours_is_kept_from_the_host_beside_it(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        monkeypatch.setattr(recorder, "note_call", lambda _: 1 / 0)
+        assert ask(provider) == 200
+    assert handle.drops == {"hook_error": 1}
+
+
+@pytest.mark.parametrize(("module", "through"), [("program", True), ("tokenflation.sdk.scoping.scopes", False)])
+def test_a_function_of_ours_that_looks_at_its_callers_frame_is_no_handler(module: str, through: bool) -> None:
+    space: dict[str, Any] = {"__name__": module}
+    exec("import sys\ndef look():\n    frame = sys._getframe(1)\n    raise ValueError(frame)", space)  # noqa: S102  (a module's name)
+    kept: list[str] = []
+    if through:
+        with pytest.raises(ValueError, match="frame"):
+            bodies.safely(kept.append, lambda: space["look"]())
+    else:
+        assert bodies.safely(kept.append, lambda: space["look"]()) is None
+    assert kept == ["hook_error"]

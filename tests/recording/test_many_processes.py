@@ -1,0 +1,141 @@
+"""Processes that fork, and processes that share a store: each writes its own rows, and each row once."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.providers import Provider
+from tests.recording.programs import HEAD, journals, run, until
+from tests.stored import rows
+
+from tokenflation.sdk.store.journals.recover import recover
+
+
+def test_a_fork_that_leaves_by_os_exit_writes_its_own_rows(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+        pid = os.fork()
+        if not pid:
+            with httpx.Client() as client:
+                for _ in range(10):
+                    ask(client)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        with httpx.Client() as client:
+            ask(client)
+    """
+    done = run(program, provider, store)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(store)) == 12
+    assert journals(store) == []
+
+
+def test_a_killed_fork_loses_no_finished_call_and_leaves_the_parents_alone(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+            pid = os.fork()
+            if not pid:
+                with httpx.Client() as own:
+                    for _ in range(10):
+                        ask(own)
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.waitpid(pid, 0)
+            ask(client)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run(program, provider, store).returncode == -signal.SIGKILL
+    recover(store)
+    assert len(rows(store)) == 12
+
+
+def test_a_pool_whose_processes_do_one_task_each_gives_every_task(provider: Provider, store: Path) -> None:
+    program = """
+        import multiprocessing
+        def work(number):
+            with httpx.Client() as client, tf.task("job", id=f"T-{number}"):
+                ask(client)
+        tf.instrument(store)
+        with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+            pool.map(work, range(10), chunksize=1)
+            pool.close()
+            pool.join()
+    """
+    done = run(program, provider, store)
+    assert done.returncode == 0, done.stderr
+    assert sorted(row["task_id"] for row in rows(store)) == sorted(f"T-{number}" for number in range(10))
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+APP = """
+import os
+import httpx
+import tokenflation.sdk as tf
+tf.instrument(os.environ["STORE"])
+client = httpx.Client()
+def app(environ, start_response):
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with tf.task("request", id=environ["PATH_INFO"]):
+        client.post(os.environ["MODEL"] + "/v1/chat/completions", json=body)
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+
+
+def test_workers_of_a_server_that_loads_its_app_before_it_forks_write_their_own_rows(
+    provider: Provider, store: Path
+) -> None:
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+    (store.parent / "served.py").write_text(APP)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "--preload", "-w", "2", "-b", f"127.0.0.1:{port}",
+               "--log-level", "error", "served:app"]  # fmt: skip
+    environment = {**os.environ, "STORE": str(store), "MODEL": provider.url}
+    server = subprocess.Popen(command, cwd=store.parent, env=environment)
+    try:
+        until(lambda: reachable(port))
+        workers = {httpx.get(f"http://127.0.0.1:{port}/{number}").text for number in range(40)}
+    finally:
+        server.terminate()
+        server.wait(30)
+    recover(store)
+    assert sorted(row["task_id"] for row in rows(store)) == sorted(f"/{number}" for number in range(40))
+    assert str(server.pid) not in workers
+    assert journals(store) == []
+
+
+def test_eight_processes_write_one_file_without_loss_doubling_or_complaint(provider: Provider, store: Path) -> None:
+    program = """
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            for number in range(50):
+                with tf.task("job", id=f"{sys.argv[3]}-{number}"):
+                    ask(client)
+        handle.close()
+        assert handle.drops == {}, handle.drops
+    """
+    source = textwrap.dedent(HEAD) + textwrap.dedent(program)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", source, provider.url, str(store), str(n)], stderr=subprocess.PIPE)
+        for n in range(8)
+    ]
+    said = [writer.communicate(timeout=120)[1] for writer in writers]
+    assert said == [b""] * 8
+    found = rows(store)
+    assert len(found) == len({row["task_id"] for row in found}) == 400
+    assert len(rows(store, "SELECT * FROM spans")) == 400
+    assert rows(store, "SELECT * FROM drops") == []

@@ -1,0 +1,78 @@
+"""A store that somebody removes, renames or empties while a program records: no row written is lost with it."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from tests.providers import Provider
+from tests.recording.programs import journals, run
+from tests.stored import rows
+
+from tokenflation.sdk.store.contents import info
+from tokenflation.sdk.store.journals.recover import recover
+from tokenflation.sdk.store.write import open_writer
+
+PROGRAM = """
+    from tokenflation.sdk.recording.recorder import Recorder
+    handle = tf.instrument(store)
+    folder = os.path.dirname(store)
+    with httpx.Client() as client:
+        for _ in range(3):
+            ask(client)
+        handle.flush()
+        for name in os.listdir(folder) if sys.argv[3] != "rename" else ["runs.db"]:
+            if sys.argv[3] == "remove":
+                os.unlink(os.path.join(folder, name))
+            elif sys.argv[3] in ("rename", "rename all"):
+                os.rename(os.path.join(folder, name), os.path.join(folder, name.replace("runs", "moved")))
+        if sys.argv[3] == "empty":
+            open(store, "w").close()
+        if sys.argv[4] == "close":
+            ask(client)
+            handle.close()
+        else:
+            journal = handle._recorder._underway._journal
+            while not journal.path.exists() or not os.path.samestat(journal.path.stat(), os.fstat(journal._descriptor)):
+                time.sleep(0.01)
+            Recorder._write = lambda self, now: time.sleep(60)
+            ask(client)
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("how", "kept"), [("remove", 0), ("rename", 3), ("rename all", 3), ("empty", 0)])
+def test_what_comes_after_goes_into_a_new_store_and_what_was_renamed_keeps_its_rows(
+    provider: Provider, store: Path, how: str, kept: int
+) -> None:
+    done = run(PROGRAM, provider, store, how, "close")
+    assert done.returncode == 0, done.stderr
+    assert (info(store)["rows"]["calls"], info(store)["lost"]) == (1, 0)
+    moved = store.with_name("moved.db")
+    assert (info(moved)["rows"]["calls"] if moved.exists() else 0) == kept
+
+
+@pytest.mark.parametrize("how", ["remove", "rename all"])
+def test_a_kill_after_the_journal_was_taken_away_loses_no_finished_call(
+    provider: Provider, store: Path, how: str
+) -> None:
+    done = run(PROGRAM, provider, store, how, "kill")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    open_writer(store).close()
+    assert recover(store) == 1
+    moved = store.with_name("moved.db")
+    if moved.exists():
+        assert info(moved)["rows"]["calls"] == 3
+        assert not {row["call_id"] for row in rows(moved)} & {row["call_id"] for row in rows(store)}
+    assert journals(store) == []
+
+
+def test_a_store_that_a_link_leads_to_is_made_anew_where_it_was_and_the_link_stays(
+    provider: Provider, store: Path, tmp_path: Path
+) -> None:
+    real = tmp_path / "elsewhere" / "real.db"
+    real.parent.mkdir()
+    store.symlink_to(real)
+    done = run(PROGRAM, provider, store, "empty", "close")
+    assert done.returncode == 0, done.stderr
+    assert store.is_symlink()
+    assert info(real)["rows"]["calls"] == 1
