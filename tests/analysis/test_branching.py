@@ -61,6 +61,13 @@ def test_the_factor_of_a_known_process_lies_in_its_interval() -> None:
     assert pd.isna(row["alarm"])
 
 
+def test_few_tasks_of_a_known_process_have_an_interval_of_use() -> None:
+    # Large trees are those whose agents start many: the factor goes with the size of a task by what is counted.
+    row = _row([_grown(np.random.default_rng([7, number]), 0.5, 3) for number in range(60)], seed=3)
+    low, high = (row[f"branching_factor_{end}"] for end in ("low", "high"))
+    assert 0.25 < low < 0.5 < high < 1
+
+
 def test_the_alarm_says_what_reaches_one() -> None:
     over = _row([(1, 2, 2), (1, 1, 1)])["alarm"]
     assert over is not None

@@ -123,7 +123,7 @@ def _by_hand(above: Floats, below: Floats, *, share: bool) -> tuple[float, float
     grows = np.corrcoef(place, (x - y) / size)[0, 1]
     wider = place.std(ddof=1) * (10 / n) ** 0.7 / (1 + 4 * error**2) * (math.log(1 + math.exp(2 * z)) / 2) ** 2
     odds = above.sum() / rest.sum()
-    towards = [(1 + at) ** 2 * (1 + 8 * max(at - 0.75, 0)) for at in (-grows, grows)]
+    towards = [(1 + at) ** 2 * (1 + 8 * max(at - 0.75, 0) * share) for at in (-grows, grows)]
     low, high = (odds * math.exp(side * error * (z + wider * at)) for side, at in zip((-1, 1), towards, strict=True))
     return (low / (1 + low), high / (1 + high)) if share else (low, high)
 

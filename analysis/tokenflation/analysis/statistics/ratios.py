@@ -6,12 +6,14 @@ more. Of n tasks with the parts `x` of the one sum and `y` of the other, the log
 `e^2 = n / (n - 1) sum (x - y)^2` (linearised). At normal score z the ends lie, in standard errors,
 
     z + u S(z)^2,    S(z) = log(1 + e^(2z)) / 2,
-    u = L (1 + q)^2 (1 + 8 max(q - 0.75, 0)) (10 / n)^0.7 / (1 + 4 e^2)
+    u = L (1 + q)^2 s (10 / n)^0.7 / (1 + 4 e^2),    s = 1 + 8 max(q - 0.75, 0) of a share, else 1
 
 above, and likewise below with `-q` for `q`. `w = (x + y) / 2` is a task's size; `L` is the deviation of
 `log(0.1 + n w)`, how unequal tasks are; `q` its correlation with `(x - y) / w`, how much A's part grows with size: few
 tasks seldom hold the large ones, and what those are made of is then missing from the ratio and from its error, the more
-so where size alone decides what a task is made of. A large `e` is due to tasks that are all A or all B; there the
+so where size alone decides what a task is made of. A ratio's `q` may be near 1 by what is counted (all agent runs over
+those that start others), and its end has no bound: there `s` made intervals ten times as wide, which held no more
+often. A large `e` is due to tasks that are all A or all B; there the
 logarithm is wide enough. All of it fades as tasks grow, and leaves the normal law.
 
 The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size,
@@ -125,7 +127,7 @@ def _from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level
         score = NormalDist().inv_cdf((1 + level) / 2)
         more = unequal * (10 / np.maximum(tasks, 1)) ** _FADE / (1 + _WIDE * error**2)
         more *= (np.logaddexp(0, 2 * score) / 2) ** 2
-        down, up = (error * (score + more * _towards(side * grows)) for side in (-1, 1))
+        down, up = (error * (score + more * _towards(side * grows, is_share)) for side in (-1, 1))
     return _ends(ratio, error, down, up, tasks, is_share)
 
 
@@ -142,9 +144,10 @@ def _by_size(size: Floats, pull: Floats, reported: Flags, tasks: Floats) -> tupl
     return np.sqrt(squares / np.maximum(tasks - 1, 1)), np.clip(grows, -1.0, 1.0)
 
 
-def _towards(grows: Floats) -> Floats:
+def _towards(grows: Floats, is_share: Flags) -> Floats:
     """Return by how much more there may be where parts grow so with the size of tasks."""
-    return np.asarray((1 + grows) ** 2 * (1 + _STEEP * np.maximum(grows - _STEEP_FROM, 0.0)))
+    steep = np.where(is_share, _STEEP * np.maximum(grows - _STEEP_FROM, 0.0), 0.0)
+    return np.asarray((1 + grows) ** 2 * (1 + steep))
 
 
 def _ends(
