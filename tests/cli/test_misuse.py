@@ -89,7 +89,12 @@ def test_a_forecast_names_the_option_whose_number_is_out_of_range(
 
 @pytest.mark.parametrize(
     ("program", "hint"),
-    [("none.py", "check the path"), ("some/none", "check the path"), ("pack.mod", "tokenflation run -m pack.mod")],
+    [
+        ("none.py", "check the path"),
+        ("none.pyc", "check the path"),
+        ("some/none", "check the path"),
+        ("pack.mod", "tokenflation run -m pack.mod"),
+    ],
 )
 def test_run_speaks_of_modules_only_where_one_can_be_meant(
     program: str, hint: str, capsys: pytest.CaptureFixture[str]

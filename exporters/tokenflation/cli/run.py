@@ -103,7 +103,7 @@ def _check_script(program: str) -> None:
         return
     if not os.path.isfile(program):  # Path.is_file() raises in a folder that may not be read
         hint = f"use -m for a module: tokenflation run -m {program}"
-        named = program.replace(".", "").isidentifier() and not program.endswith(".py")
+        named = program.replace(".", "").isidentifier() and not program.endswith((".py", ".pyc", ".pyz"))
         raise TokenflationError(f"there is no file {program!r} to run; {hint if named else 'check the path'}.")
     if not os.access(program, os.R_OK):
         raise TokenflationError(f"{program!r} cannot be read: check the file's permissions.")

@@ -13,8 +13,8 @@ above, and likewise below with `-q` for `q`. `w = (x + y) / 2` is a task's size;
 tasks seldom hold the large ones, and what those are made of is then missing from the ratio and from its error, the more
 so where size alone decides what a task is made of. A ratio's `q` may be near 1 by what is counted (all agent runs over
 those that start others), and its end has no bound: there `s` made intervals ten times as wide, which held no more
-often. A large `e` is due to tasks that are all A or all B; there the
-logarithm is wide enough. All of it fades as tasks grow, and leaves the normal law.
+often. A large `e` is due to tasks that are all A or all B; there the logarithm is wide enough. All of it fades as tasks
+grow, and leaves the normal law.
 
 The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size,
 grow or fall with it, or are mostly absent), with others and recorded sessions in view:
@@ -22,10 +22,10 @@ grow or fall with it, or are mostly absent), with others and recorded sessions i
 of 0.9 on heavy tails; jackknife errors with Student's t by Kish's or Satterthwaite's degrees of freedom held more, but
 were too wide where a few tasks are large and too narrow where none yet is. Where `effective_tasks` is below
 `LEAST_EFFECTIVE`, none of these held 0.9, nor does this.
-Sources: R. M. Royall, W. G. Cumberland, "An empirical study
-of the ratio estimator and estimators of its variance", J. Am. Stat. Assoc. 76 (1981), for errors that depend on the
-sizes in the sample; L. Kish, "Survey Sampling" (1965), for the effective number; P. Hall, "On the removal of skewness
-by transformation", J. R. Stat. Soc. B 54 (1992), for z squared.
+Sources: R. M. Royall, W. G. Cumberland, "An empirical study of the ratio estimator and estimators of its variance",
+J. Am. Stat. Assoc. 76 (1981), for errors that depend on the sizes in the sample; L. Kish, "Survey Sampling" (1965), for
+the effective number; P. Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992), for z
+squared.
 """
 
 from collections.abc import Sequence
