@@ -21,7 +21,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.wire import ROOT, UNREAD, ExchangeBytes, provider_of, read, recognise, serves_root
+from tokenflation.sdk.wire import UNREAD, ExchangeBytes, is_served, provider_of, read, recognise
 
 __all__ = ["install", "socket_unread"]
 
@@ -168,7 +168,7 @@ class _Watch:
         """Report a request to a model endpoint; of a host that is no provider's, only if its body asks a model."""
         api = recognise(method, path)
         tap = self._tap
-        if api is None or tap is None or underway() or (api == ROOT and not serves_root(host)):
+        if api is None or tap is None or underway() or not is_served(api, host):
             return
         if api in UNREAD:
             tap.note_unread(api, host)

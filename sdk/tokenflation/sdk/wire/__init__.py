@@ -6,22 +6,21 @@ worker thread; `split` and `block_hashes` are for whoever lays token counts over
 
 from tokenflation.sdk.wire.anatomy import block_hashes, split
 from tokenflation.sdk.wire.dialects import RESPONSE_HEADERS
-from tokenflation.sdk.wire.endpoints.providers import provider_of, serves_root
-from tokenflation.sdk.wire.endpoints.recognise import ROOT, recognise
+from tokenflation.sdk.wire.endpoints.providers import is_served, provider_of
+from tokenflation.sdk.wire.endpoints.recognise import recognise
 from tokenflation.sdk.wire.endpoints.unread import UNREAD, unread_name
 from tokenflation.sdk.wire.read import read
 from tokenflation.sdk.wire.view import ExchangeBytes
 
 __all__ = [
     "RESPONSE_HEADERS",
-    "ROOT",
     "UNREAD",
     "ExchangeBytes",
     "block_hashes",
+    "is_served",
     "provider_of",
     "read",
     "recognise",
-    "serves_root",
     "split",
     "unread_name",
 ]

@@ -7,7 +7,9 @@ gateway, a local server) is named after the family of its api: `openai_compatibl
 
 from functools import lru_cache
 
-__all__ = ["provider_of", "serves_root"]
+from tokenflation.sdk.wire.endpoints.recognise import ROOT
+
+__all__ = ["is_served", "provider_of"]
 
 _HOSTS = {
     "api.openai.com": "openai",
@@ -109,6 +111,6 @@ def provider_of(host: str, compatible: str) -> str:
     return compatible
 
 
-def serves_root(host: str) -> bool:
-    """Return whether a request to the root of this host asks a model: a HuggingFace endpoint, or Tencent's Hunyuan."""
-    return provider_of(host, "") in _AT_ROOT
+def is_served(api: str, host: str) -> bool:
+    """Return whether this host may serve what a path was recognised as: a model at its root only these few do."""
+    return api != ROOT or provider_of(host, "") in _AT_ROOT

@@ -8,7 +8,7 @@ It runs on the host's thread for every request of every client, so other traffic
 __all__ = ["ROOT", "recognise"]
 
 ROOT = "root"
-"""Of a request to the root of a server: whether that is one to a model only its host tells, `providers.serves_root`."""
+"""Of a request to the root of a server: whether that is one to a model only its host tells, `providers.is_served`."""
 
 _CHAT = "openai.chat"
 _MESSAGES = "anthropic.messages"
