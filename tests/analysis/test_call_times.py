@@ -190,3 +190,30 @@ def test_a_run_that_takes_most_of_the_time_is_warned_of_and_so_are_kinds_without
         "triage: tail-dominated; without its longest run the mean time in calls would be 97% lower"
     )
     assert "triage: no recorded call has output tokens, so the forecast has none." in manifest["assumptions"]
+
+
+def filled_in(**columns: list[object]) -> list[float]:
+    """Durations of calls of 10 tokens, the first two of which were recorded with 1 s and 9 s."""
+    calls = in_turn(*[0.0] * (len(columns["model"]) - 1), **columns)
+    calls = calls.assign(duration_s=[1.0, 9.0, *[None] * (len(calls) - 2)], ttft_s=None).convert_dtypes()
+    written = numbers(calls, "output_tokens")
+    return call_times(calls, numbers(calls, "input_tokens"), written, [])[0].tolist()
+
+
+def test_two_models_that_answer_to_one_name_take_each_its_own_time() -> None:
+    assert filled_in(model=["auto"] * 4, response_model=["fast", "slow", "slow", "fast"]) == [1.0, 9.0, 9.0, 1.0]
+
+
+def test_a_call_that_nobody_answered_takes_the_time_of_the_model_that_it_asked_for() -> None:
+    found = filled_in(model=["fast", "slow", "slow"], response_model=["fast-v1", "slow-v2", None])
+    assert found == [1.0, 9.0, 9.0]
+
+
+@pytest.mark.parametrize("asked", [None, "auto"])
+def test_without_lineage_a_call_goes_on_from_the_model_that_answers_it(asked: str | None) -> None:
+    def warm(answering: list[object]) -> float:
+        calls = in_turn(5.0, model=[asked] * 2, response_model=answering)
+        return float(runs_of(calls).paths["kv_warm_tokens"].integrals(1)[0])
+
+    assert warm(["big", "big"]) == 5.0 * 110
+    assert warm(["big", "small"]) == 0.0

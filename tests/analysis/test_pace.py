@@ -45,6 +45,12 @@ def test_the_pace_is_recovered_through_noise_and_model_by_model() -> None:
     assert found["slow"] == pytest.approx(6e-5, rel=0.15)
 
 
+def test_two_models_that_answer_to_one_name_have_each_its_own_pace() -> None:
+    calls = pd.concat([growing(40), growing(40, pace=6e-5, model="slow").assign(task="b")], ignore_index=True)
+    found = prefill_pace(calls.assign(model="auto", response_model=calls["model"]))
+    assert found == prefill_pace(calls)
+
+
 def test_times_that_do_not_rise_with_the_tokens_or_are_few_tell_no_pace() -> None:
     assert prefill_pace(growing(40, pace=0.0)) == {}
     assert prefill_pace(growing(4)) == {}

@@ -97,6 +97,15 @@ def test_each_model_has_its_own_shape_and_default_stands_for_the_others() -> Non
         runs_of(calls, serving={"m": LLAMA_70B})
 
 
+def test_a_models_shape_is_found_by_the_name_that_answered_too() -> None:
+    calls = pd.concat([one_call(), one_call(task_id="2")], ignore_index=True)
+    calls = calls.assign(model="auto", response_model=["big", "small"])
+    shapes = {"big": LLAMA_70B, "auto": DEEPSEEK_V3}
+    by_name = runs_of(calls, serving=shapes).totals["flop"]
+    alone = [runs_of(calls, serving=shape).totals["flop"] for shape in (LLAMA_70B, DEEPSEEK_V3)]
+    assert by_name.tolist() == [alone[0][0], alone[1][1]]
+
+
 @pytest.mark.parametrize(("content", "said"), [
     ({"layers": 80, "heads": 64, "head_dim": 128}, "plan.serving.active_parameters is missing"),
     ({"active_parameters": 1e9, "layers": 80, "heads": 64, "head_dim": 128, "kv_head": 8}, "plan.serving.kv_head is no field"),

@@ -61,6 +61,14 @@ def test_only_runs_of_one_model_are_kept_and_a_model_without_any_is_refused() ->
         only_model(calls, "newest")
 
 
+def test_a_model_is_known_by_the_name_that_answered_too() -> None:
+    calls = pd.concat([run([1], "x", "auto"), run([2], "y", "auto"), run([3], "z", "small")], ignore_index=True)
+    calls["response_model"] = ["small-v1", "big-v1", None]
+    calls.loc[2, "model"] = None
+    assert only_model(calls, "big-v1")["input_tokens"].tolist() == [2]
+    assert only_model(calls, "auto")["input_tokens"].tolist() == [1, 2]
+
+
 def test_the_volume_that_fits_reaches_the_limit_and_no_more() -> None:
     calls = pd.concat([run([100 * one, 200 * one], str(one)) for one in range(1, 21)], ignore_index=True)
     plan = Plan(tasks_per_day=1e6)

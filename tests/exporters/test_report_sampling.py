@@ -122,3 +122,12 @@ def test_facts_of_a_frame_and_of_its_store_are_the_same(store: Path) -> None:
     assert facts == facts_of(analysis.load(str(store)))
     assert (facts.calls, facts.failed, facts.models) == (TASKS * STEPS, STEPS, ("m",))
     assert facts.missing["reasoning_tokens"] == TASKS * STEPS
+
+
+def test_the_page_names_the_models_that_answered_where_none_was_asked_for(tmp_path: Path) -> None:
+    names = [(None, "local"), (None, "local"), ("auto", "big-v1"), ("small", None)]
+    rows = [
+        call(f"c{number}", "r", number, number, model=asked, response_model=answered)
+        for number, (asked, answered) in enumerate(names)
+    ]
+    assert facts_of(str(write_store(tmp_path / "runs.db", rows))).models == ("local", "big-v1", "small")

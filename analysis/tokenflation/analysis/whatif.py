@@ -101,20 +101,28 @@ def depth_capped(calls: pd.DataFrame, depth: int) -> pd.DataFrame:
 
 
 def only_model(calls: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return the recorded runs that used no other model than `model`: what the kinds take with it.
+    """Return the recorded runs that used no other model than `model`, by the name asked for or that answered.
 
     Raises:
         FrameError: columns are missing.
         PlanError: a kind was never recorded with that model alone.
     """
     _needs(calls, "only_model", ("task", "task_id", "model"))
-    alone = (
-        (calls["model"] == model).fillna(False).astype(bool).groupby([calls["task"], calls["task_id"]]).transform("all")
-    )
+    by_task = [calls["task"], calls["task_id"]]
+    alone = _of_model(calls, model).groupby(by_task).transform("all")
     found = calls[alone].reset_index(drop=True)
     lost = sorted(set(calls["task"].astype(str)) - set(found["task"].astype(str)))
     if lost:
         raise PlanError(f"no run of {', '.join(map(repr, lost))} used {model!r} alone; record runs with that model.")
+    return found
+
+
+def _of_model(calls: pd.DataFrame, model: str) -> "pd.Series[bool]":
+    """Return which calls asked for `model`, or were answered by it."""
+    found = pd.Series(False, index=calls.index)
+    for name in ("model", "response_model"):
+        if name in calls.columns:
+            found |= (calls[name] == model).fillna(False).astype(bool)
     return found
 
 
@@ -134,8 +142,7 @@ def model_replaced(calls: pd.DataFrame, plan: Plan, old: str, new: str) -> tuple
         raise PlanError(f"plan.models already says who does the tasks, and {new!r} cannot stand in for {old!r} beside it; "
                         "change the shares in the plan.")  # fmt: skip
     by_task = [calls["task"].astype(str), calls["task_id"].astype(str)]
-    of_old, of_new = (((calls["model"] == name) | (calls["response_model"] == name)).fillna(False).astype(bool)
-                      for name in (old, new))  # fmt: skip
+    of_old, of_new = (_of_model(calls, name) for name in (old, new))
     known = sorted({str(name) for name in [*calls["model"].dropna(), *calls["response_model"].dropna()]})
     if not of_old.any():
         raise PlanError(f"no recorded call used {old!r}; the recorded models are {', '.join(map(repr, known))}.")

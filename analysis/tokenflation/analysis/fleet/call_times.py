@@ -14,6 +14,7 @@ from tokenflation.sdk.errors import FrameError
 __all__ = [
     "LEAST_S",
     "Notes",
+    "answering_models",
     "cached_tokens",
     "call_times",
     "continued",
@@ -71,8 +72,8 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     # No call takes no time, and none ends before it began: such a time was not measured.
     duration_s, ttft_s = numbers(calls, "duration_s"), numbers(calls, "ttft_s")
     duration_s, ttft_s = np.where(duration_s > 0, duration_s, np.nan), np.where(ttft_s > 0, ttft_s, np.nan)
-    model = model_names(calls)
-    per_token = _by_model(duration_s / np.maximum(tokens_out, 1.0), model)
+    models = answering_models(calls), model_names(calls)
+    per_token = _by_model(duration_s / np.maximum(tokens_out, 1.0), *models)
     if np.isnan(per_token).all():
         raise FrameError("forecast() needs durations; no call of this frame has one. Record them, import them, "
                          "or give the fleet's: plan.timing with ttft_s and tpot_s, in seconds.")  # fmt: skip
@@ -80,7 +81,7 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     unknown = np.isnan(duration_s)
     duration_s = np.where(unknown, per_token * np.maximum(tokens_out, 1.0), duration_s)
     duration_s = np.maximum(duration_s, 2 * LEAST_S)
-    share = _by_model(ttft_s / duration_s, model)
+    share = _by_model(ttft_s / duration_s, *models)
     default = np.isnan(share)
     note(notes, default, f"no time to first token at all: {_DEFAULT_PREFILL_SHARE:.0%} of the duration is prefill")
     filled = np.isnan(ttft_s) & ~default
@@ -100,18 +101,34 @@ def _least_prefill(computed: Floats, ttft_s: Floats) -> Floats:
     return np.asarray(computed / (computed[seen] / ttft_s[seen]).max(), dtype=np.float64)
 
 
-def _by_model(values: Floats, model: NDArray[np.object_]) -> Floats:
-    """Return the median of the known values of each row's model; of all rows, where a model has none."""
+def _by_model(values: Floats, answering: NDArray[np.object_], asked: NDArray[np.object_]) -> Floats:
+    """Return the median of the known values of the model that answered, else of the one asked for, else of all rows.
+
+    Two models may answer to one name, and a call that nobody answered names only the one that it asked for.
+    """
     frame = pd.Series(values)
-    medians = frame.groupby(model).transform("median")
-    return medians.fillna(frame.median()).to_numpy(dtype=np.float64)
+    of_asked = frame.groupby(asked).transform("median").fillna(frame.median())
+    return frame.groupby(answering).transform("median").fillna(of_asked).to_numpy(dtype=np.float64)
 
 
 def model_names(calls: pd.DataFrame) -> NDArray[np.object_]:
-    """Return the model that each call asked for, else the one that answered, else an empty name."""
-    names = calls["model"].astype("object")
-    if "response_model" in calls.columns:  # a request may name none: it goes to a server of one model
-        names = names.where(names.notna(), calls["response_model"].astype("object"))
+    """Return the model that each call asked for, else the one that answered, else an empty name.
+
+    A request may name none: it goes to a server of one model.
+    """
+    return _first_named(calls, "model", "response_model")
+
+
+def answering_models(calls: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the model that answered each call, else the one asked for, else an empty name: whose times and cache."""
+    return _first_named(calls, "response_model", "model")
+
+
+def _first_named(calls: pd.DataFrame, *columns: str) -> NDArray[np.object_]:
+    names = pd.Series(None, index=calls.index, dtype="object")
+    for column in columns:
+        if column in calls.columns:
+            names = names.where(names.notna(), calls[column].astype("object"))
     return np.asarray(names.where(names.notna(), "").to_numpy(), dtype=np.object_)
 
 
@@ -161,8 +178,8 @@ def retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:
 def continued(calls: pd.DataFrame, run: Ints, start_s: Floats, end_s: Floats, notes: Notes) -> Ints:
     """Return, for each call, the place of the call whose context it goes on from, -1 for none.
 
-    By lineage (`continues_call_id`) where any was recorded; else the call of its run, agent run and model that had
-    ended latest when it started.
+    By lineage (`continues_call_id`) where any was recorded; else the call of its run, agent run and answering model
+    that had ended latest when it started.
     """
     known = "continues_call_id" in calls.columns and "call_id" in calls.columns
     if known and calls["continues_call_id"].notna().any():
@@ -171,7 +188,9 @@ def continued(calls: pd.DataFrame, run: Ints, start_s: Floats, end_s: Floats, no
         found = calls["continues_call_id"].map(places).fillna(-1).to_numpy(dtype=np.int64)
         other = (found >= 0) & (run[found] != run)
         return np.asarray(np.where(other, -1, found), dtype=np.int64)
-    keys = [run, *(pd.factorize(calls[name])[0] for name in ("agent_run_id", "model") if name in calls.columns)]
+    keys = [run, *(pd.factorize(calls[name])[0] for name in ("agent_run_id",) if name in calls.columns)]
+    if "model" in calls.columns or "response_model" in calls.columns:
+        keys.append(pd.factorize(answering_models(calls))[0])
     group = pd.factorize(pd.MultiIndex.from_arrays(keys))[0]
     found = np.full(len(calls), -1, dtype=np.int64)
     order = np.lexsort((start_s, group))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.fleet.call_times import (
     LEAST_S,
+    answering_models,
     cached_tokens,
     call_times,
-    model_names,
     numbers,
     retimed,
     starts,
@@ -37,7 +37,7 @@ def prefill_pace(calls: pd.DataFrame) -> dict[str, float]:
     more than 1,000 calls an even selection by their tokens is taken.
     """
     computed, ttft_s = _computed(calls), numbers(calls, "ttft_s")
-    model = model_names(calls)
+    model = answering_models(calls)
     found = {}
     for name in dict.fromkeys(model.tolist()):
         mine = (model == name) & (ttft_s > 0)
@@ -75,7 +75,7 @@ def repaced(calls: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
     if not paces:
         return changed
     usual = float(np.median(list(paces.values())))
-    pace = np.array([paces.get(name, usual) for name in model_names(calls).tolist()])
+    pace = np.array([paces.get(name, usual) for name in answering_models(calls).tolist()])
     more_s = pace * (_computed(changed) - _computed(calls))
     codes, keys = pd.factorize(pd.MultiIndex.from_frame(calls[["task", "task_id"]]))
     run = codes.astype(np.int64)

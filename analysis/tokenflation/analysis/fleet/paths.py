@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenflation.analysis.fleet.call_times import (
     LEAST_S,
     Notes,
+    answering_models,
     cached_tokens,
     call_times,
     continued,
@@ -163,7 +164,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     }
     totals = {"input_tokens": tokens_in, "prefill_tokens": computed, "output_tokens": tokens_out}
     if serving is not None:
-        model = model_names(calls)
+        model = _served(calls, serving)
         linear, per_decoded, per_computed, kv_bytes = by_call(serving, model)
         reading = computed * (linear + per_computed * (tokens_in - computed / 2)) / prefill_s
         writing = tokens_out * (linear + per_decoded * context) / decode_s
@@ -190,6 +191,14 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
             notes, np.ones(len(calls), dtype=bool) if of is None else calls["task"].astype(str).isin(of).to_numpy()
         ),
     )
+
+
+def _served(calls: pd.DataFrame, serving: Serving | Mapping[str, Serving]) -> NDArray[np.object_]:
+    """Return the name by which `serving` may know each call's model: the one that answered, else the one asked for."""
+    asked, answering = model_names(calls), answering_models(calls)
+    if isinstance(serving, Serving):
+        return asked
+    return np.where([str(name) in serving for name in answering], answering, asked)
 
 
 def _check(calls: pd.DataFrame) -> None:

@@ -26,7 +26,17 @@ MISSABLE: dict[str, str] = {
     "ttft_s": "Time to first token",
 }
 """Columns that a call may lack, and what people call them."""
-NEEDED = ("task", "task_id", "status", "usage_complete", "structure_source", "model", "started_at_ns", *MISSABLE)
+NEEDED = (
+    "task",
+    "task_id",
+    "status",
+    "usage_complete",
+    "structure_source",
+    "model",
+    "response_model",
+    "started_at_ns",
+    *MISSABLE,
+)
 """Columns of `calls` that the facts need."""
 
 _FACTS_SQL = f"""
@@ -42,7 +52,10 @@ select
   {", ".join(f"count({name}) as with_{name}" for name in MISSABLE)}
 from calls
 """
-_MODELS_SQL = "select model, count(*) from calls where model is not null group by model order by count(*) desc, model"
+_MODELS_SQL = """
+select coalesce(response_model, model) as name, count(*) from calls
+where coalesce(response_model, model) is not null group by name order by count(*) desc, name
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +80,7 @@ class Facts:
     missing: Mapping[str, int]
     """Calls without a number, by column of `MISSABLE`."""
     models: tuple[str, ...]
-    """Those asked for most first."""
+    """By the name that answered, else the one asked for; those of most calls first."""
 
 
 def facts_of(calls: Source) -> Facts:
