@@ -345,6 +345,12 @@ SAMPLES: tuple[Sample, ...] = (
     ("POST", "/generate", {"text": "Where?", "stream": True}, _events(_SGLANG, _SGLANG, done=True)),
     (
         "POST",
+        "/completion",
+        {"prompt": ["Where?", "When?"], "stream": True},
+        _events({**_LLAMA, "index": 1, "stop": False}, _LLAMA, {**_LLAMA, "index": 1}),
+    ),
+    (
+        "POST",
         "/client/v4/accounts/a/ai/run/@cf/meta/llama",
         _CHAT,
         {"result": {"response": "Here.", "tool_calls": [{"name": "look", "arguments": {}}], "usage": _CHAT_USAGE}},

@@ -92,6 +92,53 @@ def test_several_prompts_in_one_request_are_one_call_with_their_sum(sent: Sent) 
     assert (tokens(row), row["status"], row["stream"]) == ((9, 2, None, 16, 6), "ok", 0)
 
 
+def _llama(number: int, predicted: int, *, stop: bool = True) -> dict[str, Any]:
+    said = {"index": number, "tokens_evaluated": 5 + number, "tokens_predicted": predicted, "stop": stop}
+    return {**LLAMA, **said} if stop else {**said, "content": "I"}
+
+
+def test_a_stream_that_answers_several_prompts_at_once_has_the_sum_of_their_counts(sent: Sent) -> None:
+    asked = {"text": ["a", "b"], "sampling_params": {}, "stream": True}
+    running = {"text": "y", "meta_info": {**SGLANG, "finish_reason": None, "completion_tokens": 1}}
+    first, second = {"text": "yes", "meta_info": SGLANG}, {"text": "no", "meta_info": {**SGLANG, "prompt_tokens": 2}}
+    events = [{**running, "index": 1}, {**running, "index": 0}, {**second, "index": 1}, {**first, "index": 0}]
+    row = sent(f"{AT}/generate", asked, Stream([*events, "[DONE]"]))
+    assert (tokens(row), row["status"], row["usage_complete"]) == ((9, 2, None, 16, 6), "ok", 1)
+    assert row["finish_reasons"] == '["stop","stop"]'
+    cut = sent(f"{AT}/generate", asked, Stream(events[:3]))
+    assert (tokens(cut), cut["usage_source"], cut["status"]) == ((9, 2, None, 9, 6), "partial", "cut")
+    llamas = [_llama(1, 1, stop=False), _llama(0, 1, stop=False), _llama(1, 3), _llama(0, 2, stop=False), _llama(0, 4)]
+    row = sent(f"{AT}/completion", {"prompt": ["a", [1, 2]], "stream": True}, Stream(llamas))
+    assert (tokens(row), row["status"], row["usage_complete"]) == ((11, 8, None, 7, None), "ok", 1)
+    assert "timings" not in row["extra"]
+
+
+@pytest.mark.parametrize("events", [[_llama(0, 4)], [_llama(0, 4), _llama(1, 1, stop=False)]])
+def test_a_stream_that_ends_before_all_prompts_are_answered_is_cut(sent: Sent, events: list[dict[str, Any]]) -> None:
+    row = sent(f"{AT}/completion", {"prompt": ["a", "b"], "stream": True}, Stream(events))
+    assert (row["usage_source"], row["status"]) == ("partial", "cut")
+
+
+def test_a_prompt_counts_once_for_several_samples_of_its_answer(sent: Sent) -> None:
+    answers = [{"text": "x", "meta_info": SGLANG}, {"text": "y", "meta_info": SGLANG}]
+    asked = {"text": "hi", "sampling_params": {"n": 2}}
+    assert tokens(sent(f"{AT}/generate", asked, answers)) == (7, 1, None, 16, 6)
+    events = [{**answer, "index": number} for number, answer in enumerate(answers * 2)]
+    row = sent(f"{AT}/generate", {**asked, "text": ["a", "b"], "stream": True}, Stream([*events, "[DONE]"]))
+    assert (tokens(row), row["status"]) == ((14, 2, None, 32, 12), "ok")
+    row = sent(
+        f"{AT}/completion", {"prompt": "hi", "n_cmpl": 2, "stream": True}, Stream([LLAMA, {**LLAMA, "index": 1}])
+    )
+    assert (tokens(row), row["status"]) == ((5, 4, None, 102, None), "ok")
+
+
+def test_what_sglang_gave_up_is_an_error(sent: Sent) -> None:
+    said = {"type": "abort", "message": "too long", "status_code": 400, "err_type": "BadRequestError"}
+    given_up = {"text": "", "meta_info": {**SGLANG, "finish_reason": said, "completion_tokens": 0}}
+    row = sent(f"{AT}/generate", {"text": "hi", "stream": True}, Stream([given_up, "[DONE]"]))
+    assert (row["status"], row["error_type"]) == ("error", "BadRequestError")
+
+
 def test_sglang_counts_in_its_meta_info(sent: Sent) -> None:
     asked = {"text": "hi", "sampling_params": {"max_new_tokens": 8}}
     row = sent(f"{AT}/generate", asked, {"text": "yes", "output_ids": [1], "meta_info": SGLANG})

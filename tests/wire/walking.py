@@ -16,8 +16,11 @@ def walk(facts: Facts, rules: Answer, document: dict[str, Any], time_ns: int) ->
     walk_errors(facts, rules, document, kind)
     if rules.only_if is None or _is_answer(document, *rules.only_if):
         walk_answer(facts, rules, document, kind, time_ns)
-    for path in rules.ends_if:
-        facts.ended = facts.ended or bool(at(document, path))
+    said = any(at(document, path) for path in rules.ends_if)
+    if rules.apart is not None and rules.ends_if:
+        facts.over |= {number_of(rules, document)} if said else set()
+        facts.ended = facts.over >= facts.finish.keys()
+    facts.ended = facts.ended or (said and rules.apart is None)
     _note_event(facts, rules, document, kind, time_ns)
 
 
@@ -42,8 +45,10 @@ def walk_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
     for usage in [at(document, path) for path in rules.usage]:
         if type(usage) is dict:
             walk_usage(facts, rules, usage, kind)
+            if facts.usage is usage and rules.apart is not None:
+                facts.apart[number_of(rules, document)] = usage
     if rules.choices is None:
-        walk_choice(facts, rules, answer, 0, time_ns)
+        walk_choice(facts, rules, answer, number_of(rules, document), time_ns)
         return
     choices = at(answer, rules.choices)
     for position, choice in enumerate(choices if type(choices) is list else ()):
@@ -52,6 +57,11 @@ def walk_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
             walk_choice(facts, rules, choice, index if type(index) is int else position, time_ns)
     if rules.blocked is not None:
         _note_blocked(facts, at(answer, rules.blocked))
+
+
+def number_of(rules: Answer, document: dict[str, Any]) -> int:
+    number = document.get(rules.apart) if rules.apart is not None else None
+    return number if type(number) is int else 0
 
 
 def walk_usage(facts: Facts, rules: Answer, usage: dict[str, Any], kind: Any) -> None:

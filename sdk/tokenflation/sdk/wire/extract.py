@@ -61,6 +61,9 @@ def document_reader(rules: Answer) -> Callable[[Facts, dict[str, Any], str, int]
 
 def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
     yield "answer = document"
+    if rules.apart is not None:
+        yield f"number = document.get({rules.apart!r})"
+        yield from ("if type(number) is not int:", "    number = 0")
     for path in reversed(rules.envelopes):  # the first that is there wins
         yield from (*find((path,), "document"), "if type(found) is dict:", "    answer = found")
     for field in ("model", "response_id"):
@@ -80,8 +83,10 @@ def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
         else:
             yield "    if has_counts(usage):"
             yield "        facts.usage, facts.counted_in = usage, facts.documents"
+            if rules.apart is not None:
+                yield "        facts.apart[number] = usage"
     if rules.choices is None:
-        yield "note_choice(facts, answer, 0, time_ns)"
+        yield f"note_choice(facts, answer, {'number' if rules.apart is not None else 0}, time_ns)"
         return
     yield from find((rules.choices,), "answer", "choices")
     yield "if type(choices) is list:"
@@ -105,8 +110,11 @@ def _error_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
 
 
 def _end_lines(rules: Answer) -> Iterator[str]:
+    ends = "facts.ended = True" if rules.apart is None else "facts.over.add(number)"
     for path in rules.ends_if:
-        yield from (*find((path,), "document"), "if found:", "    facts.ended = True")
+        yield from (*find((path,), "document"), "if found:", f"    {ends}")
+    if rules.apart is not None and rules.ends_if:
+        yield "facts.ended = len(facts.over) >= len(facts.finish)"
 
 
 @once
@@ -144,6 +152,8 @@ def whole(facts: Facts, rules: Answer, provider: str, *, end: str | None, choice
     """
     if rules.ends_unmarked:
         return end == "read" and facts.first_token_ns is not None
+    if rules.apart is not None and rules.ends_if and len(facts.over) < choices:
+        return False
     finished = bool(facts.finish) and None not in facts.finish.values()
     if rules.ends_with_finish or facts.ended or not finished:
         return finished if rules.ends_with_finish else facts.ended

@@ -59,6 +59,10 @@ class Facts(Struct):
     model: str | None = None
     response_id: str | None = None
     usage: dict[str, Any] = field(default_factory=dict)
+    apart: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Number of an answer -> its usage object, where several come together that are counted apart."""
+    over: set[int] = field(default_factory=set)
+    """Numbers of those that said they are whole."""
     finish: dict[int, str | None] = field(default_factory=dict)
     """Choice -> why it ended, None while it has not."""
     calls: dict[CallKey, SeenCall] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from tokenflation.sdk.wire.straight import lookup
 from tokenflation.sdk.wire.streams.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.streams.eventstream import EXCEPTION, aws_events
 from tokenflation.sdk.wire.streams.sse import block_event, json_events, sse_blocks, sse_events
-from tokenflation.sdk.wire.usage import consistent, usage_extra, usage_of
+from tokenflation.sdk.wire.usage import consistent, together, usage_extra, usage_of
 from tokenflation.sdk.wire.values import at, loads, text, word
 from tokenflation.sdk.wire.view import ExchangeBytes
 
@@ -55,7 +55,7 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
         candidates += [dialect for dialect in dialects if all(dialect is not other for other in candidates)]
     tried = candidates
     if len(candidates) > 1 and _opening(chunks or ()) == b"[":  # an array says more than each of its entries
-        tried = sorted(candidates, key=lambda dialect: dialect.answer.listed is None)
+        tried = sorted(candidates, key=lambda one: one.answer.listed is None and one.answer.apart is None)
     for dialect in tried:
         facts, streamed = _answer(view, dialect, chunks or ())
         if len(candidates) == 1 or _says_something(facts, dialect.answer):
@@ -156,11 +156,8 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
     opening = _opening(chunks)
     if not opening:
         return facts, False
-    if rules.listed is not None:
-        entries = loads(b"".join([chunk for _, chunk in chunks])) if opening == b"[" else None
-        if type(entries) is list:
-            document_reader(rules)(facts, {rules.listed: entries}, "", 0)
-            facts.ended = True
+    if rules.listed is not None or (rules.apart is not None and opening == b"["):
+        _add_array(facts, rules, loads(b"".join([chunk for _, chunk in chunks])) if opening == b"[" else None)
         return facts, False
     if opening == b"\0":  # the length of a message, four bytes of which the first is 0
         take = _event_reader(facts, rules)
@@ -185,6 +182,18 @@ def _facts(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: bo
         facts.ended = facts.ended or loads(b"".join([chunk for _, chunk in chunks])) is not None
         return facts, False
     return facts, array_streams or facts.documents > 1
+
+
+def _add_array(facts: Facts, rules: Answer, entries: Any) -> None:
+    """Take in an array whose entries answer one request together."""
+    if type(entries) is not list:
+        return
+    if rules.listed is not None:
+        document_reader(rules)(facts, {rules.listed: entries}, "", 0)
+    for number, entry in enumerate(entries if rules.listed is None else ()):
+        if rules.apart is not None and type(entry) is dict:
+            document_reader(rules)(facts, {**entry, rules.apart: number}, "", 0)
+    facts.ended = True
 
 
 def _opening(chunks: Iterable[tuple[int, bytes]]) -> bytes:
@@ -263,12 +272,15 @@ def _reading(
 ) -> Reading:
     rules = dialect.answer
     provider = provider_of(view.host, dialect.compatible)
+    samples = _samples(request, dialect.request)
     ended = (
-        whole(facts, rules, provider, end=view.end, **_wanted(request, dialect.request)) if streamed else facts.ended
+        whole(facts, rules, provider, end=view.end, **_wanted(request, dialect.request, samples))
+        if streamed
+        else facts.ended
     ) and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
     model = text(lookup(dialect.request.model)(request)) or _model_in_path(view.path, dialect.request)
-    usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended)
+    usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended, samples=samples)
     usage, contradicted = consistent(usage)
     return Reading(
         api=dialect.api,
@@ -298,11 +310,19 @@ def _reading(
     )
 
 
-def _wanted(request: dict[str, Any], shape: Request) -> dict[str, Any]:
+def _samples(request: dict[str, Any], shape: Request) -> int:
+    """Return how many choices a request wants of each prompt."""
+    choices = lookup(shape.choices)(request)
+    return choices if type(choices) is int and choices > 0 else 1
+
+
+def _wanted(request: dict[str, Any], shape: Request, samples: int) -> dict[str, Any]:
     """Return how many choices a request wants, and whether counts, too: unless it could ask for them and did not."""
-    choices = at(request, shape.choices)
+    prompts: Any = next((request[key] for key in shape.prompts if key in request), None)
+    if type(prompts) is list and not any(type(one) is int for one in prompts):
+        samples *= len(prompts)
     counts = not request or not shape.counts_if or bool(at(request, shape.counts_if))
-    return {"choices": choices if type(choices) is int else 1, "counts": counts}
+    return {"choices": samples, "counts": counts}
 
 
 def _model_in_path(path: str, shape: Request) -> str | None:
@@ -341,8 +361,13 @@ def _verdict(
     return "error", "invalid_body" if any(chunk for _, chunk in view.chunks) else "empty_body"
 
 
-def _usage(facts: Facts, rules: Answer, provider: str, model: str, *, final: bool) -> tuple[Usage, UsageSource]:
-    usage = usage_of(facts.usage, rules, provider=provider, model=model, final=final)
+def _usage(
+    facts: Facts, rules: Answer, provider: str, model: str, *, final: bool, samples: int
+) -> tuple[Usage, UsageSource]:
+    if len(facts.apart) > 1:
+        usage = together(facts.apart, rules, samples, provider=provider, model=model, final=final)
+    else:
+        usage = usage_of(facts.usage, rules, provider=provider, model=model, final=final)
     known = usage.input_tokens is not None, usage.output_tokens is not None
     if not any(known):
         return usage, "absent"
@@ -366,7 +391,8 @@ def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:
 def _extra(view: ExchangeBytes, facts: Facts, rules: Answer, readable: bool) -> Mapping[str, Any]:
     extra = usage_extra(facts.usage, rules) if facts.usage else {}
     extra.update(facts.extra)
-    extra.pop("state", None)
+    for name in ("state", *(rules.extra if len(facts.apart) > 1 else ())):  # of several answers it is of the last alone
+        extra.pop(name, None)
     if view.truncated:
         extra["truncated"] = True
     if not readable:

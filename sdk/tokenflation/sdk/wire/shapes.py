@@ -81,6 +81,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     """A document is an answer only if this key has one of these values; others bring events alone."""
     listed: str | None = None
     """It is an array whose entries answer one request together, read as one document that has them under this key."""
+    apart: str | None = None
+    """Key that numbers the answers to several prompts, or several to one, which come together, in a stream or as an
+    array: each ends by itself, with counts of its own."""
     blob: str | None = None
     """Key of a base64 text that holds the document itself."""
     event_key: str = "type"
@@ -197,8 +200,10 @@ class Request(Struct, frozen=True, kw_only=True):
     """Key of the id of the answer that this request goes on from."""
     conversation: Paths = (("conversation", "id"), ("conversation",), ("conversation_id",))
     """Where the id of a conversation stands whose history the provider keeps."""
-    choices: Path = ("n",)
+    choices: Paths = (("n",),)
     """Where it says how many choices it wants; else it wants one."""
+    prompts: tuple[str, ...] = ()
+    """Keys of a prompt, or of a list of prompts that are answered each by itself; one of tokens holds numbers."""
     counts_if: Path = ()
     """Something true here asks for the counts of a stream, which has none otherwise."""
     forced: Paths = (("tool_choice", "function", "name"), ("tool_choice", "name"), ("tool_choice", "tool", "name"))

@@ -11,7 +11,7 @@ from tokenflation.sdk.wire.shapes import Answer, Count
 from tokenflation.sdk.wire.straight import find, function, once
 from tokenflation.sdk.wire.values import MAX_COUNT, Path, at, count_of, first, word
 
-__all__ = ["consistent", "scalars", "usage_extra", "usage_of", "whole_numbers"]
+__all__ = ["consistent", "scalars", "together", "usage_extra", "usage_of", "whole_numbers"]
 
 _Wanted = dict[str | int, tuple[list[tuple[str, Path]], dict[str | int, str]]]
 """First key of some paths -> name and rest of the path of each; the second key -> the name, of those that
@@ -38,6 +38,29 @@ def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str
         outside = _beyond(usage, raw, rules)
         return replace(usage, input_tokens=(usage.input_tokens or 0) + outside) if outside else usage
     return usage
+
+
+def together(
+    each: Mapping[int, Mapping[str, Any]], rules: Answer, samples: int, *, provider: str, model: str, final: bool
+) -> Usage:
+    """Return the counts of several answers, by their numbers; a count that one of them lacks is unknown.
+
+    So many `samples` in a row answer one prompt, which counts once, as it does for a provider's choices.
+    """
+    usages = {number: usage_of(raw, rules, provider=provider, model=model, final=final) for number, raw in each.items()}
+    prompts = {number // samples: one for number, one in sorted(usages.items(), reverse=True)}
+    return Usage(
+        input_tokens=_all("input_tokens", prompts),
+        cache_read_tokens=_all("cache_read_tokens", prompts),
+        cache_write_tokens=_all("cache_write_tokens", prompts),
+        output_tokens=_all("output_tokens", usages),
+        reasoning_tokens=_all("reasoning_tokens", usages),
+    )
+
+
+def _all(name: str, usages: Mapping[int, Usage]) -> int | None:
+    counts = [getattr(one, name) for one in usages.values()]
+    return None if None in counts else count_of(sum(counts))
 
 
 def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:

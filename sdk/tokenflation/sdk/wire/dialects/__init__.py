@@ -68,10 +68,10 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "cohere.embed": (cohere.EMBED, local.HUGGINGFACE_EMBED),
     "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK, local.HUGGINGFACE_EMBED),
     "cohere.generate": (cohere.GENERATE, local.KOBOLDCPP[0]),
-    "huggingface.generate": (local.HUGGINGFACE, *local.SGLANG, local.KOBOLDCPP[0]),
+    "huggingface.generate": (local.HUGGINGFACE, local.SGLANG, local.KOBOLDCPP[0]),
     "koboldcpp.stream": local.KOBOLDCPP[1:],
-    "llama_cpp.completion": local.LLAMA_CPP,
-    "sglang.embed": (*local.SGLANG_EMBED, local.VLLM_POOLING),
+    "llama_cpp.completion": (local.LLAMA_CPP,),
+    "sglang.embed": (local.SGLANG_EMBED, local.VLLM_POOLING),
     "triton.generate": local.TRITON[:1],
     "triton.generate_stream": local.TRITON[1:],
     "baidu.wenxin": clouds.BAIDU,
@@ -83,7 +83,7 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
         cohere.WRITER_COMPLETIONS,
         CHAT,
         openai.PROMPT_COMPLETIONS,
-        *local.LLAMA_CPP,
+        local.LLAMA_CPP,
     ),
     # What a SageMaker or Databricks endpoint serves is up to its owner, an agent's own server among it: the keys of
     # both bodies tell.

@@ -164,116 +164,86 @@ LM_STUDIO: Final = Dialect(
 )
 
 
-def _of_each(*path: str) -> Count:
-    """Return the sum of a count over all answers of an array."""
-    return Count(each=("answers",), terms=((path,),))
-
-
 # github.com/ggml-org/llama.cpp, tools/server (README, server-task.cpp): `tokens_evaluated` is the whole prompt, and
 # `timings.cache_n` what of it was read from the cache; `tokens_cached` is what the slot holds in the end. Several
-# prompts are answered by an array.
-_LLAMA_CPP = Answer(
-    model=(("model",),),
-    response_id=(),
-    parts=((),),
-    keyed={"content": Part()},
-    finish=(("stop_type",),),
-    unfinished=frozenset({"none"}),
-    ends_if=(("stop",),),
-    usage=((),),
-    input=Count(terms=((("tokens_evaluated",),),)),
-    cache_read=Count(terms=((("timings", "cache_n"),),)),
-    output=Count(terms=((("tokens_predicted",),),)),
-    extra={"timings": ("timings",)},
-)
-LLAMA_CPP: Final = tuple(
-    Dialect(
-        api="llama_cpp.completion",
-        compatible="llama_cpp",
-        request=Request(
-            proof=(frozenset({"prompt", "input_prefix", "input_suffix"}),),
-            messages=("prompt", "input_prefix"),
-            alone=True,
-            system=("input_extra",),
-        ),
-        answer=answer,
-        common_path=True,
-    )
-    for answer in (
-        _LLAMA_CPP,
-        replace(
-            _LLAMA_CPP,
-            listed="answers",
-            model=(("answers", 0, "model"),),
-            parts=(("answers",),),
-            finish=(("answers", 0, "stop_type"),),
-            ends_if=(),
-            input=_of_each("tokens_evaluated"),
-            cache_read=_of_each("timings", "cache_n"),
-            output=_of_each("tokens_predicted"),
-            extra={},
-        ),
-    )
+# prompts, and several completions of each, are answered by an array, or by one stream in which `index` numbers them.
+LLAMA_CPP: Final = Dialect(
+    api="llama_cpp.completion",
+    compatible="llama_cpp",
+    request=Request(
+        proof=(frozenset({"prompt", "input_prefix", "input_suffix"}),),
+        choices=(("n_cmpl",), ("n",)),
+        prompts=("prompt",),
+        messages=("prompt", "input_prefix"),
+        alone=True,
+        system=("input_extra",),
+    ),
+    answer=Answer(
+        apart="index",
+        model=(("model",),),
+        response_id=(),
+        parts=((),),
+        keyed={"content": Part()},
+        finish=(("stop_type",),),
+        unfinished=frozenset({"none"}),
+        ends_if=(("stop",),),
+        usage=((),),
+        input=Count(terms=((("tokens_evaluated",),),)),
+        cache_read=Count(terms=((("timings", "cache_n"),),)),
+        output=Count(terms=((("tokens_predicted",),),)),
+        extra={"timings": ("timings",)},
+    ),
+    common_path=True,
 )
 
 # docs.sglang.io/basic_usage/native_api, `/generate` (tokenizer_manager.py: `meta_info`); LMDeploy's answers so, too. A
-# stream says all of its text again with each event. Several prompts are answered by an array.
+# stream says all of its text again with each event. Several prompts, and several samples of each, are answered as
+# llama.cpp does. What the server gave up has an `err_type`.
 _META = ("meta_info",)
-_SGLANG = Answer(
-    model=(),
-    response_id=((*_META, "id"),),
-    parts=((),),
-    keyed={"text": Part()},
-    finish=((*_META, "finish_reason", "type"),),
-    terminator=b"[DONE]",
-    usage=(_META,),
-    input=Count(terms=((("prompt_tokens",),),)),
-    cache_read=Count(terms=((("cached_tokens",),),)),
-    output=Count(terms=((("completion_tokens",),),)),
-    reasoning=Count(terms=((("reasoning_tokens",),),)),
-)
+_ABORTED = (*_META, "finish_reason", "err_type")
 _SGLANG_REQUEST = Request(
-    proof=(frozenset({"text", "input_ids", "input_embeds", "prompt"}),), messages=("text", "prompt")
+    proof=(frozenset({"text", "input_ids", "input_embeds", "prompt"}),),
+    choices=(("sampling_params", "n"), ("sampling_params", 0, "n")),
+    prompts=("text", "input_ids"),
+    messages=("text", "prompt"),
 )
-SGLANG: Final = tuple(
-    Dialect(api="sglang.generate", compatible="sglang", request=_SGLANG_REQUEST, answer=answer, common_path=True)
-    for answer in (
-        _SGLANG,
-        replace(
-            _SGLANG,
-            listed="answers",
-            response_id=(("answers", 0, *_META, "id"),),
-            parts=(("answers",),),
-            finish=(("answers", 0, *_META, "finish_reason", "type"),),
-            usage=((),),
-            input=_of_each(*_META, "prompt_tokens"),
-            cache_read=_of_each(*_META, "cached_tokens"),
-            output=_of_each(*_META, "completion_tokens"),
-            reasoning=_of_each(*_META, "reasoning_tokens"),
-        ),
-    )
+SGLANG: Final = Dialect(
+    api="sglang.generate",
+    compatible="sglang",
+    request=_SGLANG_REQUEST,
+    answer=Answer(
+        apart="index",
+        model=(),
+        response_id=((*_META, "id"),),
+        parts=((),),
+        keyed={"text": Part()},
+        finish=((*_META, "finish_reason", "type"),),
+        terminator=b"[DONE]",
+        errors=(("error",), _ABORTED),
+        error_words=((), ("type",), ("code",), ("status",)),
+        usage=(_META,),
+        input=Count(terms=((("prompt_tokens",),),)),
+        cache_read=Count(terms=((("cached_tokens",),),)),
+        output=Count(terms=((("completion_tokens",),),)),
+        reasoning=Count(terms=((("reasoning_tokens",),),)),
+    ),
+    common_path=True,
 )
 # .../native_api, `/encode` and `/classify`: they generate nothing.
-_PROMPT_TOKENS = (*_META, "prompt_tokens")
 _GENERATES_NOTHING = Answer(
     model=(), response_id=(), parts=(), finish=(), errors=(), usage=(_META,), input=Count(), output=Count()
 )
-SGLANG_EMBED: Final = tuple(
-    Dialect(api="sglang.embed", compatible="sglang", request=_SGLANG_REQUEST, answer=answer, common_path=True)
-    for answer in (
-        replace(
-            _GENERATES_NOTHING,
-            input=Count(terms=((("prompt_tokens",),),)),
-            output=Count(terms=((("completion_tokens",),),), zero_beside=(("prompt_tokens",),)),
-        ),
-        replace(
-            _GENERATES_NOTHING,
-            listed="answers",
-            usage=((),),
-            input=_of_each(*_PROMPT_TOKENS),
-            output=Count(terms=((),), zero_beside=(("answers", 0, *_PROMPT_TOKENS),)),
-        ),
-    )
+SGLANG_EMBED: Final = Dialect(
+    api="sglang.embed",
+    compatible="sglang",
+    request=_SGLANG_REQUEST,
+    answer=replace(
+        _GENERATES_NOTHING,
+        apart="index",
+        input=Count(terms=((("prompt_tokens",),),)),
+        output=Count(terms=((("completion_tokens",),),), zero_beside=(("prompt_tokens",),)),
+    ),
+    common_path=True,
 )
 
 # docs.vllm.ai/serving/openai_compatible_server: `/pooling`, `/classify`, `/score`; SGLang's `/v1/score`.
