@@ -79,14 +79,15 @@ def bounds(
     """
     sums_a, sums_b = (_by_chance(side, kinds, rng) for side in (a, b))
     whole_a, whole_b = (_chains(one.sum(axis=0), total) for one in (sums_a, sums_b))
+    tasks_a, tasks_b = (one[..., 0].sum(axis=1) for one in (sums_a, sums_b))
     point = with_sums(effects_between(whole_a, whole_b, shared, method))
 
     def with_a(weights: Floats, of: slice) -> Floats:
-        drawn = effects_between(_weighted(weights, sums_a, of, total), whole_b[of], shared[of], method)
+        drawn = effects_between(_weighted(weights, sums_a, tasks_a, of, total), whole_b[of], shared[of], method)
         return with_sums(drawn - effects_between(whole_a[of], whole_b[of], shared[of], method))
 
     def with_b(weights: Floats, of: slice) -> Floats:
-        drawn = effects_between(whole_a[of], _weighted(weights, sums_b, of, total), shared[of], method)
+        drawn = effects_between(whole_a[of], _weighted(weights, sums_b, tasks_b, of, total), shared[of], method)
         return with_sums(drawn - effects_between(whole_a[of], whole_b[of], shared[of], method))
 
     down_a, up_a = _arms(sums_a, with_a, len(a.kinds), rng, level)
@@ -107,6 +108,7 @@ def _arms(
     drawn = effects_of(weights, slice(None))
     # By kind, and of all: the number of tasks and their last amount.
     sizes = np.concatenate([sums[..., [0, -1]], sums[..., [0, -1]].sum(axis=1, keepdims=True)], axis=1)
+    drawn_sizes = (weights @ sizes.reshape(count, -1)).reshape(_RESAMPLES, *sizes.shape[1:])
     sizes = np.ascontiguousarray(sizes.transpose(1, 2, 0))
     found = []
     for row, (number, size) in enumerate(sizes):
@@ -116,7 +118,7 @@ def _arms(
             tilts = np.ones((2, count))
             tilts[:, members] = tilted(size[members], level)
             ends = effects_of(tilts, slice(row, row + 1) if row < sums.shape[1] else slice(None))[:, -1]
-            means = weights @ size / np.maximum(weights @ number, 1.0) - mean
+            means = drawn_sizes[:, row, 1] / np.maximum(drawn_sizes[:, row, 0], 1.0) - mean
         found.append(arms(drawn[:, row], ends, means, tasks, level))
     down, up = zip(*found, strict=True)
     return np.array(down), np.array(up)
@@ -135,7 +137,7 @@ def _by_chance(side: Side, kinds: Sequence[str], rng: np.random.Generator) -> Fl
     return _grouped(side, kinds, np.arange(tasks) if tasks == count else rng.permutation(tasks) % count, count)
 
 
-def _weighted(weights: Floats, sums: Floats, of: slice, total: bool) -> Floats:
-    """Return the chains of some kinds under each row of weights, shape (rows, kinds, amounts)."""
+def _weighted(weights: Floats, sums: Floats, tasks: Floats, of: slice, total: bool) -> Floats:
+    """Return the chains of some kinds under each row of weights, shape (rows, kinds, amounts); `tasks` by group."""
     found = np.einsum("rg,gkp->rkp", weights, sums[:, of], optimize=True)
-    return _chains(found, total, weights @ sums[..., 0].sum(axis=1))
+    return _chains(found, total, weights @ tasks)

@@ -34,8 +34,7 @@ def tilted(sizes: Floats, level: float) -> Floats:
         return np.ones((2, len(sizes)))
     place = (sizes - mean) / spread
     ends = (mean_ends(sizes[:, None], level)[:, 0] - 1) * mean / spread
-    slopes = np.array([_slope(place, float(end)) for end in ends])
-    return _weights(place, slopes) * len(sizes)
+    return _weights(place, _slopes(place, ends)) * len(sizes)
 
 
 def arms(number: Floats, under_ends: Floats, sizes: Floats, runs: int, level: float) -> tuple[Floats, Floats]:
@@ -61,11 +60,11 @@ def _weights(place: Floats, slopes: Floats) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def _slope(place: Floats, end: float) -> float:
-    """Return the slope at which the weighted mean of `place` is `end`, by halving."""
-    low, high = (0.0, _STEEPEST) if end > 0 else (-_STEEPEST, 0.0)
+def _slopes(place: Floats, ends: Floats) -> Floats:
+    """Return the slopes at which the weighted mean of `place` is each of `ends`, by halving."""
+    low, high = np.where(ends > 0, 0.0, -_STEEPEST), np.where(ends > 0, _STEEPEST, 0.0)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        below = float((_weights(place, np.array([middle])) @ place)[0]) < end
-        low, high = (middle, high) if below else (low, middle)
-    return (low + high) / 2
+        below = _weights(place, middle) @ place < ends
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return np.asarray((low + high) / 2, dtype=np.float64)
