@@ -109,6 +109,28 @@ def test_a_run_leaves_one_file_of_its_store_and_its_key(tmp_path: Path, provider
     assert sorted(path.name for path in tmp_path.glob("runs.db*")) == ["runs.db", "runs.db.key"]
 
 
+def test_all_calls_of_a_run_go_to_its_store_also_after_a_recorder_of_the_programs_own(
+    tmp_path: Path, provider: Provider
+) -> None:
+    (tmp_path / "program.py").write_text(
+        "import sqlite3, openai, tokenflation.sdk as tf\n"
+        f"client = openai.OpenAI(base_url={provider.openai_url!r}, api_key='k')\n"
+        "def call():\n"
+        "    client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'hi'}])\n"
+        "for name in ('own.db', 'other.db'):\n"
+        "    with tf.instrument(name, task=name) as handle:\n"
+        "        call()\n"
+        "    rows = sqlite3.connect(handle.store).execute('select count(*) from calls').fetchone()\n"
+        "    print(handle.store, rows[0])\n"
+        "call()\n"
+    )
+    recorded = as_recorded(tmp_path, "program.py", "--store", "runs.db")
+    assert recorded.stdout.splitlines() == [f"{tmp_path}/runs.db 1", f"{tmp_path}/runs.db 2"]
+    assert "3 calls recorded to runs.db" in recorded.stderr
+    assert "changes nothing under `tokenflation run`" in recorded.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.db*")) == ["runs.db", "runs.db.key"]
+
+
 def test_streamed_calls_that_nobody_asked_for_their_usage_are_named_at_the_end(
     tmp_path: Path, provider: Provider
 ) -> None:

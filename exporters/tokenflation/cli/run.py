@@ -76,6 +76,7 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, chi
     since_ns = time.time_ns()
     forget(os.path.abspath(store))
     handle = tf.instrument(store, task=kind, span_exporter=_exporter(otlp), children=children)
+    handle.held = True
     if children and otlp:
         hand_on({**told(), "otlp": otlp})
     # Not in a `finally` here: the program's threads go on after its main module ends, and Python waits for them first.
@@ -251,6 +252,7 @@ def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None
 
 
 def _end(handle: tf.Instrumentation, quiet: bool, process_id: int, interrupted: threading.Event, since_ns: int) -> None:
+    handle.held = False
     handle.close()
     if os.getpid() != process_id:
         return  # a forked child inherits the exit handlers; the parent alone sums up

@@ -17,8 +17,6 @@ from tokenflation.sdk.errors import StoreError, TokenflationError
 from tokenflation.sdk.scoping import scopes
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tokenflation.sdk.recording.recorder import Recorder
     from tokenflation.sdk.tracing.bridge import ForeignCalls
     from tokenflation.sdk.tracing.spanread import SpanProcessor
@@ -57,6 +55,8 @@ class Instrumentation:
         self._closed = False
         self.lent = False
         """Begun by who started this program: an `instrument()` of its own takes the place of it."""
+        self.held = False
+        """Begun by `tokenflation run`, which records to one store until the program ends."""
 
     @property
     def store(self) -> str:
@@ -91,7 +91,10 @@ class Instrumentation:
         return self._recorder.flush(timeout_s)
 
     def close(self) -> None:
-        """Write what is left and undo every patch; safe to call twice."""
+        """Write what is left and undo every patch; safe to call twice. Under `tokenflation run` recording goes on."""
+        _quietly(self.flush if self.held else self._end)
+
+    def _end(self) -> None:
         global _active
         if self._closed:
             return
@@ -104,7 +107,7 @@ class Instrumentation:
                 _active = None
             if getattr(sys, _HANDLE, None) is self:
                 delattr(sys, _HANDLE)
-            atexit.unregister(self.close)
+            atexit.unregister(self._end)
         if self._owns_provider and self._provider is not None:
             _quietly(self._shut_provider_down)
 
@@ -128,9 +131,7 @@ class Instrumentation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: "TracebackType | None"
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
 
@@ -188,7 +189,8 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         _quietly(_active.close)
     if _active is not None:
         if _active.store != path:
-            _log.warning("already recording to %s; instrument(%r) changes nothing until close()", _active.store, store)
+            when = "under `tokenflation run`" if _active.held else "until close()"
+            _log.warning("already recording to %s; instrument(%r) changes nothing %s", _active.store, store, when)
         return _active
     if tracer_provider is not None and span_exporter is not None:
         raise TokenflationError(
@@ -199,7 +201,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
 
         require_splintr()
     if (earlier := getattr(sys, _HANDLE, None)) is not None:
-        _quietly(earlier.close)  # its hooks would record each call a second time
+        _quietly(earlier._end)  # its hooks would record each call a second time
     from tokenflation.children import hand_on
     from tokenflation.sdk import hooks  # what follows is imported only by who records
     from tokenflation.sdk.carrying.processes import carry_scopes_to_processes, stand_inside
@@ -241,7 +243,7 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
     undo = [undo_one for step in steps if (undo_one := _installed(step)) is not None]
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
     setattr(sys, _HANDLE, _active)
-    atexit.register(_active.close)  # our provider holds spans back for a batch: a program that ends exports them
+    atexit.register(_active._end)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
 
 
