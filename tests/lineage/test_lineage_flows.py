@@ -152,6 +152,25 @@ def test_a_tool_call_that_was_an_answer_has_no_agent_inside() -> None:
     assert {move.run.depth for move in agents.moved().values()} == {0}
 
 
+def test_an_answer_that_was_refused_and_is_given_again_has_no_agent_inside() -> None:
+    agents = Agents()
+    last, _ = agents.call(user("Name a city."), asks={"given-1": "Osl"}, after="", tool="final_result")
+    refused = said(**{"given-1": "Osl"}), result("given-1", "Not valid. Try again.")
+    last, _ = agents.call(user("Name a city."), *refused, asks={"given-2": "Oslo"}, after=last, tool="final_result")
+    _, other = agents.call(user("Judge this letter."), system=WORKER, after=last)
+    assert (other.depth, other.inside_tool_call_id) == (0, None)
+
+
+def test_a_tool_that_is_named_as_an_answer_but_run_has_agents_inside() -> None:
+    agents = Agents()
+    last, _ = agents.call(user("Order tea."), asks={"order-1": "tea"}, after="", tool="submit_order")
+    done = said(**{"order-1": "tea"}), result("order-1", "It is ordered.")
+    last, _ = agents.call(user("Order tea."), *done, says="Tea was ordered.", after=last)
+    last, _ = agents.call(user("Order milk."), asks={"order-2": "milk"}, after=last, tool="submit_order")
+    _, inner = agents.call(user("Find a shop."), system=WORKER, after=last)
+    assert (inner.depth, inner.inside_tool_call_id) == (1, "order-2")
+
+
 def test_a_task_is_named_by_its_agent_or_by_a_fingerprint_that_dates_do_not_change() -> None:
     agents = Agents()
     _, named = agents.call(user("Hello."), system="You are Ada Lovelace. Today is 2026-11-20.")

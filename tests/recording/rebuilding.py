@@ -58,7 +58,7 @@ class _Rebuilding:
             before = found.history if found is not None else None
         if before is not None:
             before.continued += 1
-            self._hosts.note_results(before, reading.tool_results)
+            self._hosts.note_results(before, reading)
         run = self._runs.get(call.agent_run_id)
         if run is None:
             run = self._runs[call.agent_run_id] = self._run(call, reading, scope_run, before)

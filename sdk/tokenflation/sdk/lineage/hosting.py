@@ -62,12 +62,16 @@ class Hosts:
         asked = [one for one in reading.tool_calls if one.kind == "client"]
         return {one.tool_call_id: OpenCall(one.name, one.said, answers=self._answers(one, reading)) for one in asked}
 
-    def note_results(self, history: History, results: Sequence[ToolResult]) -> None:
-        """Note that tool calls of a call were answered: these tools are run by somebody."""
-        for result in results:
+    def note_results(self, history: History, reading: Reading) -> None:
+        """Note that tool calls of a call were answered: these tools are run by somebody.
+
+        Unless what was taken for an answer is given again: it was refused, as one that does not fit its schema is.
+        """
+        for result in reading.tool_results:
             known = history.open_tool_calls.get(result.tool_call_id)
             if known is not None:
-                self._asked.put((history.instructions_hash, known.name), True)
+                if not (known.answers and _is_given_again(known.name, reading)):
+                    self._asked.put((history.instructions_hash, known.name), True)
                 history.run.note_asked(known.said[:1])
             for text in result.said[:1]:
                 if len(text) >= _SURE_CHARS:
@@ -212,7 +216,7 @@ class Hosts:
         if known is not None:
             return not known
         self.some_hand_over = self.some_hand_over or hands_over(asked.name)
-        return asked.name == reading.forced_tool or _ANSWER_TOOL.fullmatch(asked.name) is not None
+        return _is_to_answer(asked.name, reading)
 
     def _by_arguments(
         self, reading: Reading, waiting: Sequence[History], near: History | None = None
@@ -259,6 +263,15 @@ class Hosts:
         if told is not None:
             return Host(told[0].call_id, told[0].tool_call_id, before.run, Edge("context", told[0].edge.strength))
         return _chosen(before, Edge("context", "strong"))
+
+
+def _is_to_answer(name: str, reading: Reading) -> bool:
+    """Return whether a tool is there to answer with, by force or by name."""
+    return name == reading.forced_tool or _ANSWER_TOOL.fullmatch(name) is not None
+
+
+def _is_given_again(name: str, reading: Reading) -> bool:
+    return _is_to_answer(name, reading) and any(one.name == name for one in reading.tool_calls)
 
 
 def _by_waiting(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> Host | None:

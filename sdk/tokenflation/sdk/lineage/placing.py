@@ -84,7 +84,7 @@ class Lineage:
         if before is not None:
             asked = before.asked or before.history
             before.history.continued += 1
-            self._hosts.note_results(asked, reading.tool_results)
+            self._hosts.note_results(asked, reading)
             self._moves.make_steps(sums_in(reading, asked, self._histories.recent()), asked, "compaction")
             for moved, host in self._hosts.by_result(asked, reading.tool_results, self._histories.recent()):
                 self._moves.put(moved, host)
