@@ -54,6 +54,16 @@ def test_agents_that_the_provider_runs_are_named(recorded: Collected, lib: Any) 
     assert recorded.exchanges == []
 
 
+def test_what_fals_queue_takes_and_a_list_of_requests_to_cloudflare_are_named(recorded: Collected, lib: Any) -> None:
+    client = lib.Client(transport=lib.MockTransport(lambda _: lib.Response(200, json={})))
+    asked = {"prompt": "hi", "model": "m"}
+    client.post("https://queue.fal.run/openrouter/router", json=asked)
+    client.post(f"https://gateway.ai.cloudflare.com/v1/{'0a' * 16}/g", json=[{"provider": "openai", "query": asked}])
+    client.post(f"https://api.example.com/v1/{'0a' * 16}/g", json=[asked])
+    assert recorded.failures == ["unseen:fal_ai.models", "unseen:cloudflare.universal"]
+    assert recorded.exchanges == []
+
+
 def test_a_host_is_not_said_to_be_unseen_for_having_been_looked_up_as_well(
     collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:

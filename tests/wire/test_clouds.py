@@ -221,6 +221,19 @@ def test_a_cache_that_alibabas_chat_writes_is_counted_in_the_details(sent: Sent)
     assert tokens(sent(url, {"model": "qwen3-max", **ASKED}, answer)) == (20, 0, 16, 9, None)
 
 
+def test_fal_counts_what_its_router_answers_at_once(sent: Sent) -> None:
+    usage = {"prompt_tokens": 1340, "completion_tokens": 63, "total_tokens": 1403, "cost": 0.0005595}
+    asked = {"prompt": "hi", "model": "google/gemini-2.5-flash"}
+    for path in ("", "/vision"):
+        row = sent(f"https://fal.run/openrouter/router{path}", asked, {"output": "A tiger", "usage": usage})
+        assert (row["api"], row["provider"], row["model"]) == ("fal.router", "fal_ai", "google/gemini-2.5-flash")
+        assert (tokens(row), row["extra"]["cost"]) == ((1340, None, None, 63, None), 0.0005595)
+    events = Stream([{"output": "A", "partial": True}, {"output": "A tiger", "partial": False, "usage": usage}])
+    row = sent("https://fal.run/openrouter/router/stream", asked, events)
+    assert (tokens(row), row["status"], row["stream"]) == ((1340, None, None, 63, None), "ok", 1)
+    assert sent("https://queue.fal.run/openrouter/router", asked, {"status": "IN_QUEUE", "request_id": "r"}) == {}
+
+
 def test_a_request_to_the_root_of_another_server_is_not_touched(sent: Sent) -> None:
     assert sent("https://dynamodb.eu-west-1.amazonaws.com/", {"inputs": "hi"}, {"generated_text": "a"}) == {}
     assert sent("http://127.0.0.1:8545/", {"inputs": "hi"}, {"generated_text": "a"}) == {}

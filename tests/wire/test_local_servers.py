@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from tests.wire.conftest import Sent, Stream, tokens
 
+from tokenflation.sdk.wire import ExchangeBytes, read, recognise
+
 AT = "http://127.0.0.1:1234"
 LLAMA = {
     "index": 0,
@@ -200,6 +202,40 @@ def test_huggingfaces_servers_count_in_headers_what_their_bodies_leave_out(sent:
     ):
         row = sent(AT + path, asked, answer, x_compute_tokens="7")
         assert (row["api"], tokens(row), row["status"]) == ("huggingface.embed", (7, None, None, 0, None), "ok")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "answer"),
+    [
+        ("/embed_sparse", {"inputs": "hi"}, [[{"index": 3, "value": 0.5}]]),
+        ("/embed_all", {"inputs": "hi"}, [[[0.1], [0.2]]]),
+        ("/similarity", {"inputs": {"source_sentence": "hi", "sentences": ["ho", "hu"]}}, [0.7, 0.2]),
+    ],
+)
+def test_huggingfaces_other_embeddings_are_known_by_the_header_that_counts(
+    sent: Sent, path: str, asked: dict[str, Any], answer: Any
+) -> None:
+    row = sent(AT + path, asked, answer, x_compute_tokens="9")
+    assert (row["api"], tokens(row), row["usage_complete"]) == ("huggingface.embed", (9, None, None, 0, None), 1)
+    assert sent(AT + path, asked, answer) == {}
+    if path == "/embed_sparse":  # a model of this kind may stand at the root of an endpoint
+        row = sent("https://x.endpoints.huggingface.cloud/", asked, answer, x_compute_tokens="9")
+        assert (row["api"], tokens(row)) == ("huggingface.embed", (9, None, None, 0, None))
+
+
+def test_llama_cpps_own_embeddings_are_known_by_their_vectors(sent: Sent) -> None:
+    answer = [{"index": 0, "embedding": [[0.1, 0.2]]}, {"index": 1, "embedding": [[0.3, 0.4]]}]
+    row = sent(f"{AT}/embedding", {"content": ["a", "b"]}, answer)
+    assert (row["api"], row["usage_source"], row["status"]) == ("llama_cpp.embed", "absent", "ok")
+    assert sent(f"{AT}/embedding", {"content": "a"}, {"ok": True}) == {}
+
+
+@pytest.mark.parametrize("path", ["/embedding", "/similarity"])
+def test_a_request_that_nobody_answered_at_a_path_of_everybodys_is_no_call(path: str) -> None:
+    api = recognise("POST", path)
+    assert api is not None
+    body = b'{"content": "hi", "inputs": {"source_sentence": "hi", "sentences": []}}'
+    assert read(ExchangeBytes(api=api, path=path, request_body=body, end="failed"), key=b"k") is None
 
 
 def test_vectors_that_nobody_counts_are_no_failure(sent: Sent) -> None:

@@ -67,7 +67,8 @@ def test_straight_code_counts_what_the_table_of_every_dialect_counts(data: st.Da
 def places_of(rules: Answer) -> list[Path]:
     """Return where anything that the rules look at may stand in a document."""
     heads = [*rules.model, *rules.response_id, *rules.extra.values()]
-    heads += [rules.blocked] if rules.blocked is not None else []
+    heads += [path for path in (rules.blocked, rules.mark) if path is not None]
+    heads += [(rules.apart,)] if rules.apart is not None else []
     in_choice = [*rules.finish, *rules.parts, ("index",), *([rules.finish_detail] if rules.finish_detail else [])]
     choices = () if rules.choices is None else (*rules.choices, 0)
     in_answer = [*heads, *[(*choices, *path) for path in in_choice]]

@@ -68,6 +68,9 @@ _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
         ("api.elevenlabs.io", "/v1/speech-to-text", "elevenlabs.speech"),
         ("api.assemblyai.com", "/v2/transcript", "assemblyai.speech"),
         ("api.minimax.io", "/v1/t2a_v2", "minimax.speech"),
+        ("gateway.ai.cloudflare.com", f"/v1/{'0a' * 16}/gateway", "cloudflare.universal"),
+        ("queue.fal.run", "/fal-ai/any-llm", "fal_ai.models"),
+        ("fal.run", "/fal-ai/any-llm/stream", "fal_ai.models"),
         ("ark.cn-beijing.volces.com", "/api/v3/contents/generations/tasks", "volcengine.videos"),
         ("p.services.ai.azure.com", "/providers/mistral/azure/ocr", "azure.ai.inference.documents"),
         ("p.services.ai.azure.com", "/api/projects/p/memory_stores/m:search_memories", "azure.ai.inference.memory"),
@@ -106,6 +109,7 @@ def test_what_is_fetched_of_a_batch_that_another_process_made_has_its_name(host:
         ("api.openai.com", "/v1/realtime/sessions"),
         ("lambda.eu-west-1.amazonaws.com", "/agents/session-1"),
         ("api.openai.com", "/v1/ocr"),
+        ("api.example.com", f"/v1/{'0a' * 16}/orders"),
     ],
 )
 def test_a_path_of_another_provider_is_nobodys_business(host: str, path: str) -> None:
@@ -114,7 +118,7 @@ def test_a_path_of_another_provider_is_nobodys_business(host: str, path: str) ->
 
 def test_every_api_that_a_path_may_speak_is_read_or_named_as_unread() -> None:
     apis = {api for rules in _POST.values() for _, api in rules if api is not None}
-    apis |= {*_NAMED.values(), *_GET.values()}
+    apis |= {*_NAMED.values(), *_GET.values(), str(recognise("POST", f"/v1/{'0a' * 16}/gateway"))}
     assert apis <= DIALECTS.keys() | UNREAD.keys()
     assert UNREAD.keys() <= apis
     assert not DIALECTS.keys() & UNREAD.keys()

@@ -42,6 +42,7 @@ def walk_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
         value = scalars(at(answer, path))
         if value is not None:
             facts.extra[name] = value
+    facts.marked |= rules.mark is not None and at(answer, rules.mark) is not None
     for usage in [at(document, path) for path in rules.usage]:
         if type(usage) is dict:
             walk_usage(facts, rules, usage, kind)

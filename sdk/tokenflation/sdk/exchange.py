@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.wire import UNREAD, is_served, recognise, unread_name
+from tokenflation.sdk.wire import UNREAD, recognise, served_as, unread_name
 from tokenflation.sdk.wire.streams.packed import PackedChunks
 
 __all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "ToolRunning", "is_stream"]
@@ -257,7 +257,8 @@ class Tap:
         """
         try:
             api = api or recognise(method, path)
-            if api is None or not is_served(api, host):
+            api = api and served_as(api, host)
+            if api is None:
                 return None
             if api in UNREAD:
                 self.note_unread(api, host)

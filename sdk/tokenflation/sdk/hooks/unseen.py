@@ -21,7 +21,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.wire import UNREAD, ExchangeBytes, is_served, provider_of, read, recognise
+from tokenflation.sdk.wire import UNREAD, ExchangeBytes, provider_of, read, recognise, served_as
 
 __all__ = ["install", "socket_unread"]
 
@@ -168,7 +168,7 @@ class _Watch:
         """Report a request to a model endpoint; of a host that is no provider's, only if its body asks a model."""
         api = recognise(method, path)
         tap = self._tap
-        if api is None or tap is None or underway() or not is_served(api, host):
+        if api is None or tap is None or underway() or (api := served_as(api, host)) is None:
             return
         if api in UNREAD:
             tap.note_unread(api, host)

@@ -6,7 +6,7 @@ worker thread; `split` and `block_hashes` are for whoever lays token counts over
 
 from tokenflation.sdk.wire.anatomy import block_hashes, split
 from tokenflation.sdk.wire.dialects import RESPONSE_HEADERS
-from tokenflation.sdk.wire.endpoints.providers import is_served, provider_of
+from tokenflation.sdk.wire.endpoints.providers import provider_of, served_as
 from tokenflation.sdk.wire.endpoints.recognise import recognise
 from tokenflation.sdk.wire.endpoints.unread import UNREAD, unread_name
 from tokenflation.sdk.wire.read import read
@@ -17,10 +17,10 @@ __all__ = [
     "UNREAD",
     "ExchangeBytes",
     "block_hashes",
-    "is_served",
     "provider_of",
     "read",
     "recognise",
+    "served_as",
     "split",
     "unread_name",
 ]

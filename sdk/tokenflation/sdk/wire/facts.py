@@ -70,6 +70,8 @@ class Facts(Struct):
     """(choice, number in the stream) -> the tool call there."""
     error: str | None = None
     failed: str | None = None
+    marked: bool = False
+    """Something stood at the mark of its dialect."""
     ended: bool = False
     """The answer said that it is whole."""
     terminated: bool = False

@@ -103,7 +103,7 @@ def _is_request(body: Any, shape: Request) -> bool:
 
 def _says_something(facts: Facts, rules: Answer) -> bool:
     """Return whether an answer said what only this dialect says so: counts, content or why it ended."""
-    return _has_usage(facts, rules) or any(facts.finish.values()) or facts.first_token_ns is not None
+    return _has_usage(facts, rules) or any(facts.finish.values()) or facts.first_token_ns is not None or facts.marked
 
 
 def _has_usage(facts: Facts, rules: Answer) -> bool:
@@ -125,7 +125,7 @@ def _is_answer(view: ExchangeBytes, dialect: Dialect, facts: Facts, *, asked_for
         return True
     if facts.response_id is not None or _says_something(facts, dialect.answer):
         return True
-    if not asked_for:
+    if not asked_for or dialect.by_answer:
         return dialect.api == "bedrock.invoke" or (dialect.request.forms and bool(facts.error))
     return facts.model is not None or facts.error is not None or view.status_code is None
 

@@ -127,6 +127,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     says why it ended and the counts have come."""
     ends_unmarked: bool = False
     """Nothing tells the end of a stream: one that was read to its end is whole."""
+    mark: Path | None = None
+    """What stands here proves whose answer it is where it says neither counts nor content."""
     errors: Paths = (("error",),)
     """An object, or a text, here means failure."""
     error_events: frozenset[str] = frozenset({"error"})
@@ -243,3 +245,5 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Its exchanges fetch an answer that an earlier request asked for: they generate nothing."""
     common_path: bool = False
     """Other programs use its path too: an answer counts only if it says something that this api says."""
+    by_answer: bool = False
+    """... and so many do that nothing but such an answer counts, not even a request that none came for."""

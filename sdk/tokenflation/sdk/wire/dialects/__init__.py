@@ -35,6 +35,7 @@ _ONE = (
     local.OLLAMA_CHAT,
     local.OLLAMA_GENERATE,
     local.OLLAMA_EMBED,
+    local.LLAMA_CPP_EMBED,
     local.VLLM_POOLING,
     clouds.CLOUDFLARE,
     clouds.OCI_CHAT,
@@ -44,6 +45,7 @@ _ONE = (
     clouds.SNOWFLAKE_EMBED,
     clouds.DEEPINFRA,
     clouds.DASHSCOPE_APPLICATION,
+    clouds.FAL,
     more.MISTRAL_CONVERSATIONS,
     more.WATSONX,
     more.WATSONX_READ,
@@ -69,6 +71,7 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK, local.HUGGINGFACE_EMBED),
     "cohere.generate": (cohere.GENERATE, local.KOBOLDCPP[0]),
     "huggingface.generate": (local.HUGGINGFACE, local.SGLANG, local.KOBOLDCPP[0]),
+    "huggingface.embed": (replace(local.HUGGINGFACE_EMBED, by_answer=True),),
     "koboldcpp.stream": local.KOBOLDCPP[1:],
     "llama_cpp.completion": (local.LLAMA_CPP,),
     "sglang.embed": (local.SGLANG_EMBED, local.VLLM_POOLING),
@@ -94,7 +97,7 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     # SAP's embeddings have a path of OpenAI's kind.
     "openai.embeddings": (openai.EMBEDDINGS, clouds.SAP_EMBED),
     "cohere.v1": (cohere.CHAT_V1, cohere.WRITER, local.LM_STUDIO, cohere.REKA),
-    "root": (local.HUGGINGFACE, clouds.TENCENT, clouds.TENCENT_EMBED),
+    "root": (local.HUGGINGFACE, local.HUGGINGFACE_EMBED, clouds.TENCENT, clouds.TENCENT_EMBED),
 }
 """What `recognise` returns -> the dialects it may be, best first: the request's keys and the answer's facts decide."""
 

@@ -1,4 +1,4 @@
-"""Clouds with bodies of their own: Cloudflare, Oracle, SAP, Snowflake, DeepInfra, Baidu, Tencent.
+"""Clouds with bodies of their own: Cloudflare, Oracle, SAP, Snowflake, DeepInfra, Baidu, Tencent, fal.ai.
 
 And the applications that Alibaba serves. Part of `dialects`: data only.
 """
@@ -16,6 +16,7 @@ __all__ = [
     "CLOUDFLARE",
     "DASHSCOPE_APPLICATION",
     "DEEPINFRA",
+    "FAL",
     "OCI_CHAT",
     "OCI_EMBED",
     "OCI_OTHERS",
@@ -350,4 +351,27 @@ DASHSCOPE_APPLICATION: Final = Dialect(
         input=Count(each=("models",), terms=((("input_tokens",),),)),
         output=Count(each=("models",), terms=((("output_tokens",),),)),
     ),
+)
+
+# fal.ai/models/openrouter/router/api, asked at fal.run: one text in and out; the events of a stream are undocumented.
+FAL: Final = Dialect(
+    api="fal.router",
+    compatible="fal_ai",
+    request=Request(
+        proof=(frozenset({"prompt"}), frozenset({"model"})), messages=("prompt",), system=("system_prompt",)
+    ),
+    answer=Answer(
+        model=(),
+        response_id=(),
+        parts=((),),
+        keyed={"reasoning": Part(channel="reasoning"), "output": Part()},
+        finish=(),
+        ends_unmarked=True,
+        usage=(("usage",),),
+        input=Count(terms=((("prompt_tokens",),),)),
+        output=Count(terms=((("completion_tokens",),),)),
+        total=("total_tokens",),
+        usage_extra={"cost": ("cost",)},  # USD
+    ),
+    common_path=True,
 )

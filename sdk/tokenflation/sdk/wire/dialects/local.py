@@ -15,6 +15,7 @@ __all__ = [
     "HUGGINGFACE_EMBED",
     "KOBOLDCPP",
     "LLAMA_CPP",
+    "LLAMA_CPP_EMBED",
     "LM_STUDIO",
     "OLLAMA_CHAT",
     "OLLAMA_EMBED",
@@ -107,7 +108,8 @@ HUGGINGFACE: Final = Dialect(
     ),
     common_path=True,
 )
-# huggingface.github.io/text-embeddings-inference, `/embed` and `/rerank`: arrays of numbers; a header counts.
+# huggingface.github.io/text-embeddings-inference, all but `/predict`: arrays of numbers; a header counts (lib.rs,
+# ResponseMetadata).
 _COMPUTED = ("x-compute-tokens",)
 HUGGINGFACE_EMBED: Final = Dialect(
     api="huggingface.embed",
@@ -194,6 +196,26 @@ LLAMA_CPP: Final = Dialect(
         extra={"timings": ("timings",)},
     ),
     common_path=True,
+)
+
+# .../tools/server, `/embedding`: vectors alone, by the number of their input.
+LLAMA_CPP_EMBED: Final = Dialect(
+    api="llama_cpp.embed",
+    compatible="llama_cpp",
+    request=Request(proof=(frozenset({"content", "input"}),)),
+    answer=Answer(
+        apart="index",
+        model=(),
+        response_id=(),
+        parts=(),
+        finish=(),
+        mark=("embedding", 0),
+        usage=((),),
+        input=Count(terms=((("tokens_evaluated",),),)),
+        output=Count(terms=((),), zero_beside=(("tokens_evaluated",),)),
+    ),
+    common_path=True,
+    by_answer=True,
 )
 
 # docs.sglang.io/basic_usage/native_api, `/generate` (tokenizer_manager.py: `meta_info`); LMDeploy's answers so, too. A

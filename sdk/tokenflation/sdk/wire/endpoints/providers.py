@@ -7,9 +7,9 @@ gateway, a local server) is named after the family of its api: `openai_compatibl
 
 from functools import lru_cache
 
-from tokenflation.sdk.wire.endpoints.recognise import ROOT
+from tokenflation.sdk.wire.endpoints.recognise import FAL, FAL_MODELS, ROOT
 
-__all__ = ["is_served", "provider_of"]
+__all__ = ["provider_of", "served_as"]
 
 _HOSTS = {
     "api.openai.com": "openai",
@@ -89,6 +89,7 @@ _HOSTS = {
     "us-discoveryengine.googleapis.com": "gcp.discovery_engine",
     "eu-discoveryengine.googleapis.com": "gcp.discovery_engine",
     "api.reka.ai": "reka",
+    "fal.run": "fal_ai",
 }
 _AT_ROOT = frozenset({"huggingface", "tencent_cloud"})
 
@@ -111,6 +112,11 @@ def provider_of(host: str, compatible: str) -> str:
     return compatible
 
 
-def is_served(api: str, host: str) -> bool:
-    """Return whether this host may serve what a path was recognised as: a model at its root only these few do."""
-    return api != ROOT or provider_of(host, "") in _AT_ROOT
+def served_as(api: str, host: str) -> str | None:
+    """Return what a request to this host is, whose path was recognised as `api`; None: nothing of ours.
+
+    A model at its root only few have; fal.ai's queue takes what its other host answers.
+    """
+    if api == ROOT:
+        return api if provider_of(host, "") in _AT_ROOT else None
+    return FAL_MODELS if api == FAL and host.lower().startswith("queue.") else api

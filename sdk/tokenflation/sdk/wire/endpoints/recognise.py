@@ -5,10 +5,12 @@ Among them are those whose answers nobody here reads (`unread`): they are to be 
 It runs on the host's thread for every request of every client, so other traffic leaves after one look into a table.
 """
 
-__all__ = ["ROOT", "recognise"]
+__all__ = ["FAL", "FAL_MODELS", "ROOT", "recognise"]
 
 ROOT = "root"
-"""Of a request to the root of a server: whether that is one to a model only its host tells, `providers.is_served`."""
+"""Of a request to the root of a server: whether that is one to a model only its host tells, `providers.served_as`."""
+FAL, FAL_MODELS = "fal.router", "fal.models"
+"""fal.ai's model of other providers' models, which is read only where it answers at once, and its other ones."""
 
 _CHAT = "openai.chat"
 _MESSAGES = "anthropic.messages"
@@ -64,6 +66,8 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "multimodal": (("/embeddings/", _EMBEDDINGS),),  # Volcengine
     ":embed": (("/cortex/", "snowflake.embed"),),
     "encode": (("", "sglang.embed"),),
+    "embedding": (("", "llama_cpp.embed"),),
+    **dict.fromkeys(("embed_sparse", "embed_all", "similarity"), (("", "huggingface.embed"),)),
     **dict.fromkeys(("pooling", "score"), (("", "vllm.pooling"),)),
     "embedText": (("/actions/", "oci.embed"),),
     **dict.fromkeys(("generateText", "summarizeText", "rerankText"), (("/actions/", "oci.others"),)),
@@ -121,7 +125,12 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("", "huggingface.generate"),
     ),
     "generate_stream": (("/v2/models/", "triton.generate_stream"), ("", "huggingface.generate")),
-    "stream": (("/api/extra/generate/", "koboldcpp.stream"), ("/text-to-speech/", "speech")),
+    "stream": (
+        ("/api/extra/generate/", "koboldcpp.stream"),
+        ("/text-to-speech/", "speech"),
+        ("/openrouter/router/", FAL),
+        ("/fal-ai/", FAL_MODELS),
+    ),
     "embed": (("/api/embed", "ollama.embed"), ("", "cohere.embed")),
     "summarize": (("/v1/", "cohere.summarize"),),
     "parse": (("/v2/", "cohere.parse"),),
@@ -194,7 +203,8 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "classifications": (("/v1/", "mistral.documents"),),
     "classify": (("/v1/", "cohere.classify"), ("", "sglang.embed")),
     "question": (("/graphs/", "writer.applications"),),
-    **dict.fromkeys(("translation", "vision"), (("/v1/", "writer.applications"),)),
+    "translation": (("/v1/", "writer.applications"),),
+    "vision": (("/openrouter/router/", FAL), ("/v1/", "writer.applications")),
     "feature-extraction": (("/pipeline/", "huggingface.features"),),
 }
 # What a path to an answer that was asked for earlier holds before its last segment, the answer's id.
@@ -211,7 +221,7 @@ _STORED = tuple(_GET)
 # huggingface.co/docs/inference-providers/providers/hf-inference: the model's name ends the path.
 _SERVED_BY_NAME = ("/models/", "/hf-inference/models/")
 # An id ends the path (Bedrock's InvokeInlineAgent and InvokeFlow, Writer's applications, ElevenLabs' voices), or a
-# model's name (DeepInfra, Baidu).
+# model's name (DeepInfra, Baidu, fal.ai).
 _NAMED: dict[str, str] = {
     "/agents/": "bedrock.agents",
     "/flows/": "bedrock.agents",
@@ -219,6 +229,8 @@ _NAMED: dict[str, str] = {
     "/v1/text-to-speech/": "speech",
     "/v1/inference/": "deepinfra.inference",
     "/rpc/2.0/ai_custom/v1/wenxinworkshop/": "baidu.wenxin",
+    "/openrouter/router": FAL,
+    "/fal-ai/": FAL_MODELS,
 }
 # developers.cloudflare.com: Workers AI by itself, and behind Cloudflare's gateway; a model's name ends the path.
 _CLOUDFLARE = "/client/v4/accounts/"
@@ -246,13 +258,18 @@ def recognise(method: str, path: str) -> str | None:
             if rules is None:
                 if path.startswith(_BEGINNINGS) or "/@cf/" in path:
                     return _by_name(path, name)
-                return ROOT if path == "/" else None
+                return ROOT if path == "/" else _by_place(path, slash)
         for part, api in rules:
             if part in path:
                 return api
     elif method == "GET" and path.endswith(_STORED, 0, slash) and slash < len(path):
         return next(api for part, api in _GET.items() if path.endswith(part, 0, slash))
     return None
+
+
+def _by_place(path: str, slash: int) -> str | None:
+    """Return Cloudflare's universal endpoint, `/v1/ACCOUNT/GATEWAY`, whose accounts have 32 digits."""
+    return "cloudflare.universal" if slash == 37 and path.startswith("/v1/") and path.find("/", 4) == 36 else None
 
 
 def _by_name(path: str, name: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from tokenflation.sdk.wire.endpoints.providers import provider_of
+from tokenflation.sdk.wire.endpoints.recognise import FAL_MODELS
 
 __all__ = ["UNREAD", "Unread", "unread_name"]
 
@@ -71,6 +72,15 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "ai21.maestro": Unread(what="maestro", why=_AGENT, providers=frozenset({"ai21"})),
     # docs.perplexity.ai/api-reference/async-chat-completions-post; docs.z.ai, async chat; docs.x.ai, deferred chats.
     "chat.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity", "x_ai", "z_ai"})),
+    # developers.cloudflare.com/ai-gateway/usage/universal: a list of requests to several providers, the first that
+    # succeeds answers.
+    "cloudflare.universal": Unread(
+        what="universal",
+        why="sends a list of requests to the one provider or the other",
+        providers=frozenset({"cloudflare"}),
+    ),
+    # fal.ai/docs/model-apis: a queue takes most requests, and few answers have tokens.
+    FAL_MODELS: Unread(what="models", why=_LATER, providers=frozenset({"fal_ai"})),
     # docs.snowflake.com, Cortex Agents and Cortex Analyst.
     "snowflake.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"snowflake"})),
     # cloud.ibm.com/apidocs/watsonx-ai, AI services: what a deployment does is up to its owner.
