@@ -259,7 +259,7 @@ def test_what_hosted_tools_used_stands_beside_the_models_own_usage(exchange: Any
         },
         "output_tokens": 7,
     }
-    drawn = {"input_tokens": 30, "output_tokens": 4160, "total_tokens": 4190}
+    drawn = {"input_tokens": 30, "output_tokens": 4160, "total_tokens": 4190, "cached_tokens": 20}
     program = {"type": "program", "id": "prog_1", "call_id": "call_p", "code": "await search('x')"}
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_f", "name": "search", "arguments": "{}"}
     helped = {"type": "multi_agent_call", "id": "m", "call_id": "call_m", "action": "spawn_agent", "arguments": "{}"}
@@ -285,4 +285,5 @@ def test_what_hosted_tools_used_stands_beside_the_models_own_usage(exchange: Any
         "web_search_requests": 2,
         "image_generation_input_tokens": 30,
         "image_generation_output_tokens": 4160,
+        "image_generation_cache_read_tokens": 20,
     }

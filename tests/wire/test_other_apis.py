@@ -247,7 +247,7 @@ def test_what_drew_a_picture_as_svg_is_counted_beside_the_usage(exchange: Any) -
     reading = exchange("openai.images", answer, request={"model": "m", "prompt": "a cat"})
 
     assert reading.usage == Usage(input_tokens=12, output_tokens=272)
-    assert reading.extra == {"svg_input_tokens": 40, "svg_output_tokens": 900}
+    assert reading.extra == {"svg_input_tokens": 40, "svg_output_tokens": 900, "svg_reasoning_tokens": 5}
 
 
 def test_decisions_are_counted_and_other_programs_decisions_are_not_ours(exchange: Any) -> None:

@@ -128,3 +128,24 @@ def test_an_object_of_empty_strings_is_no_call(exchange: Any) -> None:
     message = {"content": "yes", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
 
     assert exchange("openai.chat", {"id": "c", "choices": [{"index": 0, "message": message}]}).tool_calls == ()
+
+
+def _drawn(name: str, tokens: int) -> dict[str, Any]:
+    said = {"model": "m-svg", "input_tokens": 40, "output_tokens": tokens, "reasoning_tokens": 5}
+    return {"type": "image_generation_call", "id": name, "status": "completed", "result": "PHN2Zz4=", "svg_usage": said}
+
+
+def test_what_wrote_pictures_as_svg_counts_once_beside_the_usage_however_often_it_is_said(exchange: Any) -> None:
+    drawn = [_drawn("ig_1", 900), _drawn("ig_2", 100)]
+    usage = {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}
+    answer = {"id": "resp_1", "status": "completed", "output": drawn, "usage": usage}
+    done = [{"type": "response.output_item.done", "output_index": at, "item": one} for at, one in enumerate(drawn)]
+
+    for said in (answer, [*done, {"type": "response.completed", "response": answer}]):
+        reading = exchange("openai.responses", said)
+
+        assert (reading.usage.input_tokens, reading.usage.output_tokens) == (12, 7)
+        assert reading.extra == {"svg_input_tokens": 80, "svg_output_tokens": 1000, "svg_reasoning_tokens": 10}
+        assert [call.kind for call in reading.tool_calls] == ["server", "server"]
+
+    assert exchange("openai.responses", done[:1]).extra["svg_output_tokens"] == 900

@@ -11,7 +11,7 @@ from tokenflation.sdk.wire.facts import MAX_ANSWER, CallKey, Facts, SeenCall, no
 from tokenflation.sdk.wire.shapes import Answer, EventRule, Part, Tool
 from tokenflation.sdk.wire.straight import find, function, once, shared
 from tokenflation.sdk.wire.usage import scalars
-from tokenflation.sdk.wire.values import Path, at, dumps, first, text, word
+from tokenflation.sdk.wire.values import Path, at, count_of, dumps, first, text, word
 
 __all__ = ["document_reader", "whole"]
 
@@ -351,6 +351,10 @@ def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int,
     call.name = call.name or name
     call.document = facts.documents
     call.slot = slot
+    for said, path in tool.counts.items():
+        count = count_of(at(value, path))
+        if count is not None:
+            call.counts[said] = count
     arguments = first(value, tool.arguments)
     if tool.appends and type(arguments) is str:
         _append(call, arguments)

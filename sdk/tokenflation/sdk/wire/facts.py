@@ -15,6 +15,7 @@ __all__ = [
     "CallKey",
     "Facts",
     "SeenCall",
+    "counted_by_calls",
     "digest_of",
     "note_answer",
     "note_pieces",
@@ -48,6 +49,8 @@ class SeenCall(Struct):
     streamed: list[str] = field(default_factory=list)
     pieces: bool = False
     """`arguments_bytes` counts streamed pieces; before the first of them it is the opening's empty object."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Tokens that it took beside the answer's, by their names in `extra`."""
     document: int = 0
     slot: tuple[int, int] = (0, 0)
     """Where it was last seen: in which document, at which place."""
@@ -145,6 +148,15 @@ def note_pieces(facts: Facts, pieces: Sequence[bytes]) -> None:
 def said(facts: Facts) -> str:
     """Return the beginning of the answer's text, as far as it was read."""
     return "".join(facts.answer)[:MAX_ANSWER]
+
+
+def counted_by_calls(facts: Facts) -> dict[str, int]:
+    """Return the tokens that tool calls took beside the answer's, by name: the sums over all calls."""
+    sums: dict[str, int] = {}
+    for call in facts.calls.values():
+        for name, count in call.counts.items():
+            sums[name] = sums.get(name, 0) + count
+    return sums
 
 
 def tool_calls(facts: Facts, key: bytes) -> tuple[ToolCall, ...]:

@@ -15,7 +15,7 @@ from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS, PAYLOAD_STREAMS
 from tokenflation.sdk.wire.endpoints.providers import provider_of
 from tokenflation.sdk.wire.extract import document_reader, whole
-from tokenflation.sdk.wire.facts import Facts, said, tool_calls
+from tokenflation.sdk.wire.facts import Facts, counted_by_calls, said, tool_calls
 from tokenflation.sdk.wire.repeats import Repeats
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
 from tokenflation.sdk.wire.straight import lookup
@@ -390,7 +390,7 @@ def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:
 
 def _extra(view: ExchangeBytes, facts: Facts, rules: Answer, readable: bool) -> Mapping[str, Any]:
     extra = usage_extra(facts.usage, rules) if facts.usage else {}
-    extra.update(facts.extra)
+    extra.update(facts.extra, **counted_by_calls(facts))
     for name in ("state", *(rules.extra if len(facts.apart) > 1 else ())):  # of several answers it is of the last alone
         extra.pop(name, None)
     if view.truncated:

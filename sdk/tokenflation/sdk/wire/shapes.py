@@ -33,6 +33,8 @@ class Tool(Struct, frozen=True, kw_only=True):
     arguments: Paths = ()
     appends: bool = False
     """Streamed pieces of the arguments add up; otherwise the last one is whole."""
+    counts: Mapping[str, Path] = field(default_factory=dict)
+    """Where it says what tokens it took beside the answer's: name of the sum over all calls in `extra` -> path."""
 
 
 class Part(Struct, frozen=True, kw_only=True):

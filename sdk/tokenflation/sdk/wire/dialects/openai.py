@@ -4,7 +4,7 @@ from typing import Final
 
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
-__all__ = ["CHAT", "RESPONSES"]
+__all__ = ["CHAT", "RESPONSES", "SVG_USAGE"]
 
 # platform.openai.com/docs/api-reference/chat (object, streaming): usage, prompt_tokens_details,
 # completion_tokens_details; with stream_options.include_usage one more chunk, with empty choices, before [DONE].
@@ -195,6 +195,11 @@ def _server(named: str, *arguments: str) -> Part:
 
 # perplexityai's `ResponsesUsage`, which does not say whether `input_tokens` has them: the total tells.
 _PERPLEXITY_READ = ("input_tokens_details", "cache_read_input_tokens")
+SVG_USAGE: Final = {
+    "svg_input_tokens": ("svg_usage", "input_tokens"),
+    "svg_output_tokens": ("svg_usage", "output_tokens"),
+    "svg_reasoning_tokens": ("svg_usage", "reasoning_tokens"),
+}
 _ANSWER_DELTA = EventRule(channel="answer", content=("delta",))
 _REASONING_DELTA = EventRule(channel="reasoning", content=("delta",))
 _RESPONSES_ANSWER = Answer(
@@ -223,7 +228,8 @@ _RESPONSES_ANSWER = Answer(
         "web_search_call": _server("web_search", "action"),
         "file_search_call": _server("file_search", "queries"),
         "code_interpreter_call": _server("code_interpreter", "code"),
-        "image_generation_call": _server("image_generation"),
+        # openai's `ImageGenerationCallSvgUsage`: who writes a picture as SVG counts apart from who draws one.
+        "image_generation_call": Part(tool=Tool(server=True, named="image_generation", counts=SVG_USAGE)),
         "mcp_call": _server("mcp", "arguments"),
         "multi_agent_call": Part(  # openai's `BetaResponseOutputItem`
             tool=Tool(server=True, id=_CALL_IDS, name=(("action",),), arguments=(("arguments",),))
@@ -289,6 +295,7 @@ _RESPONSES_ANSWER = Answer(
         "web_search_requests": ("tool_usage", "web_search", "num_requests"),
         "image_generation_input_tokens": ("tool_usage", "image_gen", "input_tokens"),
         "image_generation_output_tokens": ("tool_usage", "image_gen", "output_tokens"),
+        "image_generation_cache_read_tokens": ("tool_usage", "image_gen", "cached_tokens"),
     },
 )
 RESPONSES: Final = Dialect(

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tokenflation.sdk.wire.dialects.openai import CHAT, RESPONSES
+from tokenflation.sdk.wire.dialects.openai import CHAT, RESPONSES, SVG_USAGE
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Tool
 
 __all__ = [
@@ -126,7 +126,7 @@ IMAGES: Final = Dialect(
             "image_output_tokens": ("output_tokens_details", "image_tokens"),
         },
         # openai's `ImagesResponse`: what drew a picture as SVG counts by itself, beside the usage.
-        extra={"svg_input_tokens": ("svg_usage", "input_tokens"), "svg_output_tokens": ("svg_usage", "output_tokens")},
+        extra=SVG_USAGE,
     ),
 )
 
