@@ -25,7 +25,7 @@ from tokenflation.sdk.store.journals.journal import (
     without_slot,
 )
 from tokenflation.sdk.store.journals.orphans import dead_journals, left_beside
-from tokenflation.sdk.store.journals.recover import recover
+from tokenflation.sdk.store.journals.recover import recover, row_of
 from tokenflation.sdk.store.journals.tail import find_usage
 from tokenflation.sdk.store.losses import note_losses
 from tokenflation.sdk.store.write import open_writer
@@ -33,6 +33,12 @@ from tokenflation.sdk.store.write import open_writer
 
 def begun(number: int, **more: Any) -> Begun:
     return Begun(f"{number:016x}", 1_700_000_000_000_000_000 + number, "openai.chat", "openai", "triage", **more)
+
+
+def test_of_several_answers_to_one_request_a_kill_keeps_counts_that_are_said_to_be_partial() -> None:
+    one = Begun(f"{1:016x}", 1_700_000_000_000_000_000, "huggingface.generate", "huggingface", "triage")
+    row = row_of(one, Ended(5, "read", 200, None, True, {"prompt_tokens": 7, "completion_tokens": 8}))
+    assert (row.input_tokens, row.usage_source, row.usage_complete) == (7, "partial", False)
 
 
 def test_what_was_noted_is_read_back(tmp_path: Path) -> None:

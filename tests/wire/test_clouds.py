@@ -61,6 +61,40 @@ def test_newer_models_of_cloudflares_answer_as_openais_do(sent: Sent) -> None:
     assert (tokens(row), row["response_id"]) == ((82, None, None, 40, 30), "resp_1")
 
 
+def test_a_batch_of_cloudflares_counts_nothing_however_often_it_is_looked_at(sent: Sent) -> None:
+    queued = {"status": "queued", "request_id": "r", "model": LLAMA}
+    row = sent(f"{WORKERS}{LLAMA}?queueRequest=true", {"requests": [ASKED]}, _cloudflare(queued))
+    assert (row["usage_source"], row["status"], row["finish_reasons"]) == ("absent", "ok", '["queued"]')
+    done = {"responses": [{"id": 0, "result": {"response": "Hi", "usage": USAGE}, "success": True}], "usage": USAGE}
+    assert sent(f"{WORKERS}{LLAMA}?queueRequest=true", {"request_id": "r"}, _cloudflare(done)) == {}
+
+
+def test_a_stream_of_snowflakes_ends_without_a_word_and_asks_for_its_tools_in_its_own_way(sent: Sent) -> None:
+    def said(usage: dict[str, int], **delta: Any) -> dict[str, Any]:
+        return {"id": "i", "model": "claude-sonnet-4", "choices": [{"delta": delta}], "usage": usage}
+
+    url = "https://x.snowflakecomputing.com/api/v2/cortex/inference:complete"
+    call = {"tool_use_id": "tooluse_1", "name": "get_price"}
+    events = [
+        said({}, type="text", content="I'll look", content_list=[{"type": "text", "text": "I'll look"}]),
+        said({}, type="tool_use", content_list=[call], **call),
+        said({}, type="tool_use", input='{"symbol":', content_list=[]),
+        said(USAGE, type="tool_use", input='"X"}', content_list=[]),
+    ]
+    asked = {"model": "claude-sonnet-4", "stream": True, **ASKED}
+    row = sent(url, asked, Stream(events))
+    assert (row["api"], row["provider"], tokens(row)) == ("snowflake.complete", "snowflake", (20, None, None, 9, None))
+    assert (row["status"], row["usage_complete"], row["tool_calls"]) == ("ok", 1, 1)
+    cut = sent(url, asked, Stream(events[:2]))
+    assert (tokens(cut), cut["usage_complete"]) == ((None,) * 5, 0)
+    parts = [
+        {"type": "text", "text": "I'll look"},
+        {"type": "tool_use", "tool_use": {**call, "input": {"symbol": "X"}}},
+    ]
+    whole = {**said(USAGE), "choices": [{"message": {"content": "I'll look", "content_list": parts}}]}
+    assert (tokens(row := sent(url, asked, whole)), row["tool_calls"]) == ((20, None, None, 9, None), 1)
+
+
 @pytest.mark.parametrize("path", ["/client/v4/accounts/a/dns_records", "/client/v4/accounts/a/ai/tomarkdown"])
 def test_other_requests_to_cloudflare_are_not_touched(path: str) -> None:
     assert recognise("POST", path) is None

@@ -133,7 +133,8 @@ def _usage(begun: Begun, ended: Ended | None) -> tuple[Usage, UsageSource, Mappi
     if ended is not None and (ended.usage or ended.first_usage):
         for dialect in dialects_of(begun.api):
             raw = _merged(dialect, ended)
-            whole = ended.usage is not None
+            # Of several answers that are counted apart, the last one's counts alone were looked for.
+            whole = ended.usage is not None and dialect.answer.apart is None
             usage = usage_of(raw, dialect.answer, provider=begun.provider, model="", final=whole)
             known = usage.input_tokens is not None, usage.output_tokens is not None
             if any(known):

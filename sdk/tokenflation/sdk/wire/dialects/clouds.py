@@ -1,4 +1,4 @@
-"""Clouds with bodies of their own: Cloudflare, Oracle, SAP, Snowflake, DeepInfra, Baidu, Tencent, fal.ai.
+"""Clouds with bodies of their own: Cloudflare, Oracle, SAP, DeepInfra, Baidu, Tencent, fal.ai.
 
 And the applications that Alibaba serves. Part of `dialects`: data only.
 """
@@ -22,7 +22,6 @@ __all__ = [
     "OCI_OTHERS",
     "SAP",
     "SAP_EMBED",
-    "SNOWFLAKE_EMBED",
     "TENCENT",
     "TENCENT_EMBED",
 ]
@@ -63,12 +62,19 @@ _CLOUDFLARE_ANSWER = replace(
     usage_extra={},
     extra={},
 )
+_CLOUDFLARE_INPUTS = frozenset(
+    {
+        *("messages", "prompt", "input", "inputs", "text", "input_text", "query", "queries", "contexts", "documents"),
+        *("image", "images", "audio", "requests"),
+    }
+)
 CLOUDFLARE: Final = Dialect(
     api="cloudflare.run",
     compatible="cloudflare",
     request=replace(
         CHAT.request,
-        proof=(),
+        # What a batch is asked for (`request_id`), as often as somebody looks, is no request of its own.
+        proof=(_CLOUDFLARE_INPUTS,),
         model_in_path=r"/(?:ai/run|workers-ai)/(.+)",
         messages=("messages", "prompt", "input", "text"),
         counts_if=(),
@@ -200,14 +206,6 @@ SAP_EMBED: Final = Dialect(
     ),
     answer=replace(EMBEDDINGS.answer, envelopes=_RESULTS, usage=(("final_result", "usage"),)),
     common_path=True,
-)
-
-# docs.snowflake.com/en/developer-guide/snowflake-rest-api/reference/cortex-embed: `text` in, OpenAI's embeddings out.
-SNOWFLAKE_EMBED: Final = Dialect(
-    api="snowflake.embed",
-    compatible="snowflake",
-    request=Request(proof=(frozenset({"text"}), frozenset({"model"}))),
-    answer=EMBEDDINGS.answer,
 )
 
 # docs.deepinfra.com/apis/deepinfra-native: `inference_status` counts, also of embeddings, which generate nothing.

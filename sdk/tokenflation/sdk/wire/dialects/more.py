@@ -1,4 +1,4 @@
-"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Replicate, Sber's GigaChat.
+"""Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Snowflake, Replicate, Sber's GigaChat.
 
 Part of `dialects`: data only.
 """
@@ -8,9 +8,20 @@ from typing import Final
 from msgspec.structs import replace
 
 from tokenflation.sdk.wire.dialects.openai import CHAT
+from tokenflation.sdk.wire.dialects.openai_more import EMBEDDINGS
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
-__all__ = ["DASHSCOPE", "DASHSCOPE_EMBED", "GIGACHAT", "MISTRAL_CONVERSATIONS", "REPLICATE", "WATSONX", "WATSONX_READ"]
+__all__ = [
+    "DASHSCOPE",
+    "DASHSCOPE_EMBED",
+    "GIGACHAT",
+    "MISTRAL_CONVERSATIONS",
+    "REPLICATE",
+    "SNOWFLAKE",
+    "SNOWFLAKE_EMBED",
+    "WATSONX",
+    "WATSONX_READ",
+]
 
 # docs.mistral.ai/api, "Conversations" (ConversationResponse, ConversationUsageInfo, the events of a stream): the model
 # reads what the provider's connectors bring, and `total_tokens` is prompt, completion and connector tokens.
@@ -164,6 +175,38 @@ DASHSCOPE_EMBED: Final = Dialect(
         output=Count(terms=((("output_tokens",),),), zero_beside=_DASHSCOPE_READ),
         usage_extra={"image_input_tokens": ("image_tokens",)},
     ),
+)
+
+# docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api, `inference:complete`: OpenAI's chat but for the
+# tools and the end. A stream says neither why nor that it ended (snowflake-ml-python's `_complete.py` fails at anything
+# but JSON); its last event has the counts, the others an empty `usage`.
+SNOWFLAKE: Final = Dialect(
+    api="snowflake.complete",
+    compatible="snowflake",
+    request=replace(CHAT.request, counts_if=()),
+    answer=replace(
+        CHAT.answer,
+        parts=(*CHAT.answer.parts, ("message", "content_list")),
+        typed={
+            "tool_use": Part(
+                tool=Tool(
+                    id=(("tool_use", "tool_use_id"), ("tool_use_id",)),
+                    name=(("tool_use", "name"), ("name",)),
+                    arguments=(("tool_use", "input"), ("input",)),
+                    appends=True,
+                )
+            )
+        },
+        terminator=None,
+        ends_unmarked=True,
+    ),
+)
+# docs.snowflake.com/en/developer-guide/snowflake-rest-api/reference/cortex-embed: `text` in, OpenAI's embeddings out.
+SNOWFLAKE_EMBED: Final = Dialect(
+    api="snowflake.embed",
+    compatible="snowflake",
+    request=Request(proof=(frozenset({"text"}), frozenset({"model"}))),
+    answer=EMBEDDINGS.answer,
 )
 
 # replicate.com/docs/reference/http#predictions.create and .get: a prediction is often answered before it is made.

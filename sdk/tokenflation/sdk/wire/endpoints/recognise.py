@@ -141,7 +141,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "multimodal-embedding": (("/embeddings/multimodal-embedding/", "dashscope.embed"),),
     "text-rerank": (("/rerank/text-rerank/", "dashscope.embed"),),
     "generation_stream": (("/text/", "ibm.text_generation"),),
-    ":complete": (("/cortex/", _CHAT),),  # Snowflake
+    ":complete": (("/cortex/", "snowflake.complete"),),
     # llama.cpp, Nvidia
     **dict.fromkeys(("rerank", "reranking"), (("/text/rerank", "ibm.text_read"), ("", "cohere.rerank"))),
     "ranking": (("/v1/", "cohere.rerank"),),
