@@ -150,6 +150,12 @@ def test_a_completion_at_oracle_that_was_all_reasoning_is_known_by_the_total(sen
     assert tokens(row) == (5, None, None, 50, 50)
 
 
+def test_a_choice_of_oracles_may_hold_the_usage_itself(sent: Sent) -> None:
+    choice = {"index": 0, "message": {}, "finishReason": "stop", "usage": OCI_USAGE}
+    row = _oci({"messages": []}, {"modelId": "m", "chatResponse": {"choices": [choice]}}, sent)
+    assert (tokens(row), row["usage_complete"]) == ((50, 10, None, 20, 5), 1)
+
+
 def test_oracle_counts_embeddings_and_nothing_that_it_ranks(sent: Sent) -> None:
     usage = {"promptTokens": 4, "completionTokens": 0, "totalTokens": 4}
     answer = {"id": "i", "modelId": "cohere.embed", "embeddings": [[1.0]], "usage": usage}

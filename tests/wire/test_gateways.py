@@ -52,6 +52,22 @@ def test_a_server_may_count_its_reasoning_beside_the_details_of_the_completion_t
     assert exchange("openai.chat", answer).usage == Usage(input_tokens=24, output_tokens=89, reasoning_tokens=61)
 
 
+def test_llama_cpps_usage_of_several_choices_is_that_of_one_and_said_to_be_partial(
+    exchange: Any, chat_stream: Any
+) -> None:
+    answer = {**_answer("gemma", **COUNTED), "timings": {"prompt_n": 7, "predicted_n": 3}}
+    several = {**answer, "choices": [{**answer["choices"][0], "index": at} for at in range(2)]}
+
+    assert exchange("openai.chat", answer).usage_source == "provider"
+    assert exchange("openai.chat", {**several, "timings": None}).usage_source == "provider"
+    for said in (
+        several,
+        chat_stream([], {**several, "choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}),
+    ):
+        reading = exchange("openai.chat", said)
+        assert (reading.status, reading.usage_source, reading.usage_complete) == ("ok", "partial", False)
+
+
 def test_reasoning_that_perplexity_bills_beside_the_completion_is_no_part_of_it(exchange: Any) -> None:
     searched = {"reasoning_tokens": 95, "num_search_queries": 30, "citation_tokens": 20}
 

@@ -238,6 +238,13 @@ def test_a_request_that_nobody_answered_at_a_path_of_everybodys_is_no_call(path:
     assert read(ExchangeBytes(api=api, path=path, request_body=body, end="failed"), key=b"k") is None
 
 
+def test_a_failure_of_huggingfaces_servers_has_its_class(sent: Sent) -> None:
+    begun = {"index": 1, "token": {"id": 1, "text": "a"}, "generated_text": None, "details": None}
+    failed = {"error": "Request failed during generation", "error_type": "generation"}
+    row = sent(f"{AT}/generate_stream", {"inputs": "hi"}, Stream([begun, failed]))
+    assert (row["status"], row["error_type"]) == ("error", "generation")
+
+
 def test_vectors_that_nobody_counts_are_no_failure(sent: Sent) -> None:
     row = sent(f"{AT}/embed", {"inputs": "hi"}, [[0.1, 0.2]])
     assert (row["status"], row["usage_source"]) == ("ok", "absent")

@@ -199,8 +199,7 @@ def _add_array(facts: Facts, rules: Answer, entries: Any) -> None:
 def _opening(chunks: Iterable[tuple[int, bytes]]) -> bytes:
     """Return the first byte that is not space; empty if there is none."""
     for _, chunk in chunks:
-        start = chunk.lstrip(_SPACE)
-        if start:
+        if start := chunk.lstrip(_SPACE):
             return start[:1]
     return b""
 
@@ -371,7 +370,8 @@ def _usage(
     known = usage.input_tokens is not None, usage.output_tokens is not None
     if not any(known):
         return usage, "absent"
-    return usage, "provider" if all(known) and final else "partial"
+    of_one = len(facts.finish) > 1 and rules.counts_one in facts.extra
+    return usage, "provider" if all(known) and final and not of_one else "partial"
 
 
 def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:

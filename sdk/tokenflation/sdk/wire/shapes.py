@@ -148,6 +148,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """The last value of each field wins, instead of the last object as a whole."""
     shared_counts: frozenset[str] = frozenset()
     """Usage fields that stand in answers of other dialects, too: they do not prove that an answer is of this one."""
+    counts_one: str = ""
+    """Name in `extra` whose being there says that of several choices the counts are those of one."""
     placeholders: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By event type: usage fields that this event fills with a placeholder."""
     doubles: bool = False

@@ -128,7 +128,7 @@ OCI_CHAT: Final = Dialect(
         failed={"ERROR": "error", "ERROR_TOXIC": "error", "ERROR_LIMIT": "error", "USER_CANCEL": "cancelled"},
         ends_with_finish=True,
         **_OCI_FAILURES,  # type: ignore[arg-type]
-        usage=((*_OCI, "usage"), ("usage",)),
+        usage=((*_OCI_CHOICE, "usage"), (*_OCI, "usage"), ("usage",)),
         input=Count(terms=((("promptTokens",),),)),
         cache_read=Count(terms=((("promptTokensDetails", "cachedTokens"),),)),
         output=Count(terms=((("completionTokens",),),), zero_beside=(("completionTokensDetails", "reasoningTokens"),)),

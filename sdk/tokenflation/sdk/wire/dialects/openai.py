@@ -60,6 +60,8 @@ _CHAT_ANSWER = Answer(
     ends_with_usage=frozenset({"perplexity", "huggingface", "cerebras"}),
     # openrouter.ai/docs/api-reference/errors: inside the choice; console.groq.com/docs/errors: in x_groq.
     errors=(("error",), ("choices", 0, "error"), ("x_groq", "error")),
+    # llama.cpp's server gives several choices the usage, and the `timings`, of the first; in a stream, of each.
+    counts_one="timings",
     # platform.moonshot.ai: usage of a stream stands in the choice; console.groq.com: in x_groq of the last chunk.
     usage=(("choices", 0, "usage"), ("x_groq", "usage"), ("usage",)),
     # developers.sber.ru/docs/ru/gigachat/guides/counting-tokens: what is read from the cache stands outside the prompt.
