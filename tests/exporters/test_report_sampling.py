@@ -125,7 +125,7 @@ def test_facts_of_a_frame_and_of_its_store_are_the_same(store: Path) -> None:
 
 
 def test_the_page_names_the_models_that_answered_where_none_was_asked_for(tmp_path: Path) -> None:
-    names = [(None, "local"), (None, "local"), ("auto", "big-v1"), ("small", None)]
+    names = [(None, "local"), (None, "local"), ("auto", "big-v1"), ("small", None), ("auto", None), (None, None)]
     rows = [
         call(f"c{number}", "r", number, number, model=asked, response_model=answered)
         for number, (asked, answered) in enumerate(names)

@@ -52,9 +52,12 @@ select
   {", ".join(f"count({name}) as with_{name}" for name in MISSABLE)}
 from calls
 """
+# A call that nobody answered names what it asked for; where others got an answer by that name, it is no other model.
 _MODELS_SQL = """
 select coalesce(response_model, model) as name, count(*) from calls
-where coalesce(response_model, model) is not null group by name order by count(*) desc, name
+where response_model is not null or model not in (
+  select model from calls where response_model is not null and model is not null
+) group by name order by count(*) desc, name
 """
 
 
