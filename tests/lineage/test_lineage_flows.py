@@ -166,8 +166,8 @@ def test_a_tool_that_is_named_as_an_answer_but_run_has_agents_inside() -> None:
     last, _ = agents.call(user("Order tea."), asks={"order-1": "tea"}, after="", tool="submit_order")
     done = said(**{"order-1": "tea"}), result("order-1", "It is ordered.")
     last, _ = agents.call(user("Order tea."), *done, says="Tea was ordered.", after=last)
-    last, _ = agents.call(user("Order milk."), asks={"order-2": "milk"}, after=last, tool="submit_order")
-    _, inner = agents.call(user("Find a shop."), system=WORKER, after=last)
+    last, _ = agents.call(user("Order milk."), asks={"order-2": "Buy milk."}, after=last, tool="submit_order")
+    _, inner = agents.call(user("Buy milk."), system=WORKER, after=last)
     assert (inner.depth, inner.inside_tool_call_id) == (1, "order-2")
 
 

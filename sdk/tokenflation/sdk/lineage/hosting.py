@@ -3,14 +3,14 @@
 Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
 from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages, first_text, times_in
 from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength, hands_over
-from tokenflation.sdk.records import Reading, ToolCall, ToolResult
+from tokenflation.sdk.lineage.tools import BY_CONTEXT, Tools
+from tokenflation.sdk.records import Reading, ToolResult
 
 __all__ = ["Hosts", "of_its_kind"]
 
@@ -20,10 +20,6 @@ _SLACK_NS = 1_000_000_000
 _MIN_CHARS = 8
 _WAIT_NS = 3_600_000_000_000
 _MAX_NEEDLES = 64
-# ai.pydantic.dev/output: final_result; huggingface.co/docs/smolagents: final_answer; and the like elsewhere.
-_ANSWER_TOOL = re.compile(
-    r"(?i)final_?(?:result|answer|output|response)\w*|structured_?(?:output|response)|submit(?:_\w+)?|finish|return_\w*result"
-)
 
 
 class Hosts:
@@ -32,12 +28,9 @@ class Hosts:
     def __init__(self) -> None:
         self._waiting: Recent[str, History] = Recent()
         self._calls: Recent[str, History] = Recent()
-        self._asked: Recent[tuple[bytes, str], bool] = Recent()
-        """(instructions, tool): False once such a call turned out to be an answer, True once one was answered."""
         self._kinds: Recent[tuple[bytes, str], bool] = Recent()
         """(instructions, agent run): calls without tools, with these instructions, are told about this run."""
-        self.some_hand_over = False
-        """Whether any agent asked for a tool that makes another go on."""
+        self.tools = Tools()
 
     def remember(self, history: History) -> None:
         """Note a call: its agent run waits if it asked for tool calls that somebody runs."""
@@ -60,18 +53,16 @@ class Hosts:
     def open_calls(self, reading: Reading) -> dict[str, OpenCall]:
         """Return the client tool calls that an answer asks for."""
         asked = [one for one in reading.tool_calls if one.kind == "client"]
-        return {one.tool_call_id: OpenCall(one.name, one.said, answers=self._answers(one, reading)) for one in asked}
+        return {
+            one.tool_call_id: OpenCall(one.name, one.said, answers=self.tools.answers(one, reading)) for one in asked
+        }
 
     def note_results(self, history: History, reading: Reading) -> None:
-        """Note that tool calls of a call were answered: these tools are run by somebody.
-
-        Unless what was taken for an answer is given again: it was refused, as one that does not fit its schema is.
-        """
+        """Note what a request tells of the tool calls of a call."""
         for result in reading.tool_results:
             known = history.open_tool_calls.get(result.tool_call_id)
             if known is not None:
-                if not (known.answers and _is_given_again(known.name, reading)):
-                    self._asked.put((history.instructions_hash, known.name), True)
+                self.tools.note_result(history, result.tool_call_id, reading)
                 history.run.note_asked(known.said[:1])
             for text in result.said[:1]:
                 if len(text) >= _SURE_CHARS:
@@ -180,43 +171,32 @@ class Hosts:
         return found
 
     def passed_by(self, run: Run, instructions_hash: bytes) -> list[Run]:
-        """Return the runs whose place rests on a tool call that turns out to have been an answer.
+        """Return the runs whose place rests on a tool call that turns out to have been left.
 
         A context that goes on to an agent anew, while it had an agent around it that waits, has left that one: its tool
-        calls were its answer. So were those of the runs between.
+        calls were its answer, or it gave up. So were those of the runs between.
         """
-        left = []
+        left: list[Run] = []
         around: Run | None = run
         while around is not None:
             newest = around.newest
             if newest is not None and newest.waits:
-                for call in newest.open_tool_calls.values():
-                    if not self._asked.get((newest.instructions_hash, call.name), False):
-                        self._asked.put((newest.instructions_hash, call.name), False)
-                        call.answers = True
+                self.tools.note_left(newest)
                 if all(call.answers for call in newest.open_tool_calls.values()):
                     self._waiting.pop(around.run_id, None)
-            host = around.host
-            if around.instructions_hash == instructions_hash or host is None:
+                left += [one for one in around.inner if self._is_left(one, newest)]
+            if around.instructions_hash == instructions_hash or around.host is None:
                 break
-            if host.edge.evidence in ("context", "open_tool_call") and not self._is_run(host):
-                left.append(around)
-            around = host.run
+            around = around.host.run
         return left
 
-    def _is_run(self, host: Host) -> bool:
-        """Return whether a tool of this name is known to be run by somebody."""
-        asked = self._calls.get(host.call_id)
-        call = asked.open_tool_calls.get(host.tool_call_id) if asked is not None else None
-        return asked is not None and call is not None and self._asked.get((asked.instructions_hash, call.name), False)
-
-    def _answers(self, asked: ToolCall, reading: Reading) -> bool:
-        """Return whether a tool call is an answer nobody runs: by name, by force, or by what became of its like."""
-        known = self._asked.get((reading.instructions_hash, asked.name))
-        if known is not None:
-            return not known
-        self.some_hand_over = self.some_hand_over or hands_over(asked.name)
-        return _is_to_answer(asked.name, reading)
+    def _is_left(self, run: Run, asked: History) -> bool:
+        """Return whether nothing but its context says that a run is inside a tool call, of a tool that begins none."""
+        host = run.host
+        if host is None or host.call_id != asked.call_id or host.edge.evidence not in BY_CONTEXT:
+            return False
+        call = asked.open_tool_calls.get(host.tool_call_id)
+        return call is not None and not self.tools.hosts(asked, call)
 
     def _by_arguments(
         self, reading: Reading, waiting: Sequence[History], near: History | None = None
@@ -254,6 +234,9 @@ class Hosts:
             around = self._calls.get(host.call_id) if host is not None else None
             if host is None or around is None or not around.waits or _is_among(reading, around.run):
                 return None
+            call = around.open_tool_calls.get(host.tool_call_id)
+            if call is not None and not self.tools.may_host(around, call, reading):
+                return None
             # A thread that serves several may go on with what another waits for.
             alone = all(_is_around(one.run, around.run) for one in waiting)
             return _after(host, around, "strong" if alone else "weak")
@@ -262,16 +245,9 @@ class Hosts:
         told = self._by_arguments(reading, [before])
         if told is not None:
             return Host(told[0].call_id, told[0].tool_call_id, before.run, Edge("context", told[0].edge.strength))
-        return _chosen(before, Edge("context", "strong"))
-
-
-def _is_to_answer(name: str, reading: Reading) -> bool:
-    """Return whether a tool is there to answer with, by force or by name."""
-    return name == reading.forced_tool or _ANSWER_TOOL.fullmatch(name) is not None
-
-
-def _is_given_again(name: str, reading: Reading) -> bool:
-    return _is_to_answer(name, reading) and any(one.name == name for one in reading.tool_calls)
+        calls = _run_calls(before)
+        able = {id_: one for id_, one in calls.items() if self.tools.may_host(before, one, reading)}
+        return _chosen(before, Edge("context", "weak" if len(calls) > 1 else "strong"), able) if able else None
 
 
 def _by_waiting(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> Host | None:
@@ -282,19 +258,21 @@ def _by_waiting(reading: Reading, waiting: Sequence[History], started_at_ns: int
     ]
     # The innermost of a chain of waiting runs is the one at work; two chains are two possibilities.
     inner = [one for one in open_ if not any(other.run.host and other.run.host.run is one.run for other in open_)]
-    return _chosen(inner[0], Edge("open_tool_call", "weak")) if len(inner) == 1 else None
+    return _chosen(inner[0], Edge("open_tool_call", "weak"), _run_calls(inner[0])) if len(inner) == 1 else None
 
 
-def _chosen(history: History, edge: Edge) -> Host:
+def _run_calls(history: History) -> dict[str, OpenCall]:
+    return {id_: call for id_, call in history.open_tool_calls.items() if not call.answers}
+
+
+def _chosen(history: History, edge: Edge, calls: dict[str, OpenCall]) -> Host:
     """Return the tool call with the fewest agent runs inside: tools are begun in the order they are asked for."""
-    calls = {id_: call for id_, call in history.open_tool_calls.items() if not call.answers}
-    id_ = min(calls, key=lambda one: calls[one].runs)
-    return Host(history.call_id, id_, history.run, Edge(edge.evidence, "weak") if len(calls) > 1 else edge)
+    return Host(history.call_id, min(calls, key=lambda one: calls[one].runs), history.run, edge)
 
 
 def _after(host: Host, around: History, strength: Strength) -> Host:
     """Return where a run is that begins where one inside `host` is over: in its tool call, or the next like it."""
-    calls = {id_: call for id_, call in around.open_tool_calls.items() if not call.answers}
+    calls = _run_calls(around)
     own = calls.get(host.tool_call_id)
     like = [id_ for id_, call in calls.items() if own is not None and call.name == own.name]
     id_ = min(like, key=lambda one: calls[one].runs, default=host.tool_call_id)
@@ -315,7 +293,7 @@ def of_its_kind(reading: Reading, before: History) -> list[History]:
         and run.instructions_hash == reading.instructions_hash
         and run.host is not None
         and run.host.call_id == before.call_id
-        and run.host.edge.evidence in ("context", "open_tool_call")
+        and run.host.edge.evidence in BY_CONTEXT
     ]
 
 

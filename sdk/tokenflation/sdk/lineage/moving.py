@@ -36,6 +36,7 @@ class Moves:
         if run.agent in ("agent", "sub-agent"):
             run.agent = "agent" if depth == 0 else "sub-agent"
         run.host = host
+        self._hosts.tools.note_place(run, host, self._hosts.call(host.call_id) if host is not None else None)
         self._shift(run, task, depth)
 
     def join(self, runs: Sequence[Run], giver: Run) -> None:

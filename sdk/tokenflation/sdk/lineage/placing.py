@@ -185,7 +185,7 @@ class Lineage:
         if before is not None:
             return self._handed_over(reading, call_id, before.history.run, started_at_ns)
         giver = None
-        if self._hosts.some_hand_over and scope is None:
+        if self._hosts.tools.some_hand_over and scope is None:
             giver = self._hosts.handing_over(reading, started_at_ns)
         if giver is not None:
             run = self._handed_over(reading, call_id, giver, started_at_ns)
@@ -204,6 +204,8 @@ class Lineage:
         if host is None and after and scope is None and repeats is None:
             self._leave(reading, after)
         run = self._new_run(reading, call_id, scope, started_at_ns, host)
+        if host is None and scope is None and after is not None and repeats is None:
+            self._hosts.tools.note_place(run, None, None)
         run.repeats = repeats
         return run
 
@@ -242,6 +244,7 @@ class Lineage:
         if host is not None and around is not None:
             around.take_in(run)
             count_run(self._hosts.call(host.call_id), host)
+            self._hosts.tools.note_place(run, host, self._hosts.call(host.call_id))
         self._runs.put(run_id, run)
         return run
 
