@@ -156,6 +156,14 @@ def test_a_choice_of_oracles_may_hold_the_usage_itself(sent: Sent) -> None:
     assert (tokens(row), row["usage_complete"]) == ((50, 10, None, 20, 5), 1)
 
 
+def test_a_message_of_one_word_is_no_class_of_a_failure(sent: Sent) -> None:
+    assert _oci({"messages": []}, {"error": "MARKER"}, sent)["error_type"] == "error"
+    assert (
+        _oci({"messages": []}, {"code": "TooManyRequests", "message": "MARKER"}, sent)["error_type"]
+        == "TooManyRequests"
+    )
+
+
 def test_oracle_counts_embeddings_and_nothing_that_it_ranks(sent: Sent) -> None:
     usage = {"promptTokens": 4, "completionTokens": 0, "totalTokens": 4}
     answer = {"id": "i", "modelId": "cohere.embed", "embeddings": [[1.0]], "usage": usage}

@@ -230,11 +230,11 @@ def test_llama_cpps_own_embeddings_are_known_by_their_vectors(sent: Sent) -> Non
     assert sent(f"{AT}/embedding", {"content": "a"}, {"ok": True}) == {}
 
 
-@pytest.mark.parametrize("path", ["/embedding", "/similarity"])
+@pytest.mark.parametrize("path", ["/embedding", "/similarity", "/classify", "/generate"])
 def test_a_request_that_nobody_answered_at_a_path_of_everybodys_is_no_call(path: str) -> None:
     api = recognise("POST", path)
     assert api is not None
-    body = b'{"content": "hi", "inputs": {"source_sentence": "hi", "sentences": []}}'
+    body = b'{"content": "hi", "text": "hi", "inputs": {"source_sentence": "hi", "sentences": []}}'
     assert read(ExchangeBytes(api=api, path=path, request_body=body, end="failed"), key=b"k") is None
 
 
@@ -259,6 +259,9 @@ def test_vectors_that_nobody_counts_are_no_failure(sent: Sent) -> None:
         ("/score", {"model": "m", "query": "q"}, {"id": "1", "model": "m", "score": 0.7}),
         ("/classify", {"text": "hi"}, {"id": "1", "label": "spam"}),
         ("/encode", {"text": "hi"}, {"error": "no"}),
+        ("/report/generate", {"text": "hi", "template": "t"}, {"text": "Dear all"}),
+        ("/generate", {"text": "hi"}, {"error": "no"}),
+        ("/api/v1/apps/x/completion", {"input": {"done": 3}}, {"output": 4}),
         ("/api/v1/chat", {"model": "m", "input": "hi"}, {"reply": "hello"}),
         ("/v2/models/m/generate", {"text_input": "hi"}, {"id": "1"}),
     ],

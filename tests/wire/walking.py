@@ -28,6 +28,9 @@ def walk_errors(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
     found = [error for path in rules.errors if (error := at(document, path)) and type(error) in (dict, str)]
     if not found and type(kind) is str and kind in rules.error_events:
         found = [document]
+    named = [path for path in rules.errors if (error := at(document, path)) and type(error) in (dict, str)]
+    if found and type(found[0]) is str and named[0][-1] == "error":
+        found = [{}]
     for error in found[:1]:
         words = [word(at(error, path)) for path in rules.error_words]
         facts.error = next((one for one in words if one not in (None, "error")), None) or facts.error or "error"

@@ -105,6 +105,8 @@ def _error_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
     for path in rules.errors:
         yield "if not error or type(error) is not dict and type(error) is not str:"
         yield from _indented(find((path,), "document", "error", objects))
+        if path[-1:] == ("error",):  # a text there is a message, not a class
+            yield from ("    if error and type(error) is str:", "        error = {'message': None}")
     yield "if not error or type(error) is not dict and type(error) is not str:"
     yield "    error = document if kind and type(kind) is str and kind in rules.error_events else None"
     yield "if error is not None:"

@@ -117,15 +117,14 @@ def _has_usage(facts: Facts, rules: Answer) -> bool:
 
 
 def _is_answer(view: ExchangeBytes, dialect: Dialect, facts: Facts, *, asked_for: bool) -> bool:
-    """Return whether this was an exchange with a model, as far as the answer tells.
-
-    What `asked_for` an answer by its body needs no proof by the answer, except on a path that others use too.
-    """
+    """Return whether this was an exchange with a model: on a path that others use, too, only the answer tells."""
     if asked_for and not dialect.common_path and not dialect.fetches:
         return True
+    if dialect.by_answer:
+        return facts.marked or _has_usage(facts, dialect.answer) or any(facts.finish.values())
     if facts.response_id is not None or _says_something(facts, dialect.answer):
         return True
-    if not asked_for or dialect.by_answer:
+    if not asked_for:
         return dialect.api == "bedrock.invoke" or (dialect.request.forms and bool(facts.error))
     return facts.model is not None or facts.error is not None or view.status_code is None
 

@@ -250,4 +250,5 @@ class Dialect(Struct, frozen=True, kw_only=True):
     common_path: bool = False
     """Other programs use its path too: an answer counts only if it says something that this api says."""
     by_answer: bool = False
-    """... and so many do that nothing but such an answer counts, not even a request that none came for."""
+    """... and so many do that nothing but an answer with its counts, its reasons or its mark counts: neither content
+    nor a failure does, nor a request that none came for."""

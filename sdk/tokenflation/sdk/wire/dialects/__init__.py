@@ -71,7 +71,7 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "cohere.embed": (cohere.EMBED, local.HUGGINGFACE_EMBED),
     "cohere.rerank": (cohere.RERANK, cohere.BEDROCK_RERANK, local.HUGGINGFACE_EMBED),
     "cohere.generate": (cohere.GENERATE, local.KOBOLDCPP[0]),
-    "huggingface.generate": (local.HUGGINGFACE, local.SGLANG, local.KOBOLDCPP[0]),
+    "huggingface.generate": (local.HUGGINGFACE, *local.SGLANG, local.KOBOLDCPP[0]),
     "huggingface.embed": (replace(local.HUGGINGFACE_EMBED, by_answer=True),),
     "koboldcpp.stream": local.KOBOLDCPP[1:],
     "llama_cpp.completion": (local.LLAMA_CPP,),

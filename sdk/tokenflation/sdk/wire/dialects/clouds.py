@@ -349,6 +349,7 @@ DASHSCOPE_APPLICATION: Final = Dialect(
         input=Count(each=("models",), terms=((("input_tokens",),),)),
         output=Count(each=("models",), terms=((("output_tokens",),),)),
     ),
+    common_path=True,
 )
 
 # fal.ai/models/openrouter/router/api, asked at fal.run: one text in and out; the events of a stream are undocumented.

@@ -230,10 +230,12 @@ _SGLANG_REQUEST = Request(
     prompts=("text", "input_ids"),
     messages=("text", "prompt"),
 )
-SGLANG: Final = Dialect(
+_SGLANG_ASKED = Dialect(
     api="sglang.generate",
     compatible="sglang",
-    request=_SGLANG_REQUEST,
+    request=replace(
+        _SGLANG_REQUEST, proof=(*_SGLANG_REQUEST.proof, frozenset({"sampling_params", "input_ids", "max_tokens"}))
+    ),
     answer=Answer(
         apart="index",
         model=(),
@@ -252,6 +254,8 @@ SGLANG: Final = Dialect(
     ),
     common_path=True,
 )
+# Many a program has a text made into another at such a path.
+SGLANG: Final = (_SGLANG_ASKED, replace(_SGLANG_ASKED, request=_SGLANG_REQUEST, by_answer=True))
 # .../native_api, `/encode` and `/classify`: they generate nothing.
 _GENERATES_NOTHING = Answer(
     model=(), response_id=(), parts=(), finish=(), errors=(), usage=(_META,), input=Count(), output=Count()
@@ -267,6 +271,7 @@ SGLANG_EMBED: Final = Dialect(
         output=Count(terms=((("completion_tokens",),),), zero_beside=(("prompt_tokens",),)),
     ),
     common_path=True,
+    by_answer=True,
 )
 
 # docs.vllm.ai/serving/openai_compatible_server: `/pooling`, `/classify`, `/score`; SGLang's `/v1/score`.
