@@ -94,7 +94,8 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(store: Path, capsys: pyt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_the_command_listens_on_this_machine_only_and_stops_on_ctrl_c(store: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_listens_on_this_machine_only_and_stops_by_a_signal(store: Path, stop: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with contextlib.closing(sqlite3.connect(store)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # as the recorder makes its stores
@@ -114,13 +115,33 @@ def test_the_command_listens_on_this_machine_only_and_stops_on_ctrl_c(store: Pat
                 received += piece
             assert b"text/event-stream" in received
             assert b"event: change" in received
-            process.send_signal(signal.SIGINT)
+            process.send_signal(stop)
             with contextlib.suppress(ConnectionError):
                 while asked.recv(65536):
                     pass
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
     assert process.returncode == 0, said
+    assert not list(store.parent.glob("runs.db-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGTERM"])
+def test_a_page_that_stops_while_it_reads_its_store_leaves_no_files_beside_it(store: Path, stop: str) -> None:
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    read_then_stop = (
+        "import signal, sqlite3, sys\nfrom tokenflation.cli import main, serve\n"
+        "def reading(path, **_options):\n"
+        "    held = sqlite3.connect(f'file:{path}?mode=ro', uri=True)\n"
+        "    held.execute('select * from calls').fetchone()\n"
+        f"    signal.raise_signal(signal.{stop})\n"
+        "serve.create_app = reading\n"
+        "main(['serve', sys.argv[1], '--port', '0'])\n"
+    )
+    command = [sys.executable, "-c", read_then_stop, str(store)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout.splitlines()[-1], ended.stderr) == (0, "Stopped.", "")
     assert not list(store.parent.glob("runs.db-*"))
 
 
