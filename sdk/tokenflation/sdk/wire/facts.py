@@ -1,6 +1,6 @@
 """What the documents of one answer have said so far, and what that makes: tool calls and the beginning of its text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = [
     "CallKey",
     "Facts",
     "SeenCall",
-    "counted_by_calls",
+    "complete",
     "digest_of",
     "note_answer",
     "note_pieces",
@@ -150,13 +150,16 @@ def said(facts: Facts) -> str:
     return "".join(facts.answer)[:MAX_ANSWER]
 
 
-def counted_by_calls(facts: Facts) -> dict[str, int]:
-    """Return the tokens that tool calls took beside the answer's, by name: the sums over all calls."""
-    sums: dict[str, int] = {}
+def complete(extra: dict[str, Any], facts: Facts, named: Iterable[str]) -> None:
+    """Add to `extra` the tokens that tool calls took beside the answer's: the sums over all calls, by name.
+
+    Of several answers that are counted apart, what stands there by these names is of the last alone: it is taken out.
+    """
+    for name in named if len(facts.apart) > 1 else ():
+        extra.pop(name, None)
     for call in facts.calls.values():
         for name, count in call.counts.items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
+            extra[name] = extra.get(name, 0) + count
 
 
 def tool_calls(facts: Facts, key: bytes) -> tuple[ToolCall, ...]:

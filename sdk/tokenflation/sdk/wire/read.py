@@ -15,7 +15,7 @@ from tokenflation.sdk.wire.anatomy import anatomy
 from tokenflation.sdk.wire.dialects import DIALECTS, PAYLOAD_STREAMS
 from tokenflation.sdk.wire.endpoints.providers import provider_of
 from tokenflation.sdk.wire.extract import document_reader, whole
-from tokenflation.sdk.wire.facts import Facts, counted_by_calls, said, tool_calls
+from tokenflation.sdk.wire.facts import Facts, complete, said, tool_calls
 from tokenflation.sdk.wire.repeats import Repeats
 from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
 from tokenflation.sdk.wire.straight import lookup
@@ -23,7 +23,7 @@ from tokenflation.sdk.wire.streams.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.streams.eventstream import EXCEPTION, aws_events
 from tokenflation.sdk.wire.streams.sse import block_event, json_events, sse_blocks, sse_events
 from tokenflation.sdk.wire.usage import consistent, together, usage_extra, usage_of
-from tokenflation.sdk.wire.values import at, loads, text, word
+from tokenflation.sdk.wire.values import at, first, loads, text, word
 from tokenflation.sdk.wire.view import ExchangeBytes
 
 __all__ = ["read"]
@@ -310,7 +310,7 @@ def _reading(
 
 def _samples(request: dict[str, Any], shape: Request) -> int:
     """Return how many choices a request wants of each prompt."""
-    choices = lookup(shape.choices)(request)
+    choices = first(request, shape.choices)
     return choices if type(choices) is int and choices > 0 else 1
 
 
@@ -389,9 +389,10 @@ def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:
 
 def _extra(view: ExchangeBytes, facts: Facts, rules: Answer, readable: bool) -> Mapping[str, Any]:
     extra = usage_extra(facts.usage, rules) if facts.usage else {}
-    extra.update(facts.extra, **counted_by_calls(facts))
-    for name in ("state", *(rules.extra if len(facts.apart) > 1 else ())):  # of several answers it is of the last alone
-        extra.pop(name, None)
+    extra.update(facts.extra)
+    extra.pop("state", None)
+    if facts.calls or facts.apart:
+        complete(extra, facts, rules.extra)
     if view.truncated:
         extra["truncated"] = True
     if not readable:
