@@ -134,8 +134,8 @@ def test_write_says_what_is_in_the_file_and_what_is_not(tmp_path: Path, name: st
     )
     assert (summary.sessions, summary.calls, summary.sub_agent_runs, summary.input_tokens) == (2, 8, 4, 3_450)
     assert summary.notes == (
-        "1 of 8 calls report no input: no width in input tokens, counted among calls",
-        "1 agent runs of unknown place: written at their task",
+        "1 of 8 calls reports no input: no width in input tokens, counted among calls",
+        "1 agent run of unknown place: written at their task",
     )
     assert done == [(1, 2), (2, 2)]
 

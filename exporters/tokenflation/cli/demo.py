@@ -14,6 +14,7 @@ import click
 import tokenflation.sdk as tf
 from tokenflation.sdk.errors import MissingExtra, TokenflationError
 from tokenflation.sdk.store.keys import key_file
+from tokenflation.sdk.words import many
 
 try:
     from tokenflation import analysis
@@ -148,7 +149,7 @@ def _show_speed(reported: Sequence[Reported], start_s: float, ran_s: float, *, r
     sent, got = sum(one.input_tokens for one in reported), sum(one.output_tokens for one in reported)
     cached = sum(one.cache_read_tokens or 0 for one in reported)
     click.echo(
-        f"{len(reported)} calls in {ran_s:.0f} s, after {start_s:.1f} s to start: "
+        f"{many(len(reported), 'call')} in {ran_s:.0f} s, after {start_s:.1f} s to start: "
         f"{sent:,} input tokens ({cached:,} from the prefix cache) and {got:,} output tokens."
     )
     timings = [one.timings for one in reported if one.timings]
@@ -169,7 +170,7 @@ def _check(reported: Sequence[Reported], store: Path) -> None:
     found = differences(reported, stored)
     wrong = {one.response_id for one in found}
     right = sum(one.response_id not in wrong for one in reported)
-    click.echo(f"Check: {right} of {len(reported)} calls: token counts equal the server's own usage.")
+    click.echo(f"Check: {right} of {many(len(reported), 'call')}: token counts equal the server's own usage.")
     if found:
         click.echo("\n".join(_difference(one) for one in found))
         raise TokenflationError(

@@ -17,6 +17,7 @@ from tokenflation.cli.views.output import emit, output_options
 from tokenflation.cli.views.tree import TaskList, TreeView
 from tokenflation.cli.views.words import printable
 from tokenflation.sdk.errors import FrameError
+from tokenflation.sdk.words import many
 
 __all__ = ["command"]
 
@@ -86,6 +87,6 @@ def _place(tasks: pd.DataFrame, task_id: str) -> int:
     near = difflib.get_close_matches(task_id, ids[:_MOST_COMPARED], n=3, cutoff=0.5)
     near = list(dict.fromkeys([*near, *(id_ for id_ in ids if task_id and task_id in id_)]))[:3] or ids[:3]
     raise FrameError(
-        f"There is no task {task_id!r} among the {len(ids):,} tasks. The nearest ids are: "
+        f"There is no task {task_id!r} among the {many(len(ids), 'task')}. The nearest ids are: "
         f"{', '.join(printable(id_) for id_ in near)}. `tokenflation tree DB` lists the largest tasks."
     )

@@ -14,6 +14,7 @@ from tokenflation.analysis.structure.trees import Node, Totals, added, trees, wa
 from tokenflation.exporters.files import atomic_file
 from tokenflation.exporters.summary import WriteSummary
 from tokenflation.sdk.errors import ExportError, FrameError
+from tokenflation.sdk.words import many
 
 __all__ = ["Encode", "Flames", "Sample", "flames_of", "write_flames"]
 
@@ -160,6 +161,7 @@ def _notes(flames: Flames) -> Iterator[str]:
     for side, known in (("input", total.calls_with_input), ("output", total.calls_with_output)):
         silent = total.calls - known
         if silent:
-            yield f"{silent:,} of {total.calls:,} calls report no {side}: no width in {side} tokens, counted among calls"
+            report = "reports" if silent == 1 else "report"
+            yield f"{silent:,} of {many(total.calls, 'call')} {report} no {side}: no width in {side} tokens, counted among calls"
     if flames.open_runs:
-        yield f"{flames.open_runs:,} agent runs of unknown place: written at their task"
+        yield f"{many(flames.open_runs, 'agent run')} of unknown place: written at their task"

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import msgspec
 
 from tokenflation.exporters.flamegraph import Flames
+from tokenflation.sdk.words import many
 
 __all__ = ["encode_speedscope"]
 
@@ -38,7 +39,7 @@ def encode_speedscope(flames: Flames) -> bytes:
         profiles.append(
             {
                 "type": "sampled",
-                "name": f"{label} ({silent:,} of {flames.total.calls:,} calls not reported)" if silent else label,
+                "name": f"{label} ({silent:,} of {many(flames.total.calls, 'call')} not reported)" if silent else label,
                 "unit": "none",
                 "startValue": 0,
                 "endValue": sum(weight for _, weight in weighed),

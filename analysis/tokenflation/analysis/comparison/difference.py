@@ -19,6 +19,7 @@ from tokenflation.analysis.comparison.ledger import RESENT_SOURCES, SOURCES, led
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.analysis.statistics.uneven import effective_tasks, few_decide
 from tokenflation.sdk.errors import FrameError
+from tokenflation.sdk.words import many
 
 __all__ = ["diff"]
 
@@ -249,7 +250,7 @@ def _warnings(a: dict[str, Any], b: dict[str, Any], counted: str, view: str, sha
         if side["tasks_left_out"]:
             verb = "is" if side["tasks_left_out"] == 1 else "are"
             found.append(
-                f"{side['tasks_left_out']:,} of the {side['tasks']:,} tasks of {name} {verb} left out: not all that is "
+                f"{side['tasks_left_out']:,} of the {many(side['tasks'], 'task')} of {name} {verb} left out: not all that is "
                 "compared is reported."
             )
         found += few_decide(name, side["tasks"] - side["tasks_left_out"], side["effective_tasks"] or np.nan)

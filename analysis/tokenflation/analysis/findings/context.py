@@ -168,7 +168,7 @@ def long_histories(steps: pd.DataFrame) -> Iterator[Finding]:
             task=str(task),
             agent=str(agent),
             sentence=f"{many(len(rows), 'agent run')} of {named(str(task), str(agent))} grew to {int(rows['peak'].median()):,} tokens "
-            f"of context (median of the peaks) in {int(rows['steps'].median()):,} steps, and the history was never cut down.",
+            f"of context (median of the peaks) in {many(int(rows['steps'].median()), 'step')}, and the history was never cut down.",
             advice="Summarise or drop old steps half-way, or split the work into tasks of their own.",
             saved_tokens=int(rows["saved"].sum()),
             saved_unit=_NOT_SENT,
@@ -215,7 +215,7 @@ def sub_agents(steps: pd.DataFrame, calls: pd.DataFrame) -> Iterator[Finding]:
             task=str(task),
             sentence=f"{many(runs, 'sub-agent run')} of {named(str(task))} sent {total:,} tokens "
             f"({_percent(total / int(of_kind.loc[task]))} of the input); {int(rows['opening'].sum()):,} of them are openings: "
-            f"instructions, tools and briefing, sent again in each of {many(len(rows), 'call')}.",
+            f"instructions, tools and briefing, sent again in {'each of ' * (len(rows) > 1)}{many(len(rows), 'call')}.",
             advice="Let one sub-agent do several small jobs, give it fewer tools, or do small jobs in the outer agent.",
             saved_tokens=int(rows["opening"].sum()),
             saved_unit=_NOT_SENT,

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.sdk.errors import FrameError
+from tokenflation.sdk.words import many
 
 __all__ = [
     "LEAST_S",
@@ -145,7 +146,8 @@ def note(notes: Notes, which: NDArray[np.bool_], what: str) -> None:
 def noted(notes: Notes, among: NDArray[np.bool_]) -> tuple[str, ...]:
     """Return how many of the calls `among` have what, a sentence each, without what none of them has."""
     counts = [(int((which & among).sum()), what) for which, what in notes]
-    return tuple(f"{count:,} of {int(among.sum()):,} calls have {what}." for count, what in counts if count)
+    of = many(int(among.sum()), "call")
+    return tuple(f"{count:,} of {of} {'has' if count == 1 else 'have'} {what}." for count, what in counts if count)
 
 
 def retimed(run: Ints, start_s: Floats, was_s: Floats, now_s: Floats) -> Floats:

@@ -209,7 +209,7 @@ def _check(calls: pd.DataFrame) -> None:
         raise FrameError("forecast() needs recorded calls; the frame has none.")
     if calls[["input_tokens", "output_tokens"]].isna().all(axis=None):
         raise FrameError(
-            f"forecast() needs token counts; none of the {len(calls):,} calls reports any. They may all have failed: "
+            f"forecast() needs token counts; {'the only call reports none. It may' if len(calls) == 1 else f'none of the {len(calls):,} calls reports any. They may all'} have failed: "
             "see `tokenflation info`."
         )
 

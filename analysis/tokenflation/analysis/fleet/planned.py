@@ -18,6 +18,7 @@ from tokenflation.analysis.planning.limits import ALL, Budget
 from tokenflation.analysis.planning.parts import nearest
 from tokenflation.analysis.planning.plan import Plan
 from tokenflation.sdk.errors import FrameError, PlanError
+from tokenflation.sdk.words import many
 
 if TYPE_CHECKING:
     from tokenflation.analysis.comparison.costs import PriceTable
@@ -297,7 +298,7 @@ def _said(row: Mapping[str, Any]) -> str:
     )
     if not row["cut"]:
         return f"{row['task']}: no recorded run reaches its budget ({limits})."
-    runs = f"{row['cut']:,} of {row['runs']:,} runs"
+    runs = f"{row['cut']:,} of {many(row['runs'], 'run')}"
     return (
         f"{row['task']}: the budget ({limits}) cuts {runs}, which saves {row['calls_saved']:.1%} of the calls, "
         f"{row['input_tokens_saved']:.1%} of the input and {row['output_tokens_saved']:.1%} of the output; tasks that are "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.planning.parts import number
 from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.words import many
 
 __all__ = ["DEFAULT", "Serving", "by_call", "check_serving", "serving_of"]
 
@@ -156,7 +157,7 @@ def by_call(
         found = serving.get(str(name), serving.get(DEFAULT))
         if found is None:
             raise PlanError(f"plan.serving has no entry for {str(name)!r}, which {int((place == number_).sum()):,} of "
-                            f"{len(place):,} calls used; add one, or one named `{DEFAULT}` for all others.")  # fmt: skip
+                            f"{many(len(place), 'call')} used; add one, or one named `{DEFAULT}` for all others.")  # fmt: skip
         shapes.append(found)
     table = np.array([
         (2.0 * one.active_parameters, one.decode_flop_per_context_token, one._prefill_factor,

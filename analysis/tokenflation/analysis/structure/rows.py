@@ -13,6 +13,7 @@ from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
+from tokenflation.sdk.words import many
 
 __all__ = ["calls_alone", "censored_remarks", "load_censored", "load_outcomes", "load_structure"]
 
@@ -168,7 +169,7 @@ def censored_remarks(calls: pd.DataFrame, censored: pd.DataFrame) -> list[str]:
     tasks = calls[["task", "task_id"]].drop_duplicates()
     cut = tasks[tasks["task_id"].isin(censored["task_id"])].groupby("task").size()
     return [
-        f"{task}: a limit cut {count:,} of {int((tasks['task'] == task).sum()):,} runs, so what they used is a lower "
+        f"{task}: a limit cut {count:,} of {many(int((tasks['task'] == task).sum()), 'run')}, so what {'it' if count == 1 else 'they'} used is a lower "
         "bound of what their task needs."
         for task, count in cut.items()
     ]

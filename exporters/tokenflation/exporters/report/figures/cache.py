@@ -96,7 +96,7 @@ def pauses_figure(pauses: pd.DataFrame) -> Any:
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
                     f"{plain(name)}<br>{pause_label(row.from_s, row.to_s)}<br>{share(row.hit_rate)} of "
-                    f"{with_unit(row.resent_tokens, 'tokens')} sent again<br>{count(row.calls)} calls"
+                    f"{with_unit(row.resent_tokens, 'tokens')} sent again<br>{count(row.calls)} {'call' if row.calls == 1 else 'calls'}"
                     for row in rows.itertuples()
                 ],
             )

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from tokenflation.exporters.report.numbers import count, with_unit
 from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, end_labels, name_rows, plain, translucent
+from tokenflation.sdk.words import plural
 
 __all__ = ["growth_figure", "kinds_figure", "step_label", "steps_figure"]
 
@@ -65,7 +66,8 @@ def steps_figure(steps: pd.DataFrame) -> Any:
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
                     f"step {step_label(row['first'], row['last'])}<br>{part}: {with_unit(row['tokens'], 'tokens')} of"
-                    f" {count(totals[row['first']])}<br>{count(row['calls'])} calls of {count(row['runs'])} agent runs"
+                    f" {count(totals[row['first']])}<br>{count(row['calls'])} {plural('call', row['calls'])} of"
+                    f" {count(row['runs'])} agent {plural('run', row['runs'])}"
                     for row in group.to_dict("records")
                 ],
             )
@@ -123,7 +125,7 @@ def growth_figure(bands: pd.DataFrame, lines: pd.DataFrame) -> Any:
             hovertemplate="%{customdata}<extra></extra>",
             customdata=[
                 f"median {with_unit(row.p50, 'tokens')}<br>p10 {count(row.p10)}, p90 {count(row.p90)}"
-                f"<br>{count(row.runs)} runs reach it"
+                f"<br>{count(row.runs)} {'run reaches' if row.runs == 1 else 'runs reach'} it"
                 for row in bands.itertuples()
             ],
         )

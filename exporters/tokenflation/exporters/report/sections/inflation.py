@@ -143,7 +143,7 @@ def _remarks(rows: pd.DataFrame, others: pd.DataFrame, intrinsic: bool) -> list[
     silent = int(rows["tasks_without_usage"].sum())
     if silent:
         remarks.append(
-            f"{exact(silent)} {'task reports' if silent == 1 else 'tasks report'} no usage and are left out."
+            f"{exact(silent)} {'task reports no usage and is' if silent == 1 else 'tasks report no usage and are'} left out."
         )
     return remarks
 

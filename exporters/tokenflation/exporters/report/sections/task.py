@@ -47,7 +47,7 @@ def task_section(
         whole = next(trees(own, tool_calls, spans))
         small, name = _small(whole), shown_name(task_id)
         label = (
-            f"Icicle of the task {name} of kind {kind}: {exact(whole.total.calls)} calls, each as wide as its input and "
+            f"Icicle of the task {name} of kind {kind}: {many(whole.total.calls, 'call')}, each as wide as its input and "
             "output tokens, below the agent runs, steps and tool calls they are inside of."
         )
         remark = " ".join(_remarks(whole))
