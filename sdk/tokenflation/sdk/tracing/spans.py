@@ -32,7 +32,20 @@ __all__ = [
 SCOPE_NAME = "tokenflation"
 """Instrumentation scope of our spans: how the bridge tells them from others'."""
 
-_OPERATIONS = {"google.generate_content": "generate_content"}
+# The conventions' names; there is none for what ranks or draws.
+_OPERATIONS = {
+    "embed": "embeddings",
+    "embeddings": "embeddings",
+    "generate_content": "generate_content",
+    "complete": "text_completion",
+    "completion": "text_completion",
+    "completions": "text_completion",
+    "generate": "text_completion",
+    "pooling": "embeddings",
+    "text_generation": "text_completion",
+    "snowflake.complete": "chat",
+}
+"""An api, or the last word of one -> `gen_ai.operation.name`; of others it is `chat`."""
 _SCOPE_OPERATIONS = {"task": "invoke_workflow", "agent": "invoke_agent", "tool": "execute_tool"}
 _SCOPE_NAMES = {"task": "gen_ai.workflow.name", "agent": "gen_ai.agent.name", "tool": "gen_ai.tool.name"}
 
@@ -70,9 +83,13 @@ CALL_ATTRIBUTES = (
 """Column of `calls` -> the attribute that says it, for those that say it as it is."""
 
 
+def _operation(api: str) -> str:
+    return _OPERATIONS.get(api) or _OPERATIONS.get(api.rpartition(".")[2], "chat")
+
+
 def attributes_of_call(call: Call) -> dict[str, "AttributeValue"]:
     """Return a call's span attributes; what was not reported is left out, never 0."""
-    found: dict[str, AttributeValue] = {"gen_ai.operation.name": _OPERATIONS.get(call.api, "chat")}
+    found: dict[str, AttributeValue] = {"gen_ai.operation.name": _operation(call.api)}
     for field, name in CALL_ATTRIBUTES:
         value = getattr(call, field)
         if value is not None and value != ():
@@ -141,7 +158,7 @@ class SpanEmitter:
     def call(self, call: Call) -> None:
         """Emit one call as a CLIENT span; inside a foreign span of the same call, as an INTERNAL one beneath it."""
         attributes = attributes_of_call(call)
-        operation = _OPERATIONS.get(call.api, "chat")
+        operation = _operation(call.api)
         name = f"{operation} {call.model}" if call.model else operation
         kind = SpanKind.CLIENT
         if self._foreign_calls is not None and self._foreign_calls.cover(call.trace_id, call.parent_id):
