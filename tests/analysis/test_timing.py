@@ -14,6 +14,7 @@ from tokenflation.analysis import tasks
 from tokenflation.analysis.columns.structure import TIME_COLUMNS
 from tokenflation.analysis.structure.tasks import structure_tasks
 from tokenflation.analysis.structure.timing import timing
+from tokenflation.analysis.structure.trees import trees
 from tokenflation.sdk.errors import FrameError
 
 PARTS = ("generation_ns", "tool_ns", "human_wait_ns", "rest_ns", "unknown_ns")
@@ -156,3 +157,17 @@ def test_the_duration_is_that_of_the_tasks_frame(task: tuple[list[Row], list[dic
     calls = frame_of(forward)
     mine, theirs = timing(calls)["duration_ns"].iloc[0], tasks(calls)["duration_s"].iloc[0]
     assert (pd.isna(mine) and pd.isna(theirs)) or mine / 1e9 == pytest.approx(theirs)
+
+
+def test_a_task_whose_calls_have_dates_but_for_some_lasts_nobody_knows_how_long() -> None:
+    undated = {"started_at_ns": 5 * SECOND_NS, "ended_at_ns": 6 * SECOND_NS}
+    dated = [call("c1", "r", 1, 0), call("c2", "r", 2, 5)]
+    mixed = frame_of([call("c0", "r", 0, 0, **undated), *dated])
+    (row,) = timing(mixed).to_dict("records")
+    assert row["call_ns"] == 3 * SECOND_NS
+    assert all(pd.isna(row[name]) for name in ("duration_ns", "rest_ns", "generation_ns"))
+    assert tasks(mixed)["duration_s"].isna().all()
+    assert next(trees(mixed)).duration_s is None
+    assert structure_tasks(mixed)["duration_ns"].isna().all()
+    assert timing(frame_of(dated))["duration_ns"].tolist() == [6 * SECOND_NS]
+    assert timing(frame_of([call("c0", "r", 0, 0, **undated)]))["duration_ns"].tolist() == [SECOND_NS]

@@ -13,6 +13,7 @@ import duckdb
 import pandas as pd
 
 from tokenflation.analysis.columns import RATIOS, TASK_COLUMNS
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.frames import from_arrays
 from tokenflation.analysis.streams import Source, opened
 
@@ -120,10 +121,13 @@ summed as (
   group by task, task_id
 )"""
 
+# A task some of whose calls have no date lasts from no start to no end.
+_NO_DURATION = (
+    f"endless_started_at_ns >= ended_at_ns or (started_at_ns < {DATED_FROM_NS} and ended_at_ns >= {DATED_FROM_NS})"
+)
 _DERIVED = {
-    "duration_s": "case when endless_started_at_ns >= ended_at_ns then null"
-    " else (ended_at_ns - started_at_ns) / 1e9 end",
-    "calls_with_duration": "case when endless_started_at_ns >= ended_at_ns or ended_at_ns is null then 0 else calls end",
+    "duration_s": f"case when {_NO_DURATION} then null else (ended_at_ns - started_at_ns) / 1e9 end",
+    "calls_with_duration": f"case when {_NO_DURATION} or ended_at_ns is null then 0 else calls end",
     "calls_with_billed": "calls_with_input + calls_with_output - calls_with_usage",
     "partial_calls": "calls_with_input + calls_with_output - calls_with_usage - reported_calls",
     "unreported_calls": "calls - calls_with_input - calls_with_output + calls_with_usage",
@@ -177,7 +181,8 @@ def tasks(calls: Source) -> pd.DataFrame:
 
     `calls` is a frame, or what `load` takes: then the calls stream through DuckDB and never become a frame.
     Sums are over the calls that report a number (NULL where none does); `calls_with_*` count them. The duration takes a
-    call without a known end as over when a later one started; it is NULL where no later call says so.
+    call without a known end as over when a later one started; it is NULL where no later call says so, or
+    some calls have a date and others none.
 
     Raises:
         FrameError: `calls` lacks columns that the grouping needs.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.structure.trees import Node, Totals, added, trees, walk
 from tokenflation.exporters.files import atomic_file
 from tokenflation.exporters.summary import WriteSummary
@@ -17,9 +18,6 @@ from tokenflation.sdk.errors import ExportError, FrameError
 from tokenflation.sdk.words import many
 
 __all__ = ["Encode", "Flames", "Sample", "flames_of", "write_flames"]
-
-_YEAR_NS = 365 * 86400 * 10**9
-"""Times before 1971 count from a session's own start: its source gives no dates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,7 @@ def flames_of(found: Iterator[Node]) -> Flames:
                 times += [time for time in (node.started_at_ns, node.ended_at_ns) if time is not None]
     if not samples:
         raise ExportError("There are no calls to export; check the store with `tokenflation info` and the task filter.")
-    dated = [time for time in times if time >= _YEAR_NS] or times
+    dated = [time for time in times if time >= DATED_FROM_NS] or times
     return Flames(
         samples=samples,
         total=added([sample.totals for sample in samples]),

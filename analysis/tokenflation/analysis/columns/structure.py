@@ -39,7 +39,7 @@ TIME_COLUMNS = _named(
         Column(
             "duration_ns",
             "int",
-            "ns; first start to last known end; NULL where a call of unknown end started no earlier than that",
+            "ns; first start to last known end; NULL where a call of unknown end started no earlier, or not all calls have dates",
         ),
         Column("generation_ns", "int", "ns; a call is in flight: queue, network and retries included"),
         Column("tool_ns", "int", "ns; no call is in flight, and a tool runs or its result is awaited"),

@@ -9,10 +9,14 @@ from tokenflation.sdk.store.tables import TABLES, Column
 
 __all__ = [
     "CALL_COLUMNS",
+    "DATED_FROM_NS",
     "SHARE_COLUMNS",
     "TASK_COLUMNS",
     "TREE_COLUMNS",
 ]
+
+DATED_FROM_NS = 365 * 86_400 * 10**9
+"""Calls of sources without dates count from 0: a time in the first year of unix time is no date."""
 
 CALL_COLUMNS: dict[str, Column] = {
     column.name: column for table in TABLES if table.name == "calls" for column in table.columns
@@ -28,7 +32,7 @@ TASK_COLUMNS: dict[str, Column] = {
         Column(
             "duration_s",
             "float",
-            "s; first start to last known end; NULL where a call of unknown end started no earlier than that",
+            "s; first start to last known end; NULL where a call of unknown end started no earlier, or not all calls have dates",
         ),
         Column("calls", "int", "calls, failed ones too", required=True),
         Column("failed_calls", "int", "calls whose status is not ok: error, cut or cancelled", required=True),

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import TIME_COLUMNS
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
 
@@ -134,10 +135,15 @@ def _row(calls: list[_Call], tools: dict[str, list[_Tool]]) -> list[Any]:
 
 
 def _end(calls: Sequence[_Call]) -> int | None:
-    """Return the last end, as `reduce.tasks` does: none where a call without one started after all others ended."""
+    """Return the last end, as `reduce.tasks` does.
+
+    None where a call without one started after all others ended, or some calls have dates and others none.
+    """
     end = max((call.started_at_ns + _length(call) for call in calls if call.ended_at_ns is not None), default=None)
     endless = max((call.started_at_ns for call in calls if call.ended_at_ns is None), default=None)
-    return None if end is None or (endless is not None and endless >= end) else end
+    if end is None or (endless is not None and endless >= end):
+        return None
+    return None if calls[0].started_at_ns < DATED_FROM_NS <= end else end
 
 
 def _length(call: _Call) -> int:

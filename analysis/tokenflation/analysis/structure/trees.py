@@ -14,6 +14,7 @@ import pandas as pd
 
 from tokenflation.analysis.columns import TREE_COLUMNS
 from tokenflation.analysis.columns.structure import TREE_FLAG_COLUMNS
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
 
@@ -315,11 +316,17 @@ def _in_time(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 
 def times_of(nodes: Sequence[Node]) -> tuple[int | None, int | None]:
-    """Return the first start, and the last end unless something that started after it has no known end."""
+    """Return the first start and the last end; no end where something that started after it has none known.
+
+    Nor where the first has no date and the last has one.
+    """
     starts = [node.started_at_ns for node in nodes if node.started_at_ns is not None]
     end = max((node.ended_at_ns for node in nodes if node.ended_at_ns is not None), default=None)
     endless = max((node.started_at_ns or 0 for node in nodes if node.ended_at_ns is None), default=None)
-    return min(starts, default=None), None if end is None or (endless is not None and endless >= end) else end
+    start = min(starts, default=None)
+    if end is None or (endless is not None and endless >= end):
+        return start, None
+    return start, None if start is not None and start < DATED_FROM_NS <= end else end
 
 
 def _places(
