@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import pytest
 from rich.console import Console
-from tests.analysis.conftest import write_store
+from tests.analysis.conftest import frame_of, write_store
 from tests.analysis.trees import call, research, tool, tree_of
 
+from tokenflation.analysis import tasks
 from tokenflation.analysis.structure.folding import folded
 from tokenflation.analysis.structure.trees import Node
 from tokenflation.cli import main
-from tokenflation.cli.views.tree import TreeView
+from tokenflation.cli.views.tree import TaskList, TreeView
 from tokenflation.cli.views.words import printable
 from tokenflation.sdk.store.tables import TABLES
 
@@ -96,6 +97,20 @@ def test_without_an_id_the_largest_task_is_shown_and_all_are_listed(tree: Callab
     listed = out[out.index("Tasks, the largest first") :]
     assert [line.split()[0] for line in listed.splitlines()[2:5]] == ["R-1000", "A-1", "A-2"]
     assert f"tokenflation tree {store} TASK_ID" in " ".join(listed.split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_long_ids_and_kinds_are_listed_whole_on_a_line(width: int) -> None:
+    names = [
+        ("customer-support-escalation-to-human", "a3f8c2d1e5b6479f8a1c3d5e7f901234"),
+        ("task-3f9a8b7c6d5e4f3a", "0193a7c2-6f3e-7b52-9d1a-8f2b3c4d5e6f"),
+    ]
+    rows = [call(f"c{row}", f"r{row}", 0, row, task=kind, task_id=id_) for row, (kind, id_) in enumerate(names)]
+    console = Console(width=width, file=io.StringIO())
+    console.print(TaskList(tasks=tasks(frame_of(rows)), more=0, store="runs.db"))
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.strip().split("  ") for line in console.file.getvalue().splitlines()]
+    assert {cell.strip() for cells in lines for cell in cells} >= {name for pair in names for name in pair}
 
 
 def test_a_store_of_one_task_needs_no_list(tree: Callable[..., Any], store: str) -> None:

@@ -92,23 +92,31 @@ class TaskList:
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table and how to see one of them."""
-        # An id is what the user types next: it is never cut, and where there is no room beside it the kind stands
-        # below.
-        wide = options.max_width >= _NARROW + max(len(printable(str(one))) for one in self.tasks["task_id"]) // 2
+        rows = self.tasks.to_dict("records")
+        ids, kinds = ([printable(str(row[name])) for row in rows] for name in ("task_id", "task"))
+        numbers = {
+            "calls": [f"{row['calls']:,}" for row in rows],
+            "depth": [f"{row['depth']}" for row in rows],
+            "tools": [human(row["tool_calls"]) for row in rows],
+            "input": [human(row["input_tokens"]) for row in rows],
+            "output": [human(row["output_tokens"]) for row in rows],
+            "time": [human_time(row["duration_s"]) for row in rows],
+        }
+        # An id is what the user types next: it is never cut. Where there is no room beside it the kind stands below.
+        room = options.max_width - sum(2 + max(map(len, (name, *cells))) for name, cells in numbers.items())
+        id_width, kind_width = (max(map(len, names)) for names in (ids, kinds))
+        wide = id_width + 2 + kind_width <= room
+        if not wide and max(id_width, 2 + kind_width) > room:
+            numbers = {name: numbers[name] for name in ("calls", "input", "output")}
         yield Text("\nTasks, the largest first", style="bold")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("task id" if wide else "task id, kind", no_wrap=wide)
         if wide:
             table.add_column("kind")
-        for name in ("calls", "depth", "tools", "input", "output", "time") if wide else ("calls", "input", "output"):
+        for name in numbers:
             table.add_column(name, justify="right", no_wrap=True)
-        for row in self.tasks.to_dict("records"):
-            tokens = [human(row["input_tokens"]), human(row["output_tokens"])]
-            between = [f"{row['depth']}", human(row["tool_calls"])] if wide else []
-            time = [human_time(row["duration_s"])] if wide else []
-            cells = [f"{row['calls']:,}", *between, *tokens, *time]
-            names = [printable(str(row[name])) for name in ("task_id", "task")]
-            table.add_row(*([Text(name) for name in names] if wide else [Text("\n  ".join(names))]), *cells)
+        for id_, kind, *cells in zip(ids, kinds, *numbers.values(), strict=True):
+            table.add_row(*([Text(id_), Text(kind)] if wide else [Text(f"{id_}\n  {kind}")]), *cells)
         yield Fitted(table)
         more = f"and {self.more:,} more: --json and --csv list them all. " if self.more else ""
         yield Text(f"{more}See one: tokenflation tree {shlex.quote(self.store)} TASK_ID", style="dim")
