@@ -1,12 +1,16 @@
 """Names are shown whole enough to be told apart, in one line, and never turn what stands beside them."""
 
 import unicodedata
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.analysis.conftest import write_store
+from tests.analysis.trees import call
 
+from tokenflation.exporters.report import build_report, page_parts
 from tokenflation.exporters.report.names import NO_NAME, listed, short_names, shown_name, with_shown_names
 
 
@@ -72,3 +76,19 @@ def test_only_names_that_need_it_are_changed_and_the_given_frame_never() -> None
     changed = with_shown_names(frame, ("task", "agent"))
     assert changed["task"].tolist()[:2] == ["a", NO_NAME]
     assert frame["task"].tolist()[1] == ""
+
+
+@pytest.mark.parametrize("task_id", ["a\x1b[31mb\x00\u202ec\n`d`<i>", "x" * 3_000])
+def test_ids_of_any_kind_and_length_stand_cleaned_in_findings_and_titles(task_id: str, tmp_path: Path) -> None:
+    parts = {"system_tokens": 5_000, "tool_definition_tokens": 1_000, "tool_result_tokens": 0, "new_tokens": 2_000}
+    rows = [
+        call(f"c{step}\x07", "r", step, 2 * step, task_id=task_id, input_tokens=8_000, resent_tokens=0, **parts)
+        for step in range(4)
+    ]
+    page = page_parts(build_report(str(write_store(tmp_path / "runs.db", rows))))
+    shown = shown_name(task_id).replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;")
+    assert f"kind: {shown}</" in page["tasks"]
+    assert f"<code>{shown}</code>" in page["findings"]
+    said = "".join(page.values())
+    assert not {one for one in said if unicodedata.category(one) == "Cc"} - {"\n"}
+    assert "\u202e" not in said

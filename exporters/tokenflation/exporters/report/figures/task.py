@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from tokenflation.analysis.structure.folding import tool_names
 from tokenflation.analysis.structure.trees import Node, Totals, walk
+from tokenflation.exporters.report.names import shown_name
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, seconds, with_unit
 from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, plain
 from tokenflation.sdk.words import many
@@ -78,14 +79,14 @@ def task_figure(task: Node) -> Any:
 def label_of(node: Node) -> str:
     """Return what a node is called in the figure and in its table."""
     if node.kind == "task":
-        return node.id
+        return shown_name(node.id)
     if node.kind == "step":
         return f"step {node.step}" if node.status == "ok" else f"step {node.step} ({node.status})"
     if node.kind == "more":
         first, last = node.members[0], node.members[-1]
         steps = all(one.kind == "step" for one in node.members)
         return f"steps {first.step} to {last.step}" if steps else f"{len(node.members)} smaller"
-    return node.name or node.kind
+    return shown_name(node.name) if node.name else node.kind
 
 
 def legend_of(task: Node) -> dict[str, str]:
