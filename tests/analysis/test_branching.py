@@ -79,7 +79,7 @@ def test_an_upper_end_that_reaches_one_is_enough() -> None:
     rare = _row([(1, 4 * (number == 0) + (number % 2)) for number in range(12)], seed=5)
     assert rare["branching_factor"] < 1 <= rare["branching_factor_high"]
     assert "may start up to" in rare["alarm"]
-    assert "90% interval" in rare["alarm"]
+    assert "90 % interval" in rare["alarm"]
 
 
 def test_workers_that_start_nobody_are_not_called_a_process_that_never_ends() -> None:

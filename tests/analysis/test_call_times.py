@@ -187,7 +187,7 @@ def test_a_run_that_takes_most_of_the_time_is_warned_of_and_so_are_kinds_without
     warned = [one for one in manifest["warnings"] if "longest run" in one]
     assert len(warned) == 1
     assert warned[0].startswith(
-        "triage: tail-dominated; without its longest run the mean time in calls would be 97% lower"
+        "triage: tail-dominated; without its longest run the mean time in calls would be 97 % lower"
     )
     assert "triage: no recorded call has output tokens, so the forecast has none." in manifest["assumptions"]
 

@@ -183,7 +183,7 @@ def test_runs_cut_beyond_the_longest_finished_one_are_warned_of() -> None:
     cut = cut_after(calls, 12, tokens.index[-4:].tolist())
     demand = an.forecast(cut, an.Plan(tasks_per_day=1e4))
     warnings = demand.attrs["manifest"]["warnings"]
-    assert any("10% of its runs were cut after the longest finished one" in one for one in warnings)
+    assert any("10 % of its runs were cut after the longest finished one" in one for one in warnings)
     assert "mean_low" not in set(demand["statistic"])
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import lzma
+import re
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ def test_a_fleet_of_which_one_run_is_recorded_is_refused_with_the_fix(tmp_path: 
 def test_the_three_uncertainties_of_each_load_add_up_to_all_of_it(answers: dict[str, Any]) -> None:
     for sentence in answers["explain"]["How sure it is"]:
         if sentence.startswith("Of the variance"):
-            shares = [int(word.rstrip("%")) for word in sentence.split() if word.endswith("%")]
+            shares = [int(number) for number in re.findall(r"(\d+) %", sentence)]
+            assert shares
             assert 99 <= sum(shares) <= 101
 
 

@@ -157,7 +157,7 @@ days: 2
     widest = next(row for row in manifest["effects"] if row["resource"] == "concurrent_calls")
     assert widest["assumption"] == "tasks_per_day.triage.users"
     said = " ".join(manifest["assumptions"])
-    assert "cuts 12 of 12 runs, which saves 33.3% of the calls" in said
+    assert "cuts 12 of 12 runs, which saves 33.3 % of the calls" in said
     assert "arrivals.csv (500 starts in 1.65 h;" in said
     assert "in 8 of 10 draws from 1,315 to 2,791" in said
 

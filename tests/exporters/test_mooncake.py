@@ -115,7 +115,7 @@ def test_reuse_that_ends_inside_a_block_is_counted_and_named(tmp_path: Path) -> 
     # The second and third share 5 blocks of 64 tokens, none of 512; of the 9 that the fourth shares, 8 are one of 512.
     (note,) = summary.notes
     assert note.startswith("3 calls sharing a beginning that ends inside a block of 512 tokens: 704 tokens of reuse")
-    assert note.endswith("(34% of the input) do not show; blocks of 64 keep them")
+    assert note.endswith("(34 % of the input) do not show; blocks of 64 keep them")
     assert write(calls, tmp_path / "out.jsonl", format="mooncake", block_size=64).notes == ()
 
 

@@ -79,7 +79,7 @@ def _table(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
                   title_style="bold", caption="capacity: to be provided so that 1 in 100 bins is short, over mean demand.",
                   caption_justify="left")  # fmt: skip
     table.add_column("model")
-    for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {manifest['level']:.0%}", "capacity"):
+    for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {100 * manifest['level']:.0f} %", "capacity"):
         table.add_column(name, justify="right")
     for row in rows.to_dict("records"):
         plain = [_number(row[name]) for name in ("mase", "pinball")]

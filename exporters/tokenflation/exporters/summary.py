@@ -137,7 +137,7 @@ def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, 
         share = tally.hidden_tokens / tally.input_tokens
         notes.append(
             f"{tally.hidden_calls:,} call{'s' * (tally.hidden_calls != 1)} sharing a beginning that ends inside a block of "
-            f"{block_size:,} tokens: {tally.hidden_tokens:,} tokens of reuse ({share:.0%} of the input) do not show; "
+            f"{block_size:,} tokens: {tally.hidden_tokens:,} tokens of reuse ({100 * share:.0f} % of the input) do not show; "
             f"blocks of {block_tokens:,} keep them"
         )
     return tuple(notes)

@@ -84,7 +84,11 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     duration_s = np.maximum(duration_s, 2 * LEAST_S)
     share = _by_model(ttft_s / duration_s, *models)
     default = np.isnan(share)
-    note(notes, default, f"no time to first token at all: {_DEFAULT_PREFILL_SHARE:.0%} of the duration is prefill")
+    note(
+        notes,
+        default,
+        f"no time to first token at all: {100 * _DEFAULT_PREFILL_SHARE:.0f} % of the duration is prefill",
+    )
     filled = np.isnan(ttft_s) & ~default
     note(notes, filled, "no time to first token: the median share of the duration of streamed calls is prefill")
     share = np.where(default, _DEFAULT_PREFILL_SHARE, share)

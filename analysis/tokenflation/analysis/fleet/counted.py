@@ -106,7 +106,7 @@ def _last_tokens(runs: Runs, calls: pd.DataFrame) -> Floats:
 def _beyond(kind: str, share: float) -> str:
     bounds = "no interval is given" if share > _MOST_BEYOND else "intervals reach too low by that"
     return (
-        f"{kind}: {share:.0%} of its runs were cut after the longest finished one, and nothing says what they had left to do: "
+        f"{kind}: {100 * share:.0f} % of its runs were cut after the longest finished one, and nothing says what they had left to do: "
         f"means are lower bounds, and {bounds}. Record runs with a higher limit, or set limits_hold in the plan if the fleet "
         "has the same one."
     )
@@ -120,7 +120,7 @@ def _moved(share: float) -> str:
     tenths = round(share * 1000)
     if not tenths:
         return "leaves the mean input as it is"
-    return f"{'raises' if tenths > 0 else 'lowers'} the mean input by {abs(tenths) / 1000:.1%}"
+    return f"{'raises' if tenths > 0 else 'lowers'} the mean input by {100 * abs(tenths) / 1000:.1f} %"
 
 
 def _refused(kind: str, many: int, runs: int) -> str:

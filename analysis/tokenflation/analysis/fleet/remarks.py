@@ -32,7 +32,7 @@ def remarked(manifest: Mapping[str, Any], fleet: Planned, outer: Outer | None, a
         if surface is not None:
             said.append(
                 f"{surface.settings} settings of {', '.join(surface.places)} were evaluated on the recorded runs; in between "
-                f"a quadratic is taken (largest error {surface.error:.1%})."
+                f"a quadratic is taken (largest error {100 * surface.error:.1f} %)."
             )
     found["assumptions"] = [*said, *manifest["assumptions"]]
     found["warnings"] = [*manifest["warnings"], *fleet.warnings]

@@ -106,7 +106,7 @@ def tornado_figure(rows: Sequence[Mapping[str, Any]], unit: str) -> Any:
     ends = [max(row["p10"], row["p90"], planned) for row in rows]
     low, high = min(min(row["p10"], row["p90"], planned) for row in rows), max(ends)
     end_labels(figure, ends, [float(place) for place in places],
-               [f"± {abs(row['p90'] - row['p10']) / 2 / planned:.0%}" if planned else "" for row in rows])  # fmt: skip
+               [f"± {100 * abs(row['p90'] - row['p10']) / 2 / planned:.0f} %" if planned else "" for row in rows])  # fmt: skip
     pad = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     figure.update_xaxes(range=[max(0.0, low - pad), low + (high - low + pad) * _LABEL_ROOM])
     figure.add_vline(x=planned, line={"color": INK["muted"].light, "width": 1, "dash": "dot"})
