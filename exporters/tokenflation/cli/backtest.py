@@ -15,6 +15,7 @@ from tokenflation.analysis.history.reading import History, is_store, read_histor
 from tokenflation.analysis.history.recorded import sum_of, task_arrivals
 from tokenflation.cli.views.output import emit, human_share, json_rows, output_options
 from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.words import percent
 
 __all__ = ["command"]
 
@@ -79,7 +80,7 @@ def _table(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
                   title_style="bold", caption="capacity: to be provided so that 1 in 100 bins is short, over mean demand.",
                   caption_justify="left")  # fmt: skip
     table.add_column("model")
-    for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {100 * manifest['level']:.0f} %", "capacity"):
+    for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {percent(manifest['level'])}", "capacity"):
         table.add_column(name, justify="right")
     for row in rows.to_dict("records"):
         plain = [_number(row[name]) for name in ("mase", "pinball")]

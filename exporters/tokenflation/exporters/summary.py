@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tokenflation.sdk.words import many, percent
+
 __all__ = ["ExportOptions", "Tally", "WriteSummary", "notes_of"]
 
 _NAMED = 10
@@ -132,12 +134,12 @@ _NOTES = (
 def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, ...]:
     """Return one sentence per count that is not 0; sizes of a block, of the file and of the store are in tokens."""
     counted = ((getattr(tally, name), noun, text) for name, noun, text in _NOTES)
-    notes = [f"{count:,} {noun}{'s' * (count != 1)} {text}" for count, noun, text in counted if count]
+    notes = [f"{many(count, noun)} {text}" for count, noun, text in counted if count]
     if tally.hidden_calls:
         share = tally.hidden_tokens / tally.input_tokens
         notes.append(
-            f"{tally.hidden_calls:,} call{'s' * (tally.hidden_calls != 1)} sharing a beginning that ends inside a block of "
-            f"{block_size:,} tokens: {tally.hidden_tokens:,} tokens of reuse ({100 * share:.0f} % of the input) do not show; "
+            f"{many(tally.hidden_calls, 'call')} sharing a beginning that ends inside a block of "
+            f"{block_size:,} tokens: {tally.hidden_tokens:,} tokens of reuse ({percent(share)} of the input) do not show; "
             f"blocks of {block_tokens:,} keep them"
         )
     return tuple(notes)

@@ -1,6 +1,6 @@
 """Counts in words, for messages, reports and commands. Knows nothing but English nouns, and needs no package."""
 
-__all__ = ["many", "plural"]
+__all__ = ["many", "percent", "plural"]
 
 
 def many(count: int, noun: str, several: str = "") -> str:
@@ -11,3 +11,8 @@ def many(count: int, noun: str, several: str = "") -> str:
 def plural(noun: str, count: int, several: str = "") -> str:
     """Return the noun as it goes with so many."""
     return noun if count == 1 else several or f"{noun}s"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as it stands in a sentence, such as `23 %`."""
+    return f"{100 * share:.{digits}f} %"

@@ -18,6 +18,7 @@ import pandas as pd
 from tokenflation.analysis.columns.context import VOLATILE_COLUMNS
 from tokenflation.analysis.context.prefix import hashed_calls, reuse_segments
 from tokenflation.analysis.frames import from_rows
+from tokenflation.sdk.words import percent
 
 __all__ = ["volatile_prefixes", "volatile_sentence"]
 
@@ -85,7 +86,7 @@ def volatile_sentence(place: "pd.Series[Any]") -> str:
         "instructions": "something in the system prompt or the tool definitions changes",
         "history": "something in the earlier messages changes",
     }[str(place["part"])]
-    share = f"{100 * place['lost_share']:.0f} %" if place["lost_share"] >= 0.01 else "less than 1 %"
+    share = percent(place["lost_share"]) if place["lost_share"] >= 0.01 else "less than 1 %"
     cost = f"{share} of the cacheable prefix ({place['lost_tokens']:,} tokens)"
     return f"{where} in {which} of `{of}`: {what}; it costs you {cost}."
 

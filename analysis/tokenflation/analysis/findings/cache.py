@@ -10,7 +10,7 @@ import pandas as pd
 from tokenflation.analysis.context.pauses import missed_tokens
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.findings.finding import MEASURED, Finding, most_calls, most_tasks, named
-from tokenflation.sdk.words import many
+from tokenflation.sdk.words import many, percent
 
 __all__ = ["TTL_S", "expired_cache", "uncached_history", "volatile_beginnings"]
 
@@ -40,7 +40,7 @@ def expired_cache(steps: pd.DataFrame) -> Iterator[Finding]:
             agent=agent,
             sentence=f"{many(len(some), 'call')} of {named(task, agent)} came more than 5 minutes after the call before and "
             f"computed {missed:,} tokens of history again: the cache had expired{whose}. A time to live of one hour would "
-            f"have kept {100 * soon / missed:.0f} % of them.",
+            f"have kept {percent(soon / missed)} of them.",
             advice="Ask for a longer time to live (one hour, where the provider sells it), or cut the history down before going on.",
             saved_tokens=missed,
             saved_unit=_UNIT,
@@ -68,7 +68,7 @@ def uncached_history(steps: pd.DataFrame) -> Iterator[Finding]:
             task=task,
             agent=agent,
             sentence=f"{many(len(some), 'call')} of {named(task, agent)} sent {missed:,} tokens of history again that the cache "
-            f"did not serve, within 5 minutes of the call before: {100 * missed / again:.1f} % of what they sent again.",
+            f"did not serve, within 5 minutes of the call before: {percent(missed / again, 1)} of what they sent again.",
             advice="Look at the calls named: a history that was edited, another server or model, or no mark for the cache.",
             saved_tokens=missed,
             saved_unit=_UNIT,

@@ -19,7 +19,7 @@ from tokenflation.analysis.findings.finding import (
 from tokenflation.analysis.frames import prepared
 from tokenflation.analysis.plain import plain_rows
 from tokenflation.analysis.structure.tools import later_calls
-from tokenflation.sdk.words import many
+from tokenflation.sdk.words import many, percent
 
 __all__ = ["LARGE_RESULT_TOKENS", "large_results", "long_histories", "overhead", "sub_agents", "unused_tools"]
 
@@ -49,7 +49,7 @@ def overhead(calls: pd.DataFrame) -> Iterator[Finding]:
             finding="overhead",
             task=task,
             agent=agent,
-            sentence=f"{100 * (system + tools) / total:.0f} % of the input of {named(task, agent)} are the same instructions "
+            sentence=f"{percent((system + tools) / total)} of the input of {named(task, agent)} are the same instructions "
             f"again: {system:,} tokens of system prompts and {tools:,} of tool definitions, about {each:,} in each of "
             f"{many(len(known), 'call')}.",
             advice="Shorten the instructions, or give an agent only the tools that it needs.",
@@ -173,7 +173,7 @@ def long_histories(steps: pd.DataFrame) -> Iterator[Finding]:
             saved_tokens=int(rows["saved"].sum()),
             saved_unit=_NOT_SENT,
             saved_is=ESTIMATE,
-            estimate=f"One compaction at the middle step of each run, to {100 * kept:.0f} % of the context there ({how}) and never "
+            estimate=f"One compaction at the middle step of each run, to {percent(kept)} of the context there ({how}) and never "
             "below the first one, less reading the history once more. What the agent would look up again is not counted.",
             counted_calls=counted,
             calls=of_agent[task, agent],
@@ -192,7 +192,7 @@ def _kept_share(steps: pd.DataFrame) -> tuple[float, str]:
 
 
 def _percent(fraction: float) -> str:
-    return "less than 1 %" if 0 < fraction < 0.005 else f"{100 * fraction:.0f} %"
+    return "less than 1 %" if 0 < fraction < 0.005 else percent(fraction)
 
 
 def sub_agents(steps: pd.DataFrame, calls: pd.DataFrame) -> Iterator[Finding]:

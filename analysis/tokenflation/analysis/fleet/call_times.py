@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.sdk.errors import FrameError
-from tokenflation.sdk.words import many
+from tokenflation.sdk.words import many, percent
 
 __all__ = [
     "LEAST_S",
@@ -87,7 +87,7 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     note(
         notes,
         default,
-        f"no time to first token at all: {100 * _DEFAULT_PREFILL_SHARE:.0f} % of the duration is prefill",
+        f"no time to first token at all: {percent(_DEFAULT_PREFILL_SHARE)} of the duration is prefill",
     )
     filled = np.isnan(ttft_s) & ~default
     note(notes, filled, "no time to first token: the median share of the duration of streamed calls is prefill")

@@ -12,6 +12,7 @@ from tokenflation.analysis.planning.plan import Plan
 from tokenflation.analysis.statistics.censoring import Shares, even_shares, run_shares, runs_cut
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.words import percent
 
 __all__ = ["Counted", "counted"]
 
@@ -106,7 +107,7 @@ def _last_tokens(runs: Runs, calls: pd.DataFrame) -> Floats:
 def _beyond(kind: str, share: float) -> str:
     bounds = "no interval is given" if share > _MOST_BEYOND else "intervals reach too low by that"
     return (
-        f"{kind}: {100 * share:.0f} % of its runs were cut after the longest finished one, and nothing says what they had left to do: "
+        f"{kind}: {percent(share)} of its runs were cut after the longest finished one, and nothing says what they had left to do: "
         f"means are lower bounds, and {bounds}. Record runs with a higher limit, or set limits_hold in the plan if the fleet "
         "has the same one."
     )
@@ -120,7 +121,7 @@ def _moved(share: float) -> str:
     tenths = round(share * 1000)
     if not tenths:
         return "leaves the mean input as it is"
-    return f"{'raises' if tenths > 0 else 'lowers'} the mean input by {100 * abs(tenths) / 1000:.1f} %"
+    return f"{'raises' if tenths > 0 else 'lowers'} the mean input by {percent(abs(tenths) / 1000, 1)}"
 
 
 def _refused(kind: str, many: int, runs: int) -> str:

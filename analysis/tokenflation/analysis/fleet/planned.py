@@ -18,7 +18,7 @@ from tokenflation.analysis.planning.limits import ALL, Budget
 from tokenflation.analysis.planning.parts import nearest
 from tokenflation.analysis.planning.plan import Plan
 from tokenflation.sdk.errors import FrameError, PlanError
-from tokenflation.sdk.words import many
+from tokenflation.sdk.words import many, percent
 
 if TYPE_CHECKING:
     from tokenflation.analysis.comparison.costs import PriceTable
@@ -300,7 +300,7 @@ def _said(row: Mapping[str, Any]) -> str:
         return f"{row['task']}: no recorded run reaches its budget ({limits})."
     runs = f"{row['cut']:,} of {many(row['runs'], 'run')}"
     return (
-        f"{row['task']}: the budget ({limits}) cuts {runs}, which saves {100 * row['calls_saved']:.1f} % of the calls, "
-        f"{100 * row['input_tokens_saved']:.1f} % of the input and {100 * row['output_tokens_saved']:.1f} % of the output; tasks that are "
+        f"{row['task']}: the budget ({limits}) cuts {runs}, which saves {percent(row['calls_saved'], 1)} of the calls, "
+        f"{percent(row['input_tokens_saved'], 1)} of the input and {percent(row['output_tokens_saved'], 1)} of the output; tasks that are "
         "cut are given up, not tried again."
     )

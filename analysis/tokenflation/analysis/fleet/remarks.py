@@ -7,6 +7,7 @@ import numpy as np
 
 from tokenflation.analysis.fleet.outer import Busiest, Outer, doubts, effects
 from tokenflation.analysis.fleet.planned import Planned
+from tokenflation.sdk.words import percent
 
 __all__ = ["remarked"]
 
@@ -32,7 +33,7 @@ def remarked(manifest: Mapping[str, Any], fleet: Planned, outer: Outer | None, a
         if surface is not None:
             said.append(
                 f"{surface.settings} settings of {', '.join(surface.places)} were evaluated on the recorded runs; in between "
-                f"a quadratic is taken (largest error {100 * surface.error:.1f} %)."
+                f"a quadratic is taken (largest error {percent(surface.error, 1)})."
             )
     found["assumptions"] = [*said, *manifest["assumptions"]]
     found["warnings"] = [*manifest["warnings"], *fleet.warnings]

@@ -15,6 +15,7 @@ from tokenflation.analysis.fleet.resources import DRAWS, PRIOR_LOG_SD
 from tokenflation.analysis.planning.plan import Plan
 from tokenflation.analysis.statistics.attribution import runs_to_record
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
+from tokenflation.sdk.words import percent
 
 __all__ = ["METHODS", "manifest_of"]
 
@@ -110,7 +111,7 @@ def _advice(wanted: list[dict[str, Any]], target: float) -> list[str]:
     """Return which runs to record next, where there is anything left to win."""
     return [
         f"Collect {row['more']:,} more {'run' if row['more'] == 1 else 'runs'} of `{row['task']}`: it holds "
-        f"{100 * row['variance_share']:.0f} % of the variance that the recorded runs leave (to know the mean to ± {100 * target:.0f} %)."
+        f"{percent(row['variance_share'])} of the variance that the recorded runs leave (to know the mean to ± {percent(target)})."
         for row in wanted
         if row["more"] > 0
     ]
@@ -131,7 +132,7 @@ def _support(kind: str, tokens: Floats, seconds: Floats, rests: Counted,
         for values, what in ((tokens, "largest run the mean"), (seconds, "longest run the mean time in calls")):
             without = _without_largest(values, shares.weights)
             if abs(without - 1) > _DOMINATED:
-                how = f"{100 * abs(without - 1):.0f} % {'lower' if without < 1 else 'higher'}"
+                how = f"{percent(abs(without - 1))} {'lower' if without < 1 else 'higher'}"
                 warnings.append(f"{kind}: tail-dominated; without its {what} would be {how}. Record more runs.")
     if count < LEAST_RUNS or mean <= 0:
         return {"cv": None, "half_width": None, "top_tenth_share": None, "tail_index": None}

@@ -17,6 +17,7 @@ import pandas as pd
 from tokenflation.analysis.columns.structure import BRANCHING_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
+from tokenflation.sdk.words import percent
 
 __all__ = ["branching"]
 
@@ -63,7 +64,7 @@ def _alarm(factor: float | None, high: float | None, deepest: int, level: float)
         return None
     start = f"An agent run starts {factor:.2f} others on average"
     if factor < 1:
-        start += f", and may start up to {high:.2f} ({100 * level:.0f} % interval)"
+        start += f", and may start up to {high:.2f} ({percent(level)} interval)"
     if deepest == 1:
         # Workers that start nobody look the same as a cap of one level.
         return f"{start}. No sub-agent was seen to start another; if they did the same, it would not die out by itself."

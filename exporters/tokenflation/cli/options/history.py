@@ -23,6 +23,7 @@ from tokenflation.cli.options.plan import plan_in, refuse_given
 from tokenflation.cli.views.output import emit, human, json_rows
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.words import percent
 
 __all__ = ["with_history"]
 
@@ -234,7 +235,7 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left",
                   caption="provide for: the busiest bin of a step stays below this in 99 of 100 steps.")  # fmt: skip
     table.add_column("step starts")
-    for name in ("mean", f"{100 * manifest['level']:.0f} % interval", "provide for"):
+    for name in ("mean", f"{percent(manifest['level'])} interval", "provide for"):
         table.add_column(name, justify="right")
     for start, row in wide.head(_SHOWN_STEPS).iterrows():
         between = "too short a record" if pd.isna(row["low"]) else f"{human(row['low'])} to {human(row['high'])}"
@@ -255,7 +256,7 @@ def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
                   caption_justify="left")  # fmt: skip
     for name in ("scenario", "month"):
         table.add_column(name)
-    for name in ("mean", f"{100 * manifest['level']:.0f} % interval", "busiest hour"):
+    for name in ("mean", f"{percent(manifest['level'])} interval", "busiest hour"):
         table.add_column(name, justify="right")
     for (scenario, month), rows in frame.groupby(["scenario", "month"], sort=False):
         row = dict(zip(rows["statistic"], rows["value"], strict=True))

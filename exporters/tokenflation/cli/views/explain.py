@@ -14,7 +14,7 @@ from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli.views.forecast import NAMES, rough_share
 from tokenflation.cli.views.output import human
-from tokenflation.sdk.words import many
+from tokenflation.sdk.words import many, percent
 
 __all__ = ["explained"]
 
@@ -75,7 +75,7 @@ def _runs(kind: Mapping[str, Any], per_task: pd.DataFrame, quantiles: Sequence[M
     )
     return (
         f"{text} Runs differ by {rough_share(kind['cv'])} of their mean (standard deviation of input tokens); the largest tenth takes "
-        f"{100 * kind['top_tenth_share']:.0f} % of all input. So many runs tell the mean to ± {rough_share(kind['half_width'])}."
+        f"{percent(kind['top_tenth_share'])} of all input. So many runs tell the mean to ± {rough_share(kind['half_width'])}."
         f"{f' Of single tasks, {known}, in input tokens.' if known else ''}{heavy}"
     )
 
@@ -105,7 +105,7 @@ def _split(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
         row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
         shares = {name: float(row[name]) for name in _SPLIT if name in row.index}
         shares.setdefault("share_load", 1 - sum(shares.values()))
-        told = ", ".join(f"{100 * shares[name]:.0f} % {words}" for name, words in _SPLIT.items() if name in shares)
+        told = ", ".join(f"{percent(shares[name])} {words}" for name, words in _SPLIT.items() if name in shares)
         found.append(f"Of the variance of {NAMES[resource]} in the busiest bucket: {told}.")
     for resource in _SHOWN:
         effects = [row for row in manifest.get("effects", []) if row["resource"] == resource]
@@ -118,7 +118,7 @@ def _split(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
                          f"planned, each alone from its p10 to its p90: {told}.")  # fmt: skip
     unsure = " and how unsure numbers of the plan are" if manifest.get("effects") else ""
     found.append(
-        f"The interval of a mean is where the mean of all tasks lies with {100 * manifest['level']:.0f} % probability, judged by how "
+        f"The interval of a mean is where the mean of all tasks lies with {percent(manifest['level'])} probability, judged by how "
         f"much the recorded runs differ{unsure}: whole runs are what counts, not calls."
         if "mean_low" in set(demand["statistic"])
         else "No interval of the mean is given: there are too few runs of some kind."

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation.cli.views.output import human, human_share, human_time
+from tokenflation.sdk.words import percent
 
 __all__ = ["NAMES", "fits_table", "forecast_page", "interval", "listed", "rough_share", "what_if_tables"]
 
@@ -82,7 +83,7 @@ def _support(manifest: Mapping[str, Any]) -> Table:
     for kind in manifest["kinds"]:
         half, top = kind["half_width"], kind["top_tenth_share"]
         known = f"± {rough_share(half)}" if half is not None else "unknown"
-        share = f"{100 * top:.0f} % of input" if top is not None else "unknown"
+        share = f"{percent(top)} of input" if top is not None else "unknown"
         table.add_row(Text(kind["task"]), f"{kind['runs']:,}", human(kind["tasks_per_day"]), known, share,
                       *([f"{kind['cut_runs']:,}"] if cut else []))  # fmt: skip
     return table
@@ -90,7 +91,7 @@ def _support(manifest: Mapping[str, Any]) -> Table:
 
 def rough_share(value: float) -> str:
     """Return a small share with as many digits as say something: 23 %, 0.4 %."""
-    return f"{100 * value:.0f} %" if value >= _WHOLE_PERCENT else human_share(value).replace("%", " %")
+    return percent(value) if value >= _WHOLE_PERCENT else human_share(value).replace("%", " %")
 
 
 def _per_task(manifest: Mapping[str, Any]) -> Table | None:
@@ -130,7 +131,7 @@ def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
     months = {str(name).removesuffix("_per_month"): row for name, row in wide.iterrows()}
     table = _table("In all")
     table.add_column("")
-    level = f"{100 * manifest['level']:.0f} % interval of the mean"
+    level = f"{percent(manifest['level'])} interval of the mean"
     for name in ("a day", level, *(("first month", level) if len(months) else ())):
         table.add_column(name, justify="right")
     for resource, row in rows.iterrows():
@@ -164,7 +165,7 @@ def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
                    "one-minute instant of the busiest day, not passed in 95 of 100 days. --explain says more.")  # fmt: skip
     table.add_column("")
     table.add_column("unit")
-    for name in ("mean", f"{100 * manifest['level']:.0f} % interval of the mean", "p50", "p95", "p99", "day's peak"):
+    for name in ("mean", f"{percent(manifest['level'])} interval of the mean", "p50", "p95", "p99", "day's peak"):
         table.add_column(name, justify="right")
     highest = demand[demand["statistic"] == "day_peak_p95"].set_index("resource")["value"]
     for resource in _LOADS:
@@ -200,7 +201,7 @@ def what_if_tables(rows: pd.DataFrame, said: Mapping[str, Sequence[str]], level:
     ):
         table = _table(title)
         table.add_column("")
-        names = ["mean", "change", f"{100 * level:.0f} % interval of the mean"]
+        names = ["mean", "change", f"{percent(level)} interval of the mean"]
         for name in [*names, "p95", "change", "day's peak", "change"] if peaks else names:
             table.add_column(name, justify="right")
         for resource in resources:

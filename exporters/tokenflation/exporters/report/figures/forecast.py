@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from tokenflation.exporters.report.numbers import share, with_unit
 from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, end_labels, name_rows, plain, translucent
+from tokenflation.sdk.words import percent
 
 __all__ = ["SPLIT", "fan_figure", "split_figure", "tornado_figure"]
 
@@ -106,7 +107,7 @@ def tornado_figure(rows: Sequence[Mapping[str, Any]], unit: str) -> Any:
     ends = [max(row["p10"], row["p90"], planned) for row in rows]
     low, high = min(min(row["p10"], row["p90"], planned) for row in rows), max(ends)
     end_labels(figure, ends, [float(place) for place in places],
-               [f"± {100 * abs(row['p90'] - row['p10']) / 2 / planned:.0f} %" if planned else "" for row in rows])  # fmt: skip
+               [f"± {percent(abs(row['p90'] - row['p10']) / 2 / planned)}" if planned else "" for row in rows])  # fmt: skip
     pad = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     figure.update_xaxes(range=[max(0.0, low - pad), low + (high - low + pad) * _LABEL_ROOM])
     figure.add_vline(x=planned, line={"color": INK["muted"].light, "width": 1, "dash": "dot"})

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from tokenflation.exporters.report.numbers import count, with_unit
 from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, end_labels, name_rows, plain, translucent
-from tokenflation.sdk.words import plural
+from tokenflation.sdk.words import percent, plural
 
 __all__ = ["growth_figure", "kinds_figure", "step_label", "steps_figure"]
 
@@ -32,7 +32,7 @@ def kinds_figure(shares: pd.DataFrame, side: str) -> Any:
                 marker=_fill(str(colour)),
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
-                    f"{plain(kind)}<br>{part}: {with_unit(tokens, 'tokens')} per task<br>{100 * tokens / totals[kind]:.1f} %"
+                    f"{plain(kind)}<br>{part}: {with_unit(tokens, 'tokens')} per task<br>{percent(tokens / totals[kind], 1)}"
                     f" of {with_unit(totals[kind], side + ' tokens')}"
                     for kind, tokens in zip(group["task"], group["tokens"], strict=True)
                 ],
