@@ -17,6 +17,9 @@ nox.options.default_venv_backend = "venv"  # pip reads the configuration that ev
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["matrix_newest", "beside"]
 
+FAST = "uv|venv"
+"""For what pip takes long to resolve or CI waits for: uv where it is installed, and pip where not."""
+
 RESULTS = "build/matrix"
 
 # Environment -> the module in tests/matrix/clients that plays the scenarios, and what to install. Old versions install
@@ -99,7 +102,7 @@ def matrix(session: nox.Session, environment: str) -> None:
     _play(session, environment, RESULTS)
 
 
-@nox.session
+@nox.session(venv_backend=FAST)
 @nox.parametrize("environment", [nox.param(name, id=name) for name in NEWEST])
 def matrix_newest(session: nox.Session, environment: str) -> None:
     """Play the scenarios of the newest version of one client."""
@@ -108,7 +111,7 @@ def matrix_newest(session: nox.Session, environment: str) -> None:
 
 # OpenTelemetry's instrumentors pin one version of its core and come out after it; pip then tries everything that asks
 # for the core: Python 3.11's for more than nine minutes, the newest for one. uv takes seconds.
-@nox.session(venv_backend="uv|venv")
+@nox.session(venv_backend=FAST)
 def beside(session: nox.Session) -> None:
     """Run the tests of the recorder beside other instrumentation."""
     if session.venv_backend == "venv":
