@@ -99,12 +99,17 @@ def test_without_an_id_the_largest_task_is_shown_and_all_are_listed(tree: Callab
     assert f"tokenflation tree {store} TASK_ID" in " ".join(listed.split())
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_long_ids_and_kinds_are_listed_whole_on_a_line(width: int) -> None:
-    names = [
-        ("customer-support-escalation-to-human", "a3f8c2d1e5b6479f8a1c3d5e7f901234"),
-        ("task-3f9a8b7c6d5e4f3a", "0193a7c2-6f3e-7b52-9d1a-8f2b3c4d5e6f"),
-    ]
+_LONG = [
+    ("customer-support-escalation-to-human", "a3f8c2d1e5b6479f8a1c3d5e7f901234"),
+    ("task-3f9a8b7c6d5e4f3a", "0193a7c2-6f3e-7b52-9d1a-8f2b3c4d5e6f"),
+]
+_WIDE = [("文档摘要与检索增强生成任务" * 2, "T-1"), ("任务", "T-2")]  # two columns a letter
+
+
+@pytest.mark.parametrize(
+    ("names", "width"), [*((_LONG, width) for width in (60, 80, 100, 120)), (_WIDE, 80), (_WIDE, 90)]
+)
+def test_long_ids_and_kinds_are_listed_whole_on_a_line(names: list[tuple[str, str]], width: int) -> None:
     rows = [call(f"c{row}", f"r{row}", 0, row, task=kind, task_id=id_) for row, (kind, id_) in enumerate(names)]
     console = Console(width=width, file=io.StringIO())
     console.print(TaskList(tasks=tasks(frame_of(rows)), more=0, store="runs.db"))

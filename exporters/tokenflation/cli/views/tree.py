@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -104,7 +105,7 @@ class TaskList:
         }
         # An id is what the user types next: it is never cut. Where there is no room beside it the kind stands below.
         room = options.max_width - sum(2 + max(map(len, (name, *cells))) for name, cells in numbers.items())
-        id_width, kind_width = (max(map(len, names)) for names in (ids, kinds))
+        id_width, kind_width = (max(map(cell_len, names)) for names in (ids, kinds))
         wide = id_width + 2 + kind_width <= room
         if not wide and max(id_width, 2 + kind_width) > room:
             numbers = {name: numbers[name] for name in ("calls", "input", "output")}

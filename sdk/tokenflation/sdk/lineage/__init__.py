@@ -16,9 +16,10 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |
 
-An agent that gives up leaves its tool calls open, and its thread goes on to others. Context alone puts nothing inside a
-tool that began agents of other kinds, or none, where its own kind stood alone before or offers tools. A context that so
-goes on to a task of its own has left the agent run, and what stood inside by context alone is taken out.
+An agent that gives up leaves its tool calls open, and its thread goes on to others. So context alone puts an agent run
+inside a tool that began its kind before, but inside another neither where the newest of its kind stood alone nor, if it
+offers tools, where the tool was answered without any agent inside. A context that so goes on to a task of its own has
+left the agent run, and what stood inside by context alone is taken out.
 
 What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
 branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,
