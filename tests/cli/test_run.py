@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.providers import Provider
+from tests.stored import rows
 
 _RUN = "from tokenflation.cli import main; main()"
 
@@ -129,6 +130,24 @@ def test_all_calls_of_a_run_go_to_its_store_also_after_a_recorder_of_the_program
     assert "3 calls recorded to runs.db" in recorded.stderr
     assert "changes nothing under `tokenflation run`" in recorded.stderr
     assert sorted(path.name for path in tmp_path.glob("*.db*")) == ["runs.db", "runs.db.key"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("", "instrument(task='triage') changes nothing"), ("triage", ""), ("other", "instrument(task='triage')")],
+)
+def test_a_name_of_tasks_that_the_program_gives_under_run_is_not_passed_over_without_a_word(
+    given: str, said: str, tmp_path: Path, provider: Provider
+) -> None:
+    (tmp_path / "program.py").write_text(
+        "import openai, tokenflation.sdk as tf\ntf.instrument('runs.db', task='triage')\n"
+        f"client = openai.OpenAI(base_url={provider.openai_url!r}, api_key='k')\n"
+        "client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'hi'}])\n"
+    )
+    options = ["--store", "runs.db", *(["--task", given] if given else [])]
+    recorded = as_recorded(tmp_path, "program.py", *options)
+    assert ("already recording" in recorded.stderr, said in recorded.stderr) == (bool(said), True)
+    assert [row["task"].startswith(given or "task-") for row in rows(tmp_path / "runs.db")] == [True]
 
 
 def test_streamed_calls_that_nobody_asked_for_their_usage_are_named_at_the_end(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tokenflation.sdk.errors import StoreError, TokenflationError
 from tokenflation.sdk.scoping import scopes
+from tokenflation.sdk.tracing.nesting import current_span, nest_in_user_spans
 
 if TYPE_CHECKING:
     from tokenflation.sdk.recording.recorder import Recorder
@@ -37,8 +38,6 @@ _active: "Instrumentation | None" = None
 _switching = threading.RLock()
 _HANDLE = "_tokenflation_handle"
 """Attribute of `sys` that holds the active handle too: a host that loads its modules anew loses ours with `_active`."""
-_OPENED = "tokenflation-scope"
-"""Key of OpenTelemetry's context: the scope that it was made for, and the context around that one."""
 
 
 class Instrumentation:
@@ -53,6 +52,8 @@ class Instrumentation:
         self._owns_provider = owns_provider
         self._exporter = exporter
         self._closed = False
+        self.asked: dict[str, Any] = {}
+        """The arguments of `instrument()` that it was begun with."""
         self.lent = False
         """Begun by who started this program: an `instrument()` of its own takes the place of it."""
         self.held = False
@@ -175,22 +176,22 @@ def instrument(
     alone = _switching.acquire(timeout=_SWITCH_WAIT_S)
     try:
         return _instrument(
-            path, store, task, tracer_provider, span_exporter, queue_size, exact_tokens, mcp_trace_context, children
+            path, task, tracer_provider, span_exporter, queue_size, exact_tokens, mcp_trace_context, children
         )
     finally:
         if alone:
             _switching.release()
 
 
-def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_provider: Any, span_exporter: Any,
+def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
                 queue_size: int, exact_tokens: bool, mcp_trace_context: bool, children: bool) -> Instrumentation:  # fmt: skip
     global _active
     if _active is not None and _active.lent:
         _quietly(_active.close)
+    asked = {"store": path, "task": task, "tracer_provider": tracer_provider, "span_exporter": span_exporter,
+             "exact_tokens": exact_tokens, "children": children}  # fmt: skip
     if _active is not None:
-        if _active.store != path:
-            when = "under `tokenflation run`" if _active.held else "until close()"
-            _log.warning("already recording to %s; instrument(%r) changes nothing %s", _active.store, store, when)
+        _say_ignored(_active, asked)
         return _active
     if tracer_provider is not None and span_exporter is not None:
         raise TokenflationError(
@@ -235,16 +236,34 @@ def _instrument(path: str, store: str | os.PathLike[str], task: str, tracer_prov
         partial(hooks.install, recorder.tap),
     ]
     if foreign_calls is not None:
-        steps += [partial(_watch_calls, foreign_calls, tracer_provider), partial(scopes.listen, _nest_in_user_spans)]
+        steps += [partial(_watch_calls, foreign_calls, tracer_provider), partial(scopes.listen, nest_in_user_spans)]
     steps.append(partial(_read_spans, tracer_provider))
     if children:
         told = {"store": path, "task": task, "exact_tokens": exact_tokens, "mcp_trace_context": mcp_trace_context}
         steps.append(partial(hand_on, told))
     undo = [undo_one for step in steps if (undo_one := _installed(step)) is not None]
     _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
+    _active.asked = asked
     setattr(sys, _HANDLE, _active)
     atexit.register(_active._end)  # our provider holds spans back for a batch: a program that ends exports them
     return _active
+
+
+def _say_ignored(running: Instrumentation, asked: dict[str, Any]) -> None:
+    """Log what a second `instrument()` asks for and does not get: another store, a name of tasks, spans sent on."""
+    ignored = []
+    for name, value in asked.items():
+        begun_with = running.asked.get(name)
+        if isinstance(value, str):
+            if value and value != begun_with:
+                ignored.append(f"{name}={value!r}")
+        elif value is not None and value is not False and value is not begun_with:
+            ignored.append(f"{name}=...")
+    if ignored:
+        when = "under `tokenflation run`, which has options for it" if running.held else "until close()"
+        _log.warning(
+            "already recording to %s; instrument(%s) changes nothing %s", running.store, ", ".join(ignored), when
+        )
 
 
 def _absolute(store: str | os.PathLike[str]) -> str:
@@ -319,7 +338,7 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
         key=key,
         default_task=task,
         exact_tokens=exact_tokens,
-        foreign=partial(_current_span, foreign_calls) if foreign_calls is not None else None,
+        foreign=partial(current_span, foreign_calls) if foreign_calls is not None else None,
         queue_size=queue_size,
     )
 
@@ -338,63 +357,3 @@ def _read_spans(given: Any) -> Callable[[], None]:
         return follow_global_provider(processor)
     processor.watch(given)
     return processor.close
-
-
-def _current_span(foreign_calls: "ForeignCalls | None" = None) -> tuple[str, str] | None:
-    """Return trace id and span id of the user's current span, if it is none of our scopes.
-
-    `foreign_calls` is told of it: it may be another instrumentation's span of the call that leaves now.
-    """
-    from opentelemetry import trace
-
-    _leave_dead_scopes()
-    span = trace.get_current_span()
-    found = span.get_span_context()
-    if not found.is_valid:
-        return None
-    scope = scopes.current()
-    span_id = format(found.span_id, "016x")
-    if scope is not None and scope.span_id == span_id:
-        return None
-    ids = (format(found.trace_id, "032x"), span_id)
-    if foreign_calls is not None:
-        foreign_calls.note(span, found.span_id, ids)
-    return ids
-
-
-def _leave_dead_scopes() -> None:
-    """Make current again what was around a scope that this context opened and another one closed."""
-    from opentelemetry import context, trace
-
-    here = context.get_current()
-    before = here
-    while isinstance(opened := context.get_value(_OPENED, before), tuple):
-        scope, around = opened
-        own = trace.get_current_span(before).get_span_context().span_id == int(scope.span_id, 16)
-        if scope.ended_at_ns is None or not own:
-            break
-        before = around
-    if before is not here:
-        context.attach(before)
-
-
-def _nest_in_user_spans(scope: scopes.Scope, opened: bool) -> None:
-    """Make a scope the current span while it is open, so that the user's own spans stand inside it."""
-    from opentelemetry import context
-
-    from tokenflation.sdk.tracing.spans import context_of
-
-    if opened:
-        around = _current_span()
-        if around is not None:
-            scope.trace_id, scope.parent_id = around
-        before = context.get_current()
-        within = context.set_value(_OPENED, (scope, before), context_of(scope.trace_id, scope.span_id))
-        context.attach(within)
-        scope.foreign = (before, within)
-    elif isinstance(scope.foreign, tuple):
-        before, within = scope.foreign
-        # Closed in another context than it was opened in: nothing is attached here, so nothing is to be undone.
-        if context.get_current() is within:
-            context.attach(before)
-        scope.foreign = None
