@@ -59,6 +59,18 @@ def test_help_of_a_command_whose_packages_are_missing_says_what_it_is_for_and_wh
     assert (refused.returncode, refused.stdout, "pip install" in refused.stderr) == (1, "", True)
 
 
+def test_help_of_the_demo_imports_neither_the_clients_nor_the_analysis() -> None:
+    code = (
+        "import atexit, sys; from tokenflation.cli import main\n"
+        "atexit.register(lambda: print(sorted({'anthropic', 'duckdb', 'openai', 'pandas'} & set(sys.modules))))\n"
+        "main(['demo', '--help'])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "--replay" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is as a full disk")
 def test_output_that_finds_no_room_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     store = write_store(tmp_path / "runs.db", [{"input_tokens": 4321, "output_tokens": 1}])

@@ -3,32 +3,31 @@
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import tokenflation.sdk as tf
+from tokenflation.demo.replay import Exchange, Recording, load_recording, record, replay, save_recording
+from tokenflation.demo.server import MODEL, SLOTS, find_weights, serve, tool_call_token
+from tokenflation.demo.tasks import KINDS, tasks
+from tokenflation.demo.truth import Difference, differences
 from tokenflation.sdk.errors import MissingExtra, TokenflationError
 from tokenflation.sdk.store.keys import key_file
 from tokenflation.sdk.words import many
 
-try:
-    from tokenflation import analysis
-    from tokenflation.analysis.fleet.planned import OneRun
-    from tokenflation.demo.drive import Done, drive
-    from tokenflation.demo.models import Ledger, Models, Reported
-    from tokenflation.demo.replay import Exchange, Recording, load_recording, record, replay, save_recording
-    from tokenflation.demo.server import MODEL, SLOTS, find_weights, serve, tool_call_token
-    from tokenflation.demo.tasks import KINDS, tasks
-    from tokenflation.demo.truth import Difference, differences
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("tokenflation"):
-        raise
-    raise MissingExtra("`tokenflation demo`", "demo") from error
+if TYPE_CHECKING:
+    from tokenflation.demo.drive import Done
+    from tokenflation.demo.models import Models, Reported
+
+# The clients and the analysis take seconds to import: looked for now, and imported when the demo runs.
+if not all(map(importlib.util.find_spec, ("anthropic", "openai", "pandas", "plotly"))):
+    raise MissingExtra("`tokenflation demo`", "demo")
 
 __all__ = ["command"]
 
@@ -62,6 +61,8 @@ def command(out: Path, runs: int, model: Path | None, replayed: bool, pace: floa
     """
     if replayed and (recording is not None or model is not None):
         raise click.UsageError("--replay runs no model; leave out --model and --record-provider.")
+    from tokenflation.demo.models import Ledger, Models
+
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     store = out / "demo.db"
@@ -112,7 +113,9 @@ def _provider(
         yield url, token, None
 
 
-def _run(store: Path, runs: int, models: Models, total: int) -> None:
+def _run(store: Path, runs: int, models: "Models", total: int) -> None:
+    from tokenflation.demo.drive import drive
+
     for old in (store, key_file(store), *(store.with_name(store.name + end) for end in ("-wal", "-shm"))):
         old.unlink(missing_ok=True)
     with tf.instrument(store) as handle, contextlib.closing(models):
@@ -124,7 +127,7 @@ def _run(store: Path, runs: int, models: Models, total: int) -> None:
     _show_answers(done)
 
 
-def _show_answers(done: Sequence[Done]) -> None:
+def _show_answers(done: Sequence["Done"]) -> None:
     """Print one answer of each kind, and what failed."""
     for kind in KINDS:
         one = next((one for one in done if one.task.kind == kind and one.error is None), None)
@@ -145,7 +148,7 @@ def _show_answers(done: Sequence[Done]) -> None:
         raise TokenflationError("no task could be done; the reasons stand above.")
 
 
-def _show_speed(reported: Sequence[Reported], start_s: float, ran_s: float, *, replayed: bool) -> None:
+def _show_speed(reported: Sequence["Reported"], start_s: float, ran_s: float, *, replayed: bool) -> None:
     sent, got = sum(one.input_tokens for one in reported), sum(one.output_tokens for one in reported)
     cached = sum(one.cache_read_tokens or 0 for one in reported)
     click.echo(
@@ -163,8 +166,10 @@ def _show_speed(reported: Sequence[Reported], start_s: float, ran_s: float, *, r
         click.echo(f"The server says ({of}per slot): {speeds[0]:.0f} tokens/s in, {speeds[1]:.0f} tokens/s out.")
 
 
-def _check(reported: Sequence[Reported], store: Path) -> None:
+def _check(reported: Sequence["Reported"], store: Path) -> None:
     """Compare the store with the server's own usage, call by call; ends with code 1 if they differ."""
+    from tokenflation import analysis
+
     calls = analysis.load(store)
     stored = [{str(name): value for name, value in row.items()} for row in calls.to_dict("records")]
     found = differences(reported, stored)
@@ -183,6 +188,8 @@ def _check(reported: Sequence[Reported], store: Path) -> None:
 
 def _follow_up(store: Path, out: Path) -> None:
     """Run the commands that a user would run next, and say each of them."""
+    from tokenflation.analysis.fleet.planned import OneRun
+
     kinds = [part for kind in KINDS for part in ("--task", kind)]
     for arguments in (
         ["profile", str(store)],

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokenflation.demo.models import Reported
+if TYPE_CHECKING:
+    from tokenflation.demo.models import Reported
 
 __all__ = ["Difference", "differences"]
 
@@ -21,7 +22,7 @@ class Difference:
     stored: object
 
 
-def differences(reported: Iterable[Reported], stored: Iterable[Mapping[str, Any]]) -> list[Difference]:
+def differences(reported: Iterable["Reported"], stored: Iterable[Mapping[str, Any]]) -> list[Difference]:
     """Return every difference between the server's own usage and the store, call by call; empty if there is none.
 
     Calls are matched by the server's response id. A stored call that failed is not compared: the client got no usage.
