@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.providers import Provider
+from tests.stored import rows
 
 import tokenflation.sdk as tf
 from tokenflation.sdk.hooks import bodies
@@ -56,12 +57,14 @@ def ask(provider: Provider, **more: object) -> int:
 def test_as_a_call_leaves(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
 ) -> None:
-    with tf.instrument(tmp_path / "runs.db"):
+    with tf.instrument(tmp_path / "runs.db") as handle:
         monkeypatch.setattr(recorder, "note_call", ring)
         with pytest.raises(TimeLimit):
             ask(provider)
         monkeypatch.undo()
         assert ask(provider) == 200
+    assert handle.drops == {}
+    assert len(rows(tmp_path / "runs.db")) == 1
 
 
 def test_as_a_chunk_of_a_stream_is_noted(
@@ -81,6 +84,19 @@ def test_as_a_call_ends(
         monkeypatch.setattr(handle._recorder._underway, "end", ring)
         with pytest.raises(TimeLimit):
             ask(provider)
+    assert handle.drops == {}
+    assert [(row["status"], row["output_tokens"]) for row in rows(tmp_path / "runs.db")] == [("ok", 150)]
+
+
+def test_as_a_scope_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        scope = tf.task("job")
+        scope.__enter__()
+        monkeypatch.setattr(handle._recorder, "_put", ring)
+        with pytest.raises(TimeLimit):
+            scope.__exit__(None, None, None)
+        monkeypatch.undo()
+    assert handle.drops == {"hook_error": 1}
 
 
 def test_an_exception_of_ours_is_kept_from_the_host_beside_it(
@@ -102,4 +118,4 @@ def test_a_function_of_ours_that_looks_at_its_callers_frame_is_no_handler(module
             bodies.safely(kept.append, lambda: space["look"]())
     else:
         assert bodies.safely(kept.append, lambda: space["look"]()) is None
-    assert kept == ["hook_error"]
+    assert kept == ([] if through else ["hook_error"])

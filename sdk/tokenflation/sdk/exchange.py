@@ -180,9 +180,9 @@ class Exchange(Struct, eq=False, weakref=True):
         try:
             self.submit(self)
         except Exception as failure:  # the host must not notice us
+            let_through(failure)
             with contextlib.suppress(Exception):
                 self.failed("hook_error")
-            let_through(failure)
 
 
 class ToolRunning(Protocol):
@@ -271,9 +271,9 @@ class Tap:
                 self._begun(exchange)
             return exchange
         except Exception as error:  # the host must not notice us
+            let_through(error)
             with contextlib.suppress(Exception):
                 self.failed("hook_error")
-            let_through(error)
             return None
 
     def note_unread(self, api: str, host: str) -> None:
@@ -296,9 +296,9 @@ class Tap:
         try:
             self._hold(self._made(api, method, host, path, None, {}, None))
         except Exception as error:  # as above
+            let_through(error)
             with contextlib.suppress(Exception):
                 self.failed("hook_error")
-            let_through(error)
 
     def _made(self, api: str, method: str, host: str, path: str, body: bytes | None, headers: Mapping[str, str],
               context: object) -> Exchange:  # fmt: skip

@@ -32,16 +32,16 @@ def safely(failed: Callable[[str], None], step: Callable[..., object], *argument
     try:
         return step(*arguments)
     except Exception as error:  # whatever it was, the host must not see it
+        let_through(error)
         with contextlib.suppress(Exception):
             failed("hook_error")
-        let_through(error)
         return None
 
 
 def _count_failure(exchange: Exchange, error: Exception) -> None:
+    let_through(error)
     with contextlib.suppress(Exception):
         exchange.failed("hook_error")
-    let_through(error)
 
 
 def end_by(exchange: Exchange, error: BaseException | None) -> None:

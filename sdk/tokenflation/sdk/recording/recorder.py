@@ -1,8 +1,7 @@
 """The recorder: one worker thread per process that turns finished exchanges and scopes into rows and spans.
 
 The host's threads only put things into an inbox and note in shared memory what is under way, so that a kill loses no
-finished call. Nothing here raises into the host or makes it wait; what is lost is counted by reason. Knows
-nothing of HTTP libraries.
+finished call. Nothing here raises into the host or makes it wait; what is lost is counted. Knows no HTTP library.
 """
 
 import atexit
@@ -111,7 +110,7 @@ class Recorder:
     def scope_changed(self, scope: Scope, opened: bool) -> None:
         """Note a scope that closed."""
         if not opened:
-            self._note(lambda: self._put(scope.record()))
+            self._note(lambda: self._put(scope.record()), lost_by_signals=True)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
@@ -178,8 +177,7 @@ class Recorder:
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
     def _context(self) -> SentFrom:
-        scope = self.spans.around(scopes.current())
-        return SentFrom(scope, self._foreign() if self._foreign else None, last_call())
+        return SentFrom(self.spans.around(scopes.current()), self._foreign() if self._foreign else None, last_call())
 
     def _run_tool(self, name: str, arguments: bytes | None) -> OpenRun | None:
         if self._closed:
@@ -218,10 +216,12 @@ class Recorder:
         if self._inbox.wake() and self._worker is None:
             self._start()
 
-    def _note(self, note: Callable[..., object], *args: Any) -> None:
+    def _note(self, note: Callable[..., object], *args: Any, lost_by_signals: bool = False) -> None:
         try:
             note(*args)
         except Exception as error:  # the host must not notice us; a call that cannot be noted is recorded all the same
+            if not lost_by_signals:
+                let_through(error)
             self._drops["hook_error"] += 1  # the worker tells
             let_through(error)
 
@@ -232,8 +232,10 @@ class Recorder:
     def _submit_exchange(self, exchange: Exchange) -> None:
         if exchange.process_id != self._process_id or self._closed:
             return  # it left before a fork: the parent writes it
-        self._note(self._underway.end, exchange)
-        self._note(self._hand_over, exchange)
+        try:
+            self._note(self._underway.end, exchange)
+        finally:  # a signal's handler of the host's may raise from within: the answer is here all the same
+            self._note(self._hand_over, exchange)
 
     def _hand_over(self, exchange: Exchange) -> None:
         if not self._put(exchange, size_of(exchange)):
@@ -244,8 +246,7 @@ class Recorder:
         if self._closed:
             return False
         if not self._inbox.put(item, size, force=force):
-            # The worker tells: the collector may have come in from within the host's handler of log records, which
-            # then waits for itself.
+            # The worker tells: a log handler of the host's that the collector came in from would wait for itself.
             self._drops["queue_full"] += 1
             return False
         if self._worker is None:
