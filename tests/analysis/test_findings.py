@@ -153,6 +153,15 @@ def test_a_sub_agent_sends_its_opening_in_every_call() -> None:
     )
 
 
+@pytest.mark.parametrize(("calls", "said"), [(1, "sent with its only call."), (3, "sent with each of 3 calls.")])
+def test_an_opening_that_is_sent_once_is_not_said_to_be_sent_again(calls: int, said: str) -> None:
+    rows = [call(f"s{step}", "sub", step, 2 + step, depth=1, agent="sub", input_tokens=700) for step in range(calls)]
+
+    sentence = _of(findings(frame_of([*_run(5_000), *rows])), "sub_agents")["sentence"]
+
+    assert sentence.endswith(f"instructions, tools and briefing, {said}")
+
+
 def test_a_share_too_small_to_round_is_not_said_to_be_nothing() -> None:
     rows = [*_run(500_000), call("s0", "sub", 0, 2, depth=1, agent="sub", input_tokens=700)]
     rows.append(call("s1", "sub", 1, 3, depth=1, agent="sub", input_tokens=800))

@@ -215,7 +215,7 @@ def sub_agents(steps: pd.DataFrame, calls: pd.DataFrame) -> Iterator[Finding]:
             task=str(task),
             sentence=f"{many(runs, 'sub-agent run')} of {named(str(task))} sent {total:,} tokens "
             f"({_percent(total / int(of_kind.loc[task]))} of the input); {int(rows['opening'].sum()):,} of them are openings: "
-            f"instructions, tools and briefing, sent again in {'each of ' * (len(rows) > 1)}{many(len(rows), 'call')}.",
+            f"instructions, tools and briefing, sent with {f'each of {len(rows):,} calls' if len(rows) > 1 else 'its only call'}.",
             advice="Let one sub-agent do several small jobs, give it fewer tools, or do small jobs in the outer agent.",
             saved_tokens=int(rows["opening"].sum()),
             saved_unit=_NOT_SENT,
