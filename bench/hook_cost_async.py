@@ -4,7 +4,8 @@
 
 A server in a process of its own on loopback; CPU time of the client's thread, best of the rounds, bare and hooked
 taking turns. One call for each size of its body; one long stream, one chunk a write; messages of a realtime response
-and of another socket, fed to the protocol in memory. The exchanges go nowhere: the worker's share is not the host's.
+and of another socket, fed to the protocol in memory. The recorder is whole but for its worker,
+whose share is not the host's.
 Prints, never gates.
 """
 
@@ -14,18 +15,18 @@ import json
 import multiprocessing
 import platform
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from idle_recorder import IdleRecorder, idle_recorder
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import aiohttp as aiohttp_hook
 from tokenflation.sdk.hooks import websockets as websockets_hook
 
@@ -96,16 +97,16 @@ async def messages(url: str, count: int, _body: bytes) -> int:
     return time.thread_time_ns() - start_ns
 
 
-def compare(run: Callable[[], Awaitable[int]], units: int, rounds: int) -> tuple[float, float]:
+def compare(one: IdleRecorder, run: Callable[[], Awaitable[int]], units: int, rounds: int) -> tuple[float, float]:
     """Return the best bare and the best hooked time of one unit, in microseconds."""
-    tap = Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
     bare, hooked = [], []
     for _ in range(rounds):
         bare.append(asyncio.run(run()) / units / 1000)  # type: ignore[arg-type]
-        undos = [aiohttp_hook.install(tap), websockets_hook.install(tap)]
+        undos = [aiohttp_hook.install(one.tap), websockets_hook.install(one.tap)]
         hooked.append(asyncio.run(run()) / units / 1000)  # type: ignore[arg-type]
         for undo in undos:
             undo()
+        one.drain()
     return min(bare), min(hooked)
 
 
@@ -127,10 +128,11 @@ def main() -> None:
     cases.append(("chunk", stream, MODEL, args.chunks, 1_000))
     cases.append(("websockets, realtime message", messages, "/v1/realtime?model=m", args.chunks, 0))
     cases.append(("websockets, other message", messages, "/chat", args.chunks, 0))
-    for what, run, path, units, size in cases:
-        body = b" " * size
-        bare, hooked = compare(lambda r=run, p=path, u=units, b=body: r(base + p, u, b), units, args.rounds)  # type: ignore[misc]
-        print(f"{what:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
+    with idle_recorder() as one:
+        for what, run, path, units, size in cases:
+            step = partial(run, base + path, units, b" " * size)
+            bare, hooked = compare(one, step, units, args.rounds)
+            print(f"{what:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
     server.terminate()
 
 

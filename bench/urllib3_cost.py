@@ -3,7 +3,8 @@
     python bench/urllib3_cost.py [--calls 1000] [--chunks 20000] [--rounds 7]
 
 Sockets in memory, so that nothing but urllib3 and hook is measured; CPU time of the thread, best of the rounds, bare
-and hooked taking turns. The exchanges go nowhere: the worker's share is not the host's. Prints, never gates.
+and hooked taking turns. The recorder is whole but for its worker,
+whose share is not the host's. Prints, never gates.
 """
 
 import argparse
@@ -11,14 +12,13 @@ import io
 import json
 import platform
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import urllib3
+from idle_recorder import IdleRecorder, idle_recorder
 
-from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import unseen
 from tokenflation.sdk.hooks import urllib3 as hook
 
@@ -82,16 +82,16 @@ def cpu_us(step: Callable[[], None], units: int) -> float:
     return (time.thread_time_ns() - start_ns) / units / 1000
 
 
-def compare(step: Callable[[], None], units: int, rounds: int) -> tuple[float, float]:
+def compare(one: IdleRecorder, step: Callable[[], None], units: int, rounds: int) -> tuple[float, float]:
     """Return the best bare and the best hooked time of one unit, in microseconds."""
-    tap = Tap(submit=deque(maxlen=8).append, context=lambda: None, failed=print)
     bare, hooked = [], []
     for _ in range(rounds):
         bare.append(cpu_us(step, units))
-        undo = [hook.install(tap), unseen.install(tap)]
+        undo = [hook.install(one.tap), unseen.install(one.tap)]
         hooked.append(cpu_us(step, units))
         for undo_one in reversed(undo):
             undo_one()
+        one.drain()
     return min(bare), min(hooked)
 
 
@@ -114,9 +114,10 @@ def main() -> None:
         ("other call", OTHER_URL, bodies["1 KB"], "stream", args.calls, 1),
         ("other call's chunk", OTHER_URL, bodies["1 KB"], "stream", 1, args.chunks),
     ]
-    for label, url, body, read, calls, chunks in cases:
-        bare, hooked = compare(partial(run, url, body, read, calls, chunks), calls * chunks, args.rounds)
-        print(f"{label:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
+    with idle_recorder() as one:
+        for label, url, body, read, calls, chunks in cases:
+            bare, hooked = compare(one, partial(run, url, body, read, calls, chunks), calls * chunks, args.rounds)
+            print(f"{label:34}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
 
 
 if __name__ == "__main__":
