@@ -85,7 +85,7 @@ def test_profile_speaks_of_one_in_the_singular_and_of_what_is_not_reported(
 ) -> None:
     assert _run("profile", make_store([{"input_tokens": 7, "output_tokens": 1}])) == 0
 
-    assert "kind: 1 task, 1 call; usage 100.0% reported" in capsys.readouterr().out
+    assert "kind: 1 task, 1 call; usage 100.0 % reported" in capsys.readouterr().out
 
 
 def test_profile_shows_people_all_kinds_together_and_programs_on_request(
@@ -230,7 +230,7 @@ def test_profile_takes_no_task_that_reports_its_input_for_one_without_usage(
 ) -> None:
     assert _run("profile", make_store([{"input_tokens": 5, "usage_complete": 0}])) == 0
 
-    assert "1 task (1 without complete usage), 1 call; usage 100.0% in part" in capsys.readouterr().out
+    assert "1 task (1 without complete usage), 1 call; usage 100.0 % in part" in capsys.readouterr().out
 
 
 def test_inflation_by_an_unknown_baseline_lists_the_kinds(

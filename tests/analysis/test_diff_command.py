@@ -139,7 +139,7 @@ def test_parts_of_a_difference_that_is_next_to_nothing_are_times_it_and_no_perce
     rows = {cells[0]: cells[-1] for line in capsys.readouterr().out.splitlines() if (cells := [one.strip() for one in line.strip("│").split("│")])[1:]}  # fmt: skip
     assert rows["new task kinds"] == "+201x"
     assert rows["task kinds that are gone"] == "-200x"
-    assert rows["whole difference"] == "100.0%"
+    assert rows["whole difference"] == "100.0 %"
 
 
 def test_calls_of_sub_agents_stand_in_a_factor_of_their_own_and_what_has_no_effect_is_no_part_of_it(
@@ -153,7 +153,7 @@ def test_calls_of_sub_agents_stand_in_a_factor_of_their_own_and_what_has_no_effe
     text = capsys.readouterr().out
     assert "calls outside sub-agents" in text
     assert "calls per task  " in text  # of all, in the table of the two sides
-    assert "-0.0%" not in text
+    assert "-0.0 %" not in text
 
 
 @pytest.mark.parametrize(("reported", "shown"), [(None, "-"), (0, "1x")])

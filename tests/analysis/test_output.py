@@ -35,7 +35,7 @@ def test_a_number_has_three_digits_and_a_scale(value: float | None, text: str) -
 
 def test_shares_are_percentages_and_times_take_the_unit_that_reads_best() -> None:
     assert [human_share(value) for value in (0.9637, 0, None, 1, 0.9997, 0.0003)] == [
-        "96.4%", "0.0%", "-", "100.0%", ">99.9%", "<0.1%",
+        "96.4 %", "0.0 %", "-", "100.0 %", ">99.9 %", "<0.1 %",
     ]  # fmt: skip
     times = (0, 0.02, 5, 300, 4000, 1e6, None)
     assert [human_time(value) for value in times] == ["0 s", "20.0 ms", "5.00 s", "5.00 min", "1.11 h", "11.6 d", "-"]

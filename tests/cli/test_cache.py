@@ -77,7 +77,7 @@ def test_a_store_without_hashes_shows_what_is_realised_and_says_what_is_not_know
     assert _run("cache", write_store(tmp_path / "plain.db", rows)) == 0
 
     shown = " ".join(capsys.readouterr().out.split())
-    assert "40.0%" in shown
+    assert "40.0 %" in shown
     assert "No cache reads are reported by 1 of 2 calls." in shown
     assert "No prefix hashes are there of 2 of 2 calls" in shown
 
@@ -90,7 +90,7 @@ def test_what_is_read_beyond_a_history_is_no_rate_above_1_and_is_explained(
     assert _run("cache", write_store(tmp_path / "plain.db", rows)) == 0
 
     shown = " ".join(capsys.readouterr().out.split())
-    assert "│ 100 │ 90.0% │ 10 │ 80 │" in shown
+    assert "│ 100 │ 90.0 % │ 10 │ 80 │" in shown
     assert "Read beyond what a history sends again: beginnings that another task or agent had put into" in shown
 
 

@@ -16,7 +16,7 @@ from tests.analysis.trees import call
 from tokenflation.cli import main
 from tokenflation.cli.views.fitting import fitting
 
-_NUMBERS = st.sampled_from(["-", "0", "1,234,567", "12.3k", "45.6%", "1.23x", "1.89x\n1.80x to 1.95x", "7 (0.5%)"])
+_NUMBERS = st.sampled_from(["-", "0", "1,234,567", "12.3k", "45.6 %", "1.23x", "1.89x\n1.80x to 1.95x", "7 (0.5 %)"])
 _NAMES = st.sampled_from(["a", "openai_compatible", "smollm2-135m-instruct", "task kind", "é 日本語"])
 _HEADINGS = st.sampled_from(["n", "tokens per step", "input / distinct", "reported"])
 # A digit, or what stands inside a number, beside the sign of a cut.
@@ -90,13 +90,13 @@ def test_an_interval_wraps_before_a_name_folds() -> None:
     table = Table()
     table.add_column("model")
     table.add_column("rate", justify="right")
-    table.add_row("claude-haiku-4-5-20251001", "98.0%\n97.6% to 98.4%")
+    table.add_row("claude-haiku-4-5-20251001", "98.0 %\n97.6 % to 98.4 %")
 
     wide, narrow, narrowest = (_drawn(table, width) for width in (50, 42, 30))
 
-    assert "97.6% to 98.4%" in wide
-    assert {"97.6%", "98.4%", "claude-haiku-4-5-20251001"} <= _words(narrow)
-    assert "97.6% to 98.4%" not in narrow
+    assert "97.6 % to 98.4 %" in wide
+    assert {"97.6", "98.4", "claude-haiku-4-5-20251001"} <= _words(narrow)
+    assert "97.6 % to 98.4 %" not in narrow
     assert "claude-haiku-4-5-20251001" not in narrowest
 
 
@@ -149,6 +149,7 @@ def test_no_command_cuts_a_number_on_a_narrow_terminal(
         text = _printed(arguments, width, monkeypatch, capsys)
 
         assert not _CUT.search(text)
+        assert not re.search(r"[│┃] *%", text), "a sign stands apart from its number"
         # A tree leaves columns out; a path, and so a name with a number in it, may go on in the next line.
         lost = {word for word in numbers - _words(text) if "-" not in word.strip("-")}
         assert command == "tree" or not lost

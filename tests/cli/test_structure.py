@@ -82,11 +82,11 @@ def test_a_kind_is_shown_with_its_agents_time_tools_loops_and_success(
         "branching factor 0.75 per agent run above the deepest level (4)",
         "fan-out 1.50 of an answer that starts any; at most 2",
         "loops 1 in 1 task, 3 steps beyond the first round",
-        "reflections 75.0% 3 that repeat a tool call",
-        "success rate 50.0% 1 of the 2 with an outcome",
+        "reflections 75.0 % 3 that repeat a tool call",
+        "success rate 50.0 % 1 of the 2 with an outcome",
         "poll 4 4 3 0 of 4 8.00 s 2.00 s 2.00 s",
         "1 task failed; the most expensive:",
-        "R-1: 3.69k tokens (89.3% of the kind), 6 calls; its outcome says so",
+        "R-1: 3.69k tokens (89.3 % of the kind), 6 calls; its outcome says so",
     ):
         assert line in lines, out
 
@@ -101,7 +101,7 @@ def test_tasks_that_failed_without_an_outcome_are_told_from_the_success_rate(
     _, out, _ = structure(_stored(tmp_path / "ends.db", calls, [], {"R-0": 1}))
 
     lines = _lines(out)
-    assert "success rate 100.0% 1 of the 1 with an outcome; 3 tasks without one" in lines, out
+    assert "success rate 100.0 % 1 of the 1 with an outcome; 3 tasks without one" in lines, out
     assert "2 tasks failed (2 without an outcome, so not in the success rate); the most expensive:" in lines
 
 

@@ -91,7 +91,7 @@ def _support(manifest: Mapping[str, Any]) -> Table:
 
 def rough_share(value: float) -> str:
     """Return a small share with as many digits as say something: 23 %, 0.4 %."""
-    return percent(value) if value >= _WHOLE_PERCENT else human_share(value).replace("%", " %")
+    return percent(value) if value >= _WHOLE_PERCENT else human_share(value)
 
 
 def _per_task(manifest: Mapping[str, Any]) -> Table | None:
@@ -222,7 +222,7 @@ def what_if_tables(rows: pd.DataFrame, said: Mapping[str, Sequence[str]], level:
 def _changed(change: float, row: Mapping[Any, Any]) -> str:
     if row["what_if"] == "base":
         return ""
-    return "-" if pd.isna(change) else "same" if abs(change) < 5e-4 else f"{change:+.1%}"
+    return "-" if pd.isna(change) else "same" if abs(change) < 5e-4 else f"{100 * change:+.1f} %"
 
 
 def fits_table(rows: pd.DataFrame) -> list[RenderableType]:

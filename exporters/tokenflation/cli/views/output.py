@@ -14,6 +14,7 @@ import click
 
 from tokenflation.cli.views.words import printable_lines
 from tokenflation.sdk.errors import MissingExtra
+from tokenflation.sdk.words import percent
 
 try:
     import pandas as pd
@@ -107,14 +108,14 @@ def small(value: float) -> str:
 def human_share(value: float | None) -> str:
     """Return a fraction as a percentage; `-` where it is not known.
 
-    What is not quite everything never reads 100.0%, nor what is something 0.0%.
+    What is not quite everything never reads 100.0 %, nor what is something 0.0 %.
     """
     if _missing(value):
         return "-"
-    percent = 100 * float(value)  # type: ignore[arg-type]  # _missing() excludes None
-    if 0 < abs(percent) < 0.05:
-        return "<0.1%" if percent > 0 else "-<0.1%"
-    return ">99.9%" if 99.95 <= percent < 100 else f"{percent:.1f}%"
+    share = float(value)  # type: ignore[arg-type]  # _missing() excludes None
+    if 0 < abs(share) < 0.0005:
+        return "<0.1 %" if share > 0 else "-<0.1 %"
+    return ">99.9 %" if 0.9995 <= share < 1 else percent(share, 1)
 
 
 def human_time(value: float | None) -> str:
