@@ -35,7 +35,8 @@ from numpy.typing import NDArray
 from tokenflation.analysis.history.backtest import backtest, judged, naive_error
 from tokenflation.analysis.history.backtesting import roll
 from tokenflation.analysis.history.gaps import find_gaps
-from tokenflation.analysis.history.reading import History, read_table
+from tokenflation.analysis.history.reading import History
+from tokenflation.analysis.history.rows import read_table
 
 Floats = NDArray[np.float64]
 

@@ -3,6 +3,7 @@
 import json
 import lzma
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def test_a_record_too_short_to_forecast_is_told_where_a_shorter_step_is_given(
     path = written(tmp_path, "time,n\n" + "".join(f"{60 * minute},5\n" for minute in range(300)))
     with pytest.raises(SystemExit) as end:
         main(["forecast", "--history", str(path)])
-    assert (end.value.code, "take shorter steps (--step, step_s)" in capsys.readouterr().err) == (1, True)
+    assert (end.value.code, "or give --step 360." in capsys.readouterr().err) == (1, True)
 
     with pytest.raises(SystemExit) as end:
         main(["forecast", "--history", str(path), "--step", "120", "--json"])
@@ -179,8 +180,9 @@ def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "cannot be read"),
+        ("", "no rows.*a line that names them"),
         ("time,count\n", "no rows"),
+        ('time,count\n0,"5\n', "cannot be read.*Give CSV in UTF-8 whose first line names its columns"),
         ("time,count\nnever,5\nsoon,6\n", "does not hold times"),
         ("time,count\n0,5\n0,6\n", "all rows have one time"),
         ("time,count\n60,5\n", "one row with a time"),
@@ -204,6 +206,35 @@ def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
 def test_what_is_no_series_is_refused_with_the_reason(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(FrameError, match=why):
         read_history(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "why"),
+    [
+        ("hour", map(str, range(500)), ["read as seconds from 0 to 500; if they count something else", "--step 10."]),
+        (
+            "time",
+            ("2025-01-01", "2025-01-02", "2025-01-03"),
+            ["from 2025-01-01 00:00 to 2025-01-04 00:00", "record longer."],
+        ),
+    ],
+)
+def test_a_record_too_short_is_refused_with_what_was_read_of_its_times(
+    name: str, times: Iterable[str], why: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, f"{name},requests\n" + "".join(f"{at},5\n" for at in times))
+    with pytest.raises(SystemExit) as end:
+        main(["forecast", "--history", str(path)])
+    said = capsys.readouterr().err
+    assert (end.value.code, [part for part in why if part not in said]) == (1, [])
+
+
+def test_a_json_array_of_bins_is_read_as_its_lines_would_be(tmp_path: Path) -> None:
+    bins = [{"time": 60 * number, "requests": number} for number in range(5)]
+    for name, text in (("lines.jsonl", "\n".join(map(json.dumps, bins))), ("array.json", json.dumps(bins, indent=1))):
+        (tmp_path / name).write_text(text)
+    lines, array = (read_history(tmp_path / name) for name in ("lines.jsonl", "array.json"))
+    assert array.values.tolist() == lines.values.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tokenflation.analysis.history.gaps import DAY_S
 from tokenflation.analysis.history.reading import History
 from tokenflation.analysis.history.timeseries import step_logs
 from tokenflation.sdk.errors import FrameError, PlanError
+from tokenflation.sdk.words import many
 
 __all__ = ["months_ahead"]
 
@@ -49,7 +50,8 @@ def months_ahead(history: History, *, months: int, growth_per_month: Mapping[str
     days = _day_levels(recent.steps[len(recent.steps) - whole * per_day :].reshape(whole, per_day))
     if np.isfinite(days).sum() < _LEAST_DAYS:
         raise FrameError(
-            f"the series has {int(np.isfinite(days).sum())} days with known demand; months ahead need a week at least."
+            f"the series has {many(int(np.isfinite(days).sum()), 'day')} with known demand; months ahead need a week at least: "
+            "record longer, or look hours ahead."
         )
     known = recent.steps[-min(len(recent.steps), 28 * per_day) :]
     now = float(np.nanmean(np.exp(known[-7 * per_day :])))

@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenflation.analysis.history.rows import line_of, read_table
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["History", "as_rate", "is_store", "of_events", "read_history", "read_kinds", "read_table"]
+__all__ = ["History", "as_rate", "is_store", "of_events", "read_history", "read_kinds"]
 
 Floats = NDArray[np.float64]
 
@@ -145,53 +146,6 @@ def as_rate(history: History) -> History:
     return History(history.name, history.start_s, history.bin_s, history.values / seconds, "tasks/s")
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Return the rows of a CSV or JSON-lines file, compressed or not.
-
-    Raises:
-        FrameError: it is not there, is empty, or is neither.
-    """
-    path = Path(path)
-    plain = [one.lower() for one in path.suffixes if one.lower() not in (".gz", ".xz", ".bz2", ".zst")]
-    try:
-        if plain and plain[-1] in (".jsonl", ".ndjson"):
-            table = pd.read_json(path, lines=True, dtype=False)
-        else:
-            table = pd.read_csv(path, sep=_separator(path))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        what = "is a folder" if isinstance(error, IsADirectoryError) else "is not there"
-        raise FrameError(f"{path} {what}; give the path of a CSV or JSON-lines file, or of a store.") from error
-    except Exception as error:  # pandas and the decompressors raise what they like on a broken file
-        raise FrameError(f"{path} cannot be read as CSV or JSON lines: {str(error).strip()[:200]}") from error
-    if table.empty:
-        raise FrameError(f"{path} has no rows; a recorded demand needs a time and a number on each.")
-    first = str(table.columns[0])
-    if _looks_like_a_value(first):
-        raise FrameError(
-            f"{path}: line 1 starts with {first!r}, a value and no name; write names of columns as its first line."
-        )
-    return table
-
-
-def _separator(path: Path) -> str:
-    """Return what stands between the fields of the first line: the most frequent of comma, semicolon and tab."""
-    first = " ".join(map(str, pd.read_csv(path, sep="\x1f", nrows=0).columns))
-    return max(",;\t", key=first.count)
-
-
-def _looks_like_a_value(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return name[:1].isdigit() and pd.notna(pd.to_datetime(name, errors="coerce", utc=True))
-    return True
-
-
-def _line(path: str | Path, row: int) -> int:
-    """Return the line of a file on which row number `row` stands, as editors count; a CSV's first line are names."""
-    return row + (1 if {".jsonl", ".ndjson"} & {one.lower() for one in Path(path).suffixes} else 2)
-
-
 def _is_numbers(cells: "pd.Series[float]") -> bool:
     """Return whether most of what a column holds are numbers."""
     if pd.api.types.is_bool_dtype(cells):
@@ -217,7 +171,7 @@ def _numbers(table: pd.DataFrame, column: str, path: str | Path) -> Floats:
     if len(wrong):
         row = int(wrong[0])
         more = f" ({len(wrong):,} such cells)" if len(wrong) > 1 else ""
-        raise FrameError(f"{path}, line {_line(path, row)}: column {column!r} holds {cells.iloc[row]!s}{more}, a negative, "
+        raise FrameError(f"{path}, line {line_of(path, row)}: column {column!r} holds {cells.iloc[row]!s}{more}, a negative, "
                          f"infinite (above {_MOST_DEMAND:g}) or no number; write counts or rates without separators, and leave a gap empty.")  # fmt: skip
     return values
 
@@ -241,7 +195,7 @@ def _times(table: pd.DataFrame, path: str | Path) -> tuple[Floats, str]:
         )
     if len(wrong):
         row = int(wrong[0])
-        raise FrameError(f"{path}, line {_line(path, row)}: column {name!r} holds {cells.iloc[row]!s}, no time as the others "
+        raise FrameError(f"{path}, line {line_of(path, row)}: column {name!r} holds {cells.iloc[row]!s}, no time as the others "
                          "are; correct it or take the row out.")  # fmt: skip
     return seconds, name
 

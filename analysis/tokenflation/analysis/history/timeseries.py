@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenflation.analysis.history.gaps import DAY_S, WEEK_S, find_gaps
 from tokenflation.analysis.history.seasonal import autoregression, faded, fourier, profile, repeated
 from tokenflation.sdk.errors import FrameError
+from tokenflation.sdk.words import many
 
 __all__ = ["LEAST_STEPS", "MEMBERS", "Recent", "ahead", "members", "step_logs", "steps_known"]
 
@@ -69,10 +70,13 @@ def step_logs(values: Floats, bin_s: float, step_s: float, *, mask: bool = True)
     gaps = find_gaps(used, bin_s) if mask else ~np.isfinite(used)
     known = np.where(gaps, np.nan, used)
     steps = _means(known.reshape(whole, per_step), least=0.5)
-    if np.isfinite(steps).sum() < LEAST_STEPS:
+    held = int(np.isfinite(steps).sum())
+    if held < LEAST_STEPS:
+        shorter = len(used) // LEAST_STEPS * bin_s
+        how = f"Record longer, or take steps of {shorter:g} s (--step)." if 0 < shorter < step_s else "Record longer."
         raise FrameError(
-            f"the series has {int(np.isfinite(steps).sum())} steps of {step_s:g} s with known demand; a forecast needs at "
-            f"least {LEAST_STEPS}. Record longer, or take shorter steps (--step, step_s)."
+            f"the series is {len(values):,} bins of {bin_s:g} s, and has {many(held, 'step')} of {step_s:g} s with known demand; "
+            f"a forecast needs at least {LEAST_STEPS}. {how}"
         )
     positive = steps[steps > 0]
     if not len(positive):

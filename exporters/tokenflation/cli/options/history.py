@@ -18,11 +18,12 @@ from tokenflation.analysis.comparison.baselines import choose_baselines, without
 from tokenflation.analysis.history.monthsahead import months_ahead
 from tokenflation.analysis.history.reading import History, as_rate, is_store, read_history, read_kinds
 from tokenflation.analysis.history.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
+from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
 from tokenflation.cli.options.plan import plan_in, refuse_given
-from tokenflation.cli.views.output import emit, human, json_rows
+from tokenflation.cli.views.output import emit, human, human_time, json_rows
 from tokenflation.exporters.demand import write_demand
-from tokenflation.sdk.errors import PlanError
+from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.words import percent
 
 __all__ = ["with_history"]
@@ -33,6 +34,8 @@ _SHOWN_STEPS = 24
 _HOUR_S = 3600.0
 _LONGEST_STEP_S = 7 * 86_400.0
 _MONTH_DAYS = 365.25 / 12
+_DATED_S = 1e8
+"""Times beyond are dates; those below count from a start of their own."""
 _PLANNED = (
     "shape",
     "modulation",
@@ -129,6 +132,7 @@ def _forecast(store: str | None, history: str, column: str | None, ahead: tuple[
             f"{hours} hours are {steps:,} steps of {step_s:g} s, and a forecast is of {_MOST_STEPS} at most: give fewer "
             "--hours or a longer --step."
         )
+    _refuse_short(history, series, step_s if months is None else _HOUR_S, chosen=months is None)
     if months is not None:
         found = _months_ahead(series, months, scenarios, level, seed)
     elif kinds is not None and taken is not None:
@@ -144,6 +148,26 @@ def _forecast(store: str | None, history: str, column: str | None, ahead: tuple[
         ]
     found.attrs["manifest"] = manifest
     return found
+
+
+def _refuse_short(history: str, series: History, step_s: float, *, chosen: bool) -> None:
+    """Refuse a record shorter than any forecast needs, with what was read of it: numbers may be no seconds.
+
+    `chosen`: the length of steps may be chosen.
+    """
+    span_s = len(series.values) * series.bin_s
+    if span_s >= LEAST_STEPS * step_s:
+        return
+    ends = [_when(at) for at in (series.start_s, series.start_s + span_s)]
+    read = f"from {ends[0]} to {ends[1]}"
+    if series.start_s <= _DATED_S:
+        read = f"as its times are numbers, read as seconds from {series.start_s:g} to {series.start_s + span_s:g}"
+        read = f"{read}; if they count something else, write seconds or ISO dates"
+    shorter_s = int(span_s / LEAST_STEPS / series.bin_s) * series.bin_s if chosen else 0
+    raise FrameError(
+        f"{history} holds {human_time(span_s)} of demand, {read}. A forecast by steps of {human_time(step_s)} needs "
+        f"{LEAST_STEPS} of them: record longer{f', or give --step {shorter_s:g}' if shorter_s else ''}."
+    )
 
 
 def _months_ahead(series: History, months: int, scenarios: dict[str, Growth], level: float, seed: int) -> pd.DataFrame:
@@ -245,7 +269,7 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
 
 def _when(seconds: float) -> str:
     """Return a date where the series has dates; else days and hours from its start."""
-    if seconds > 1e8:
+    if seconds > _DATED_S:
         return str(pd.Timestamp(seconds, unit="s"))[:16]
     return f"day {int(seconds // 86_400) + 1}, {int(seconds % 86_400 // 3600):02d}:{int(seconds % 3600 // 60):02d}"
 
