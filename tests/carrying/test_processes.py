@@ -1,5 +1,6 @@
 """Scopes in other processes: pools' work, processes of multiprocessing, and what they leave of the host's own."""
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -13,10 +14,12 @@ from multiprocessing.pool import Pool, ThreadPool
 from pathlib import Path
 from typing import Any
 
+import anyio.to_process
 import joblib
 import pytest
 
 import tokenflation.sdk as tf
+from tokenflation.children import hand_on
 from tokenflation.sdk.scoping.scopes import current, packed, root_in
 
 _METHODS = ("fork", "spawn", "forkserver")
@@ -26,6 +29,11 @@ def where(_: object = None) -> tuple[str, str | None, int] | None:
     """Return the task, agent and depth that a call would have here."""
     scope = current()
     return (scope.task_id, scope.agent, scope.depth) if scope is not None else None
+
+
+async def where_later(_: object = None) -> tuple[str, str | None, int] | None:
+    await asyncio.sleep(0)
+    return where()
 
 
 def tell(pipe: Any) -> None:
@@ -112,6 +120,55 @@ def test_a_process_that_serves_others_stands_in_no_scope(method: str) -> None:
         after = server.where()._getvalue()  # type: ignore[attr-defined]
     server.shutdown()
     assert (inside, after) == (None, None)
+
+
+@pytest.mark.parametrize("begin", [dict, hand_on], ids=["unrecorded", "recorded"])
+def test_the_processes_of_anyio_serve_each_scope_in_turn(tmp_path: Path, begin: Callable[[Any], Any]) -> None:
+    async def ask() -> list[Any]:
+        with tf.task("triage", id="one"), tf.agent("planner"):
+            first = await anyio.to_process.run_sync(where)
+        with tf.task("triage", id="two"):
+            second = await anyio.to_process.run_sync(where)
+        return [first, second, await anyio.to_process.run_sync(where)]
+
+    end = begin({"store": str(tmp_path / "runs.db")})
+    try:
+        assert anyio.run(ask) == [("one", "planner", 0), ("two", None, 0), None]
+    finally:
+        if begin is hand_on:
+            end()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_processes_of_aiomultiprocess_serve_each_scope_in_turn(method: str) -> None:
+    aiomultiprocess = pytest.importorskip("aiomultiprocess")
+
+    async def ask() -> list[Any]:
+        with tf.task("triage", id="one"), tf.agent("planner"):
+            pool = aiomultiprocess.Pool(1)
+            first = await pool.apply(where_later)
+        with tf.task("triage", id="two"):
+            second = await pool.map(where_later, [1])
+        third = await pool.apply(where_later)
+        pool.close()
+        await pool.join()
+        return [first, *second, third]
+
+    aiomultiprocess.set_start_method(method)
+    assert asyncio.run(ask()) == [("one", "planner", 0), ("two", None, 0), None]
+
+
+def test_the_processes_of_trio_parallel_serve_each_scope_in_turn() -> None:
+    trio_parallel = pytest.importorskip("trio_parallel")
+
+    async def ask() -> list[Any]:
+        with tf.task("triage", id="one"), tf.agent("planner"):
+            first = await trio_parallel.run_sync(where)
+        with tf.task("triage", id="two"):
+            second = await trio_parallel.run_sync(where)
+        return [first, second, await trio_parallel.run_sync(where)]
+
+    assert anyio.run(ask, backend="trio") == [("one", "planner", 0), ("two", None, 0), None]
 
 
 def test_a_process_that_serves_others_stands_in_no_scope_in_a_program_that_runs_inside_one_either() -> None:

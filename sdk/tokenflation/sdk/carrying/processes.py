@@ -78,6 +78,10 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         ("os", covering("execve", "posix_spawn", "posix_spawnp", by=_telling(_ENV_OF_OS))),
         ("os", covering("execv", by=_execv_shell)),
         ("ray._private.services", covering("start_ray_process", by=_nowhere_shell)),
+        ("anyio.to_process", covering("run_sync", by=_awaited_shell(0))),
+        ("trio_parallel._impl", covering("run_sync", by=_awaited_shell(1), of="WorkerContext")),
+        ("aiomultiprocess.pool", covering("create_worker", by=_nowhere_shell, of="Pool")),
+        ("aiomultiprocess.pool", covering("queue_work", by=_queued_shell, of="Pool")),
         *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
@@ -112,6 +116,14 @@ class _Work:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with scopes.inside(scopes.unpacked(self.chain)):
             return self.function(*args, **kwargs)
+
+
+class _AsyncWork(_Work):
+    """The same of a coroutine function."""
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with scopes.inside(scopes.unpacked(self.chain)):
+            return await self.function(*args, **kwargs)
 
 
 class _Run:
@@ -158,6 +170,35 @@ def _carried(pool: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         return within(function)
     chain = _packed()
     return _Work(chain, function) if chain is not None else function
+
+
+def _queued_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def queue(this: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        chain = _packed()
+        return original(this, _AsyncWork(chain, function) if chain is not None else function, *args, **kwargs)
+
+    return queue
+
+
+def _awaited_shell(at: int) -> Callable[[Any], Any]:
+    """Return what makes shells of coroutine functions that start a process where none is idle, and give it work.
+
+    The work is their argument at this place.
+    """
+
+    def shell(original: Any) -> Any:
+        @functools.wraps(original)
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            chain = _packed() if len(args) > at else None
+            if chain is None:
+                return await original(*args, **kwargs)
+            with scopes.inside(_NOWHERE):
+                return await original(*args[:at], _Work(chain, args[at]), *args[at + 1 :], **kwargs)
+
+        return run
+
+    return shell
 
 
 def _start_shell(original: Any) -> Any:
