@@ -1,11 +1,17 @@
-"""The command line without its script: `python -m tokenflation.cli`."""
+"""The command line as a process: without its script, without packages, on a full disk, stopped by a signal."""
 
+import contextlib
+import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.analysis.conftest import write_store
+
+from tokenflation.cli import main
+from tokenflation.sdk.errors import StoreError
 
 
 def _ran(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -82,3 +88,46 @@ def test_output_that_finds_no_room_is_one_line_and_exit_code_1(tmp_path: Path) -
     assert done.returncode == 1
     assert done.stderr.startswith("tokenflation: the output cannot be written: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("stop", "code", "said"), [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "Ctrl-C")])
+def test_a_signal_that_stops_an_export_leaves_no_part_of_its_file_and_nothing_beside_the_store(
+    stop: str, code: int, said: str, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "runs.db", [{"input_tokens": 4321, "output_tokens": 1}])
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # as the recorder makes its stores
+    program = (
+        "import signal, sys\nfrom tokenflation.cli import main\n"
+        "def stop(event, args):\n"
+        f"    if event == 'os.rename' and str(args[0]).endswith('.part'): signal.raise_signal(signal.{stop})\n"
+        "sys.addaudithook(stop)\nmain()\n"
+    )
+    command = [sys.executable, "-c", program, "export", str(store), str(tmp_path / "t.jsonl"), "--format", "weka"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (code, f"\ntokenflation: stopped by {said}.\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"runs.db", "runs.db.key"}
+
+
+def test_an_error_that_a_signal_ends_in_is_said_to_be_the_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken_off(_store: Path) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise StoreError("the file cannot be read as a store: NOT_IMPLEMENTED")
+
+    monkeypatch.setattr("tokenflation.cli.info.info", broken_off)
+    with pytest.raises(SystemExit) as end:
+        main(["info", str(tmp_path / "a.db")])
+    assert (end.value.code, capsys.readouterr().err) == (130, "\ntokenflation: stopped by Ctrl-C.\n")
+
+
+def test_a_program_under_run_has_the_signals_that_it_has_without(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import signal\nprint(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)\n")
+    command = [sys.executable, "-m", "tokenflation.cli", "run", "--store", "runs.db", "program.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout == "True\n"

@@ -1,17 +1,22 @@
 """The `tokenflation` command: finds a command's file by name and turns our errors into one clear line.
 
 Knows nothing of what the commands do. Exit codes: 0 done, 1 the input is wrong, 2 usage, 130 stopped by
-Ctrl-C.
+Ctrl-C, 143 by SIGTERM.
 """
 
 import codecs
+import contextlib
 import difflib
 import errno
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -52,7 +57,6 @@ _COMMANDS = {
 }
 
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PLAIN = {"±": "+-", "×": "x", "›": ">", "…": "..."}
 
@@ -109,8 +113,7 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             # click would say "Aborted!" with the exit code of wrong input, which scripts take for an answer.
-            click.echo("\ntokenflation: stopped by Ctrl-C.", err=True)
-            ctx.exit(_INTERRUPTED)
+            _say_stopped(ctx.obj)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -136,23 +139,62 @@ def _print_whatever_the_encoding() -> None:
         sys.stdout.reconfigure(errors="tokenflation.plain")
 
 
+@contextlib.contextmanager
+def _stopped_by_signals(came: list[int]) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, with all that it has open closed; note in `came` which of them came.
+
+    A second one does what it did before.
+    """
+    before: dict[int, Any] = {}
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        came.append(number)
+        signal.signal(number, before[number])
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+            if signal.getsignal(number) == usual:
+                before[number] = usual
+                signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_stopped(came: Sequence[int]) -> NoReturn:
+    number = came[0] if came else int(signal.SIGINT)
+    click.echo(f"\ntokenflation: stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}.", err=True)
+    sys.exit(128 + number)  # as shells count
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; raises SystemExit with the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] != ["run"]:  # there the output is the program's
+    of_program = given[:1] == ["run"]  # the output, the signals and what is raised are the program's
+    if not of_program:
         _print_whatever_the_encoding()
-    try:
-        _tokenflation.main(args=list(arguments) if arguments is not None else None, prog_name="tokenflation")
-    except TokenflationError as error:
-        click.echo(f"tokenflation: {printable_lines(str(error))}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        # What a program under `run` raises is its own.
-        if error.errno not in _FULL or given[:1] == ["run"]:
-            raise
-        click.echo(f"tokenflation: the output cannot be written: {error.strerror}. Free some room.", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again as it ends, and says so
-        sys.exit(1)
+    came: list[int] = []
+    with contextlib.nullcontext() if of_program else _stopped_by_signals(came):
+        try:
+            _tokenflation.main(
+                args=list(arguments) if arguments is not None else None, prog_name="tokenflation", obj=came
+            )
+        except Exception as error:
+            if came:  # what a signal breaks off may say so in words of its own
+                _say_stopped(came)
+            if isinstance(error, TokenflationError):
+                click.echo(f"tokenflation: {printable_lines(str(error))}", err=True)
+                sys.exit(1)
+            if of_program or not isinstance(error, OSError) or error.errno not in _FULL:
+                raise
+            click.echo(f"tokenflation: the output cannot be written: {error.strerror}. Free some room.", err=True)
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # or Python tries again as it ends, and says so
+            sys.exit(1)
 
 
 if __name__ == "__main__":
