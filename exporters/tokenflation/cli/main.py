@@ -160,12 +160,12 @@ def _stopped_by_signals(came: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
 
 
 def _say_stopped(came: Sequence[int]) -> NoReturn:
-    number = came[0] if came else int(signal.SIGINT)
+    number = came[0] if came else signal.SIGINT
     click.echo(f"\ntokenflation: stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}.", err=True)
     sys.exit(128 + number)  # as shells count
 
