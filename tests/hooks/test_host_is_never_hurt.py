@@ -19,12 +19,12 @@ def raising(*_: object, **__: object) -> Any:
 OURS = [
     (Tap, "begin"),
     (Exchange, "answer"),
-    (Exchange, "room"),
+    (Exchange, "seal"),
     (Exchange, "finish"),
     (httpx, "recognise"),
     (httpx, "tapped"),
     (httpx, "_picked"),
-    (httpx, "_loaded_body"),
+    (httpx, "_request_body"),
 ]
 ENDING = [(bodies, "end_by"), (bodies, "_end_by_close")]
 
@@ -40,11 +40,12 @@ def test_a_stream_is_read_whole_whatever_of_ours_raises(
 
 
 @READERS
+@pytest.mark.parametrize("name", ["add", "room"])
 def test_a_stream_is_read_whole_though_a_chunk_of_a_long_one_cannot_be_noted(
-    read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+    name: str, read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "_PACK_BYTES", 1)
-    monkeypatch.setattr(Exchange, "add", raising)
+    monkeypatch.setattr(Exchange, name, raising)
     assert read(lib, streaming(lib)) == b"".join(PIECES)
     assert set(recorded.failures) == {"hook_error"}
 
@@ -95,7 +96,7 @@ def test_an_interrupt_that_hits_our_code_is_the_hosts(lib: Any, recorded: Collec
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Exchange, "room", interrupted)
+    monkeypatch.setattr(Exchange, "finish", interrupted)
     with lib.Client(transport=streaming(lib)) as client, pytest.raises(KeyboardInterrupt):
         client.post("http://models.test/v1/responses")
 

@@ -12,6 +12,7 @@ from tests.providers import Provider
 from tests.stored import rows
 
 import tokenflation.sdk as tf
+from tokenflation.sdk import exchange
 from tokenflation.sdk.hooks import bodies
 from tokenflation.sdk.recording import recorder
 
@@ -71,7 +72,7 @@ def test_as_a_chunk_of_a_stream_is_noted(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
 ) -> None:
     with tf.instrument(tmp_path / "runs.db"):
-        monkeypatch.setattr(bodies, "_room", lambda _: -1)
+        monkeypatch.setattr(exchange, "_PACK_BYTES", 1)
         monkeypatch.setattr(bodies, "_add", ring)
         with pytest.raises(TimeLimit):
             ask(provider, stream=True)

@@ -6,21 +6,17 @@ threads, work in pools) begins with it. Knows nothing of calls but an id.
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 __all__ = ["carried", "last_call", "note_call"]
 
 _last: contextvars.ContextVar[str] = contextvars.ContextVar("tokenflation_last_call", default="")
 
 
-def last_call() -> str:
-    """Return the id of the call that left last in this context, or in the one it was copied from; empty if none did."""
-    return _last.get()
-
-
-def note_call(call_id: str) -> None:
-    """Note that a call leaves from this context."""
-    _last.set(call_id)
+last_call: Callable[[], str] = _last.get
+"""Returns the id of the call that left last in this context, or in the one it was copied from; empty if none did."""
+note_call: Callable[[str], object] = _last.set
+"""Notes that a call leaves from this context."""
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from tokenflation.sdk.clock import ORIGIN_NS, ticks_ns
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.interrupts import let_through
 
-__all__ = ["end_by", "kinds", "safely", "tapped"]
+__all__ = ["count_failure", "end_by", "kinds", "safely", "tapped"]
 
 
 def tapped(stream: Any, exchange: Exchange) -> Any:
@@ -32,16 +32,15 @@ def safely(failed: Callable[[str], None], step: Callable[..., object], *argument
     try:
         return step(*arguments)
     except Exception as error:  # whatever it was, the host must not see it
-        let_through(error)
-        with contextlib.suppress(Exception):
-            failed("hook_error")
+        count_failure(failed, error)
         return None
 
 
-def _count_failure(exchange: Exchange, error: Exception) -> None:
+def count_failure(failed: Callable[[str], None], error: Exception) -> None:
+    """Count what failed in us, as `safely` does, where a call of that for each step is too much."""
     let_through(error)
     with contextlib.suppress(Exception):
-        exchange.failed("hook_error")
+        failed("hook_error")
 
 
 def end_by(exchange: Exchange, error: BaseException | None) -> None:
@@ -88,7 +87,8 @@ class _Tapped:
 class _SyncBody(_Tapped):
     def __iter__(self) -> Iterator[bytes]:
         exchange = self._tf_exchange
-        note, room, size = exchange.chunks.append, _room(exchange), 0
+        note, size = exchange.chunks.append, 0
+        room = exchange.pack_at_bytes - exchange.kept_bytes if exchange.end is None else -1
         try:
             for chunk in self._tf_stream:
                 try:  # as `safely` and `exchange.add` do, without calling them for each chunk
@@ -98,14 +98,16 @@ class _SyncBody(_Tapped):
                     else:
                         room, size = _add(exchange, chunk, size), 0
                 except Exception as error:
-                    _count_failure(exchange, error)
+                    count_failure(exchange.failed, error)
                 yield chunk
         except BaseException as error:
-            safely(exchange.failed, exchange.room, size)
-            safely(exchange.failed, end_by, exchange, error)
+            safely(exchange.failed, _ended_by, exchange, size, error)
             raise
-        safely(exchange.failed, exchange.room, size)
-        safely(exchange.failed, exchange.finish, "read")
+        try:  # as `safely` does
+            exchange.kept_bytes += size
+            exchange.finish("read")
+        except Exception as error:
+            count_failure(exchange.failed, error)
 
     def close(self) -> None:
         if self._tf_exchange.end is None:
@@ -116,7 +118,8 @@ class _SyncBody(_Tapped):
 class _AsyncBody(_Tapped):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         exchange = self._tf_exchange
-        note, room, size = exchange.chunks.append, _room(exchange), 0
+        note, size = exchange.chunks.append, 0
+        room = exchange.pack_at_bytes - exchange.kept_bytes if exchange.end is None else -1
         chunks = self._tf_stream.__aiter__()
         try:
             async for chunk in chunks:
@@ -127,15 +130,17 @@ class _AsyncBody(_Tapped):
                     else:
                         room, size = _add(exchange, chunk, size), 0
                 except Exception as error:
-                    _count_failure(exchange, error)
+                    count_failure(exchange.failed, error)
                 yield chunk
         except BaseException as error:
-            safely(exchange.failed, exchange.room, size)
-            safely(exchange.failed, end_by, exchange, error)
+            safely(exchange.failed, _ended_by, exchange, size, error)
             raise
         else:
-            safely(exchange.failed, exchange.room, size)
-            safely(exchange.failed, exchange.finish, "read")
+            try:
+                exchange.kept_bytes += size
+                exchange.finish("read")
+            except Exception as error:
+                count_failure(exchange.failed, error)
         finally:
             # As httpx2 does: an async generator left to the garbage collector is closed by another task.
             if isinstance(chunks, AsyncGenerator):
@@ -147,9 +152,9 @@ class _AsyncBody(_Tapped):
         await self._tf_stream.aclose()
 
 
-def _room(exchange: Exchange) -> int:
-    room = safely(exchange.failed, exchange.room)
-    return -1 if room is None else room
+def _ended_by(exchange: Exchange, size: int, error: BaseException) -> None:
+    exchange.kept_bytes += size
+    end_by(exchange, error)
 
 
 def _add(exchange: Exchange, chunk: bytes, size: int) -> int:

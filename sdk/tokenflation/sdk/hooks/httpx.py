@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from tokenflation.sdk.exchange import Exchange, Tap
-from tokenflation.sdk.hooks.bodies import kinds, safely, tapped
-from tokenflation.sdk.hooks.httpx_tries import SENDING, Sending, async_shell, sync_shell
+from tokenflation.sdk.hooks.bodies import count_failure, kinds, safely, tapped
+from tokenflation.sdk.hooks.httpx_tries import Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover, when_imported
-from tokenflation.sdk.hooks.underway import enter, leave, underway
+from tokenflation.sdk.hooks.underway import UNDERWAY, underway
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
@@ -34,6 +34,7 @@ _REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotenc
 _RESPONSE_HEADERS = frozenset(
     (b"content-type", b"content-encoding", b"location", *(name.encode() for name in RESPONSE_HEADERS))
 )
+_MOST_OWN = 64
 _log = logging.getLogger(__name__)
 
 
@@ -58,25 +59,28 @@ def transport(inner: Any, tap_getter: TapGetter) -> Any:
 # The core: plain functions over one request and one response, of either library, sync or async.
 
 
-def _begin(tap_getter: TapGetter, look: Callable[[Any], object], sender: Any, request: Any) -> Sending | None:
+def _begin(tap: Tap | None, look: Callable[[Any], object], sender: Any, request: Any) -> Sending | None:
     """Return the exchange that this request opens, with the request, or None if it is not ours to look at.
 
     `look` is shown the client or transport that sends it, if it is ours.
     """
-    tap = tap_getter()
-    return None if tap is None else safely(tap.failed, _begin_with, tap, look, sender, request)
-
-
-def _begin_with(tap: Tap, look: Callable[[Any], object], sender: Any, request: Any) -> Sending | None:
-    url = request.url
-    path = url.path
-    api = recognise(request.method, path)
-    if api is None or ((sending := SENDING.get()) is not None and sending.request is request and underway()):
+    if tap is None:
         return None
-    look(sender)
-    headers = _picked(request.headers, _REQUEST_HEADERS)
-    exchange = tap.begin(request.method, url.host, path, _request_body(request), headers, api=api)
-    return Sending(tap, request, exchange) if exchange is not None else None
+    try:
+        url = request.url
+        path = url.path
+        api = recognise(request.method, path)
+        if api is None or (
+            isinstance(sending := UNDERWAY.get(), Sending) and sending.request is request and underway()
+        ):
+            return None
+        look(sender)
+        headers = _picked(request.headers, _REQUEST_HEADERS)
+        exchange = tap.begin(request.method, url.host, path, _request_body(request), headers, api=api)
+        return Sending(tap, request, exchange) if exchange is not None else None
+    except Exception as error:
+        count_failure(tap.failed, error)
+        return None
 
 
 def _answered(exchange: Exchange | None, request: Any, response: Any) -> None:
@@ -106,13 +110,17 @@ def _answered(exchange: Exchange | None, request: Any, response: Any) -> None:
 
 def _request_body(request: Any) -> bytes | None:
     """Return the body of a request that is in memory, None for one that streams."""
-    body = _loaded_body(request)
-    if body is None:
-        # What a redirect leads to is given the stream of the request before it, and counts as unread.
-        stream: Any = getattr(request, "stream", None)
-        if type(stream).__name__ == "ByteStream" and _is_of_library(stream):
-            body = b"".join(stream)
-    return body
+    try:
+        body = request.content  # as `_loaded_body` does
+        if isinstance(body, bytes):
+            return body
+    except Exception as error:
+        let_through(error)
+    # What a redirect leads to is given the stream of the request before it, and counts as unread.
+    stream: Any = getattr(request, "stream", None)
+    if type(stream).__name__ == "ByteStream" and _is_of_library(stream):
+        return b"".join(stream)
+    return None
 
 
 def _is_of_library(thing: object) -> bool:
@@ -134,12 +142,14 @@ def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
     picked: dict[str, str] = {}
     try:
         # What both libraries keep has the lower-case names already; `raw` makes a list to be lowered again.
-        found = [(name, value) for _, name, value in headers._list if name in names]
+        for _, name, value in headers._list:
+            if name in names:
+                key, text = name.decode("ascii"), value.decode("latin-1")
+                picked[key] = f"{picked[key]}, {text}" if key in picked else text
     except (AttributeError, TypeError, ValueError):
-        found = [(name, value) for raw_name, value in headers.raw if (name := raw_name.lower()) in names]
-    for name, value in found:
-        key, text = name.decode("ascii"), value.decode("latin-1")
-        picked[key] = f"{picked[key]}, {text}" if key in picked else text
+        for key in (name.decode("ascii") for name in names):
+            if values := headers.get_list(key):
+                picked[key] = ", ".join(values)
     return picked
 
 
@@ -147,34 +157,38 @@ def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
 
 
 def _send(sending: Sending, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    before, around = enter(sending.exchange), SENDING.get()
-    SENDING.set(sending)
+    around = UNDERWAY.get()
+    UNDERWAY.set(sending)
     try:
         response = send(request, *args, **kwargs)
     except BaseException as error:
         safely(sending.tap.failed, sending.end_by, error)
         raise
     finally:
-        leave(before)
-        SENDING.set(around)
-    safely(sending.tap.failed, _answered, sending.exchange, request, response)
+        UNDERWAY.set(around)
+    try:
+        _answered(sending.exchange, request, response)
+    except Exception as error:
+        count_failure(sending.tap.failed, error)
     return response
 
 
 async def _send_async(
     sending: Sending, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
 ) -> Any:
-    before, around = enter(sending.exchange), SENDING.get()
-    SENDING.set(sending)
+    around = UNDERWAY.get()
+    UNDERWAY.set(sending)
     try:
         response = await send(request, *args, **kwargs)
     except BaseException as error:
         safely(sending.tap.failed, sending.end_by, error)
         raise
     finally:
-        leave(before)
-        SENDING.set(around)
-    safely(sending.tap.failed, _answered, sending.exchange, request, response)
+        UNDERWAY.set(around)
+    try:
+        _answered(sending.exchange, request, response)
+    except Exception as error:
+        count_failure(sending.tap.failed, error)
     return response
 
 
@@ -192,7 +206,7 @@ class _Transport:
 class _SyncTransport(_Transport):
     def handle_request(self, request: Any) -> Any:
         send = self._tf_inner.handle_request
-        sending = _begin(self._tf_tap_getter, _look_at_nothing, self, request)
+        sending = _begin(self._tf_tap_getter(), _look_at_nothing, self, request)
         return send(request) if sending is None else _send(sending, request, send)
 
     def close(self) -> None:
@@ -209,7 +223,7 @@ class _SyncTransport(_Transport):
 class _AsyncTransport(_Transport):
     async def handle_async_request(self, request: Any) -> Any:
         send = self._tf_inner.handle_async_request
-        sending = _begin(self._tf_tap_getter, _look_at_nothing, self, request)
+        sending = _begin(self._tf_tap_getter(), _look_at_nothing, self, request)
         return await (send(request) if sending is None else _send_async(sending, request, send))
 
     async def aclose(self) -> None:
@@ -249,9 +263,6 @@ class _Installation(Patches):
             tap = self._tap
             safely(tap.failed, self._patch_client, library, "Client", "HTTPTransport", "handle_request")
             safely(tap.failed, self._patch_client, library, "AsyncClient", "AsyncHTTPTransport", "handle_async_request")
-
-    def _current_tap(self) -> Tap | None:
-        return self._tap
 
     def _patch_client(self, library: ModuleType, client: str, fallback: str, fallback_method: str) -> None:
         asynchronous = client == "AsyncClient"
@@ -299,11 +310,9 @@ class _Installation(Patches):
         return True
 
     def _sync_shell(self, look: Callable[[Any], None], original: Any) -> Any:
-        tap_getter = self._current_tap
-
         @functools.wraps(original)
         def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            sending = _begin(tap_getter, look, this, request)
+            sending = _begin(self._tap, look, this, request)
             if sending is None:
                 return original(this, request, *args, **kwargs)
             return _send(sending, request, original.__get__(this, type(this)), *args, **kwargs)
@@ -311,11 +320,9 @@ class _Installation(Patches):
         return shell
 
     def _async_shell(self, look: Callable[[Any], None], original: Any) -> Any:
-        tap_getter = self._current_tap
-
         @functools.wraps(original)
         async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            sending = _begin(tap_getter, look, this, request)
+            sending = _begin(self._tap, look, this, request)
             if sending is None:
                 return await original(this, request, *args, **kwargs)
             return await _send_async(sending, request, original.__get__(this, type(this)), *args, **kwargs)
@@ -330,16 +337,19 @@ def _look_at_nothing(_: Any) -> None:
 def _once_through_another(act: Callable[[], object]) -> Callable[[Any], None]:
     """Return what looks at a client, and acts once: at the first whose transport is none of the libraries' own."""
     acted = threading.Lock()
+    own: set[type] = set()
 
     def look(client: Any) -> None:
         first, mounts = getattr(client, "_transport", None), getattr(client, "_mounts", None)
-        if acted.locked() or (not mounts and _is_of_library(first)):
+        if (not mounts and type(first) in own) or acted.locked():
             return
         others = [
             one for one in (first, *(mounts.values() if mounts else ())) if one is not None and not _is_of_library(one)
         ]
         if others and acted.acquire(blocking=False):
             act()
+        elif not others and len(own) < _MOST_OWN:
+            own.add(type(first))
 
     return look
 

@@ -8,15 +8,16 @@ The shells lie on the pool, not on the library's transport: tracers wrap that on
 """
 
 import functools
-from contextvars import ContextVar
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
-from tokenflation.sdk.hooks.underway import enter
+from tokenflation.sdk.hooks.underway import UNDERWAY
 
-__all__ = ["SENDING", "Sending", "async_shell", "sync_shell"]
+__all__ = ["Sending", "async_shell", "sync_shell"]
 
 _RETRYABLE = frozenset({408, 409, 425, 429})
 
@@ -30,17 +31,14 @@ class _Failure(NamedTuple):
     error_type: str | None
 
 
-class Sending:
+class Sending(Struct, eq=False):
     """One request that a client sends now; filled by the shells in whichever thread or task they run."""
 
-    __slots__ = ("_failure", "exchange", "request", "tap")
-
-    def __init__(self, tap: Tap, request: Any, exchange: Exchange) -> None:
-        self.request = request
-        self.exchange: Exchange | None = exchange
-        """The last try; None if that is not recorded."""
-        self.tap = tap
-        self._failure: _Failure | None = None
+    tap: Tap
+    request: Any
+    exchange: Exchange | None
+    """The last try; None if that is not recorded."""
+    _failure: _Failure | None = None
 
     def leaves(self) -> None:
         """Begin another exchange if this is the next try after one that failed.
@@ -66,8 +64,6 @@ class Sending:
             context=before.context,
             resent=True,
         )
-        if self.exchange is not None:
-            enter(self.exchange)
 
     def came(self, response: Any) -> None:
         """Note what came back of a try."""
@@ -89,18 +85,16 @@ class Sending:
         end_by(last, error)
 
 
-SENDING: ContextVar[Sending | None] = ContextVar("tokenflation_httpx", default=None)
-"""What a client's shell sends now: one further down must not record it again, another thread or task must."""
-
-
 def _content_type(headers: list[tuple[bytes, bytes]]) -> str:
     return next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-type"), "")
 
 
 def _sending(request: Any) -> Sending | None:
     """Return what is known of this request of httpcore's if a client's shell sends it now: both have one body."""
-    sending = SENDING.get()
-    if sending is None or getattr(request, "stream", sending) is not getattr(sending.request, "stream", None):
+    sending = UNDERWAY.get()
+    if not isinstance(sending, Sending) or getattr(request, "stream", sending) is not getattr(
+        sending.request, "stream", None
+    ):
         return None
     return sending
 

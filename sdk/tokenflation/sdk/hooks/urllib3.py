@@ -21,7 +21,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
-from tokenflation.sdk.hooks.underway import enter, leave, underway
+from tokenflation.sdk.hooks.underway import UNDERWAY, underway
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install"]
@@ -261,7 +261,9 @@ def _send(sending: _Sending, original: Callable[..., Any], pool: Any, *args: Any
     exchange = sending.exchange
     # Told not to load the body, urllib3 reads nothing of it before we see its response.
     token = _SENDING.set(sending) if kwargs.get("preload_content", True) or exchange is None else None
-    before = enter(exchange) if exchange is not None else None
+    around = UNDERWAY.get()
+    if exchange is not None:
+        UNDERWAY.set(sending)
     try:
         response = original(pool, *args, **kwargs)
     except BaseException as error:
@@ -272,7 +274,7 @@ def _send(sending: _Sending, original: Callable[..., Any], pool: Any, *args: Any
         if token is not None:
             _SENDING.reset(token)
         if exchange is not None:
-            leave(before)
+            UNDERWAY.set(around)
     if exchange is not None:
         safely(exchange.failed, _answered, sending, response)
     return response

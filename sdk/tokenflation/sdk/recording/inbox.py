@@ -69,7 +69,7 @@ class Inbox:
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._bytes = 0
         self._hurry = Hurry()
-        self._asleep = True
+        self.asleep = True
         """Whether the worker waits for the queue alone, and so must be told of what it would look for elsewhere."""
         self._awake_until_ns = 0
 
@@ -80,11 +80,12 @@ class Inbox:
 
     def put(self, item: Any, size: int = 0, *, force: bool = False) -> bool:
         """Add a thing of so many bytes; False where there is no room for it, which one that is forced in needs not."""
-        waiting = self._items.qsize()
-        if not force and (waiting >= self._most or self._bytes + size > _MAX_BYTES):
+        items = self._items
+        waiting = items.qsize()
+        if (waiting >= self._most or self._bytes + size > _MAX_BYTES) and not force:
             return False
         self._bytes += size
-        self._items.put(item)
+        items.put(item)
         if self._bytes > _HURRY_BYTES or 2 * waiting >= self._most:
             self._hurry.set()
         return True
@@ -95,9 +96,9 @@ class Inbox:
 
     def wake(self) -> bool:
         """Let the worker look around if it waits for things alone; return whether it did."""
-        if not self._asleep:
+        if not self.asleep:
             return False
-        self._asleep = False
+        self.asleep = False
         self._items.put(_WAKE)
         return True
 
@@ -156,7 +157,7 @@ class Inbox:
     def _patience_s(self, look_s: float, is_busy: Callable[[], object]) -> float:
         if is_busy() or now_ns() < self._awake_until_ns:
             return look_s
-        self._asleep = True
+        self.asleep = True
         return look_s if is_busy() else _IDLE_S  # what began before it could see this woke nobody
 
 

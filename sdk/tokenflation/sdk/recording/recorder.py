@@ -5,14 +5,12 @@ finished call. Nothing here raises into the host or makes it wait; what is lost 
 """
 
 import atexit
-import contextlib
 import functools
 import itertools
 import logging
 import os
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +20,7 @@ from tokenflation.sdk.carrying.lastcall import last_call, note_call
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.recording.drops import Drops
 from tokenflation.sdk.recording.forks import watch_forks
 from tokenflation.sdk.recording.inbox import Inbox, rest_s
 from tokenflation.sdk.recording.marks import Flush, Grown, in_order, portions, size_of
@@ -45,8 +44,6 @@ _UNREADABLE: Any = object()
 """What is made of an answer that cannot be read."""
 _log = logging.getLogger("tokenflation")
 
-Foreign = Callable[[], tuple[str, str] | None]
-
 
 class Recorder:
     """Owns the inbox, the worker thread and the store's writer of this process."""
@@ -59,7 +56,7 @@ class Recorder:
         key: bytes,
         default_task: str = "task",
         exact_tokens: bool = False,
-        foreign: Foreign | None = None,
+        foreign: Callable[[], tuple[str, str] | None] | None = None,
         queue_size: int,
     ) -> None:
         self.store = store
@@ -105,12 +102,15 @@ class Recorder:
     def count_loss(self, reason: str, count: int = 1) -> None:
         """Count records that could not be kept; the first of a reason is logged."""
         self._drops[reason] += count
-        self._tell_losses()
+        self._drops.tell()
 
     def scope_changed(self, scope: Scope, opened: bool) -> None:
         """Note a scope that closed."""
         if not opened:
-            self._note(lambda: self._put(scope.record()), lost_by_signals=True)
+            try:
+                self._put(scope.record())
+            except Exception as error:
+                self._not_noted(error, lost_by_signals=True)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
@@ -165,9 +165,7 @@ class Recorder:
         """Records taken from the inbox that are not among the rows to write yet."""
         self._unwritten: list[Exchange] = []
         """What has been read and is not in the store yet."""
-        self._drops: Counter[str] = Counter()
-        self._told: set[str] = set()
-        """Reasons of losses that were logged."""
+        self._drops = Drops(self.store)
         self._process_id = os.getpid()
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
@@ -210,37 +208,45 @@ class Recorder:
         if self._closed:
             return
         exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
-        self._admit(exchange)
+        sent = exchange.context
+        if isinstance(sent, SentFrom) and sent.scope is not None and sent.scope.budget is not None:
+            self._admit(exchange)
         note_call(exchange.call_id)
-        self._note(self._underway.begin, exchange)
-        if self._inbox.wake() and self._worker is None:
+        try:
+            self._underway.begin(exchange)
+        except Exception as error:
+            self._not_noted(error)
+        if self._inbox.asleep and self._inbox.wake() and self._worker is None:
             self._start()
 
-    def _note(self, note: Callable[..., object], *args: Any, lost_by_signals: bool = False) -> None:
-        try:
-            note(*args)
-        except Exception as error:  # the host must not notice us; a call that cannot be noted is recorded all the same
-            if not lost_by_signals:
-                let_through(error)
-            self._drops["hook_error"] += 1  # the worker tells
+    def _not_noted(self, error: Exception, *, lost_by_signals: bool = False) -> None:
+        """Count what failed: the host must not notice, and a call that cannot be noted is recorded all the same."""
+        if not lost_by_signals:
             let_through(error)
+        self._drops["hook_error"] += 1  # the worker tells
+        let_through(error)
 
     def _admit(self, exchange: Exchange, *, begins: bool = True) -> None:
         """Hold a request to the limits of its task; LimitReached, which is no Exception, is for the host."""
-        self._note(lambda: admit(exchange, self._inbox.hurry, begins=begins))
+        try:
+            admit(exchange, self._inbox.hurry, begins=begins)
+        except Exception as error:
+            self._not_noted(error)
 
     def _submit_exchange(self, exchange: Exchange) -> None:
         if exchange.process_id != self._process_id or self._closed:
             return  # it left before a fork: the parent writes it
         try:
-            self._note(self._underway.end, exchange)
+            self._underway.end(exchange)
+        except Exception as error:
+            self._not_noted(error)
         finally:  # a signal's handler of the host's may raise from within: the answer is here all the same
-            self._note(self._hand_over, exchange)
-
-    def _hand_over(self, exchange: Exchange) -> None:
-        if not self._put(exchange, size_of(exchange)):
-            self._underway.free([exchange])
-            give_up(exchange)
+            try:
+                if not self._put(exchange, size_of(exchange)):
+                    self._underway.free([exchange])
+                    give_up(exchange)
+            except Exception as error:
+                self._not_noted(error)
 
     def _put(self, item: Any, size: int = 0, *, force: bool = False) -> bool:
         if self._closed:
@@ -291,7 +297,7 @@ class Recorder:
                 self._guarded(self._sweep)
             due = self._outbox.due() and (flushes or last or now >= self._next_try_ns)
             wrote = bool(due and self._guarded(self._write, now))
-            self._tell_losses()
+            self._drops.tell()
             for mark in flushes:
                 mark.done.set()
             if wrote and not last:
@@ -299,18 +305,11 @@ class Recorder:
             taken_ns = now
         self._guarded(self._outbox.give_up, sum(one.slot >= 0 for one in self._unwritten))
         self._guarded(self._outbox.close)
-        self._tell_losses()
+        self._drops.tell()
         return True
 
     def _is_busy(self) -> bool:
         return bool(len(self._outbox) or len(self._underway))
-
-    def _tell_losses(self) -> None:
-        """Log each reason of which a record was lost, once."""
-        for reason in [one for one in tuple(self._drops) if one not in self._told]:
-            self._told.add(reason)
-            with contextlib.suppress(Exception):  # the host's own handler of log records may fail
-                _log.warning("tokenflation lost a record (%s): see `tokenflation info %s`", reason, self.store)
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         try:

@@ -20,6 +20,8 @@ _NEAR_BYTES = 1024
 """Where usage nearly always stands: so many bytes from the end, or from the beginning."""
 _FAR_BYTES = 8192
 _MAX_TRIES = 4
+_MAX_OBJECTS = 256
+"""Inside of one usage object."""
 _MAX_ENCODED_BYTES = 4 * 1024
 """A compressed answer that is larger would take the host's thread too long to unpack."""
 _COUNTS = ("usage", "input", "cache_read", "cache_write", "output", "reasoning", "total", "input_outside_if",
@@ -45,7 +47,7 @@ def find_usage(api: str, chunks: Chunks, content_encoding: str) -> Found:
         if not chunks:
             return None, None
     places = _places(api)
-    end = _end_of(chunks)
+    end = chunks[0][1][-_FAR_BYTES:] if len(chunks) == 1 else _end_of(chunks)
     last = _last(places, end)
     if last is not None and not places.merges:
         return last, None
@@ -93,7 +95,7 @@ def _places(api: str) -> _Places:
 
 def _end_of(chunks: Chunks) -> bytes:
     last = chunks[-1][1]
-    if len(last) >= _NEAR_BYTES or len(chunks) == 1:
+    if len(last) >= _NEAR_BYTES:
         return last[-_FAR_BYTES:]
     for pieces in (12, 64, 256):
         last = b"".join([piece for _, piece in chunks[-pieces:]])
@@ -113,14 +115,12 @@ def _start_of(chunks: Chunks) -> bytes:
 
 def _last(places: _Places, text: bytes) -> Any:
     for needle in places.needles:
-        at = text.rfind(needle)
-        for _ in range(_MAX_TRIES):
-            if at < 0:
-                break
+        at, tries = text.rfind(needle), 0
+        while at >= 0 and tries < _MAX_TRIES:
             found = _numbers(places, _object(text, at + len(needle)))
             if found is not None:
                 return found
-            at = text.rfind(needle, 0, at)
+            at, tries = text.rfind(needle, 0, at), tries + 1
     return None
 
 
@@ -141,15 +141,14 @@ def _object(text: bytes, at: int) -> bytes:
     begin = text.find(b"{", at, at + 8)
     if begin < 0 or text[at:begin].strip() != b":":
         return b""
-    opened, end, searched = 0, begin, begin
-    while True:
+    end = begin
+    for closed in range(1, _MAX_OBJECTS):
         end = text.find(b"}", end) + 1
         if not end:
             return b""
-        opened += text.count(b"{", searched, end) - 1
-        if opened <= 0:
+        if text.count(b"{", begin, end) <= closed:
             return text[begin:end]
-        searched = end
+    return b""
 
 
 def _numbers(places: _Places, data: bytes) -> Any:

@@ -112,6 +112,7 @@ def provider_of(host: str, compatible: str) -> str:
     return compatible
 
 
+@lru_cache(maxsize=256)
 def served_as(api: str, host: str) -> str | None:
     """Return what a request to this host is, whose path was recognised as `api`; None: nothing of ours.
 

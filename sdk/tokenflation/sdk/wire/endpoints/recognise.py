@@ -235,6 +235,9 @@ _NAMED: dict[str, str] = {
 # developers.cloudflare.com: Workers AI by itself, and behind Cloudflare's gateway; a model's name ends the path.
 _CLOUDFLARE = "/client/v4/accounts/"
 _BEGINNINGS = (*_SERVED_BY_NAME, *_NAMED, _CLOUDFLARE)
+_MOST_KNOWN = 256
+_known: dict[str, str] = {}
+"""Paths that were asked for, without their queries -> api: a program asks for a few again and again."""
 
 
 def recognise(method: str, path: str) -> str | None:
@@ -246,25 +249,33 @@ def recognise(method: str, path: str) -> str | None:
     """
     if "?" in path:
         path = path.partition("?")[0]
-    slash = path.rfind("/") + 1
     if method == "POST":
-        name = path[slash:]
-        rules = _POST.get(name)
-        if rules is None:
-            if ":" in name:
-                rules = _POST.get(name[name.rfind(":") :])
-            elif name.startswith("conv_"):
-                rules = _POST["restart"]
-            if rules is None:
-                if path.startswith(_BEGINNINGS) or "/@cf/" in path:
-                    return _by_name(path, name)
-                return ROOT if path == "/" else _by_place(path, slash)
-        for part, api in rules:
-            if part in path:
-                return api
-    elif method == "GET" and path.endswith(_STORED, 0, slash) and slash < len(path):
+        api = _known.get(path)
+        if api is None:
+            api = _posted(path)
+            if api is not None and len(_known) < _MOST_KNOWN:
+                _known[path] = api
+        return api
+    slash = path.rfind("/") + 1
+    if method == "GET" and path.endswith(_STORED, 0, slash) and slash < len(path):
         return next(api for part, api in _GET.items() if path.endswith(part, 0, slash))
     return None
+
+
+def _posted(path: str) -> str | None:
+    slash = path.rfind("/") + 1
+    name = path[slash:]
+    rules = _POST.get(name)
+    if rules is None:
+        if ":" in name:
+            rules = _POST.get(name[name.rfind(":") :])
+        elif name.startswith("conv_"):
+            rules = _POST["restart"]
+        if rules is None:
+            if path.startswith(_BEGINNINGS) or "/@cf/" in path:
+                return _by_name(path, name)
+            return ROOT if path == "/" else _by_place(path, slash)
+    return next((api for part, api in rules if part in path), None)
 
 
 def _by_place(path: str, slash: int) -> str | None:
