@@ -49,6 +49,8 @@ MAGIC = b"tokenflation calls under way, 1\n"
 _SLOT_BYTES = 1024
 _BEGUN_AT = 8
 _ENDED_AT = 456
+_BEGUN_BYTES = _ENDED_AT - _BEGUN_AT
+_ENDED_BYTES = _SLOT_BYTES - _ENDED_AT
 _FULL_AT = 64
 _STORED_AT = 72
 _FIRST_SLOTS = 512
@@ -145,13 +147,12 @@ class Journal:
             if slot < 0:
                 return slot
         text = _encode(begun)
-        if len(text) > _ENDED_AT - _BEGUN_AT:
-            text = _encode(_shortened(begun))[: _ENDED_AT - _BEGUN_AT]
-        file, at = self._file, slot * _SLOT_BYTES
-        begin = at + _BEGUN_AT
         size = len(text)
-        file[begin : begin + size] = text
-        file[at + 2 : at + 6] = size.to_bytes(4, "little")
+        if size > _BEGUN_BYTES:
+            text = _encode(_shortened(begun))[:_BEGUN_BYTES]
+            size = len(text)
+        file, at = self._file, slot * _SLOT_BYTES
+        file[at + 2 : at + _BEGUN_AT + size] = size.to_bytes(_BEGUN_AT - 2, "little") + text
         file[at] = 1  # last, so that a kill in between leaves no half entry
         return slot
 
@@ -160,16 +161,12 @@ class Journal:
         if slot < 0:
             return
         text = _encode(ended)
-        if len(text) > _SLOT_BYTES - _ENDED_AT:
-            ended.first_usage = None
-            text = _encode(ended)
-        if len(text) > _SLOT_BYTES - _ENDED_AT:
-            ended.usage = None
-            ended.error_type = None
-            text = _encode(ended)
+        size = len(text)
+        if size > _ENDED_BYTES:
+            text = _cut_down(ended)
+            size = len(text)
         file, at = self._file, slot * _SLOT_BYTES
         begin = at + _ENDED_AT
-        size = len(text)
         file[begin : begin + size] = text
         file[at + 4 : at + 6] = size.to_bytes(2, "little")
         file[at] = 2
@@ -344,6 +341,17 @@ def _reserve(descriptor: int, offset: int, count: int) -> None:
         os.posix_fallocate(descriptor, offset, count)
     else:
         os.pwrite(descriptor, bytes(count), offset)
+
+
+def _cut_down(ended: Ended) -> bytes:
+    """Return what there is room for of the end of a call."""
+    ended.first_usage = None
+    text = _encode(ended)
+    if len(text) > _ENDED_BYTES:
+        ended.usage = None
+        ended.error_type = None
+        text = _encode(ended)
+    return text
 
 
 def _shortened(begun: Begun) -> Begun:
