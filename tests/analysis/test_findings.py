@@ -153,6 +153,21 @@ def test_a_sub_agent_sends_its_opening_in_every_call() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("system", "tools", "said"),
+    [
+        (60, 0, "240 tokens of system prompts, about"),
+        (0, 60, "240 tokens of tool definitions, about"),
+        (30, 30, "120 tokens of system prompts and 120 of tool definitions, about"),
+    ],
+)
+def test_instructions_of_one_sort_do_not_name_the_other(system: int, tools: int, said: str) -> None:
+    parts = {"system_tokens": system, "tool_definition_tokens": tools}
+    rows = [call(f"c{step}", "r", step, step, **parts) for step in range(4)]
+
+    assert f"again: {said}" in _of(findings(frame_of(rows)), "overhead")["sentence"]
+
+
 @pytest.mark.parametrize(("calls", "said"), [(1, "sent with its only call."), (3, "sent with each of 3 calls.")])
 def test_an_opening_that_is_sent_once_is_not_said_to_be_sent_again(calls: int, said: str) -> None:
     rows = [call(f"s{step}", "sub", step, 2 + step, depth=1, agent="sub", input_tokens=700) for step in range(calls)]

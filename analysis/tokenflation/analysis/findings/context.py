@@ -50,8 +50,7 @@ def overhead(calls: pd.DataFrame) -> Iterator[Finding]:
             task=task,
             agent=agent,
             sentence=f"{percent((system + tools) / total)} of the input of {named(task, agent)} are the same instructions "
-            f"again: {system:,} tokens of system prompts and {tools:,} of tool definitions, about {each:,} in each of "
-            f"{many(len(known), 'call')}.",
+            f"again: {_instructions(system, tools)}, about {each:,} in each of {many(len(known), 'call')}.",
             advice="Shorten the instructions, or give an agent only the tools that it needs.",
             saved_tokens=(system + tools) // 2,
             saved_unit=_NOT_SENT,
@@ -189,6 +188,12 @@ def _kept_share(steps: pd.DataFrame) -> tuple[float, str]:
     size = cut["input_tokens"].astype("float64")
     share = size / (size - cut["grown_tokens"].astype("float64"))
     return float(share.median()), f"median of {many(len(cut), 'recorded compaction')}"
+
+
+def _instructions(system: int, tools: int) -> str:
+    if not (system and tools):
+        return f"{many(system or tools, 'token')} of {'system prompts' if system else 'tool definitions'}"
+    return f"{many(system, 'token')} of system prompts and {tools:,} of tool definitions"
 
 
 def _percent(fraction: float) -> str:
