@@ -75,6 +75,20 @@ def test_an_export_refuses_options_that_its_format_would_pass_over(
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report", "a.db", "--tasks-per-day", "many"], "'many' is not a valid number."),
+        (["forecast", "a.db", "--days", "1.5"], "'1.5' is not a valid whole number."),
+        (["serve", "a.db", "--port", "x"], "'x' is not a valid whole number."),
+    ],
+)
+def test_what_is_no_number_is_called_so(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = _refused(capsys, *words)
+
+    assert (code, said in told) == (2, True)
+
+
+@pytest.mark.parametrize(
     "options",
     [["--level", "2"], ["--level", "1"], ["--days", "0"], ["--days", "367"], ["--tasks-per-day", "0"]],
     ids=" ".join,

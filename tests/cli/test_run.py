@@ -2,6 +2,7 @@
 
 import os
 import py_compile
+import shlex
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,15 @@ def test_a_run_leaves_one_file_of_its_store_and_its_key(tmp_path: Path, provider
     said = as_recorded(tmp_path, "program.py", "--store", "runs.db").stderr
     assert "1 call recorded to runs.db" in said
     assert sorted(path.name for path in tmp_path.glob("runs.db*")) == ["runs.db", "runs.db.key"]
+
+
+def test_the_command_that_a_run_suggests_can_be_typed_as_it_stands(tmp_path: Path, provider: Provider) -> None:
+    (tmp_path / "program.py").write_text(
+        f"import openai\nclient = openai.OpenAI(base_url={provider.openai_url!r}, api_key='k')\n"
+        "client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'hi'}])\n"
+    )
+    said = as_recorded(tmp_path, "program.py", "--store", "my runs & more.db").stderr
+    assert shlex.split(said.partition("next, ")[2]) == ["tokenflation", "profile", "my runs & more.db"]
 
 
 def test_all_calls_of_a_run_go_to_its_store_also_after_a_recorder_of_the_programs_own(

@@ -22,6 +22,7 @@ from tokenflation.analysis.context.kvcache import (
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
+from tokenflation.cli.options.ranges import Number
 from tokenflation.cli.views.output import emit, human, human_share, human_time, output_options
 from tokenflation.sdk.words import many
 
@@ -43,7 +44,7 @@ _RELATIVE = '"session_relative_time":true'
 @click.option("--by", multiple=True, type=click.Choice(CACHE_GROUPS), help="Group summary and ttl; may be given again.")
 @click.option(
     "--kv-bytes-per-token",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="BYTES",
     help="2 x layers x KV heads x head size x bytes per element: sizes in bytes too.",
 )

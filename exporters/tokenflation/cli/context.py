@@ -14,6 +14,7 @@ from tokenflation import analysis
 from tokenflation.analysis.context.growth import context_kinds, context_runs
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
+from tokenflation.cli.options.ranges import Whole
 from tokenflation.cli.views.output import emit, human, human_share, output_options
 from tokenflation.sdk.words import many
 
@@ -31,7 +32,7 @@ _SHOWN = 20
 @click.option("--table", "chosen", type=click.Choice(_TABLES), help="Show this one; JSON and CSV: default kinds.")
 @click.option(
     "--window",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     metavar="TOKENS",
     help="Context window of all models; default: as published.",
 )

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tokenflation.sdk as tf
+from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.demo.replay import Exchange, Recording, load_recording, record, replay, save_recording
 from tokenflation.demo.server import MODEL, SLOTS, find_weights, serve, tool_call_token
 from tokenflation.demo.tasks import KINDS, tasks
@@ -40,7 +42,7 @@ _TASKS_PER_DAY = 1_000_000
               help="Folder for the store, the traces and the report; made if absent.")  # fmt: skip
 @click.option(
     "--runs",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     metavar="N",
     default=10,
     show_default=True,
@@ -48,7 +50,7 @@ _TASKS_PER_DAY = 1_000_000
 )
 @click.option("--model", type=click.Path(path_type=Path), help="A .gguf file to use in place of the installed weights.")
 @click.option("--replay", "replayed", is_flag=True, help="Replay a recorded provider; no model runs.")
-@click.option("--pace", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="F",
+@click.option("--pace", type=Number(min=0), default=1.0, show_default=True, metavar="F",
               help="With --replay: seconds to let pass per recorded second; 0 answers at once.")  # fmt: skip
 @click.option("--record-provider", "recording", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Also write what the model's server answers to FILE, for --replay.")  # fmt: skip
@@ -123,7 +125,7 @@ def _run(store: Path, runs: int, models: "Models", total: int) -> None:
         with bar:
             done = drive(list(tasks(runs)), models, lambda _: bar.update(1))
     if handle.drops:
-        click.echo(f"LOST records: {handle.drops}; see `tokenflation info {store}`")
+        click.echo(f"LOST records: {handle.drops}; see `tokenflation info {shlex.quote(str(store))}`")
     _show_answers(done)
 
 
@@ -199,7 +201,7 @@ def _follow_up(store: Path, out: Path) -> None:
         ["export", str(store), str(out / "trace.mooncake.jsonl"), "--format", "mooncake", *kinds],
         ["report", str(store), "-o", str(out / "report.html")],
     ):
-        click.echo(f"\n$ tokenflation {' '.join(arguments)}")
+        click.echo(f"\n$ tokenflation {shlex.join(arguments)}")
         name, *rest = arguments
         sub: click.Command = importlib.import_module(f"tokenflation.cli.{name}").command
         try:

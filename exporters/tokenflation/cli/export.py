@@ -1,12 +1,14 @@
 """`tokenflation export`: writes a store's calls as a trace that planners and load generators read, or a flame graph."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
+from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.cli.views.words import printable_lines
 from tokenflation.sdk.errors import ExportError, MissingExtra
 from tokenflation.sdk.words import many
@@ -36,7 +38,7 @@ _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.ite
 @click.option("--format", "format_", type=click.Choice(sorted(FORMATS)), required=True, help=_FORMAT_HELP)
 @click.option(
     "--block-size",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     metavar="N",
     help="Tokens per block; 512 for mooncake, else the store's.",
 )
@@ -46,7 +48,7 @@ _FORMAT_HELP = "; ".join(f"{name}: {form.meaning}" for name, form in FORMATS.ite
 @click.option("--task-id", metavar="ID", help="Only the task of this id.")
 @click.option("--without-baselines", is_flag=True, help="Leave out the kind that was recorded to compare with.")
 @click.option("--sessions", is_flag=True, help="mooncake: add session_id (readers differ in what it means).")
-@click.option("--quiet-s", type=click.FloatRange(min=0), default=3600.0, show_default=True, metavar="S",
+@click.option("--quiet-s", type=Number(min=0), default=3600.0, show_default=True, metavar="S",
               help="parquet: calls of a task that is not known to be over wait until it has been quiet so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")
 def command(
@@ -79,7 +81,7 @@ def command(
         calls = calls[calls["task_id"] == task_id]
         if calls.empty:
             raise ExportError(
-                f"{store} has no such task {task_id!r}; `tokenflation tree {store}` lists the largest ones."
+                f"{store} has no such task {task_id!r}; `tokenflation tree {shlex.quote(store)}` lists the largest ones."
             )
     tool_calls, spans = load_structure(store, task_id=task_id) if flames else (None, None)
     tasks = len(calls[["task", "task_id"]].drop_duplicates())

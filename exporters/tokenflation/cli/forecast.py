@@ -26,6 +26,7 @@ from tokenflation.analysis.structure.rows import censored_remarks, load_censored
 from tokenflation.cli.options.history import with_history
 from tokenflation.cli.options.plan import plan_in
 from tokenflation.cli.options.questions import compared, fits_of, read_fits, read_what_ifs, said_of, under
+from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.cli.views.explain import explained
 from tokenflation.cli.views.forecast import fits_table, forecast_page, listed, what_if_tables
 from tokenflation.cli.views.output import emit, json_rows, output_options
@@ -41,7 +42,7 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
 @click.argument("store", metavar="[DB]", type=click.Path(readable=False), required=False)
 @click.option(
     "--tasks-per-day",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="N",
     help="Tasks a day of all kinds together, in the recorded mix.",
 )
@@ -52,15 +53,13 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
 @click.option("--modulation", type=float, default=0.0, show_default=True, metavar="CV",
               help="Slow random swing of the whole load; 0 is Poisson arrivals.")  # fmt: skip
 @click.option("--growth-per-day", type=float, default=0.0, show_default=True, metavar="F", help="Growth of the volume.")
-@click.option(
-    "--days", type=click.IntRange(1, 366), metavar="N", default=1, show_default=True, help="Days to look ahead."
-)
+@click.option("--days", type=Whole(1, 366), metavar="N", default=1, show_default=True, help="Days to look ahead.")
 @click.option("--kv-bytes-per-token", type=float, metavar="B", help="Also give KV cache in bytes.")
-@click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
+@click.option("--level", type=Number(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
               help="Probability that an interval claims.")  # fmt: skip
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="N",
     default=0,
     show_default=True,
@@ -73,7 +72,7 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
               help="Say which volume fits a limit, as prefill_tokens_per_s=250000 or concurrent_calls@day_peak_p95=800; p95 "
                    "where no statistic is given.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Say in plain words where each figure comes from.")
-@click.option("--target", type=click.FloatRange(0.001, 1.0), default=0.15, show_default=True, metavar="F",
+@click.option("--target", type=Number(0.001, 1.0), default=0.15, show_default=True, metavar="F",
               help="How close the mean is to be known, for the runs to record next: 0.15 is ± 15 %.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
               help="Also write the long table as .parquet, .csv or .json, and a manifest beside it.")  # fmt: skip

@@ -3,6 +3,7 @@
 Knows nothing of the demand model.
 """
 
+import shlex
 from pathlib import Path
 
 import click
@@ -38,7 +39,9 @@ def _init(store: str, output: Path | None) -> None:
     starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
     recorded = {str(kind): (len(of), float(of.max() - of.min()) / 1e9) for kind, of in starts}
     if not recorded:
-        raise PlanError(f"{store} has no task; record some first: `tokenflation run --store {store} SCRIPT`.")
+        raise PlanError(
+            f"{store} has no task; record some first: `tokenflation run --store {shlex.quote(store)} SCRIPT`."
+        )
     runs = fleet.assign(models=models_of_runs(fleet)).drop_duplicates(["task", "task_id"])
     models: dict[str, dict[str, int]] = {kind: {} for kind in recorded}
     for kind, model in zip(runs["task"].astype(str), runs["models"].astype(str), strict=True):
@@ -52,4 +55,5 @@ def _init(store: str, output: Path | None) -> None:
             file.write(text)
     except OSError as error:
         raise PlanError(f"The plan cannot be written to {output}: {error.strerror}. Choose another -o FILE.") from error
-    click.echo(f"Wrote {output}. Edit its volumes, then: tokenflation forecast {store} --plan {output}", err=True)
+    follows = shlex.join(["tokenflation", "forecast", store, "--plan", str(output)])
+    click.echo(f"Wrote {output}. Edit its volumes, then: {follows}", err=True)

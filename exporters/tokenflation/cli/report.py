@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.sdk.errors import MissingExtra
 from tokenflation.sdk.words import many
 
@@ -37,13 +38,13 @@ _SAID = 3
 @click.option("--baseline", "named", metavar="KIND", multiple=True,
               help="Task kind to compare with; may stand several times. Default: the only kind of single calls, else "
                    "first request + final answer of the same task.")  # fmt: skip
-@click.option("--tasks-per-day", type=click.FloatRange(min=0, min_open=True), default=1_000_000, show_default=True,
+@click.option("--tasks-per-day", type=Number(min=0, min_open=True), default=1_000_000, show_default=True,
               metavar="N", help="Tasks a day of the fleet whose demand is drawn.")  # fmt: skip
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="business_day", show_default=True,
               help="Shape of a day.")  # fmt: skip
-@click.option("--kv-bytes-per-token", type=click.FloatRange(min=0, min_open=True), metavar="BYTES",
+@click.option("--kv-bytes-per-token", type=Number(min=0, min_open=True), metavar="BYTES",
               help="2 x layers x KV heads x head size x bytes per element: cache sizes in bytes.")  # fmt: skip
-@click.option("--most-calls", type=click.IntRange(min=0), default=MOST_CALLS, show_default=True, metavar="N",
+@click.option("--most-calls", type=Whole(min=0), default=MOST_CALLS, show_default=True, metavar="N",
               help="Of a store with more calls, totals and percentiles are of all, the rest of a sample of so many; "
                    "0: of all.")  # fmt: skip
 @click.option("--plan", "plan_file", type=click.Path(), metavar="FILE",

@@ -8,6 +8,7 @@ import marshal
 import os
 import pkgutil
 import runpy
+import shlex
 import signal
 import sqlite3
 import sys
@@ -280,7 +281,7 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
         )
     if lost:
         click.echo(
-            f"tokenflation: LOST {many(lost, 'record')}; tokenflation info {_short(handle.store)} says why", err=True
+            f"tokenflation: LOST {many(lost, 'record')}; tokenflation info {_quoted(handle.store)} says why", err=True
         )
     elif not handle.recorded and not others:
         click.echo(
@@ -289,7 +290,7 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
             err=True,
         )
     else:
-        click.echo(f"tokenflation: next, tokenflation profile {_short(handle.store)}", err=True)
+        click.echo(f"tokenflation: next, tokenflation profile {_quoted(handle.store)}", err=True)
 
 
 def _calls_since(store: str, since_ns: int) -> tuple[int, int]:
@@ -308,6 +309,11 @@ def _calls_since(store: str, since_ns: int) -> tuple[int, int]:
             return int(all_calls), int(silent)
     except sqlite3.Error:
         return 0, 0
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(_short(path))
 
 
 def _short(path: str) -> str:

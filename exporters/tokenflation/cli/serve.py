@@ -19,6 +19,7 @@ try:
 
     from tokenflation.analysis.streams import as_path
     from tokenflation.cli.options.plan import plan_in
+    from tokenflation.cli.options.ranges import Whole
     from tokenflation.exporters.web import create_app
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("tokenflation"):
@@ -40,7 +41,7 @@ with contextlib.suppress(BaseException), contextlib.closing(sqlite3.connect(sys.
 
 @click.command("serve")
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
-@click.option("--port", type=click.IntRange(0, 65535), metavar="N", default=8321, show_default=True,
+@click.option("--port", type=Whole(0, 65535), metavar="N", default=8321, show_default=True,
               help="Port on 127.0.0.1; 0: any that is free.")  # fmt: skip
 @click.option("--plan", "plan_file", type=click.Path(), metavar="FILE",
               help="A plan in YAML whose forecast the page shows, and follows as you edit it; see `tokenflation plan init`.")  # fmt: skip

@@ -21,6 +21,7 @@ from tokenflation.analysis.history.recorded import forecast_series, forecast_tas
 from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
 from tokenflation.cli.options.plan import plan_in, refuse_given
+from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.cli.views.output import emit, human, human_time, json_rows
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import FrameError, PlanError
@@ -61,11 +62,11 @@ def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--history", metavar="FILE|DB",
                   help="Forecast this recorded demand instead of a planned volume; with --plan, months ahead by its growth.")  # fmt: skip
     @click.option("--column", metavar="NAME", help="With --history: the column of its numbers.")
-    @click.option("--hours", type=click.IntRange(1, 336), metavar="N",
+    @click.option("--hours", type=Whole(1, 336), metavar="N",
                   help="With --history: hours to look ahead; 24 steps by default.")  # fmt: skip
-    @click.option("--step", "step_s", type=click.FloatRange(min=0, min_open=True, max=_LONGEST_STEP_S), metavar="S",
+    @click.option("--step", "step_s", type=Number(min=0, min_open=True, max=_LONGEST_STEP_S), metavar="S",
                   help="With --history: seconds to forecast at a time; an hour by default, or a longer bin of the record.")  # fmt: skip
-    @click.option("--months", type=click.IntRange(1, 60), metavar="N",
+    @click.option("--months", type=Whole(1, 60), metavar="N",
                   help="With --history: look months ahead, by --growth or a plan's growth.")  # fmt: skip
     @click.option("--growth", "growths", multiple=True, metavar="NAME=F",
                   help="With --months: growth a month of one scenario, such as high=0.1; repeat for others.")  # fmt: skip
