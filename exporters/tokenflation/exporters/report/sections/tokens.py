@@ -203,7 +203,7 @@ def growth_section(calls: pd.DataFrame) -> Section:
         key="growth",
         title="Context growth",
         lede="What the model reads at each step of an agent run. A fall is a context that was cut, summarised or begun "
-        "anew. The "
-        "median and its band are over outermost runs, as far as one in twenty gets, and at least five.",
+        "anew. The median and its band are over outermost runs, as far as one in twenty gets, and at least five: all, "
+        "where there are fewer.",
         body=body,
     )
