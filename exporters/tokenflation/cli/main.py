@@ -191,9 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if of_program or not isinstance(error, OSError) or error.errno not in _FULL:
                 raise
             click.echo(f"tokenflation: the output cannot be written: {error.strerror}. Free some room.", err=True)
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # or Python tries again as it ends, and says so
+            # Else Python tries again as it ends, and says so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 
 

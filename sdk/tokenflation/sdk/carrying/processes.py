@@ -174,9 +174,9 @@ def _carried(pool: Any, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _queued_shell(original: Any) -> Any:
     @functools.wraps(original)
-    def queue(this: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def queue(this: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
         chain = _packed()
-        return original(this, _AsyncWork(chain, function) if chain is not None else function, *args, **kwargs)
+        return original(this, _AsyncWork(chain, func) if chain is not None else func, *args, **kwargs)
 
     return queue
 
