@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -329,3 +330,23 @@ def test_one_request_that_four_tasks_send_at_once_is_four(lib: Any, recorded: Co
 
     asyncio.run(send())
     assert len(recorded.exchanges) == 4
+
+
+def test_a_task_that_a_transport_leaves_behind_keeps_nothing_of_the_call(lib: Any, recorded: Collected) -> None:
+    async def send() -> list[weakref.ref[Any]]:
+        left: list[asyncio.Future[None]] = []
+
+        async def answer(request: Any) -> Any:
+            left.append(asyncio.ensure_future(asyncio.Event().wait()))  # type: ignore[arg-type]
+            return lib.Response(200, json={})
+
+        async with lib.AsyncClient(transport=lib.MockTransport(answer)) as client:
+            request = client.build_request("POST", URL, json={"q": 1})
+            await client.send(request)
+        held = [weakref.ref(request), weakref.ref(recorded.exchanges.pop())]
+        del request
+        gc.collect()
+        assert not left[0].done()
+        return [one for one in held if one() is not None]
+
+    assert asyncio.run(send()) == []

@@ -128,3 +128,12 @@ def test_a_fork_of_a_fork_holds_no_more_descriptors_than_the_first(provider: Pro
     """
     done = run(program, provider, store)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_system_of_a_test_that_knows_no_pipes_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> os.stat_result:
+        raise AssertionError(number)  # as pyfakefs does
+
+    with monkeypatch.context() as within:
+        within.setattr(os, "fstat", refuse)
+        Spare().give_back()

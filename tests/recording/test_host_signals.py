@@ -14,6 +14,8 @@ from tests.stored import rows
 import tokenflation.sdk as tf
 from tokenflation.sdk import exchange
 from tokenflation.sdk.hooks import bodies
+from tokenflation.sdk.hooks import httpx as httpx_hook
+from tokenflation.sdk.hooks.underway import UNDERWAY, Sent
 from tokenflation.sdk.recording import recorder
 
 
@@ -66,6 +68,24 @@ def test_as_a_call_leaves(
         assert ask(provider) == 200
     assert handle.drops == {}
     assert len(rows(tmp_path / "runs.db")) == 1
+
+
+def test_as_it_is_noted_that_a_call_is_being_sent(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    class Rings:
+        get = UNDERWAY.get
+
+        def set(self, sent: Sent | None) -> None:
+            UNDERWAY.set(sent)
+            if sent is not None:
+                ring()
+
+    with tf.instrument(tmp_path / "runs.db"):
+        monkeypatch.setattr(httpx_hook, "UNDERWAY", Rings())
+        with pytest.raises(TimeLimit):
+            ask(provider)
+        assert UNDERWAY.get() is None  # else the hooks of urllib3 and aiohttp would take all that follows for this one
 
 
 def test_as_a_chunk_of_a_stream_is_noted(

@@ -158,16 +158,17 @@ def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
 
 def _send(sending: Sending, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     around = UNDERWAY.get()
-    UNDERWAY.set(sending)
     try:
+        UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
         response = send(request, *args, **kwargs)
     except BaseException as error:
         safely(sending.tap.failed, sending.end_by, error)
         raise
     finally:
         UNDERWAY.set(around)
+        exchange = sending.let_go()
     try:
-        _answered(sending.exchange, request, response)
+        _answered(exchange, request, response)
     except Exception as error:
         count_failure(sending.tap.failed, error)
     return response
@@ -177,16 +178,17 @@ async def _send_async(
     sending: Sending, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
 ) -> Any:
     around = UNDERWAY.get()
-    UNDERWAY.set(sending)
     try:
+        UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
         response = await send(request, *args, **kwargs)
     except BaseException as error:
         safely(sending.tap.failed, sending.end_by, error)
         raise
     finally:
         UNDERWAY.set(around)
+        exchange = sending.let_go()
     try:
-        _answered(sending.exchange, request, response)
+        _answered(exchange, request, response)
     except Exception as error:
         count_failure(sending.tap.failed, error)
     return response

@@ -40,6 +40,14 @@ class Sending(Struct, eq=False):
     """The last try; None if that is not recorded."""
     _failure: _Failure | None = None
 
+    def let_go(self) -> Exchange | None:
+        """Return the last try, and hold neither it nor the request: contexts that were copied meanwhile may live on.
+
+        Tasks that a transport starts have such, and open connections of asyncio.
+        """
+        last, self.exchange, self.request = self.exchange, None, None
+        return last
+
     def leaves(self) -> None:
         """Begin another exchange if this is the next try after one that failed.
 

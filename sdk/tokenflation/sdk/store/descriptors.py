@@ -49,8 +49,8 @@ class Spare:
         with contextlib.suppress(OSError):
             self._number, other = os.pipe()  # a file of its own, so that none of the host's is taken for it
             os.close(other)
-            found = os.fstat(self._number)  # also where nobody lists descriptors, as without /proc
-            self._held = Held({self._number: (found.st_dev, found.st_ino)})
+            found = _file_of(self._number)  # also where nobody lists descriptors, as without /proc
+            self._held = Held({self._number: found} if found is not None else {})
 
     def give_back(self) -> None:
         """Let go of it, unless the host has done so and has a file of its own there."""
@@ -105,4 +105,6 @@ def _file_of(number: int) -> tuple[int, int] | None:
         found = os.fstat(number)
     except OSError as error:
         return None if error.errno == errno.EBADF else (-1, -1)
+    except AssertionError:  # of pyfakefs, which stands in place of the real file system and knows no pipes
+        return -1, -1
     return found.st_dev, found.st_ino
