@@ -1,6 +1,7 @@
 """What a host's signal handler raises reaches the host, also where it interrupts the recorder."""
 
 import functools
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,15 @@ def test_as_a_call_ends(
             ask(provider)
     assert handle.drops == {}
     assert [(row["status"], row["output_tokens"]) for row in rows(tmp_path / "runs.db")] == [("ok", 150)]
+
+
+def test_as_a_loss_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]) -> None:
+    with tf.instrument(tmp_path / "runs.db") as handle:
+        monkeypatch.setattr(logging.getLogger("tokenflation"), "handle", ring)
+        with pytest.raises(TimeLimit):
+            bodies.safely(handle._recorder.tap.failed, lambda: 1 / 0)
+        monkeypatch.undo()
+    assert handle.drops == {"hook_error": 1}
 
 
 def test_as_a_scope_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]) -> None:

@@ -3,7 +3,6 @@
 Knows httpx's stream classes by name only, so that one wrapper serves httpx and httpx2 and imports neither.
 """
 
-import contextlib
 import functools
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -39,8 +38,10 @@ def safely(failed: Callable[[str], None], step: Callable[..., object], *argument
 def count_failure(failed: Callable[[str], None], error: Exception) -> None:
     """Count what failed in us, as `safely` does, where a call of that for each step is too much."""
     let_through(error)
-    with contextlib.suppress(Exception):
+    try:
         failed("hook_error")
+    except Exception as failure:
+        let_through(failure)
 
 
 def end_by(exchange: Exchange, error: BaseException | None) -> None:

@@ -1,8 +1,9 @@
 """The records that were lost in this process, by reason. Knows nothing of why."""
 
-import contextlib
 import logging
 from collections import Counter
+
+from tokenflation.sdk.interrupts import let_through
 
 __all__ = ["Drops"]
 
@@ -21,5 +22,7 @@ class Drops(Counter[str]):
         """Log each reason once."""
         for reason in [one for one in tuple(self) if one not in self._told]:
             self._told.add(reason)
-            with contextlib.suppress(Exception):  # the host's own handler of log records may fail
+            try:
                 _log.warning("tokenflation lost a record (%s): see `tokenflation info %s`", reason, self._store)
+            except Exception as error:  # the host's own handler of log records may fail
+                let_through(error)
