@@ -100,6 +100,7 @@ def test_a_signal_that_stops_an_export_leaves_no_part_of_its_file_and_nothing_be
         connection.execute("PRAGMA journal_mode = WAL")  # as the recorder makes its stores
     program = (
         "import signal, sys\nfrom tokenflation.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in the background are told to ignore it
         "def stop(event, args):\n"
         f"    if event == 'os.rename' and str(args[0]).endswith('.part'): signal.raise_signal(signal.{stop})\n"
         "sys.addaudithook(stop)\nmain()\n"
@@ -121,8 +122,12 @@ def test_an_error_that_a_signal_ends_in_is_said_to_be_the_signal(
         raise StoreError("the file cannot be read as a store: NOT_IMPLEMENTED")
 
     monkeypatch.setattr("tokenflation.cli.info.info", broken_off)
-    with pytest.raises(SystemExit) as end:
-        main(["info", str(tmp_path / "a.db")])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main(["info", str(tmp_path / "a.db")])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (end.value.code, capsys.readouterr().err) == (130, "\ntokenflation: stopped by Ctrl-C.\n")
 
 
