@@ -4,9 +4,8 @@
 
 A server in a process of its own on loopback; CPU time of the client's thread, best of the rounds, bare and hooked
 taking turns. One call for each size of its body; one long stream, one chunk a write; messages of a realtime response
-and of another socket, fed to the protocol in memory. The recorder is whole but for its worker,
-whose share is not the host's.
-Prints, never gates.
+and of another socket, fed to the protocol in memory. The recorder is whole but for its worker, whose share is not the
+host's. Prints, never gates.
 """
 
 import argparse

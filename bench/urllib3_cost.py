@@ -2,9 +2,8 @@
 
     python bench/urllib3_cost.py [--calls 1000] [--chunks 20000] [--rounds 7]
 
-Sockets in memory, so that nothing but urllib3 and hook is measured; CPU time of the thread, best of the rounds, bare
-and hooked taking turns. The recorder is whole but for its worker,
-whose share is not the host's. Prints, never gates.
+Sockets in memory, so that only urllib3 and the recorder are measured; CPU time of the thread, best of the rounds, bare
+and hooked taking turns. The recorder is whole but for its worker, whose share is not the host's. Prints, never gates.
 """
 
 import argparse

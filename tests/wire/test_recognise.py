@@ -3,6 +3,7 @@
 import pytest
 
 from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
+from tokenflation.sdk.wire.endpoints import recognise as recognising
 
 
 @pytest.mark.parametrize(
@@ -164,3 +165,12 @@ def test_a_request_whose_body_was_not_kept_is_judged_by_its_answer() -> None:
 )
 def test_the_provider_is_named_by_the_host(host: str, provider: str) -> None:
     assert provider_of(host, "openai_compatible") == provider
+
+
+def test_paths_that_hold_an_id_are_recognised_however_many_there_are_and_none_is_kept_with_its_query() -> None:
+    for number in range(600):
+        assert recognise("POST", f"/v1/threads/thread_{number}/runs?key=secret") == "openai.assistants.run"
+        assert recognise("POST", f"/v1/weather/{number}") is None
+    assert len(recognising._known) <= 256
+    assert "/v1/threads/thread_599/runs" in recognising._known
+    assert not any("?" in path for path in recognising._known)

@@ -110,17 +110,13 @@ def _answered(exchange: Exchange | None, request: Any, response: Any) -> None:
 
 def _request_body(request: Any) -> bytes | None:
     """Return the body of a request that is in memory, None for one that streams."""
-    try:
-        body = request.content  # as `_loaded_body` does
-        if isinstance(body, bytes):
-            return body
-    except Exception as error:
-        let_through(error)
-    # What a redirect leads to is given the stream of the request before it, and counts as unread.
-    stream: Any = getattr(request, "stream", None)
-    if type(stream).__name__ == "ByteStream" and _is_of_library(stream):
-        return b"".join(stream)
-    return None
+    body = _loaded_body(request)
+    if body is None:
+        # What a redirect leads to is given the stream of the request before it, and counts as unread.
+        stream: Any = getattr(request, "stream", None)
+        if type(stream).__name__ == "ByteStream" and _is_of_library(stream):
+            body = b"".join(stream)
+    return body
 
 
 def _is_of_library(thing: object) -> bool:

@@ -253,7 +253,9 @@ def recognise(method: str, path: str) -> str | None:
         api = _known.get(path)
         if api is None:
             api = _posted(path)
-            if api is not None and len(_known) < _MOST_KNOWN:
+            if api is not None:
+                if len(_known) >= _MOST_KNOWN:  # some paths hold an id, and never come again
+                    _known.clear()
                 _known[path] = api
         return api
     slash = path.rfind("/") + 1
