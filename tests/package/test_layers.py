@@ -13,6 +13,7 @@ LAYERS = (
     ("children",),
     ("startup",),
     ("sdk.records", "sdk.errors", "sdk.clock", "sdk.interrupts"),
+    ("sdk.saying",),
     ("sdk.wire",),
     ("sdk.exchange",),
     ("sdk.scoping", "sdk.hooks", "sdk.tokens"),

@@ -75,6 +75,34 @@ def test_a_pool_whose_processes_do_one_task_each_gives_every_task(provider: Prov
     assert sorted(row["task_id"] for row in rows(store)) == sorted(f"T-{number}" for number in range(10))
 
 
+def test_a_fork_does_not_wait_for_a_log_file_that_a_thread_of_its_parent_was_writing(
+    provider: Provider, store: Path
+) -> None:
+    program = """
+        import contextlib, logging, select, urllib.request
+        pipe = store + ".fifo"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        logging.basicConfig(filename=pipe, filemode="w")
+        handle = tf.instrument(store)
+        threading.Thread(target=logging.warning, args=("a" * 200_000,), daemon=True).start()
+        select.select([reader], [], [])  # it waits for room with the buffer's lock
+        pid = os.fork()
+        if not pid:
+            signal.alarm(30)
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(url + "/v1/chat/completions", b'{"model": "m", "messages": []}').close()
+            with httpx.Client() as client:
+                ask(client, "child")
+            os._exit(handle.drops != {"unseen:openai.chat": 1})
+        print(os.waitpid(pid, 0)[1])
+        os._exit(0)
+    """
+    done = run(program, provider, store)
+    assert done.stdout == "0\n", done
+    assert len(rows(store)) == 1
+
+
 def reachable(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import UNREAD, recognise, served_as, unread_name
 from tokenflation.sdk.wire.streams.packed import PackedChunks
 
@@ -285,7 +286,7 @@ class Tap:
         if name not in self._unread:
             self._unread.add(name)
             self.failed(f"unseen:{name}")  # first: a handler of the host's may raise
-            _log.warning(_NOT_READ, name.rpartition(".")[0], UNREAD[api].why, name)
+            say(_log, _NOT_READ, name.rpartition(".")[0], UNREAD[api].why, name)
 
     def hold(self, api: str, method: str, host: str, path: str) -> None:
         """Hold a request that is about to leave to the host's limits, where only its leaving can be recorded.

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tokenflation.sdk.errors import StoreError, TokenflationError
+from tokenflation.sdk.saying import let_say
 from tokenflation.sdk.scoping import scopes
 from tokenflation.sdk.tracing.nesting import current_span, nest_in_user_spans
 
@@ -101,7 +102,7 @@ class Instrumentation:
             return
         self._closed = True
         try:
-            for step in (*reversed(self._undo), self._drop_streams, self._recorder.close):
+            for step in (*reversed(self._undo), self._drop_streams, self._recorder.close, let_say):
                 _quietly(step)
         finally:
             if _active is self:
@@ -231,7 +232,7 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
         carry_scopes_to_processes,
         partial(serve_in_traces, recorder.count_loss),
         stand_inside,
-        partial(before_os_exit, recorder.leave),
+        partial(before_os_exit, partial(_leave, recorder)),
         partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),
         partial(hooks.install, recorder.tap),
     ]
@@ -291,6 +292,11 @@ def _quietly(step: Callable[[], object]) -> None:
         step()
     except Exception:
         _log.debug("tokenflation: a step of close() failed", exc_info=True)
+
+
+def _leave(recorder: "Recorder") -> None:
+    recorder.leave()
+    let_say()
 
 
 def active() -> Instrumentation | None:

@@ -10,6 +10,7 @@ from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, mcp, unseen, urllib3, websockets
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.httpx import transport
+from tokenflation.sdk.saying import say
 
 __all__ = ["install", "transport"]
 
@@ -46,6 +47,6 @@ def _installed(install_one: Callable[[Tap], Callable[[], None]], tap: Tap) -> Ca
         return install_one(tap)
     except Exception as error:
         name = install_one.__module__
-        _log.warning("%s could not be installed, what it would see is not recorded: %r", name, error)
+        say(_log, "%s could not be installed, what it would see is not recorded: %r", name, error)
         safely(tap.failed, tap.failed, "hook_missing")
         return None

@@ -18,6 +18,7 @@ from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import underway
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install"]
@@ -207,7 +208,7 @@ class _Installation(Patches):
         missing = _missing(library)
         if missing:
             remedy = "Calls through aiohttp are not recorded; use a version that tokenflation knows, or an httpx client"
-            _log.warning("%s is missing or other than known in this version. %s.", missing, remedy)
+            say(_log, "%s is missing or other than known in this version. %s.", missing, remedy)
             if self._tap is not None:
                 self._tap.failed("hook_missing")
             return

@@ -17,6 +17,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.sessions import Session, session_for
 from tokenflation.sdk.hooks.sockets import SocketPatches
+from tokenflation.sdk.saying import say
 
 __all__ = ["install"]
 
@@ -43,7 +44,7 @@ class _Installation(SocketPatches):
         missing = [name for name in _HOOKED if not inspect.iscoroutinefunction(methods.get(name))]
         if socket is None or missing:
             remedy = "Realtime connections over aiohttp are not recorded; use a version that tokenflation knows"
-            _log.warning("aiohttp.ClientWebSocketResponse lacks %s in this version. %s.", missing, remedy)
+            say(_log, "aiohttp.ClientWebSocketResponse lacks %s in this version. %s.", missing, remedy)
             if self._tap is not None:
                 self._tap.failed("hook_missing")
             return

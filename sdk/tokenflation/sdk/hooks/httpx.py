@@ -19,6 +19,7 @@ from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover, when_imported
 from tokenflation.sdk.hooks.underway import UNDERWAY, underway
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install", "transport"]
@@ -293,7 +294,7 @@ class _Installation(Patches):
             return
         self._warned.add(missing)
         remedy = "Wrap transports of your own with tokenflation.sdk.transport() to record them"
-        _log.warning("%s is missing in this version: %s. %s.", missing, consequence, remedy)
+        say(_log, "%s is missing in this version: %s. %s.", missing, consequence, remedy)
         if self._tap is not None:
             self._tap.failed("hook_missing")
 

@@ -27,6 +27,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire.values import dumps
 
 __all__ = ["install"]
@@ -171,9 +172,10 @@ class _Installation(Patches):
     def _patch_session(self, module: ModuleType) -> None:
         session = getattr(module, "ClientSession", None)
         if not self._cover(session, "send_request", self._send_shell, "request"):
-            _log.warning(
+            say(
+                _log,
                 "mcp.client.session.ClientSession.send_request(request) is missing in this version: tool calls through "
-                "MCP are not recorded. Use a version of mcp that tokenflation knows."
+                "MCP are not recorded. Use a version of mcp that tokenflation knows.",
             )
             if self._tap is not None:
                 self._tap.failed("hook_missing")

@@ -21,6 +21,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import UNREAD, ExchangeBytes, provider_of, read, recognise, served_as
 
 __all__ = ["install", "socket_unread"]
@@ -86,7 +87,7 @@ def socket_unread(tap: Tap, host: str, path: str) -> None:
     if name is not None and name not in tap.sockets:
         tap.sockets.add(name)
         tap.failed(f"unseen:{name}")  # first: a handler of the host's may raise
-        _log.warning(_BY_SOCKET, name)
+        say(_log, _BY_SOCKET, name)
 
 
 def install(tap: Tap) -> Callable[[], None]:
@@ -192,7 +193,7 @@ class _Watch:
             return
         self._named.add(name)
         tap.failed(f"unseen:{name}")  # as above
-        _log.warning(message, name, way)
+        say(_log, message, name, way)
 
     # The shells.
 

@@ -22,6 +22,7 @@ from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import UNDERWAY, underway
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install"]
@@ -317,7 +318,7 @@ class _Installation(Patches):
         if not self._warned and self._tap is not None:
             self._warned = True
             remedy = "Use urllib3 1.26.12 or newer (or 2.x) to record requests and boto3"
-            _log.warning("%s is missing in this version: nothing is recorded. %s.", missing, remedy)
+            say(_log, "%s is missing in this version: nothing is recorded. %s.", missing, remedy)
             self._tap.failed("hook_missing")
 
     def _sender(self, original: Any) -> Any:

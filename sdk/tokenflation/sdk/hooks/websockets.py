@@ -16,6 +16,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.sessions import Session, session_for
 from tokenflation.sdk.hooks.sockets import SocketPatches
+from tokenflation.sdk.saying import say
 
 __all__ = ["install"]
 
@@ -41,7 +42,7 @@ class _Installation(SocketPatches):
         missing = [name for name in _HOOKED if not callable(getattr(protocol, "__dict__", {}).get(name))]
         if protocol is None or missing:
             remedy = "Realtime connections are not recorded; use a version of websockets that tokenflation knows"
-            _log.warning("websockets.protocol.Protocol lacks %s in this version. %s.", missing, remedy)
+            say(_log, "websockets.protocol.Protocol lacks %s in this version. %s.", missing, remedy)
             if self._tap is not None:
                 self._tap.failed("hook_missing")
             return

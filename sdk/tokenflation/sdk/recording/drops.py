@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.saying import say
 
 __all__ = ["Drops"]
 
@@ -23,6 +24,6 @@ class Drops(Counter[str]):
         for reason in [one for one in tuple(self) if one not in self._told]:
             self._told.add(reason)
             try:
-                _log.warning("tokenflation lost a record (%s): see `tokenflation info %s`", reason, self._store)
+                say(_log, "tokenflation lost a record (%s): see `tokenflation info %s`", reason, self._store)
             except Exception as error:  # the host's own handler of log records may fail
                 let_through(error)

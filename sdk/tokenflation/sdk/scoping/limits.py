@@ -19,6 +19,7 @@ from typing import Literal
 from tokenflation.sdk.errors import LimitReached, MissingExtra, TokenflationError
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.records import Call
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.scoping.stopping import Stopping
 
 __all__ = ["WAIT_S", "Budget", "Limits", "admit", "limits_of"]
@@ -254,7 +255,7 @@ class Budget:
         """Log a warning, the first time that one of this name is due."""
         if name not in self._said:
             self._said.add(name)
-            _log.warning("%s.", message)
+            say(_log, "%s.", message)
 
     # The worker's side.
 

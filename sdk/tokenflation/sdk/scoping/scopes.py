@@ -24,6 +24,7 @@ from tokenflation.sdk.errors import LimitReached, TaskLimitReached, Tokenflation
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.records import SpanRecord, StructureSource
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.scoping.decorating import decorated
 from tokenflation.sdk.scoping.generators import Opener, opener_of
 from tokenflation.sdk.scoping.limits import Budget, Limits, limits_of
@@ -49,7 +50,6 @@ __all__ = [
 
 Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
-
 _DECORATING = decorated.__code__.co_filename
 _log = logging.getLogger("tokenflation")
 _current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
@@ -184,7 +184,7 @@ class Scope(ContextDecorator):
         self.started_at_ns, self.ended_at_ns, self.process_id = now_ns(), None, os.getpid()
         self.error_type = self.outcome = self.score = self.censored_by = None
         if self.limits is not None and not _listeners:
-            _log.warning("The limits of task %r have no effect: call tokenflation.sdk.instrument() first.", self.name)
+            say(_log, "The limits of task %r have no effect: call tokenflation.sdk.instrument() first.", self.name)
         _tell(self, opened=True)
         _current.set(self)
         self.opener = _opener()
@@ -339,7 +339,7 @@ def outcome(*, success: bool | None = None, score: float | None = None) -> None:
     while scope is not None and scope.kind != "task" and scope.parent is not None:
         scope = scope.parent
     if scope is not None and scope.process_id != os.getpid():
-        _log.warning("outcome() of task %r is lost: say it in the process that opened the task.", scope.task)
+        say(_log, "outcome() of task %r is lost: say it in the process that opened the task.", scope.task)
     elif scope is not None:
         scope.outcome = success if success is not None else scope.outcome
         scope.score = float(score) if score is not None else scope.score

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
+from tokenflation.sdk.saying import say
 from tokenflation.sdk.store.descriptors import Held, Spare, held_on, never_close
 from tokenflation.sdk.store.journals.recover import recover
 from tokenflation.sdk.store.losses import WAITING, forget_losses, note_losses
@@ -140,7 +141,7 @@ class Outbox:
         if writer is not None and self._held.taken():
             self._taken = True
             never_close(writer)
-            _log.warning("%s can be written no more: the program closed its files. %s", self.store, _REMEDY)
+            say(_log, "%s can be written no more: the program closed its files. %s", self.store, _REMEDY)
         elif writer is not None:
             try:
                 writer.close()
