@@ -126,6 +126,7 @@ class Assembler:
         early = self._early.pop(exchange.call_id, None)
         if early is not None:
             asked, call = self._ended(exchange, reading, early)
+            rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.weighed(reading, asked.placement, call))
         else:
             asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, _end_of(exchange))
             rows.tool_runs += tool_runs

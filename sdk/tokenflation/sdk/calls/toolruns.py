@@ -26,10 +26,12 @@ class ToolRuns:
         if not reading.tool_calls and not reading.tool_results and placement.inside_call_id is None:
             return []
         changed: dict[tuple[str, str], ToolRun] = {}
+        for run, result in self._answered(reading, placement):
+            if first_attempt and self._is_news(run, result):
+                changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call)
+            elif (weighed := _weighed(run, result, reading, call)) is not run:
+                changed[run.call_id, run.tool_call_id] = weighed
         if first_attempt:
-            for run, result in self._answered(reading, placement):
-                if self._is_news(run, result):
-                    changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call)
             self._begin(changed, placement.inside_call_id, placement.inside_tool_call_id, placement.agent_run_id)
         for asked in reading.tool_calls:
             changed[call.call_id, asked.tool_call_id] = ToolRun(
@@ -41,6 +43,15 @@ class ToolRuns:
                 arguments_hash=asked.arguments_hash or None,
                 started_at_ns=call.ended_at_ns,
             )
+        return self._keep(changed)
+
+    def weighed(self, reading: Reading, placement: Placement, call: Call) -> list[ToolRun]:
+        """Return the rows of the results whose tokens are known only now that a call has told its counts."""
+        changed = {
+            (run.call_id, run.tool_call_id): weighed
+            for run, result in self._answered(reading, placement)
+            if (weighed := _weighed(run, result, reading, call)) is not run
+        }
         return self._keep(changed)
 
     def moved(self, calls: list[Call]) -> list[ToolRun]:
@@ -99,15 +110,28 @@ class ToolRuns:
 
 
 def _with_result(run: ToolRun, result: ToolResult, reading: Reading, call: Call) -> ToolRun:
-    """Return the run with its result: its share of the tokens of all results that the request brings."""
-    size = result.result_bytes
-    whole = sum(one.result_bytes for one in reading.tool_results)
-    tokens = call.tool_result_tokens * size // whole if call.tool_result_tokens is not None and whole else None
+    """Return the run with its result."""
     return replace(
         run,
-        result_bytes=size,
-        result_tokens=tokens,
+        result_bytes=result.result_bytes,
+        result_tokens=_tokens(result, reading, call),
         executed=(run.executed or 0) + 1,
         failed=result.failed,
         ended_at_ns=call.started_at_ns,
     )
+
+
+def _weighed(run: ToolRun, result: ToolResult, reading: Reading, call: Call) -> ToolRun:
+    """Return the run with the tokens of its result, if none were known: a failed attempt reports no counts."""
+    if run.result_tokens is not None or run.result_bytes != result.result_bytes:
+        return run
+    tokens = _tokens(result, reading, call)
+    return run if tokens is None else replace(run, result_tokens=tokens)
+
+
+def _tokens(result: ToolResult, reading: Reading, call: Call) -> int | None:
+    """Return a result's share of the tokens of all results that the request brings."""
+    whole = sum(one.result_bytes for one in reading.tool_results)
+    if call.tool_result_tokens is None or not whole:
+        return None
+    return call.tool_result_tokens * result.result_bytes // whole
