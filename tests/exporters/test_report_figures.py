@@ -18,8 +18,10 @@ from tokenflation.analysis.frames import from_rows
 from tokenflation.exporters.report import parts, theme
 from tokenflation.exporters.report.figures.cache import bytes_figure, pause_label, pauses_figure, ttl_figure
 from tokenflation.exporters.report.figures.demand import demand_figure
+from tokenflation.exporters.report.figures.forecast import split_figure
 from tokenflation.exporters.report.figures.inflation import drivers_figure, inflation_figure
 from tokenflation.exporters.report.figures.token import growth_figure, kinds_figure, steps_figure
+from tokenflation.exporters.report.numbers import share
 from tokenflation.exporters.report.sections.demand import wide
 
 
@@ -111,6 +113,14 @@ def test_curves_of_the_cache_say_what_their_frames_say() -> None:
     assert "bytes" in size.layout.xaxis.title.text
     assert 10 ** size.data[0].x[-1] == pytest.approx(16_000)
     assert size.data[0].y[-1] == pytest.approx(6 / 10)
+
+
+def test_shares_beside_an_axis_are_written_as_in_tables() -> None:
+    ttl = ttl_figure(hits_by_ttl(calls_of(asked("abc", 0)), ttls_s=(0.0, math.inf)))
+    split = split_figure(["Prefill"], {"share_load": [0.7], "share_prototypes": [0.3]})
+    for axis in (ttl.layout.yaxis, split.layout.xaxis):
+        assert list(axis.ticktext) == [share(tick) for tick in axis.tickvals]
+        assert axis.ticktext[-1] == "100\N{NO-BREAK SPACE}%"
 
 
 def test_pauses_are_named_in_few_letters_and_drawn_where_they_are() -> None:

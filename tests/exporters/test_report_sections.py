@@ -17,7 +17,7 @@ from tokenflation.exporters.report.sections.cache import Cache, cache_section
 from tokenflation.exporters.report.sections.demand import demand_section
 from tokenflation.exporters.report.sections.structure import structure_section
 from tokenflation.exporters.report.sections.summary import unreported
-from tokenflation.exporters.report.sections.tokens import kinds_section, steps_section
+from tokenflation.exporters.report.sections.tokens import growth_section, kinds_section, steps_section
 
 _UNDATED_NS = 5_000_000_000
 
@@ -46,6 +46,14 @@ def test_what_a_cache_could_give_is_not_called_its_hit_rate() -> None:
     assert "Could be cached" in section_html(blocks)
     assert "Cache hit rate" not in section_html(blocks)
     assert "Cache hit rate" in section_html(reads)
+
+
+def test_runs_that_report_no_input_are_not_said_to_be_left_out_for_their_length() -> None:
+    calls = _tasks(1)
+    silent = _tasks(1, input_tokens=None).assign(task_id="u", agent_run_id="silent", call_id=["x", "y"])
+    both = pd.concat([calls, silent], ignore_index=True)
+
+    assert "1 of 1 agent runs drawn" in section_html(growth_section(both))
 
 
 def test_tables_of_the_cache_are_left_out_where_no_call_tells_of_it() -> None:

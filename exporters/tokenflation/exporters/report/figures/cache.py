@@ -148,5 +148,6 @@ def _told(row: Any) -> str:
 
 
 def _rates(figure: Any) -> Any:
-    figure.update_yaxes(range=[0, 1.04], tickformat=".0%")
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    figure.update_yaxes(range=[0, 1.04], tickvals=ticks, ticktext=[share(tick) for tick in ticks])
     return figure

@@ -84,7 +84,9 @@ def split_figure(names: Sequence[str], shares: Mapping[str, Sequence[float]]) ->
                    customdata=[f"{plain(name)}<br>{words}: {share(value)}"
                                for name, value in zip(names, shares[statistic], strict=True)])
         )  # fmt: skip
-    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    ticks = [0, 0.5, 1]  # so few and so much room beside the last that all are read on a phone
+    figure.update_xaxes(range=[0, 1], tickvals=ticks, ticktext=[share(tick) for tick in ticks])
+    figure.update_layout(margin_r=24)
     return figure
 
 

@@ -193,7 +193,8 @@ def growth_section(calls: pd.DataFrame) -> Section:
             ],
         )
         drawn = lines["agent_run_id"].nunique()
-        total = calls.loc[calls["task"] == kind, "agent_run_id"].nunique()
+        # What no call reports cannot be drawn: such a run is not one that was left out for its length.
+        total = calls.loc[(calls["task"] == kind) & calls["input_tokens"].notna(), "agent_run_id"].nunique()
         which = f"{drawn} of {exact(total)} agent runs drawn, evenly spread over their lengths"
         label = f"Lines for {kind}: input tokens of each call against its step; {which}, their median, and p10 to p90."
         remark = f"{which}." if drawn < total else ""
