@@ -13,6 +13,8 @@ from tokenflation.sdk.scoping.sentfrom import SentFrom
 from tokenflation.sdk.store.journals.journal import Journal, entries
 from tokenflation.sdk.store.journals.underway import Underway
 
+_LONG_NS = 1_000_000_000
+
 
 def left(underway: Underway, call_id: str) -> Exchange:
     """Return the exchange of a call that has just left."""
@@ -33,23 +35,24 @@ def left(underway: Underway, call_id: str) -> Exchange:
 
 
 class Stream:
-    """An unfinished stream in a reference cycle: a sweep, and another call, come between its collection and its end."""
+    """An unfinished stream in a reference cycle: sweeps, and another call, come between its collection and its end."""
 
-    def __init__(self, exchange: Exchange, underway: Underway, seen: list[Exchange]) -> None:
-        self.held = (self, exchange, underway, seen)
+    def __init__(self, exchange: Exchange, underway: Underway, seen: list[Exchange], sweeps: int) -> None:
+        self.held = (self, exchange, underway, seen, sweeps)
 
     def __del__(self) -> None:
-        _, exchange, underway, seen = self.held
-        underway.sweep(now_ns())
+        _, exchange, underway, seen, sweeps = self.held
+        for number in range(sweeps):
+            underway.sweep(now_ns() + number * _LONG_NS)
         seen.append(left(underway, "next"))
         exchange.finish("dropped")
         seen.append(exchange)
 
 
-def collected(underway: Underway) -> list[Exchange]:
+def collected(underway: Underway, *, sweeps: int = 2) -> list[Exchange]:
     """Return the call that left before a collected stream's call ended, and that call."""
     seen: list[Exchange] = []
-    Stream(left(underway, "collected"), underway, seen)
+    Stream(left(underway, "collected"), underway, seen, sweeps)
     gc.collect()
     return seen
 
@@ -62,6 +65,15 @@ def test_a_stream_that_is_collected_during_a_sweep_gives_its_slot_back_once(tmp_
     underway.leave_to_parent()
     assert stream.end == "dropped"
     assert len(set(slots)) == 4
+
+
+def test_a_stream_that_is_collected_during_one_sweep_stays_noted(tmp_path: Path) -> None:
+    underway = Underway(str(tmp_path / "runs.db"), default_task="task")
+    collected(underway, sweeps=1)
+    (path,) = tmp_path.glob("runs.db.underway-*")
+    underway.leave_to_parent()
+    noted = [(begun.call_id, ended.end if ended else None) for begun, ended in entries(path.read_bytes())]
+    assert sorted(noted) == [("collected", "dropped"), ("next", None)]
 
 
 def test_the_late_end_of_a_collected_stream_is_not_noted_as_that_of_another_call(tmp_path: Path) -> None:

@@ -64,6 +64,13 @@ def test_a_call_written_again_is_replaced_and_not_counted_as_new(writer: SqliteW
     assert _rows(store, "SELECT model FROM calls ORDER BY call_id") == [("m",), ("new",), ("m",)]
 
 
+def test_a_call_that_is_taken_out_and_comes_again_is_counted_once(writer: SqliteWriter) -> None:
+    grown = [writer.write(Batch(calls=[call(1), call(2)]))]
+    grown.append(writer.write(Batch(gone=[call(2).call_id, "never there"])))
+    grown.append(writer.write(Batch(gone=[call(1).call_id], calls=[call(1), call(2), call(3)])))
+    assert grown == [2, -1, 2]
+
+
 def test_a_call_written_again_can_be_left_as_it_is(writer: SqliteWriter, store: Path) -> None:
     writer.write(Batch(calls=[call(1)]))
     assert writer.write(Batch(calls=[call(1, model="new"), call(2)]), replace=False) == 1

@@ -76,7 +76,7 @@ class SqliteWriter:
         self._open_transaction = False
 
     def write(self, batch: Batch, replace: bool = True) -> int:
-        """Write a batch whole or not at all, and return how many calls were new.
+        """Write a batch whole or not at all, and return by how many calls the store grew.
 
         A row that is there already is replaced, or left as it is with `replace=False`.
 
@@ -152,9 +152,11 @@ class SqliteWriter:
                     self._connection.execute("ROLLBACK")
 
     def _insert(self, batch: Batch, replace: bool) -> int:
-        before = self._last_row()
+        taken_out = 0
         if batch.gone:
-            self._connection.executemany("DELETE FROM calls WHERE call_id = ?", [(call_id,) for call_id in batch.gone])
+            gone = [(call_id,) for call_id in batch.gone]
+            taken_out = self._connection.executemany("DELETE FROM calls WHERE call_id = ?", gone).rowcount
+        before = self._last_row()
         for name, records in (
             ("calls", batch.calls),
             ("attempts", batch.attempts),
@@ -166,7 +168,7 @@ class SqliteWriter:
         if batch.drops:
             writer_id = batch.writer_id or self.writer_id
             self._insert_rows("drops", True, [(writer_id, reason, count) for reason, count in batch.drops.items()])
-        return self._last_row() - before
+        return self._last_row() - before - taken_out
 
     def _last_row(self) -> int:
         # A new row takes the number after the highest, a replaced one keeps its own: the difference counts new calls.

@@ -27,6 +27,7 @@ __all__ = ["Underway"]
 
 _STREAM_NS = 50_000_000
 _PLAIN_NS = 250_000_000
+_ENDING_NS = 200_000_000
 _MAX_ROWS = 256
 _MAX_CHUNKS = 4096
 _MAX_REQUEST_BYTES = 256 * 1024
@@ -55,6 +56,8 @@ class Underway:
         self._open: dict[str, tuple[weakref.ref[Exchange], int]] = {}
         self._seen: dict[str, tuple[weakref.ref[Exchange], int]] = {}
         self._shown: dict[str, _Shown] = {}
+        self._unheld: dict[str, int] = {}
+        """Calls that nothing holds any more, and that have not ended; when a sweep first found that."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -117,10 +120,16 @@ class Underway:
         """
         rows: list[Call] = []
         gone: list[str] = []
+        unheld, self._unheld = self._unheld, {}
         for call_id, (reference, slot) in self._open.copy().items():
             exchange = reference()
             if exchange is None:
-                self._let_go(call_id, slot, gone)
+                # One that the collector found ends yet: a long collection lets this thread in before that.
+                since = unheld.get(call_id, now)
+                if now - since < _ENDING_NS:
+                    self._unheld[call_id] = since
+                else:
+                    self._let_go(call_id, slot, gone)
             elif len(rows) < _MAX_ROWS:
                 row = self._news_of(exchange, now)
                 if row is not None:
