@@ -303,7 +303,7 @@ OURS = [
     (Exchange, "add"),
     (Exchange, "finish"),
     (hook, "recognise"),
-    (hook, "underway"),
+    (hook, "passed_on"),
     (hook, "_body"),
     (hook, "_answered"),
     (hook, "_tapped_class"),

@@ -15,16 +15,19 @@ from typing import Any
 
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
+from tokenflation.sdk.hooks.httpx_tries import Sending
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
-from tokenflation.sdk.hooks.underway import underway
+from tokenflation.sdk.hooks.underway import passed_on
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install"]
 
 _EXCHANGE = "__tokenflation_exchange__"
-"""Set on a request once a connection is asked for, and on its response until that starts."""
+"""Set on a request once a connection is asked for, and on its response until that starts: its exchange, or what sends
+it further up.
+"""
 _RAW = "__tokenflation_raw__"
 """Set on a connection whose next response is left as it comes: `auto_decompress=False`."""
 _REQUEST_HEADERS = ("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count")
@@ -55,12 +58,19 @@ def _begin(tap: Tap, request: Any) -> None:
     """Open an exchange for a request that goes to a model endpoint, unless a hook further up has."""
     url = request.url
     path = url.path
-    if recognise(request.method, path) is None or underway():
+    if recognise(request.method, path) is None:
+        return
+    host, body = url.host or "", _body(request)
+    above = passed_on(host, path, body)
+    if above is not None:
+        if isinstance(above, Sending):
+            above.leaves()
+            setattr(request, _EXCHANGE, above)
         return
     headers = {name: str(request.headers[name]) for name in _REQUEST_HEADERS if name in request.headers}
     if request.compress:  # aiohttp will compress the body while it sends it; what we keep is as the host gave it
         headers.pop("content-encoding", None)
-    exchange = tap.begin(request.method, url.host or "", path, _body(request), headers)
+    exchange = tap.begin(request.method, host, path, body, headers)
     if exchange is not None:
         setattr(request, _EXCHANGE, exchange)
 
@@ -72,15 +82,21 @@ def _body(request: Any) -> bytes | None:
     return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else None
 
 
-def _broke(exchange: Exchange, request: Any, error: BaseException) -> None:
+def _broke(exchange: Exchange | Sending, request: Any, error: BaseException) -> None:
     """Note that no response came; a total timeout reaches us as the cancellation that aiohttp makes of it."""
+    if isinstance(exchange, Sending):
+        exchange.broke(error)
+        return
     timed_out = getattr(getattr(request, "_timer", None), "_cancelled", False)
     end_by(exchange, TimeoutError() if timed_out and not isinstance(error, Exception) else error)
 
 
-def _answered(exchange: Exchange, response: Any, raw: bool) -> None:
+def _answered(exchange: Exchange | Sending, response: Any, raw: bool) -> None:
     """Note the head of the response, and see to it that its body is noted as it arrives."""
     headers = response.headers
+    if isinstance(exchange, Sending):
+        exchange.came(response.status, headers.items())
+        return
     if 300 <= response.status < 400 and "location" in headers:
         exchange.void = True
         return
@@ -189,13 +205,13 @@ def _tapped_class(cls: Any) -> Any:
     return StreamReader
 
 
-def _taken(owner: Any) -> Exchange | None:
-    """Return, and remove, the exchange that a request or a response that has not started carries."""
+def _taken(owner: Any) -> Exchange | Sending | None:
+    """Return, and remove, what a request or a response that has not started carries."""
     # Through getattr: whoever asks an object for its __dict__ makes all its attributes slower from then on.
     exchange = getattr(owner, _EXCHANGE, None)
     if exchange is not None:
         setattr(owner, _EXCHANGE, None)
-    return exchange if isinstance(exchange, Exchange) else None
+    return exchange if isinstance(exchange, Exchange | Sending) else None
 
 
 # The patches.

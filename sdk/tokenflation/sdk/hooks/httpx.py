@@ -17,7 +17,7 @@ from tokenflation.sdk.hooks.bodies import count_failure, kinds, safely, tapped
 from tokenflation.sdk.hooks.httpx_tries import Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover, when_imported
-from tokenflation.sdk.hooks.underway import UNDERWAY, underway
+from tokenflation.sdk.hooks.underway import UNDERWAY, passed_on, underway
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
@@ -71,9 +71,7 @@ def _begin(tap: Tap | None, look: Callable[[Any], object], sender: Any, request:
         url = request.url
         path = url.path
         api = recognise(request.method, path)
-        if api is None or (
-            isinstance(sending := UNDERWAY.get(), Sending) and sending.request is request and underway()
-        ):
+        if api is None or (underway() and _is_passed_on(request, url.host, path)):
             return None
         look(sender)
         headers = _picked(request.headers, _REQUEST_HEADERS)
@@ -82,6 +80,14 @@ def _begin(tap: Tap | None, look: Callable[[Any], object], sender: Any, request:
     except Exception as error:
         count_failure(tap.failed, error)
         return None
+
+
+def _is_passed_on(request: Any, host: str, path: str) -> bool:
+    """Return whether a hook further up sends this request now: the same one, or one that a transport made of it."""
+    sending = UNDERWAY.get()
+    if isinstance(sending, Sending) and sending.request is request:
+        return True
+    return passed_on(host, path, _request_body(request), whole=True) is not None
 
 
 def _answered(exchange: Exchange | None, request: Any, response: Any) -> None:

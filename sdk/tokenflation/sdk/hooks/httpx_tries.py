@@ -1,13 +1,14 @@
 """Sees a request of httpx or httpx2 that a transport of the host's own sends again: each try is an exchange.
 
 Transports that retry (httpx-retries, pydantic-ai's tenacity ones) stand between the client, where one request leaves
-and the last answer comes back, and httpcore's pool, where each try passes. Only a failure that is worth a retry is
-taken for a try of its own. Imports no library.
+and the last answer comes back, and httpcore's pool, or aiohttp's or urllib3's, where each try passes. Only a failure
+that is worth a retry is taken for a try of its own. Imports no library.
 
 The shells lie on the pool, not on the library's transport: tracers wrap that one, and can take off only what is on top.
 """
 
 import functools
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.underway import UNDERWAY
 
-__all__ = ["Sending", "async_shell", "sync_shell"]
+__all__ = ["Sending", "async_shell", "sync_shell", "tried"]
 
 _RETRYABLE = frozenset({408, 409, 425, 429})
 
@@ -39,6 +40,11 @@ class Sending(Struct, eq=False):
     exchange: Exchange | None
     """The last try; None if that is not recorded."""
     _failure: _Failure | None = None
+
+    @property
+    def failed(self) -> Callable[[str], None]:
+        """Counts one failure of the recorder itself, by reason."""
+        return self.tap.failed
 
     def let_go(self) -> Exchange | None:
         """Return the last try, and hold neither it nor the request: contexts that were copied meanwhile may live on.
@@ -73,11 +79,10 @@ class Sending(Struct, eq=False):
             resent=True,
         )
 
-    def came(self, response: Any) -> None:
+    def came(self, status_code: int, headers: Iterable[tuple[Any, Any]]) -> None:
         """Note what came back of a try."""
-        code = response.status
-        failed = code in _RETRYABLE or code >= 500
-        self._failure = _Failure(now_ns(), code, _content_type(response.headers), None) if failed else None
+        failed = status_code in _RETRYABLE or status_code >= 500
+        self._failure = _Failure(now_ns(), status_code, _content_type(headers), None) if failed else None
 
     def broke(self, error: BaseException) -> None:
         """Note that nothing came back of a try."""
@@ -93,8 +98,40 @@ class Sending(Struct, eq=False):
         end_by(last, error)
 
 
-def _content_type(headers: list[tuple[bytes, bytes]]) -> str:
-    return next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-type"), "")
+def _content_type(headers: Iterable[tuple[Any, Any]]) -> str:
+    return next((_text(value) for name, value in headers if _text(name).lower() == "content-type"), "")
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def tried(sending: Sending, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what `send` returns, a try of what a client sends now; its headers are an attribute, as pairs or not."""
+    safely(sending.failed, sending.leaves)
+    try:
+        response = send(*args, **kwargs)
+    except BaseException as error:
+        safely(sending.failed, sending.broke, error)
+        raise
+    safely(sending.failed, _note, sending, response)
+    return response
+
+
+async def _tried_async(sending: Sending, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    safely(sending.failed, sending.leaves)
+    try:
+        response = await send(*args, **kwargs)
+    except BaseException as error:
+        safely(sending.failed, sending.broke, error)
+        raise
+    safely(sending.failed, _note, sending, response)
+    return response
+
+
+def _note(sending: Sending, response: Any) -> None:
+    headers = response.headers
+    sending.came(response.status, headers.items() if hasattr(headers, "items") else headers)
 
 
 def _sending(request: Any) -> Sending | None:
@@ -115,14 +152,7 @@ def sync_shell(original: Any) -> Any:
         sending = _sending(request)
         if sending is None:
             return original(this, request, *args, **kwargs)
-        safely(sending.tap.failed, sending.leaves)
-        try:
-            response = original(this, request, *args, **kwargs)
-        except BaseException as error:
-            safely(sending.tap.failed, sending.broke, error)
-            raise
-        safely(sending.tap.failed, sending.came, response)
-        return response
+        return tried(sending, original, this, request, *args, **kwargs)
 
     return shell
 
@@ -135,13 +165,6 @@ def async_shell(original: Any) -> Any:
         sending = _sending(request)
         if sending is None:
             return await original(this, request, *args, **kwargs)
-        safely(sending.tap.failed, sending.leaves)
-        try:
-            response = await original(this, request, *args, **kwargs)
-        except BaseException as error:
-            safely(sending.tap.failed, sending.broke, error)
-            raise
-        safely(sending.tap.failed, sending.came, response)
-        return response
+        return await _tried_async(sending, original, this, request, *args, **kwargs)
 
     return shell

@@ -19,9 +19,10 @@ from urllib.parse import unquote
 
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
+from tokenflation.sdk.hooks.httpx_tries import Sending, tried
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
-from tokenflation.sdk.hooks.underway import UNDERWAY, underway
+from tokenflation.sdk.hooks.underway import UNDERWAY, Sent, passed_on
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
@@ -121,12 +122,13 @@ class _Body:
             pass
 
 
-def _begin(tap: Tap, api: str, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | None:
-    """Return the exchange that this request opens, or None if a hook or a shell further up records it already."""
-    if underway():
-        return None
-    body, headers = _loaded(sent.get("body")), _picked(sent.get("headers"), _REQUEST_HEADERS)
-    return tap.begin(method, _host_of(pool, url), _path_of(url), body, headers, api=api)
+def _begin(tap: Tap, api: str, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | Sent | None:
+    """Return the exchange that this request opens, or what a hook or a shell further up records it as already."""
+    host, path, body = _host_of(pool, url), _path_of(url), _loaded(sent.get("body"))
+    above = passed_on(host, path, body)
+    if above is not None:
+        return above
+    return tap.begin(method, host, path, body, _picked(sent.get("headers"), _REQUEST_HEADERS), api=api)
 
 
 def _path_of(url: str) -> str:
@@ -243,14 +245,17 @@ def _noted(body: _Body, chunks: Generator[bytes, None, None]) -> Iterator[bytes]
     safely(body.exchange.failed, body.finish)
 
 
-def _open(owner: object, tap: Tap, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sending | None:
+def _open(owner: object, tap: Tap, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent | None:
     """Return what is to be known while a request is sent, or None if it is nothing to us."""
     if len(args) < 3:
         return None  # not as urllib3 itself calls it
     connection, method, url = args[:3]
     api = recognise(method, _path_of(url) if "%" in url else url)
     around = _SENDING.get()
-    exchange = _begin(tap, api, pool, method, url, kwargs) if api is not None else None
+    begun = _begin(tap, api, pool, method, url, kwargs) if api is not None else None
+    exchange = begun if isinstance(begun, Exchange) else None
+    if isinstance(begun, Sending) and around is None:
+        return begun
     if exchange is None and (around is None or around.connection is connection):
         return None
     # A request that is sent inside another one (a name looked up over HTTPS) is not to be taken for it.
@@ -328,6 +333,8 @@ class _Installation(Patches):
             sending = safely(tap.failed, _open, self, tap, pool, args, kwargs) if tap is not None else None
             if sending is None:
                 return original(pool, *args, **kwargs)
+            if isinstance(sending, Sending):
+                return tried(sending, original, pool, *args, **kwargs)
             return _send(sending, original, pool, *args, **kwargs)
 
         return shell
