@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import threading
 import uuid
+import weakref
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -101,6 +103,57 @@ def test_a_scope_opened_in_a_generator_holds_inside_of_it_and_not_for_its_consum
         assert name_of(current()) == "consumer"
     assert current() is None
     assert seen == ["gen"] * 4
+
+
+def test_a_scope_opened_in_a_generator_holds_where_each_step_runs_in_a_thread_and_context_of_its_own() -> None:
+    seen: list[str] = []
+
+    def numbers() -> Iterator[int]:
+        with tf.task("gen"):
+            for name in ("one", "two"):
+                seen.append(name_of(current()))
+                with tf.agent(name):
+                    yield 1
+                    seen.append(name_of(current()))
+                seen.append(name_of(current()))
+                yield 2
+
+    with tf.task("consumer"):
+        running = numbers()
+        for _ in range(4):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(next, running))
+            thread.start()
+            thread.join()
+            assert name_of(current()) == "consumer"
+    assert seen == ["gen", "one", "gen", "gen", "two", "gen"]
+
+
+def test_a_generator_of_which_each_step_runs_in_another_context_can_begin_what_stands_in_no_scope() -> None:
+    with tf.task("ended") as ended:
+        pass
+
+    def numbers() -> Iterator[str]:
+        with tf.agent("gen"):
+            yield name_of(current())
+            with tf.tool("deeper"):
+                yield contextvars.Context().run(lambda: name_of(current()))
+            with scopes.inside(ended):  # as what serves many scopes is begun
+                yield name_of(current())
+
+    running = numbers()
+    assert [contextvars.copy_context().run(next, running) for _ in range(3)] == ["gen", "deeper", ""]
+
+
+def test_a_scope_that_a_generator_leaves_open_is_not_kept_alive() -> None:
+    def numbers() -> Iterator[weakref.ref[Scope]]:
+        left = tf.agent("left open")
+        left.__enter__()
+        yield weakref.ref(left)
+
+    found = contextvars.copy_context().run(lambda: next(numbers()))
+    gc.collect()
+    assert found() is None
+    assert current() is None
 
 
 def test_what_a_generator_begins_inside_its_scope_has_it() -> None:

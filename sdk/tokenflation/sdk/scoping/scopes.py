@@ -26,7 +26,7 @@ from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.records import SpanRecord, StructureSource
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.scoping.decorating import decorated
-from tokenflation.sdk.scoping.generators import Opener, opener_of
+from tokenflation.sdk.scoping.generators import Opener, hold, innermost, let_go, opener_of
 from tokenflation.sdk.scoping.limits import Budget, Limits, limits_of
 from tokenflation.sdk.scoping.limits import admit as admit_to
 from tokenflation.startup import begin_if_told
@@ -50,7 +50,6 @@ __all__ = [
 
 Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
-_DECORATING = decorated.__code__.co_filename
 _log = logging.getLogger("tokenflation")
 _current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
 _random = random.Random()
@@ -82,10 +81,10 @@ def listen(listener: Callable[["Scope", bool], None]) -> Callable[[], None]:
 
 def current() -> "Scope | None":
     """Return the innermost scope that is still open in this context, or None."""
-    scope = _current.get() or _root
+    scope = given = _current.get() or _root
     while scope is not None and (scope.ended_at_ns is not None or (scope.opener and scope.opener.is_suspended())):
         scope = scope.parent
-    return scope
+    return scope if given is not None and given.ended_at_ns is not None else innermost(scope)
 
 
 @contextlib.contextmanager
@@ -187,7 +186,7 @@ class Scope(ContextDecorator):
             say(_log, "The limits of task %r have no effect: call tokenflation.sdk.instrument() first.", self.name)
         _tell(self, opened=True)
         _current.set(self)
-        self.opener = _opener()
+        hold(self, _opener())
         return self
 
     def __exit__(
@@ -201,6 +200,7 @@ class Scope(ContextDecorator):
             self.error_type = exc_type.__name__
         if _current.get() is self:
             _current.set(self.parent)
+        let_go(self)
         _tell(self, opened=False)
         if self.limits is not None and self.budget is not None:
             self.budget.stopping.end()
@@ -271,7 +271,7 @@ def _opener() -> Opener | None:
     frame = sys._getframe(2)
     if frame.f_code is Scope.__aenter__.__code__ and frame.f_back is not None:
         frame = frame.f_back
-    return opener_of(frame) if frame.f_code.co_filename != _DECORATING else None
+    return opener_of(frame) if frame.f_code.co_filename != decorated.__code__.co_filename else None
 
 
 def task(
