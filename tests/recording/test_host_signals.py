@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from tests.stored import rows
 
 import tokenflation.sdk as tf
 from tokenflation.sdk import exchange
+from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import bodies
 from tokenflation.sdk.hooks import httpx as httpx_hook
 from tokenflation.sdk.hooks.underway import UNDERWAY, Sent
 from tokenflation.sdk.recording import recorder
+from tokenflation.sdk.recording.exits import before_exec
 
 
 class TimeLimit(Exception):
@@ -117,6 +120,46 @@ def test_as_a_loss_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ri
             bodies.safely(handle._recorder.tap.failed, lambda: 1 / 0)
         monkeypatch.undo()
     assert handle.drops == {"hook_error": 1}
+
+
+def failing(*_: Any) -> Any:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda tap: tap.begin("POST", "models.test", "/v1/chat/completions", b"{}", {}),
+        lambda tap: tap.hold("openai.responses", "POST", "models.test", "/v1/responses"),
+        lambda tap: tap.begin("POST", "models.test", "/v1/chat/completions", b"{}", {}, context="here").finish("read"),
+    ],
+    ids=["begin", "hold", "finish"],
+)
+def test_as_a_failure_of_ours_is_counted(step: Callable[[Tap], object], ring: Callable[..., None]) -> None:
+    tap = Tap(submit=failing, context=failing, failed=ring)
+    with pytest.raises(TimeLimit):
+        step(tap)
+
+
+def test_as_recording_ends(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    handle = tf.instrument(tmp_path / "runs.db")
+    ask(provider)
+    monkeypatch.setattr(handle, "_drop_streams", ring)
+    with pytest.raises(TimeLimit):
+        handle.close()
+    assert tf.active() is None
+    assert len(rows(tmp_path / "runs.db")) == 1
+
+
+def test_as_a_program_becomes_another(ring: Callable[..., None]) -> None:
+    undo = before_exec(ring)
+    try:
+        with pytest.raises(TimeLimit):
+            os.execv("/no/such/program", ["program"])
+    finally:
+        undo()
 
 
 def test_as_a_scope_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]) -> None:

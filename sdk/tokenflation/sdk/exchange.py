@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from msgspec import Struct, field
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.interrupts import count_failure
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import UNREAD, recognise, served_as, unread_name
 from tokenflation.sdk.wire.streams.packed import PackedChunks
@@ -181,9 +181,7 @@ class Exchange(Struct, eq=False, weakref=True):
         try:
             self.submit(self)
         except Exception as failure:  # the host must not notice us
-            let_through(failure)
-            with contextlib.suppress(Exception):
-                self.failed("hook_error")
+            count_failure(self.failed, failure)
 
 
 class ToolRunning(Protocol):
@@ -272,9 +270,7 @@ class Tap:
                 self._begun(exchange)
             return exchange
         except Exception as error:  # the host must not notice us
-            let_through(error)
-            with contextlib.suppress(Exception):
-                self.failed("hook_error")
+            count_failure(self.failed, error)
             return None
 
     def note_unread(self, api: str, host: str) -> None:
@@ -297,9 +293,7 @@ class Tap:
         try:
             self._hold(self._made(api, method, host, path, None, {}, None))
         except Exception as error:  # as above
-            let_through(error)
-            with contextlib.suppress(Exception):
-                self.failed("hook_error")
+            count_failure(self.failed, error)
 
     def _made(self, api: str, method: str, host: str, path: str, body: bytes | None, headers: Mapping[str, str],
               context: object) -> Exchange:  # fmt: skip

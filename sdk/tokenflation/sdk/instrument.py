@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tokenflation.sdk.errors import StoreError, TokenflationError
+from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.saying import let_say
 from tokenflation.sdk.scoping import scopes
 from tokenflation.sdk.tracing.nesting import current_span, nest_in_user_spans
@@ -101,9 +102,13 @@ class Instrumentation:
         if self._closed:
             return
         self._closed = True
+        limit: Exception | None = None
         try:
             for step in (*reversed(self._undo), self._drop_streams, self._recorder.close, let_say):
-                _quietly(step)
+                try:
+                    _quietly(step)
+                except Exception as error:  # the host's own, by a signal: the others are done all the same
+                    limit = error
         finally:
             if _active is self:
                 _active = None
@@ -112,6 +117,8 @@ class Instrumentation:
             atexit.unregister(self._end)
         if self._owns_provider and self._provider is not None:
             _quietly(self._shut_provider_down)
+        if limit is not None:
+            raise limit
 
     def _drop_streams(self) -> None:
         """Record what came by now of streams that a client holds: it may have read them for as long as it likes."""
@@ -287,11 +294,12 @@ def _installed(step: Callable[[], Callable[[], object]]) -> Callable[[], object]
 
 
 def _quietly(step: Callable[[], object]) -> None:
-    """Do one step of switching off; should it fail, the host does not notice and the others are done all the same."""
+    """Do one step of switching off; should it fail, the host does not notice."""
     try:
         step()
-    except Exception:
+    except Exception as error:
         _log.debug("tokenflation: a step of close() failed", exc_info=True)
+        let_through(error)
 
 
 def _leave(recorder: "Recorder") -> None:

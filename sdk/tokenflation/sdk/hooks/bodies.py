@@ -10,9 +10,9 @@ from typing import Any
 
 from tokenflation.sdk.clock import ORIGIN_NS, ticks_ns
 from tokenflation.sdk.exchange import Exchange
-from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.interrupts import count_failure
 
-__all__ = ["count_failure", "end_by", "kinds", "safely", "tapped"]
+__all__ = ["end_by", "kinds", "safely", "tapped"]
 
 
 def tapped(stream: Any, exchange: Exchange) -> Any:
@@ -33,15 +33,6 @@ def safely(failed: Callable[[str], None], step: Callable[..., object], *argument
     except Exception as error:  # whatever it was, the host must not see it
         count_failure(failed, error)
         return None
-
-
-def count_failure(failed: Callable[[str], None], error: Exception) -> None:
-    """Count what failed in us, as `safely` does, where a call of that for each step is too much."""
-    let_through(error)
-    try:
-        failed("hook_error")
-    except Exception as failure:
-        let_through(failure)
 
 
 def end_by(exchange: Exchange, error: BaseException | None) -> None:

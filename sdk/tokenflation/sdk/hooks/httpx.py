@@ -13,12 +13,12 @@ from types import ModuleType
 from typing import Any
 
 from tokenflation.sdk.exchange import Exchange, Tap
-from tokenflation.sdk.hooks.bodies import count_failure, kinds, safely, tapped
+from tokenflation.sdk.hooks.bodies import kinds, safely, tapped
 from tokenflation.sdk.hooks.httpx_tries import Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover, when_imported
 from tokenflation.sdk.hooks.underway import UNDERWAY, passed_on, underway
-from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.interrupts import count_failure, let_through
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 

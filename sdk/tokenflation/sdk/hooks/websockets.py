@@ -16,6 +16,7 @@ from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.sessions import Session, session_for
 from tokenflation.sdk.hooks.sockets import SocketPatches
+from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.saying import say
 
 __all__ = ["install"]
@@ -120,6 +121,7 @@ def _over(session: Session, protocol: Any, *_: object) -> None:
     """Note that the connection broke, or that the server closed it."""
     try:
         error: BaseException = protocol.close_exc
-    except Exception:  # it is not closed yet, as the library sees it
+    except Exception as missing:  # it is not closed yet, as the library sees it
+        let_through(missing)
         error = ConnectionError()
     session.end("failed", error)

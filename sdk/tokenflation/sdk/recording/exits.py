@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tokenflation.sdk.hooks.patching import cover, uncover
+from tokenflation.sdk.interrupts import let_through
 
 __all__ = ["before_exec", "before_os_exit"]
 
@@ -47,8 +48,10 @@ def before_exec(action: Callable[[], object]) -> Callable[[], None]:
     def shell(original: Any) -> Any:
         @functools.wraps(original)
         def become(*args: Any, **kwargs: Any) -> Any:
-            with contextlib.suppress(Exception):
+            try:
                 action()
+            except Exception as error:
+                let_through(error)
             original(*args, **kwargs)
 
         become.__module__ = os.__name__
