@@ -4,6 +4,8 @@ import csv
 import json
 import lzma
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,17 @@ def test_the_explanation_says_what_was_recorded_refused_and_is_to_be_recorded_ne
     )
     assert any("more runs of `research`" in one for one in told["What to record next"])
     assert any("in all reach ± 0.1 %" in one for one in told["What to record next"])
+
+
+def test_the_explanation_means_what_the_forecast_means_where_runs_report_nothing(tmp_path: Path) -> None:
+    store = recorded(tmp_path, {"triage": 1})
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE calls SET input_tokens = NULL WHERE task_id IN ('triage-0', 'triage-1')")
+    found = ask(store, "--explain")
+    (mean,) = [
+        row["value"] for row in found["totals"] if (row["resource"], row["statistic"]) == ("input_tokens", "mean")
+    ]
+    assert f"one takes {mean / 100_000:,.0f} input" in found["explain"]["What the recorded runs say"][0]
 
 
 def test_the_explanation_refuses_an_interval_of_one_run_in_the_singular(tmp_path: Path) -> None:

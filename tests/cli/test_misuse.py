@@ -74,6 +74,16 @@ def test_an_export_refuses_options_that_its_format_would_pass_over(
     assert (code, said in told) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["forecast", "diff", "backtest", "profile"])
+def test_help_says_whether_json_is_an_object_or_a_list(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+
+    assert ("Print JSON: a list with one object per row." in told) == (name == "profile")
+    assert ("Print JSON: one object, of a manifest and lists with one object per row." in told) == (name != "profile")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -38,6 +38,11 @@ def test_widths_are_input_and_output_tokens_of_each_part() -> None:
     ]
 
 
+def test_shares_of_a_task_are_written_as_everywhere_on_the_page() -> None:
+    (trace,) = task_figure(tree_of(*research())).data
+    assert "100\N{NO-BREAK SPACE}% of the task" in trace.customdata[0]
+
+
 @given(random_tasks())
 @settings(deadline=None)
 def test_parts_never_exceed_what_they_are_inside_of_and_own_tokens_are_the_rest(task: tuple[list[Row], Any]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from tests.store.builders import call
+from msgspec.structs import replace
+from tests.store.builders import call, span
 
 from tokenflation.cli import main
 from tokenflation.sdk.store.contents import info
@@ -39,6 +40,15 @@ def test_info_shows_contents_and_that_nothing_was_lost(tmp_path: Path, capsys: p
     assert "tokens input 1,000, output not reported" in lines
     assert "time 2023-11-14 22:13:20 to 2023-11-14 22:13:20 UTC" in lines
     assert "lost nothing" in lines
+
+
+def test_info_tells_tasks_whose_id_was_used_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scopes = [replace(span(number), task_id=id_) for number, id_ in enumerate(("T-1", "T-1", "T-2"), 1)]
+    store = _store(tmp_path, Batch(calls=[call(1)], spans=scopes))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    said = "1 task opened more than once under one id: what was recorded counts as one task"
+    assert said in _words(capsys.readouterr().out)
 
 
 def test_info_says_of_how_many_calls_attempts_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

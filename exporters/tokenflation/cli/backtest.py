@@ -1,6 +1,7 @@
 """`tokenflation backtest FILE|DB`: how forecasts of a recorded demand would have done. Knows nothing of the methods."""
 
 import json
+from functools import partial
 from typing import Any
 
 import click
@@ -29,7 +30,7 @@ __all__ = ["command"]
 @click.option(
     "--level", type=float, metavar="P", default=0.9, show_default=True, help="Probability that an interval claims."
 )
-@output_options
+@partial(output_options, of="one object, of a manifest and lists with one object per row")
 def command(history: str, column: str | None, task: str | None, step_s: float | None, first: int | None, level: float,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
     """Say how forecasts of a recorded demand would have done: errors, intervals, capacity, beside simple ones.

@@ -1,6 +1,7 @@
 """`tokenflation diff A.db B.db`: what a task takes in B against A, by how much it changed, and what drives it."""
 
 import json
+from functools import partial
 from typing import Any, Literal
 
 import click
@@ -36,7 +37,7 @@ _SEED = 20261121
 @click.option("--with-baselines", is_flag=True, help="Keep kinds that were recorded to compare with.")
 @click.option("--model-a", metavar="NAME", help="Of A only the tasks all of whose calls are of this model.")
 @click.option("--model-b", metavar="NAME", help="The same of B; A and B may be one store.")
-@output_options
+@partial(output_options, of="one object, of a manifest and lists with one object per row")
 def command(
     before: str, after: str, measure: Literal["billed", "computed", "cost"], price_file: str | None,
     method: Literal["lmdi", "shapley"], view: Literal["work", "calls"], total: bool, pooled: bool, with_baselines: bool,

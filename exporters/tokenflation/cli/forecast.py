@@ -5,6 +5,7 @@ Knows nothing of the model.
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -76,7 +77,7 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
               help="How close the mean is to be known, for the runs to record next: 0.15 is ± 15 %.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
               help="Also write the long table as .parquet, .csv or .json, and a manifest beside it.")  # fmt: skip
-@output_options
+@partial(output_options, of="one object, of a manifest and lists with one object per row")
 @with_history
 def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], plan_file: str | None, shape: str, modulation: float,
             growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int, output: str | None,

@@ -110,6 +110,8 @@ def _key(found: Mapping[str, Any]) -> str:
 def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows = found["rows"]
     yield "tasks", _counts(found["tasks"])
+    if again := found["reopened_tasks"]:
+        yield "", f"{many(again, 'task')} opened more than once under one id: what was recorded counts as one task"
     yield "agent runs", f"{found['agent_runs']:,}, of them {many(found['sub_agent_runs'], 'sub-agent')}"
     yield "calls", f"{rows['calls']:,}, of them {found['sub_agent_calls']:,} in sub-agents"
     counts = f"{_attempts(rows)}, {many(rows['tool_calls'], 'tool call')}, {many(rows['spans'], 'span')}"

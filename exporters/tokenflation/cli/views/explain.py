@@ -55,7 +55,7 @@ def _quantiles(manifest: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]
 def _runs(kind: Mapping[str, Any], per_task: pd.DataFrame, quantiles: Sequence[Mapping[str, Any]]) -> str:
     name, count = kind["task"], kind["runs"]
     mine = per_task[per_task["task"].astype("str") == name]
-    means = {one: float(mine[one].astype("float64").mean()) for one in ("input_tokens", "output_tokens", "calls")}
+    means = {one: _mean(mine[one].astype("float64")) for one in ("input_tokens", "output_tokens", "calls")}
     calls = f"{means['calls']:.3g}"
     text = (
         f"`{name}`: {many(count, 'run')}; one takes {_tokens(means['input_tokens'])} input and "
@@ -78,6 +78,11 @@ def _runs(kind: Mapping[str, Any], per_task: pd.DataFrame, quantiles: Sequence[M
         f"{percent(kind['top_tenth_share'])} of all input. So many runs tell the mean to ± {rough_share(kind['half_width'])}."
         f"{f' Of single tasks, {known}, in input tokens.' if known else ''}{heavy}"
     )
+
+
+def _mean(values: pd.Series) -> float:
+    """Return the mean as the forecast has it: a run that reports nothing counts as 0, unless none reports anything."""
+    return float(values.fillna(0).mean()) if values.notna().any() else np.nan
 
 
 def _tokens(value: float) -> str:

@@ -37,9 +37,9 @@ _LEAST = 0.005
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def output_options(function: _Function) -> _Function:
-    """Add `--json` and `--csv` to a command; they arrive as the booleans `as_json` and `as_csv`."""
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with one object per row.")
+def output_options(function: _Function, *, of: str = "a list with one object per row") -> _Function:
+    """Add `--json` (which prints what `of` says) and `--csv` to a command; they arrive as `as_json` and `as_csv`."""
+    as_json = click.option("--json", "as_json", is_flag=True, help=f"Print JSON: {of}.")
     as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
     return as_json(as_csv(function))
 

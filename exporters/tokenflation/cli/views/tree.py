@@ -326,7 +326,7 @@ def _remarks(task: Node, *, folds: bool, owns: bool) -> Iterator[str]:
     if unsure:
         yield f"{unsure:,} {plural('agent run', unsure)} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."
     if any(node.own != node.total and node.own.calls for node in nodes):
-        yield f"Input and output include sub-agents{'; own leaves them out' if owns else ''}."
+        yield f"All counts include sub-agents{'; own leaves them out' if owns else ''}."
     if folds:
         yield "Steps that repeat share a line; --full shows each."
 

@@ -28,6 +28,11 @@ _RUNS = """
            coalesce(sum(calls) FILTER (WHERE depth > 0), 0) AS sub_agent_calls
     FROM (SELECT max(depth) AS depth, count(*) AS calls FROM calls GROUP BY agent_run_id)
 """
+# By the user's own id: one that is used again adds to the task that it named before.
+_REOPENED = """
+    SELECT count(*) AS reopened_tasks
+    FROM (SELECT 1 FROM spans WHERE kind = 'task' GROUP BY name, task_id HAVING count(*) > 1)
+"""
 _LAST = "coalesce(ended_at_ns, started_at_ns)"
 # A call without a date meets none: the times are those of the calls with a date, if any has one.
 _TOTALS = f"""
@@ -48,13 +53,13 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a store holds, as plain values that JSON can carry.
 
     Keys: `path`, `file_bytes`, `schema_version`, `created_by`, `key_id`, `key_file` (ok, missing, other, unreadable),
-    `rows` by table, `tasks` by task kind (as the user calls it), `agent_runs`, `sub_agent_runs`, `sub_agent_calls`,
-    `input_tokens` and `output_tokens` (sums over the calls that report them), `first_started_at_ns`, `last_ended_at_ns`
-    (of the calls with a date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's
-    start), `models` (one object per provider and model), `usage_source` and `status` by value in calls, `drops` by
-    reason, `lost` (their sum), `left_beside` (calls of killed programs that stand in `DB.underway-*` and could not be
-    brought into the store). Where there is no store, but losses are noted or calls stand beside it, `file_bytes` is 0
-    and there are no rows.
+    `rows` by table, `tasks` by task kind (as the user calls it), `reopened_tasks` (opened more than once under one id),
+    `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and `output_tokens` (sums over the calls that
+    report them), `first_started_at_ns`, `last_ended_at_ns` (of the calls with a date, if any has one), `undated_calls`,
+    `relative_calls` (of those, timed from their session's start), `models` (one object per provider and model),
+    `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their sum), `left_beside` (calls of killed
+    programs that stand in `DB.underway-*` and could not be brought into the store). Where there is no store, but losses
+    are noted or calls stand beside it, `file_bytes` is 0 and there are no rows.
 
     Raises:
         StoreError: as `open_store`.
@@ -91,6 +96,7 @@ def _contents(connection: sqlite3.Connection) -> dict[str, Any]:
     return {
         "rows": {table.name: one(f"SELECT count(*) AS rows FROM {table.name}")["rows"] for table in TABLES},
         "tasks": counts(_KINDS),
+        **one(_REOPENED),
         **one(_RUNS),
         **one(_TOTALS),
         "models": [dict(row) for row in connection.execute(_MODELS)],

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 from tokenflation.analysis.structure.folding import tool_names
 from tokenflation.analysis.structure.trees import Node, Totals, walk
 from tokenflation.exporters.report.names import shown_name
-from tokenflation.exporters.report.numbers import NOT_REPORTED, count, seconds, with_unit
+from tokenflation.exporters.report.numbers import NOT_REPORTED, count, seconds, share, with_unit
 from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, plain
-from tokenflation.sdk.words import many, percent
+from tokenflation.sdk.words import many
 
 __all__ = ["COLOURS", "MAX_LEVELS", "label_of", "legend_of", "task_figure"]
 
@@ -119,7 +119,7 @@ def _hover(node: Node, task: Node) -> str:
     total, own = node.total, node.own
     lines = [
         f"<b>{plain(label_of(node), _LETTERS)}</b>{'' if node.kind in ('step', 'more') else f', {_what(node)}'}",
-        f"{with_unit(total.tokens, 'tokens')}, {percent(total.tokens / task.total.tokens, 1)} of the task",
+        f"{with_unit(total.tokens, 'tokens')}, {share(total.tokens / task.total.tokens)} of the task",
         _sides(total),
     ]
     if own.calls and own != total:
