@@ -80,7 +80,9 @@ def _played(
                 seen = _outcome(lambda: scenario(url, prompt))
                 server.release()
         gc.collect()
-    return [*seen, *noise], handle.drops if handle is not None else {}
+    by_chance = SCENARIOS[name].by_chance
+    said = [line for line in noise if not any(part in line for part in by_chance)]
+    return [*seen, *said], handle.drops if handle is not None else {}
 
 
 def _outcome(scenario: Callable[[], Any]) -> list[str]:

@@ -36,6 +36,8 @@ class Scenario:
     tool_calls: int = 0
     usage: Literal["whole", "started", "none"] = "whole"
     """How much of the answer's usage the host received: all, what stands in the first event of a stream, nothing."""
+    by_chance: tuple[str, ...] = ()
+    """What lines of the log hold that the client may bring about or not, whether it is recorded or not."""
 
 
 _FIRST_PIECE = "[[hold:1]] [[pieces:600]]"
@@ -84,7 +86,12 @@ SCENARIOS: Mapping[str, Scenario] = {
         title="stream never read and collected", markers=_FIRST_PIECE, usage="none", statuses=("cut", "cancelled")
     ),
     "async_abandoned": Scenario(
-        title="async stream left after one event", markers=_FIRST_PIECE, usage="started", statuses=("cut", "cancelled")
+        title="async stream left after one event",
+        markers=_FIRST_PIECE,
+        usage="started",
+        statuses=("cut", "cancelled"),
+        # A loop that ends closes generators that are inside each other in any order; google-genai's tell 1 in 10 times.
+        by_chance=("an error occurred during closing of asynchronous generator",),
     ),
     "cancelled": Scenario(
         title="stream cancelled by asyncio", markers=_FIRST_PIECE, usage="started", statuses=("cancelled",)
