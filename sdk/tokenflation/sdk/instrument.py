@@ -216,7 +216,7 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
     from tokenflation.sdk.carrying.processes import carry_scopes_to_processes, stand_inside
     from tokenflation.sdk.carrying.served import serve_in_traces
     from tokenflation.sdk.carrying.threads import carry_scopes
-    from tokenflation.sdk.recording.exits import before_exec, before_os_exit
+    from tokenflation.sdk.recording.exits import before_exec, before_os_exit, before_raised_signal
     from tokenflation.sdk.tracing.bridge import ForeignCalls
 
     foreign_calls = ForeignCalls() if tracer_provider is not None else None
@@ -241,6 +241,7 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
         stand_inside,
         partial(before_os_exit, partial(_leave, recorder)),
         partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),
+        partial(before_raised_signal, _end_active),
         partial(hooks.install, recorder.tap),
     ]
     if foreign_calls is not None:
@@ -305,6 +306,11 @@ def _quietly(step: Callable[[], object]) -> None:
 def _leave(recorder: "Recorder") -> None:
     recorder.leave()
     let_say()
+
+
+def _end_active() -> None:
+    if _active is not None:
+        _active._end()
 
 
 def active() -> Instrumentation | None:
