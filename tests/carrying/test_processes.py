@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,10 +18,30 @@ from typing import Any
 import anyio.to_process
 import joblib
 import pytest
+from tests.providers import Provider
+from tests.recording.programs import until
+from tests.stored import rows
 
 import tokenflation.sdk as tf
 from tokenflation.children import hand_on
 from tokenflation.sdk.scoping.scopes import current, packed, root_in
+
+IN_PPFT = """
+import sys, ppft, tokenflation.sdk as tf
+
+def ask(url):
+    import httpx
+    return httpx.post(url + "/chat/completions", json={"model": "m", "messages": []}).status_code
+
+with tf.instrument(sys.argv[2], children=True):
+    with tf.task("triage", id="one"), tf.agent("planner"):
+        pool = ppft.Server(1)
+        assert pool.submit(ask, (sys.argv[1],))() == 200
+    with tf.task("triage", id="two"):
+        assert pool.submit(ask, (sys.argv[1],))() == 200
+    assert pool.submit(ask, (sys.argv[1],))() == 200
+    pool.destroy()
+"""
 
 _METHODS = ("fork", "spawn", "forkserver")
 
@@ -169,6 +190,18 @@ def test_the_processes_of_trio_parallel_serve_each_scope_in_turn() -> None:
         return [first, second, await trio_parallel.run_sync(where)]
 
     assert anyio.run(ask, backend="trio") == [("one", "planner", 0), ("two", None, 0), None]
+
+
+def test_the_processes_of_ppft_serve_each_scope_in_turn(provider: Provider, store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ppft")
+    script = tmp_path / "script.py"  # functions go to those processes as source
+    script.write_text(IN_PPFT)
+    done = subprocess.run([sys.executable, script, provider.openai_url, store], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    scope = "SELECT task_id, agent FROM calls ORDER BY started_at_ns"
+    found = [(row["task_id"], row["agent"]) for row in until(lambda: len(rows(store)) == 3 and rows(store, scope))]
+    assert found[:2] == [("one", "planner"), ("two", "agent")]
+    assert found[2][0] not in ("one", "two")
 
 
 def test_a_process_that_serves_others_stands_in_no_scope_in_a_program_that_runs_inside_one_either() -> None:

@@ -47,6 +47,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: scopes.root_in([]) if scopes.current() is None else None)
 _ENV_OF_POPEN, _ENV_OF_OS = 11, 2
 """How many arguments stand before `env`, the instance included."""
+_CHAIN = "_tokenflation_chain"
+"""Set on a job of ppft: the scope that handed it in; on its worker once that has done one."""
 _MAX_CHARS = 32_000
 """An operating system refuses long variables."""
 _Packed = list[dict[str, Any]]
@@ -82,6 +84,9 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         ("trio_parallel._impl", covering("run_sync", by=_awaited_shell(1), of="WorkerContext")),
         ("aiomultiprocess.pool", covering("create_worker", by=_nowhere_shell, of="Pool")),
         ("aiomultiprocess.pool", covering("queue_work", by=_queued_shell, of="Pool")),
+        ("ppft._pp", covering("start", by=_nowhere_shell, of="_Worker")),
+        ("ppft._pp", covering("__init__", by=_job_shell, of="_Task")),
+        ("ppft._pp", covering("_run_local", by=_job_run_shell, of="Server")),
         *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
@@ -96,7 +101,8 @@ def stand_inside() -> Callable[[], None]:
     It is taken out of the environment: what is started from here may stand in another scope, and is told by each start.
     """
     told = os.environ.pop(SCOPE, None)
-    scopes.root_in(json.loads(told) if told else [])
+    if told:
+        scopes.root_in(json.loads(told))
 
     def end() -> None:
         scopes.root_in([])
@@ -179,6 +185,52 @@ def _queued_shell(original: Any) -> Any:
         return original(this, _AsyncWork(chain, func) if chain is not None else func, *args, **kwargs)
 
     return queue
+
+
+class _Arguments:
+    """The packed arguments of a job of ppft: unpacked by the process that does it, they put that into a scope."""
+
+    def __init__(self, chain: _Packed, loads: Callable[[bytes], Any], packed: bytes) -> None:
+        self.parts = chain, loads, packed
+
+    def __reduce__(self) -> Any:
+        return _unpacked, self.parts
+
+
+def _unpacked(chain: _Packed, loads: Callable[[bytes], Any], packed: bytes) -> Any:
+    scopes.root_in(chain)
+    return loads(packed)
+
+
+def _job_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def make(this: Any, *args: Any, **kwargs: Any) -> Any:
+        original(this, *args, **kwargs)
+        setattr(this, _CHAIN, _packed())
+
+    return make
+
+
+def _job_run_shell(original: Any) -> Any:
+    """Return what gives a job to a process: in a thread that serves many; a function goes there as its source."""
+
+    @functools.wraps(original)
+    def run(this: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(this, *(_with_scope(*args) if len(args) == 4 else args), **kwargs)
+
+    return run
+
+
+def _with_scope(job: Any, function: Any, arguments: Any, worker: Any) -> tuple[Any, ...]:
+    try:
+        chain = getattr(job, _CHAIN, None)
+        if chain is not None or hasattr(worker, _CHAIN):
+            pickling = sys.modules[type(job).__module__].pickle
+            arguments = pickling.dumps(_Arguments(chain or [], pickling.loads, arguments))
+            setattr(worker, _CHAIN, chain)
+    except Exception as error:  # the host's work must be done, whatever is wrong with us
+        let_through(error)
+    return job, function, arguments, worker
 
 
 def _awaited_shell(at: int) -> Callable[[Any], Any]:
