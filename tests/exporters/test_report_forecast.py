@@ -12,6 +12,7 @@ from tests.analysis.test_forecast_command import recorded
 from tokenflation import analysis as an
 from tokenflation.analysis.planning.parts import Growth, Uncertain
 from tokenflation.cli import main
+from tokenflation.exporters.report import build_report, page_parts
 from tokenflation.exporters.report.markup import section_html
 from tokenflation.exporters.report.sections.forecast import forecast_section
 
@@ -140,3 +141,23 @@ def test_a_plan_that_does_not_fit_the_store_makes_no_page(tmp_path: Path, capsys
     assert "did you mean 'triage'" in capsys.readouterr().err
     assert not out.exists()
     assert run("report", store, "--plan", plan, "--shape", "flat", "-o", out) == 2
+
+
+def test_the_live_page_the_report_and_the_command_forecast_the_same_without_a_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, out = recorded(tmp_path, {"triage": 3, "research": 8}), tmp_path / "report.html"
+    live = build_report(str(store))
+    assert run("report", store, "-o", out) == 0
+    assert page_parts(live)["demand"] in out.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert run("forecast", store, "--tasks-per-day", "1e6", "--shape", "business_day", "--json") == 0
+    told = _means(json.loads(capsys.readouterr().out)["totals"])
+    assert live.demand is not None
+    assert _means(live.demand[live.demand["bucket_start"] < 0].to_dict("records")) == pytest.approx(told)
+    assert ("calls", "mean_low") in told
+
+
+def _means(rows: list[dict[Any, Any]]) -> dict[tuple[str, str], float]:
+    """Return means and their intervals; peaks differ, as the page has buckets of another length."""
+    return {(row["resource"], row["statistic"]): row["value"] for row in rows if row["statistic"].startswith("mean")}

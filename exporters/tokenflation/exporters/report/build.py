@@ -41,6 +41,7 @@ MOST_CALLS = 100_000
 """Calls above which a page is made of a sample: all of them would take minutes."""
 # Any fixed seed will do: the same store must give the same page.
 _SEED = 20261121
+_FORECAST_SEED = 0  # of `tokenflation forecast` without --seed, so that both show one interval
 _TTLS_S = sorted({*TTLS_S, 60.0, 900.0})
 _MAX_VOLATILE = 5
 _NAMES = ("task", "agent", "model")
@@ -58,10 +59,10 @@ def build_report(
 ) -> Report:
     """Return everything that the page of a store shows; a part that cannot be made comes with the reason.
 
-    `named` are the baselines to compare with, `plan` the fleet whose demand is drawn (default: a million tasks a day).
-    Of a store with more calls than `most_calls`, totals, task kinds and percentiles are of all of them, and everything
-    else of whole tasks taken at random; None: of all. With `plan_name`, the plan's whole forecast is shown under that
-    name; it may name kinds of which no run was recorded only where this is not `strict`.
+    `named` are the baselines to compare with, `plan` the fleet whose demand is drawn (default: a million tasks a
+    business day). Of a store with more calls than `most_calls`, totals, task kinds and percentiles are of all of them,
+    and everything else of whole tasks taken at random; None: of all. With `plan_name`, the plan's whole forecast is
+    shown under that name; it may name kinds of which no run was recorded only where this is not `strict`.
 
     Raises:
         StoreError: the store cannot be read, or holds no call.
@@ -73,7 +74,7 @@ def build_report(
     lost, schema = _held(store)
     baselines = choose_baselines(calls, tuple(shown_name(name) for name in named))
     factors, no_factors = _factors(calls, baselines, strict=bool(named))
-    fleet = plan or analysis.Plan(tasks_per_day=1_000_000, bucket_s=BUCKET_S)
+    fleet = plan or analysis.Plan(tasks_per_day=1_000_000, day_shape="business_day", bucket_s=BUCKET_S)
     censored = with_shown_names(load_censored(store), _NAMES)
     demand, no_demand, remarks = _demand(calls, censored, fleet, baselines, planned=bool(plan_name), strict=strict)
     tool_calls, spans = (with_shown_names(frame, ("name",)) for frame in (taken.tool_calls, taken.spans))
@@ -178,7 +179,7 @@ def _demand(
         calls, left_out = without_baselines(calls, baselines)
     remarks = (left_out,) if left_out else ()
     try:
-        demand = analysis.forecast(marked(calls, censored), plan, rng=_rng(), bands=planned)
+        demand = analysis.forecast(marked(calls, censored), plan, rng=np.random.default_rng(_FORECAST_SEED), bands=planned)
         manifest = demand.attrs["manifest"]
         manifest["warnings"] = [*censored_remarks(calls, censored), *manifest["warnings"]]
         return demand, "", remarks

@@ -14,7 +14,7 @@ __all__ = ["demand_section", "wide"]
 _RESOURCES = (
     ("prefill_tokens_per_s", "Prefill", "Input that must be computed", "what the cache holds is left out"),
     ("decode_tokens_per_s", "Decode", "Output that is generated", "reasoning included"),
-    ("concurrent_calls", "Concurrent calls", "Calls in flight at an instant", "of all models"),
+    ("concurrent_calls", "Calls in flight", "Calls at an instant", "of all models"),
 )
 _DAY = (
     ("tasks", "Tasks per day"),
