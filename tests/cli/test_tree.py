@@ -118,6 +118,17 @@ def test_long_ids_and_kinds_are_listed_whole_on_a_line(names: list[tuple[str, st
     assert {cell.strip() for cells in lines for cell in cells} >= {name for pair in names for name in pair}
 
 
+def test_a_kind_without_end_takes_the_room_there_is_and_no_ids() -> None:
+    names = [("k" * 400, "0193a7c2-6f3e-7b52-9d1a-8f2b3c4d5e6f"), ("ask", "T-2")]
+    rows = [call(f"c{row}", f"r{row}", 0, row, task=kind, task_id=id_) for row, (kind, id_) in enumerate(names)]
+    console = Console(width=80, file=io.StringIO())
+    console.print(TaskList(tasks=tasks(frame_of(rows)), more=0, store="runs.db"))
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.split("  ")[0] for line in console.file.getvalue().splitlines()]
+    assert {"0193a7c2-6f3e-7b52-9d1a-8f2b3c4d5e6f", "T-2"} <= set(lines)
+    assert max(line.count("k") for line in lines) > 50
+
+
 def test_a_store_of_one_task_needs_no_list(tree: Callable[..., Any], store: str) -> None:
     _, out, _ = tree(store, "--task", "research")
     assert "largest first" not in out

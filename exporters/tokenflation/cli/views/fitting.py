@@ -140,9 +140,9 @@ def _widths(sizes: Sequence[_Sizes], room: int) -> list[int]:
             # A part of what it lacks would leave it on as many lines, and take the room from others.
             if widths[at] < wanted[at] <= room - sum(widths) + widths[at]:
                 widths[at] = wanted[at]
-    # Sentences wrap anywhere, so whatever is left helps them.
+    # Sentences wrap anywhere, and a name that folds has fewer lines, so whatever is left helps them.
     for at, size in enumerate(sizes):
-        if size.prose:
+        if size.prose or widths[at] < size.words:
             widths[at] += max(0, min(size.cells - widths[at], room - sum(widths)))
     return widths
 
