@@ -111,3 +111,15 @@ def test_a_store_without_any_input_is_refused_with_what_to_do(
     assert _run("context", write_store(tmp_path / "runs.db", [{"model": "m"}])) == 1
 
     assert "No call reports its input" in capsys.readouterr().err
+
+
+def test_agents_of_one_kind_without_an_exponent_are_not_counted_as_kinds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"input_tokens": 100, "agent": name, "agent_run_id": name, "call_id": name} for name in ("planner", "reader")
+    ]
+
+    assert _run("context", write_store(tmp_path / "runs.db", rows)) == 0
+
+    assert "(2 agents)." in " ".join(capsys.readouterr().out.split())

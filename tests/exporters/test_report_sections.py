@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 from tests.analysis.conftest import frame_of, write_store
-from tests.analysis.trees import at, call
+from tests.analysis.trees import at, call, tool, tools_of
 from tests.browser.frames import calls_frame, demand_frame
 
 from tokenflation.analysis import profile
 from tokenflation.analysis.context.kvcache import cache_summary
 from tokenflation.analysis.structure.summary import structure_summary
+from tokenflation.analysis.structure.tools import tools
 from tokenflation.exporters.report.facts import facts_of
 from tokenflation.exporters.report.markup import section_html
 from tokenflation.exporters.report.sections.cache import Cache, cache_section
@@ -82,6 +83,14 @@ def test_tools_that_nobody_asked_for_and_successes_that_nobody_had_are_none_and_
     assert "<td>none</td>" in rows["kind-01"]
     repeated = html.partition("Repetitions and failures")[2].partition("</table>")[0]
     assert "not reported" not in repeated
+
+
+def test_tokens_of_results_are_said_to_be_of_so_many_results() -> None:
+    calls = _tasks(1)
+    asked = tools_of([tool("k0c0", "t1"), tool("k0c0", "t2")]).assign(result_tokens=[1_200, None])
+    html = section_html(structure_section(structure_summary(calls, asked), tools(calls, asked)))
+
+    assert "<td>1,200 in 1 result</td>" in html
 
 
 def test_a_mean_below_its_bands_is_explained_and_only_then() -> None:

@@ -158,11 +158,12 @@ def _long(frame: pd.DataFrame, table: Any) -> list[RenderableType]:
 
 
 def _refused(frames: dict[str, pd.DataFrame]) -> list[str]:
-    """Return why kinds have no exponent."""
+    """Return why kinds, or their agents where one has several, have no exponent."""
     if "kinds" not in frames:
         return []
     counts = frames["kinds"]["growth_refused"].dropna().value_counts()
-    kinds = {reason: many(count, "kind") for reason, count in counts.items()}
+    row = "kind" if frames["kinds"]["task"].is_unique else "agent"
+    kinds = {reason: many(count, row) for reason, count in counts.items()}
     return [f"No exponent over runs: {reason} ({of})." for reason, of in kinds.items()]
 
 

@@ -218,7 +218,7 @@ def _tools(tools: pd.DataFrame) -> str:
                 f"{exact(row['repeated'])} of {exact(row['arguments_known'])}" if row["arguments_known"] else NOT_REPORTED,
                 seconds(row["tool_s_p50"]),
                 seconds(row["tool_s_p90"]),
-                f"{exact(row['result_tokens'])} in {exact(row['results_known'])}" if row["results_known"] else NOT_REPORTED,
+                f"{exact(row['result_tokens'])} in {many(row['results_known'], 'result')}" if row["results_known"] else NOT_REPORTED,
                 share(row["carried_input_share"]),
             )
             for row in shown.to_dict("records")
