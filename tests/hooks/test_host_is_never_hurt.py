@@ -1,6 +1,9 @@
 """Whatever of ours raises, the host gets the answer or the exception it would have got without us."""
 
+import _thread
 import asyncio
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -111,3 +114,15 @@ def test_concurrent_calls_are_recorded_apart(lib: Any, recorded: Collected) -> N
     asyncio.run(many())
     assert {exchange.request_body for exchange in recorded.exchanges} == {b'{"n":%d}' % n for n in range(50)}
     assert recorded.ends == ["read"] * 50
+
+
+def test_a_name_that_a_bare_thread_looks_up_is_met_as_any_other(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: looked_up.set())
+    undo = install(collected.tap)
+    _thread.start_new_thread(socket.getaddrinfo, ("api.openai.com", 443))  # no frame of Python stands above the look-up
+    assert looked_up.wait(10)
+    undo()
+    assert collected.failures == ["unseen:api.openai.com"]

@@ -10,7 +10,7 @@ import mcp.client.session
 import mcp.client.stdio
 import pytest
 from mcp import MCPError
-from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, CreateMessageResult, TextContent
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.hooks.mcp_server import SECRET
 from tests.hooks.mcp_ways import WAYS, by_session, runs, text_of, through
@@ -183,6 +183,20 @@ def test_a_failure_of_the_hook_is_counted_and_not_seen(
     with tf.instrument(store, span_exporter=InMemorySpanExporter()) as handle:
         assert through(body) == "x"
         assert handle.drops.get("hook_error", 0) >= 1
+
+
+def test_a_session_that_has_no_hash_is_served_as_without_us(
+    store: Path, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp.client.session.ClientSession, "__hash__", None)  # as a dataclass made of it has none
+
+    async def sampled(*_: object) -> CreateMessageResult:
+        return CreateMessageResult(role="assistant", content=TextContent(type="text", text="yes"), model="m")
+
+    async def body(session: Any) -> str:
+        return text_of(await session.call_tool("think", {}))
+
+    assert "yes" in through(body, by_session, sampling_callback=sampled)
 
 
 def test_a_failure_to_open_a_run_is_counted_and_not_seen(

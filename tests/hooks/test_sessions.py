@@ -15,7 +15,7 @@ from tests.hooks.conftest import Collected
 from websockets.sync.server import ServerConnection, serve
 
 import tokenflation.sdk as tf
-from tokenflation.sdk.hooks.sessions import RealtimeSession, session_for
+from tokenflation.sdk.hooks.sessions import RealtimeSession, ResponsesSession, session_for
 
 # openai's own way to connect
 pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
@@ -140,6 +140,18 @@ def test_lanes_of_one_connection_are_told_apart(collected: Collected) -> None:
     for exchange in collected.exchanges:
         assert {json.loads(chunk)["stream_id"] for _, chunk in exchange.chunks} <= {"a", "b"}
         assert len(exchange.chunks) == 2
+
+
+def test_a_lane_for_each_request_keeps_nothing_of_those_that_are_over(collected: Collected) -> None:
+    session = session_for(collected.tap, "api.openai.com", "/v1/responses", "")
+    assert isinstance(session, ResponsesSession)
+    for number in range(1000):
+        session.sent(b'{"type": "response.create", "model": "m", "stream_id": "%d"}' % number)
+        if number != 7:
+            session.received(b'{"type": "response.completed", "stream_id": "%d"}' % number)
+    session.received(b'{"type": "response.completed", "stream_id": "7"}')
+    assert len(collected.exchanges) == 1000
+    assert len(session._lanes) + len(session._models) < 200
 
 
 def _steered(collected: Collected, *, asked: bytes = b"") -> None:

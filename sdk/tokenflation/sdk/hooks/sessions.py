@@ -173,6 +173,9 @@ class ResponsesSession(Session):
             self._models[name] = bytes(message.model)
             if exchange is not None:
                 lane.append(exchange)
+            if len(self._lanes) > _MAX_ASKED:  # a host may name a lane for each request
+                self._lanes = {one: waiting for one, waiting in tuple(self._lanes.items()) if waiting}
+                self._models = {one: self._models.get(one, b"null") for one in (*self._lanes, name)}
         elif message.type == "response.steer" and isinstance(message.previous_response_id, str):
             steer = self._steers.setdefault(message.previous_response_id, (self.tap.context(), []))
             if sum(map(len, steer[1])) + len(data) <= _MAX_INPUT_BYTES:

@@ -297,8 +297,10 @@ def _may_ask(method: str, url: str) -> bool:
 
 def _is_watched_caller() -> bool:
     """Return whether a hooked library looks the name up, or may: a thread of an event loop does not say for whom."""
-    frame = sys._getframe(5)  # this, _look_at_lookup, safely, _look, the shell, its caller
-    if _package(frame) in _WORKERS:
+    frame: Any = sys._getframe()
+    for _ in range(5):  # this, _look_at_lookup, safely, _look, the shell, its caller: none where that is no Python
+        frame = frame.f_back
+    if frame is not None and _package(frame) in _WORKERS:
         return any(name in sys.modules for name in _HOOKED - {"urllib3"})
     caller: Any = frame
     while caller is not None:
