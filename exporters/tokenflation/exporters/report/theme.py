@@ -25,6 +25,7 @@ __all__ = [
     "end_labels",
     "name_rows",
     "plain",
+    "share_ticks",
     "swaps",
     "translucent",
 ]
@@ -154,6 +155,11 @@ def name_rows(figure: Any, names: Sequence[str]) -> None:
         showgrid=False,
         tickfont={"color": INK["text"].light, "size": 13},
     )
+
+
+def share_ticks(*shares: float) -> dict[str, Any]:
+    """Return the ticks of an axis at shares of a whole, written with the space that tables have: `40 %`."""
+    return {"tickvals": list(shares), "ticktext": [f"{100 * one:g}\N{NO-BREAK SPACE}%" for one in shares]}
 
 
 def end_labels(figure: Any, ends: Sequence[float], places: Sequence[float], texts: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tokenflation.exporters.report.numbers import count, seconds, share, with_unit
-from tokenflation.exporters.report.theme import PALETTE, base_figure, plain
+from tokenflation.exporters.report.theme import PALETTE, base_figure, plain, share_ticks
 
 __all__ = ["bytes_figure", "named_models", "pause_label", "pauses_figure", "ttl_figure", "ttl_label"]
 
@@ -148,6 +148,5 @@ def _told(row: Any) -> str:
 
 
 def _rates(figure: Any) -> Any:
-    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    figure.update_yaxes(range=[0, 1.04], tickvals=ticks, ticktext=[share(tick) for tick in ticks])
+    figure.update_yaxes(range=[0, 1.04], **share_ticks(0, 0.2, 0.4, 0.6, 0.8, 1))
     return figure

@@ -10,7 +10,16 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tokenflation.exporters.report.numbers import share, with_unit
-from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, end_labels, name_rows, plain, translucent
+from tokenflation.exporters.report.theme import (
+    INK,
+    PALETTE,
+    base_figure,
+    end_labels,
+    name_rows,
+    plain,
+    share_ticks,
+    translucent,
+)
 from tokenflation.sdk.words import percent
 
 __all__ = ["SPLIT", "fan_figure", "split_figure", "tornado_figure"]
@@ -84,8 +93,8 @@ def split_figure(names: Sequence[str], shares: Mapping[str, Sequence[float]]) ->
                    customdata=[f"{plain(name)}<br>{words}: {share(value)}"
                                for name, value in zip(names, shares[statistic], strict=True)])
         )  # fmt: skip
-    ticks = [0, 0.5, 1]  # so few and so much room beside the last that all are read on a phone
-    figure.update_xaxes(range=[0, 1], tickvals=ticks, ticktext=[share(tick) for tick in ticks])
+    # So few, and so much room beside the last, that all are read on a phone.
+    figure.update_xaxes(range=[0, 1], **share_ticks(0, 0.5, 1))
     figure.update_layout(margin_r=24)
     return figure
 

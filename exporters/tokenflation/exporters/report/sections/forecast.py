@@ -249,7 +249,7 @@ def _next(manifest: Mapping[str, Any]) -> str:
     rows = manifest.get("next_runs", [])
     if not rows:
         return ""
-    target = f"± {100 * manifest['target']:g} %"
+    target = f"± {100 * manifest['target']:g}\N{NO-BREAK SPACE}%"
     advice = manifest.get("advice") or [f"Nothing: the mean of the fleet's input is known to {target} already."]
     shown = table(f"Runs that bring the mean of the fleet's input to {target} with 90 % confidence",
                   ["task kind", "recorded", "share of what they leave open", "wanted", "more"],
