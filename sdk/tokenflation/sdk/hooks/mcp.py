@@ -270,7 +270,7 @@ class _Installation(Patches):
         @functools.wraps(original)
         async def serve(this: Any, *args: Any, **kwargs: Any) -> Any:
             tap = self._tap
-            runs = (safely(tap.failed, self._open.get, this) if tap is not None else None) or ()
+            runs: list[_Run] = (safely(tap.failed, self._open.get, this) if tap is not None else None) or []
             # Of several runs under way it is open which one the server asks for.
             within = safely(tap.failed, runs[0].running.within) if tap is not None and len(runs) == 1 else None
             if within is None:
