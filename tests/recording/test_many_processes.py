@@ -38,6 +38,23 @@ def test_a_fork_that_leaves_by_os_exit_writes_its_own_rows(provider: Provider, s
     assert journals(store) == []
 
 
+def test_the_rows_of_forks_alone_stand_in_the_stores_own_file_in_the_end(provider: Provider, store: Path) -> None:
+    program = """
+        import multiprocessing
+        def work():
+            with httpx.Client() as client:
+                ask(client)
+        tf.instrument(store)
+        one = multiprocessing.get_context("fork").Process(target=work)
+        one.start()
+        one.join()
+    """
+    done = run(program, provider, store)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path.name for path in store.parent.iterdir()) == ["runs.db", "runs.db.key"]
+    assert len(rows(store)) == 1
+
+
 def test_a_killed_fork_loses_no_finished_call_and_leaves_the_parents_alone(provider: Provider, store: Path) -> None:
     program = """
         handle = tf.instrument(store)

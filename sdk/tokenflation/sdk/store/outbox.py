@@ -3,6 +3,7 @@
 One thread fills and writes it; a fork may come from any other. Knows nothing of exchanges, threads or queues.
 """
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.errors import TokenflationError
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.store.descriptors import Held, Spare, held_on, never_close
@@ -61,6 +63,7 @@ class Outbox:
         self._writing = threading.Lock()
         """Held while a transaction is under way, and across a fork."""
         self._holds_for_fork = False
+        self._has_forked = False
         self._recovered = False
         self._error: Exception | None = None
         """Why the store could not be written the last time that it could not."""
@@ -132,6 +135,11 @@ class Outbox:
 
     def close(self) -> None:
         """Let go of all files; nothing can be written after that."""
+        if self._writer is None and self._has_forked and not self._taken:
+            # Forks that end without exit handlers leave their rows in SQLite's log: who closes last merges it.
+            with contextlib.suppress(OSError, TokenflationError, sqlite3.Error):
+                if all(os.path.exists(f"{real_path(self.store)}{end}") for end in ("", "-wal")):
+                    self._opened()
         self.drop_writer()
         self._spare.give_back()
 
@@ -150,6 +158,7 @@ class Outbox:
 
     def hold_for_fork(self) -> None:
         """Close the connection before a fork: SQLite keeps its locks in memory, and a child would inherit them."""
+        self._has_forked = True
         self._holds_for_fork = self._writing.acquire(timeout=_FORK_WAIT_S)
         if self._holds_for_fork:
             self.drop_writer()
