@@ -179,7 +179,9 @@ def _demand(
         calls, left_out = without_baselines(calls, baselines)
     remarks = (left_out,) if left_out else ()
     try:
-        demand = analysis.forecast(marked(calls, censored), plan, rng=np.random.default_rng(_FORECAST_SEED), bands=planned)
+        demand = analysis.forecast(
+            marked(calls, censored), plan, rng=np.random.default_rng(_FORECAST_SEED), bands=planned
+        )
         manifest = demand.attrs["manifest"]
         manifest["warnings"] = [*censored_remarks(calls, censored), *manifest["warnings"]]
         return demand, "", remarks
