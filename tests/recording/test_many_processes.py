@@ -112,7 +112,7 @@ def test_a_fork_does_not_wait_for_a_log_file_that_a_thread_of_its_parent_was_wri
             with httpx.Client() as client:
                 ask(client, "child")
             os._exit(handle.drops != {"unseen:openai.chat": 1})
-        print(os.waitpid(pid, 0)[1])
+        print(os.waitpid(pid, 0)[1], flush=True)
         os._exit(0)
     """
     done = run(program, provider, store)
