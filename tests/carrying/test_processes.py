@@ -194,7 +194,6 @@ def test_the_processes_of_trio_parallel_serve_each_scope_in_turn() -> None:
 
 
 def test_the_processes_of_ppft_serve_each_scope_in_turn(provider: Provider, store: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ppft")
     script = tmp_path / "script.py"  # functions go to those processes as source
     script.write_text(IN_PPFT)
     done = subprocess.run([sys.executable, script, provider.openai_url, store], capture_output=True, check=False)

@@ -14,7 +14,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.history.backtest import backtest
 from tokenflation.analysis.history.reading import History, is_store, read_history
 from tokenflation.analysis.history.recorded import sum_of, task_arrivals
-from tokenflation.cli.views.output import emit, human_share, json_rows, output_options
+from tokenflation.cli.views.output import WITH_MANIFEST, emit, human_share, json_rows, output_options
 from tokenflation.sdk.errors import PlanError
 from tokenflation.sdk.words import percent
 
@@ -30,7 +30,7 @@ __all__ = ["command"]
 @click.option(
     "--level", type=float, metavar="P", default=0.9, show_default=True, help="Probability that an interval claims."
 )
-@partial(output_options, of="one object, of a manifest and lists with one object per row")
+@partial(output_options, of=WITH_MANIFEST)
 def command(history: str, column: str | None, task: str | None, step_s: float | None, first: int | None, level: float,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
     """Say how forecasts of a recorded demand would have done: errors, intervals, capacity, beside simple ones.

@@ -13,7 +13,7 @@ from tokenflation.analysis.comparison.baselines import Baselines, choose_baselin
 from tokenflation.analysis.comparison.costs import read_prices
 from tokenflation.analysis.comparison.difference import diff
 from tokenflation.cli.views.diff import page
-from tokenflation.cli.views.output import emit, json_rows, output_options
+from tokenflation.cli.views.output import WITH_MANIFEST, emit, json_rows, output_options
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["command"]
@@ -37,7 +37,7 @@ _SEED = 20261121
 @click.option("--with-baselines", is_flag=True, help="Keep kinds that were recorded to compare with.")
 @click.option("--model-a", metavar="NAME", help="Of A only the tasks all of whose calls are of this model.")
 @click.option("--model-b", metavar="NAME", help="The same of B; A and B may be one store.")
-@partial(output_options, of="one object, of a manifest and lists with one object per row")
+@partial(output_options, of=WITH_MANIFEST)
 def command(
     before: str, after: str, measure: Literal["billed", "computed", "cost"], price_file: str | None,
     method: Literal["lmdi", "shapley"], view: Literal["work", "calls"], total: bool, pooled: bool, with_baselines: bool,

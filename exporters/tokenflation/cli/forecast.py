@@ -30,7 +30,7 @@ from tokenflation.cli.options.questions import compared, fits_of, read_fits, rea
 from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.cli.views.explain import explained
 from tokenflation.cli.views.forecast import fits_table, forecast_page, listed, what_if_tables
-from tokenflation.cli.views.output import emit, json_rows, output_options
+from tokenflation.cli.views.output import WITH_MANIFEST, emit, json_rows, output_options
 from tokenflation.exporters.demand import check_ending, plan_given, write_demand
 
 __all__ = ["command"]
@@ -77,7 +77,7 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
               help="How close the mean is to be known, for the runs to record next: 0.15 is ± 15 %.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
               help="Also write the long table as .parquet, .csv or .json, and a manifest beside it.")  # fmt: skip
-@partial(output_options, of="one object, of a manifest and lists with one object per row")
+@partial(output_options, of=WITH_MANIFEST)
 @with_history
 def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], plan_file: str | None, shape: str, modulation: float,
             growth_per_day: float, days: int, kv_bytes_per_token: float | None, level: float, seed: int, output: str | None,

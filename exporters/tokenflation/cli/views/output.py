@@ -26,7 +26,17 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("This command", "analysis") from error
 
-__all__ = ["emit", "human", "human_share", "human_time", "json_rows", "output_options", "remark", "small"]
+__all__ = [
+    "WITH_MANIFEST",
+    "emit",
+    "human",
+    "human_share",
+    "human_time",
+    "json_rows",
+    "output_options",
+    "remark",
+    "small",
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -35,6 +45,10 @@ _PIPE_COLUMNS = 100
 
 _LEAST = 0.005
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+WITH_MANIFEST = "one object, of a manifest and lists with one object per row"
+"""What `--json` prints of a command whose result is several tables."""
 
 
 def output_options(function: _Function, *, of: str = "a list with one object per row") -> _Function:
