@@ -111,6 +111,16 @@ def test_a_run_leaves_one_file_of_its_store_and_its_key(tmp_path: Path, provider
     assert sorted(path.name for path in tmp_path.glob("runs.db*")) == ["runs.db", "runs.db.key"]
 
 
+def test_a_store_whose_name_is_no_utf_8_is_summed_up(tmp_path: Path, provider: Provider) -> None:
+    (tmp_path / "program.py").write_text(
+        f"import openai\nclient = openai.OpenAI(base_url={provider.openai_url!r}, api_key='k')\n"
+        "client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'hi'}])\n"
+    )
+    ran = as_recorded(tmp_path, "program.py", "--store", "runs\udcff.db")
+    assert "1 call recorded to runs" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 def test_the_command_that_a_run_suggests_can_be_typed_as_it_stands(tmp_path: Path, provider: Provider) -> None:
     (tmp_path / "program.py").write_text(
         f"import openai\nclient = openai.OpenAI(base_url={provider.openai_url!r}, api_key='k')\n"

@@ -304,7 +304,8 @@ def _calls_since(store: str, since_ns: int) -> tuple[int, int]:
     )
     try:
         # Not read-only: then the last that closes a store would leave its -wal and -shm beside it.
-        with contextlib.closing(sqlite3.connect(f"file:{quote(store)}?mode=rw", uri=True, timeout=1.0)) as connection:
+        uri = f"file:{quote(os.fsencode(store))}?mode=rw"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
             all_calls, silent = connection.execute(asked, (since_ns,)).fetchone()
             return int(all_calls), int(silent)
     except sqlite3.Error:
