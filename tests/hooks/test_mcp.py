@@ -197,6 +197,9 @@ def test_a_session_that_has_no_hash_is_served_as_without_us(
         return text_of(await session.call_tool("think", {}))
 
     assert "yes" in through(body, by_session, sampling_callback=sampled)
+    assert handle.drops == {}
+    handle.close()
+    assert len(rows(store, "SELECT * FROM spans WHERE kind = 'tool'")) == 1
 
 
 def test_a_failure_to_open_a_run_is_counted_and_not_seen(

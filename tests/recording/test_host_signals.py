@@ -141,6 +141,20 @@ def test_as_a_failure_of_ours_is_counted(step: Callable[[Tap], object], ring: Ca
         step(tap)
 
 
+def test_as_recording_begins(
+    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tokenflation.sdk.hooks.install", ring)
+        with pytest.raises(TimeLimit):
+            tf.instrument(tmp_path / "runs.db")
+    assert tf.active() is None
+    assert ask(provider) == 200
+    with tf.instrument(tmp_path / "runs.db"):
+        assert ask(provider) == 200
+    assert len(rows(tmp_path / "runs.db", "SELECT * FROM calls")) == 1
+
+
 def test_as_recording_ends(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
 ) -> None:

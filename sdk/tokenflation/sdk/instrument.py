@@ -250,8 +250,16 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
     if children:
         told = {"store": path, "task": task, "exact_tokens": exact_tokens, "mcp_trace_context": mcp_trace_context}
         steps.append(partial(hand_on, told))
-    undo = [undo_one for step in steps if (undo_one := _installed(step)) is not None]
-    _active = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
+    undo: list[Callable[[], object]] = []
+    handle = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)
+    try:
+        for step in steps:
+            if (undo_one := _installed(step)) is not None:
+                undo.append(undo_one)
+    except BaseException:  # raised by a signal's handler: nobody gets a handle to close
+        _quietly(handle._end)
+        raise
+    _active = handle
     _active.asked = asked
     setattr(sys, _HANDLE, _active)
     atexit.register(_active._end)  # our provider holds spans back for a batch: a program that ends exports them
@@ -289,6 +297,7 @@ def _installed(step: Callable[[], Callable[[], object]]) -> Callable[[], object]
     try:
         return step()
     except Exception as error:
+        let_through(error)
         what = getattr(step, "func", step)
         _log.warning("%s.%s failed, and is left out: %r", what.__module__, what.__name__, error)
         return None

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from tokenflation.children import CHILDREN
 from tokenflation.sdk.exchange import Tap, ToolRunning
@@ -156,8 +155,8 @@ class _Installation(Patches):
 
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
-        self._open: WeakKeyDictionary[Any, list[_Run]] = WeakKeyDictionary()
-        """Session -> its runs that are under way."""
+        self._open: dict[int, list[_Run]] = {}
+        """Session, by its identity as a host's own class may have no hash -> its runs that are under way."""
 
     def _patch(self, library: ModuleType) -> None:
         if library.__name__ == _SESSIONS:
@@ -207,13 +206,15 @@ class _Installation(Patches):
         if running is None:
             return None
         run = _Run(session, running)
-        self._open.setdefault(session, []).append(run)
+        self._open.setdefault(id(session), []).append(run)
         return run
 
     def _over(self, run: _Run, error_type: str | None, result_bytes: int | None = None) -> None:
-        runs = self._open.get(run.session, [])
+        runs = self._open.get(id(run.session), [])
         if run in runs:
             runs.remove(run)
+        if not runs:
+            self._open.pop(id(run.session), None)
         run.running.close(error_type=error_type, result_bytes=result_bytes)
 
     def _send_shell(self, original: Any) -> Any:
@@ -270,7 +271,7 @@ class _Installation(Patches):
         @functools.wraps(original)
         async def serve(this: Any, *args: Any, **kwargs: Any) -> Any:
             tap = self._tap
-            runs: list[_Run] = (safely(tap.failed, self._open.get, this) if tap is not None else None) or []
+            runs = self._open.get(id(this), [])
             # Of several runs under way it is open which one the server asks for.
             within = safely(tap.failed, runs[0].running.within) if tap is not None and len(runs) == 1 else None
             if within is None:
