@@ -273,6 +273,25 @@ def test_an_agent_loop_that_would_wait_for_ever_is_cancelled(
     assert censored(store, handle) == {"inside": "max_calls", "outside": "max_calls"}
 
 
+def test_a_task_group_that_failed_earlier_does_not_hide_the_limit(
+    provider: Provider, handle: Instrumentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "GRACE_S", 0.05)
+
+    async def fail() -> None:
+        raise OSError
+
+    async def work() -> None:
+        with pytest.raises(ExceptionGroup):
+            # Up to Python 3.12 the group leaves the task as if it were being cancelled.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        with pytest.raises(TaskLimitReached), tf.task("capped", max_calls=1):
+            await _wait_for_a_word_that_never_comes(provider)
+
+    asyncio.run(work())
+
+
 def test_a_task_that_the_host_cancels_is_cancelled(provider: Provider, handle: Instrumentation) -> None:
     async def work() -> None:
         with tf.task("capped", max_calls=0):

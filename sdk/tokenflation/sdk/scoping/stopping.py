@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 __all__ = ["GRACE_S", "Stopping"]
 
@@ -24,7 +24,8 @@ class Stopping:
     def __init__(self) -> None:
         self._thread_id = threading.get_ident()
         self._is_outside_loops = _current_task() is None
-        self._tasks: WeakSet[Any] = WeakSet()
+        self._tasks: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        """With how often each had been cancelled when it came in: a TaskGroup that failed leaves that count raised."""
         self._cancelled: WeakSet[Any] = WeakSet()
         self._watched: set[Any] = set()
         """Loops that a look is due in: one for all that is refused."""
@@ -36,8 +37,8 @@ class Stopping:
         """Remember the asyncio task that runs now as one of the run's, if there is one: a request of its leaves."""
         self._noted += 1
         task = _current_task()
-        if task is not None:
-            self._tasks.add(task)
+        if task is not None and task not in self._tasks:
+            self._tasks[task] = task.cancelling()
 
     def begin(self, is_busy: Callable[[], bool]) -> None:
         """See to it that the run ends; `is_busy` says whether anything of it is still under way."""
@@ -55,7 +56,7 @@ class Stopping:
         if not self._cancelled:
             return False
         task = _current_task()
-        return task is None or (task in self._cancelled and task.uncancel() == 0)
+        return task is None or (task in self._cancelled and task.uncancel() <= self._tasks.get(task, 0))
 
     def _look(self, loop: Any, is_busy: Callable[[], bool], before: int | None) -> None:
         if self._over:
