@@ -70,6 +70,18 @@ def test_a_sub_agent_run_is_one_entry_between_the_calls_around_it(tmp_path: Path
     assert (marker["duration_ms"], marker["total_tokens"], marker["tool_use_count"]) == (3000, 852, 1)
 
 
+def test_streamed_calls_of_a_sub_agent_are_written_as_the_plain_ones_that_inference_perf_takes(tmp_path: Path) -> None:
+    streamed = {"stream": 1, "ttft_s": 0.25}
+    calls = frame([call(at_s=0, **streamed), call(at_s=2, agent_run_id="sub", depth=1, **streamed)])
+
+    summary = write(calls, tmp_path / "out.jsonl", format="weka")
+
+    outer, marker = json.loads((tmp_path / "out.jsonl").read_text())["requests"]
+    assert (outer["type"], outer["ttft"]) == ("s", 0.25)
+    assert [(request["type"], "ttft" in request) for request in marker["requests"]] == [("n", False)]
+    assert any(note.startswith("1 streamed call of sub-agents") for note in summary.notes)
+
+
 def test_every_model_is_declared_those_of_sub_agents_too(tmp_path: Path) -> None:
     (session,) = _written(_with_sub_agent(), tmp_path)
 

@@ -57,8 +57,9 @@ def command(
 ) -> None:  # fmt: skip
     """Write the calls of DB to OUT, whole or not at all.
 
-    OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task. For
-    parquet it is a folder, new or of an earlier export, to which only what is new is added.
+    OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task, as AIPerf
+    and inference-perf want them. GuideLLM and Dynamo take all in one .jsonl. For parquet it is a folder, new or of an
+    earlier export, to which only what is new is added.
     """
     form = FORMATS[format_]
     _check_given(format_, form)

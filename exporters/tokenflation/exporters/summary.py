@@ -52,6 +52,8 @@ class Tally:
     flattened_runs: int = 0
     merged_sessions: int = 0
     promoted_sessions: int = 0
+    unstreamed: int = 0
+    """Streamed calls of sub-agents, written as plain ones."""
     undated_sessions: int = 0
     empty_sub_agents: int = 0
     skipped: int = 0
@@ -122,6 +124,11 @@ _NOTES = (
     ("flattened_runs", "agent run", "deeper than one level: written inside the sub-agent that was running"),
     ("merged_sessions", "task", "with several outermost agent runs: written as one list, in order of time"),
     ("promoted_sessions", "task", "whose outermost calls have no input count: the next level written as outermost"),
+    (
+        "unstreamed",
+        "streamed call",
+        "of sub-agents: written as plain, without time to first token, as readers take no other",
+    ),
     ("empty_sub_agents", "sub-agent", "of the source without calls: left out, since Dynamo refuses the file with them"),
     (
         "undated_sessions",

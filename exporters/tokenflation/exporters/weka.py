@@ -3,6 +3,7 @@
 Times are seconds from the task's first call, those inside a sub-agent too: readers take a nested time before its marker
 as relative and any other as absolute, so only absolute times mean the same everywhere. An agent run at depth 1 is one
 `subagent` entry; a deeper one is written inside the entry that was running when it began, as the format nests once.
+Calls in it are plain, unless a Weka file had them streamed: inference-perf 0.7 refuses a session with such.
 Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones.
 
 Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the
@@ -78,6 +79,9 @@ def _session(session: Session, export: Export) -> dict[str, Any]:
         export.tally.add(call.input_tokens, call.output_tokens)
     plan = nested(session.calls, export.tally)
     kept = session.kept
+    for call in (call for run in plan.sub_agents if "subagent" not in run[0].extra for call in run):
+        export.tally.unstreamed += requests[call.call_id]["type"] == "s"
+        requests[call.call_id] = _plain(requests[call.call_id])
     markers = [_marker(number, run, requests) for number, run in enumerate(plan.sub_agents, start=1)]
     export.tally.sub_agent_runs += len(markers)
     empty = kept.get("empty_subagents")
@@ -118,6 +122,10 @@ def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[st
         requests[call.call_id] = {name: value for name, value in request.items() if value is not None}
         last[call.agent_run_id] = call
     return requests
+
+
+def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: "n" if name == "type" else value for name, value in request.items() if name != "ttft"}
 
 
 def _gap_s(before: CallRow | None, call: CallRow) -> float | None:
