@@ -83,6 +83,8 @@ FILES = [
         "tasks_per_day: 5\nburstiness: {cv: 0.3}\n",
         r"plan.burstiness.cv has no effect with the kind poisson; .*: modulated",
     ),
+    ("tasks_per_day: 5\ngrowth: {kind: exponential}\n", r"plan.growth.per_day is missing; without it .* does not grow"),
+    ("tasks_per_day: 5\ngrowth: {kind: logistic, limit: 5}\n", r"plan.growth.per_day is missing"),
     ("tasks_per_day: 5\nburstiness: {kind: modulated}\n", r"plan.burstiness.cv is missing; without it .* poisson"),
     ("tasks_per_day: 5\nburstiness: {kind: hawkes, decay_s: 9}\n", r"plan.burstiness.branching is missing"),
     (

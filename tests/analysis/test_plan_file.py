@@ -98,7 +98,7 @@ def test_numbers_with_an_exponent_are_numbers_and_users_multiply() -> None:
     ({"tasks_per_day": 1, "day_shape": ["x"] * 24}, "list of 24 numbers"),
     ({"tasks_per_day": 1, "week_shape": 5}, "plan.week_shape is 5"),
     ({"tasks_per_day": 1, "growth": {"per_day": -2}}, "plan.growth.per_day is -2"),
-    ({"tasks_per_day": 1, "growth": {"kind": "logistic"}}, "plan.growth.limit is missing"),
+    ({"tasks_per_day": 1, "growth": {"kind": "logistic", "per_day": 0.1}}, "plan.growth.limit is missing"),
     ({"tasks_per_day": 1, "growth": {"kind": "table", "table": {0: -1}}}, r"plan.growth.table\[0\] is -1"),
     ({"tasks_per_day": 1, "growth": 0.01}, "it is a mapping, as in `growth"),
     ({"tasks_per_day": 1, "burstiness": {"kind": "hawkes", "branching": 1}}, "plan.burstiness.branching is 1"),

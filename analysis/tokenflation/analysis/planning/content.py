@@ -24,7 +24,12 @@ _OF_KIND: dict[str, dict[str, tuple[str, ...]]] = {
     "burstiness": {"poisson": (), "modulated": ("cv",), "sessions": ("tasks_per_session", "gap_s"),
                    "hawkes": ("branching", "decay_s"), "trace": ("file", "times_s", "scale")},
 }  # fmt: skip
-_NEEDED = {"modulated": "cv", "sessions": "tasks_per_session", "hawkes": "branching"}
+_NEEDED = {
+    "exponential": ("per_day", "the volume does not grow"),
+    "logistic": ("per_day", "the volume does not grow"),
+    **{kind: (field, f"the kind {kind} is no other than poisson")
+       for kind, field in (("modulated", "cv"), ("sessions", "tasks_per_session"), ("hawkes", "branching"))},
+}  # fmt: skip
 _SUM_TOLERANCE = 0.01
 _HOW = frozenset({"value", "cv", "sd"})
 _EXAMPLES = {"growth": "per_day: 0.01", "burstiness": "kind: modulated, cv: 0.2", "timing": "ttft_s: 0.5, tpot_s: 0.02",
@@ -176,9 +181,9 @@ def _check_kind(name: str, values: Mapping[str, Any], part: Any) -> None:
                 f"plan.{name}.{field} has no effect with the kind {kind}; {takes}. Take it out, or write kind: "
                 f"{' or '.join(others)}."
             )
-    needed = _NEEDED.get(kind)
+    needed, without = _NEEDED.get(kind, (None, ""))
     if needed is not None and needed not in values:
-        raise PlanError(f"plan.{name}.{needed} is missing; without it the kind {kind} is no other than poisson.")
+        raise PlanError(f"plan.{name}.{needed} is missing; without it {without}.")
 
 
 def _file(place: str, name: Any, folder: Path | None) -> Path:
