@@ -114,6 +114,25 @@ def test_a_model_without_a_price_is_said_once_and_not_limited(
     ]
 
 
+@pytest.mark.parametrize("left_early", [False, True])
+def test_a_call_without_token_counts_is_said_once_for_each_limit_that_needs_them(
+    left_early: bool, provider: Provider, handle: Instrumentation, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = openai.OpenAI(base_url=provider.openai_url, api_key="k")
+    with client, tf.task("capped", max_cost=1e-9, max_tokens=1):
+        for number in range(2):
+            messages: Any = [{"role": "user", "content": f"hello {number}"}]
+            with client.chat.completions.create(model="gpt-4o", messages=messages, stream=True) as stream:
+                for _ in stream:
+                    if left_early:
+                        break
+    assert handle.flush()
+    assert sorted(record.message for record in caplog.records if "no tokens" in record.message) == [
+        "A call to gpt-4o reports no tokens; max_cost does not count it.",
+        "A call to gpt-4o reports no tokens; max_tokens does not count it.",
+    ]
+
+
 def test_without_the_price_list_the_limit_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "genai_prices", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tokenflation\[analysis\]'"):

@@ -281,8 +281,12 @@ class Budget:
 
     def _take_usage(self, call: Call) -> None:
         used = (call.input_tokens or 0) + (call.output_tokens or 0)
-        if self.limits.max_tokens is not None and call.status == "ok" and call.input_tokens is None:
-            self.say_once("usage", f"A call to {call.model} reports no token count; max_tokens does not count it")
+        if call.status != "error" and call.input_tokens is None:
+            for name in ("max_tokens", "max_cost"):
+                if getattr(self.limits, name) is not None:
+                    self.say_once(
+                        f"usage:{name}", f"A call to {call.model} reports no tokens; {name} does not count it"
+                    )
         cost = self._cost_of(call) if self.limits.max_cost is not None else _NO_COST
         tokens_before, cost_before = self._read.get(call.call_id, (0, _NO_COST))
         self.tokens += used - tokens_before
