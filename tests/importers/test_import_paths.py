@@ -14,6 +14,7 @@ from tests.importers.traces import marker, request, session, write_lines
 
 from tokenflation.sdk.errors import ImportSourceError, StoreError
 from tokenflation.sdk.importers import ImportSummary, import_paths
+from tokenflation.sdk.importers.files.formats import Skipped
 from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.write import open_writer
 
@@ -99,9 +100,19 @@ def test_two_sessions_with_one_id_stay_two_tasks(tmp_path: Path, store: Path) ->
     assert kept == [("s1",)]
 
 
+def test_tool_calls_that_the_source_does_not_name_are_counted(tmp_path: Path, store: Path) -> None:
+    asks = [request(float(number), stop=stop) for number, stop in enumerate(("tool_use", "tool_use", "end_turn"))]
+    summary = import_paths([write_lines(tmp_path / "a.jsonl", session(*asks))], store)
+    assert summary.tool_calls == info(store)["tool_calls"] == 2
+    assert info(store)["rows"]["tool_calls"] == 0
+
+
 def test_a_session_without_calls_is_skipped_and_said(tmp_path: Path, store: Path) -> None:
-    summary = import_paths([write_lines(tmp_path / "a.jsonl", session(), TRACE)], store)
+    file = write_lines(tmp_path / "a.jsonl", session(), TRACE)
+    told: list[Skipped] = []
+    summary = import_paths([file], store, left_out=told.append)
     assert (summary.tasks, summary.skipped) == (1, {"a session without calls": 1})
+    assert list(summary.problems) == told == [Skipped(str(file), "a session without calls", "s1", "session")]
 
 
 def test_an_import_adds_to_a_store_with_its_key(tmp_path: Path, store: Path) -> None:

@@ -107,6 +107,13 @@ def test_inspect_ai_samples_logged_with_and_without_their_events_have_their_call
     assert len(spans) == summary.tasks
 
 
+def test_inspect_ai_samples_without_events_name_the_model_of_their_one_answer(logs: Any) -> None:
+    _, rows, _ = logs("inspect_ai.tar.xz")
+    unlogged = rows("SELECT provider, model, response_model, input_tokens FROM calls WHERE duration_s IS NULL")
+    assert ("openai", "openai/gpt-4o", "gpt-4o-2024-08-06", 323) in unlogged
+    assert rows("SELECT count(*) FROM calls WHERE model IS NULL AND response_model IS NULL") == [(0,)]
+
+
 def test_inspect_ai_scorers_are_runs_of_their_own_and_scores_are_outcomes(logs: Any) -> None:
     _, rows, _ = logs("inspect_ai.tar.xz")
     assert rows("SELECT count(*) FROM calls WHERE agent = 'scorer' AND depth = 0")[0][0] > 0

@@ -114,7 +114,7 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"{many(again, 'task')} opened more than once under one id: what was recorded counts as one task"
     yield "agent runs", f"{found['agent_runs']:,}, of them {many(found['sub_agent_runs'], 'sub-agent')}"
     yield "calls", f"{rows['calls']:,}, of them {found['sub_agent_calls']:,} in sub-agents"
-    counts = f"{_attempts(rows)}, {many(rows['tool_calls'], 'tool call')}, {many(rows['spans'], 'span')}"
+    counts = f"{_attempts(rows)}, {many(found['tool_calls'], 'tool call')}, {many(rows['spans'], 'span')}"
     yield "", counts
     if not rows["calls"]:
         yield "", "no calls: record with `tokenflation run` or `tokenflation import` first"

@@ -84,7 +84,7 @@ def import_paths(
                 context.progress = _after(progress, done, total)
             for found in _read(format_, entries, context):
                 if isinstance(found, Taken):
-                    tally.add(found, writer)
+                    tally.add(found, writer, entries[0].shown)
                 else:
                     tally.skip(found)
             done += sum(entry.bytes for entry in entries)

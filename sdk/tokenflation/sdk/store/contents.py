@@ -37,6 +37,7 @@ _LAST = "coalesce(ended_at_ns, started_at_ns)"
 # A call without a date meets none: the times are those of the calls with a date, if any has one.
 _TOTALS = f"""
     SELECT sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+           coalesce(sum(tool_calls), 0) AS tool_calls,
            coalesce(min(started_at_ns) FILTER (WHERE {_DATED}), min(started_at_ns)) AS first_started_at_ns,
            coalesce(max({_LAST}) FILTER (WHERE {_DATED}), max({_LAST})) AS last_ended_at_ns,
            count(*) FILTER (WHERE NOT {_DATED}) AS undated_calls,
@@ -55,8 +56,9 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Keys: `path`, `file_bytes`, `schema_version`, `created_by`, `key_id`, `key_file` (ok, missing, other, unreadable),
     `rows` by table, `tasks` by task kind (as the user calls it), `reopened_tasks` (opened more than once under one id),
     `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and `output_tokens` (sums over the calls that
-    report them), `first_started_at_ns`, `last_ended_at_ns` (of the calls with a date, if any has one), `undated_calls`,
-    `relative_calls` (of those, timed from their session's start), `models` (one object per provider and model),
+    report them), `tool_calls` (what the answers ask for, be it named or not), `first_started_at_ns`, `last_ended_at_ns`
+    (of the calls with a date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's
+    start), `models` (one object per provider and model),
     `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their sum), `left_beside` (calls of killed
     programs that stand in `DB.underway-*` and could not be brought into the store). Where there is no store, but losses
     are noted or calls stand beside it, `file_bytes` is 0 and there are no rows.

@@ -159,17 +159,19 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_answers(rows: TaskRows, sample: Mapping[str, Any]) -> None:
-    """Add a call for each answer of a sample whose events were not logged; one alone has the sample's usage."""
+    """Add a call for each answer of a sample whose events were not logged; one alone has its usage and model."""
     messages = dicts(sample, "messages")
     answers = [one for one in messages if one.get("role") == "assistant" and one.get("source") == "generate"]
-    usage = mapping(sample, "output", "usage") if len(answers) == 1 else {}
+    output = mapping(sample, "output") if len(answers) == 1 else {}
+    used = [str(name) for name in mapping(sample, "model_usage")]
+    asked = used[0] if len(used) == 1 else None
     at_ns = time_ns(sample, "started_at")
     for position, answer in enumerate(answers):
-        model = text(answer, "model")
         # The ids of `_Placing`: a log of the same sample with its events has the same calls, not more.
         rows.call(
-            rows.main, rows.id_of("call", position), provider="unknown", api="inspect-ai", model=model,
-            started_at_ns=None if at_ns is None else at_ns + position, **_usage(usage),
+            rows.main, rows.id_of("call", position), provider=(asked or "unknown").split("/")[0], api="inspect-ai",
+            model=asked or text(answer, "model"), response_model=text(answer, "model") or text(output, "model"),
+            started_at_ns=None if at_ns is None else at_ns + position, **_usage(mapping(output, "usage")),
         )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class ImportSummary:
     grown: int = 0
     """Sessions that the store had and that have new calls; the other counts hold what is new of them."""
     tool_calls: int = 0
+    """What the answers asked for, whether or not the source names it."""
     compactions: int = 0
     calls_without_input: int = 0
     """Calls added whose input tokens the source does not report."""
@@ -74,11 +75,12 @@ class Tally:
         if self._told is not None:
             self._told(skipped)
 
-    def add(self, taken: Taken, writer: SqliteWriter) -> None:
-        """Write the rows of a task as far as the store lacks them, and count them."""
+    def add(self, taken: Taken, writer: SqliteWriter, where: str) -> None:
+        """Write the rows of a task as far as the store lacks them, and count them; `where` is the file it stands in."""
         batch = taken.batch
         if not batch.calls:
-            self._left_out["session", "a session without calls"] += 1
+            names = {span.task_id for span in batch.spans if span.task_id}
+            self.skip(Skipped(where, "a session without calls", ", ".join(sorted(names)), "session"))
             return
         batch, known = _own(taken, writer)
         if len(known) == len({call.call_id for call in batch.calls}):
@@ -88,11 +90,11 @@ class Tally:
         self._counts["grown" if known else "tasks"] += 1
         self._counts["compactions"] += taken.compactions
         self._count_calls([call for call in batch.calls if call.call_id not in known])
-        self._counts["tool_calls"] += sum(run.call_id not in known for run in batch.tool_runs)
 
     def _count_calls(self, calls: Sequence[Call]) -> None:
         inner = [call for call in calls if call.depth > 0]
         self._counts["sub_agent_calls"] += len(inner)
+        self._counts["tool_calls"] += sum(call.tool_calls for call in calls)
         self._counts["sub_agent_runs"] += len({call.agent_run_id for call in inner})
         for name in ("input", "output"):
             reported = [tokens for call in calls if (tokens := getattr(call, f"{name}_tokens")) is not None]
