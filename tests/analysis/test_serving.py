@@ -65,7 +65,13 @@ def test_a_calls_flop_lie_on_its_prefill_and_its_decode() -> None:
     assert prefill.load[0] == pytest.approx(shape.prefill_flop(400, 1000))
     assert decode.load[0] * 4 == pytest.approx(shape.decode_flop(100, 1050))
     assert runs.paths["flop_per_s"].integrals(1)[0] == pytest.approx(runs.totals["flop"][0])
-    assert runs.paths["kv_bytes"].load[0] == 1050 * 2 * 10 * 2 * 64 * 2
+
+
+def test_context_in_flight_holds_no_answer_before_its_first_token_and_half_of_it_on_average_after() -> None:
+    runs = runs_of(one_call(), serving=Serving(active_parameters=1e9, layers=10, heads=8, head_dim=64, kv_heads=2))
+    tokens, size = runs.paths["kv_tokens"], runs.paths["kv_bytes"]
+    assert list(zip(tokens.start_s, tokens.end_s, tokens.load, strict=True)) == [(0, 1, 1000), (1, 5, 1050)]
+    assert size.load.tolist() == [1000 * 2 * 10 * 2 * 64 * 2, 1050 * 2 * 10 * 2 * 64 * 2]
 
 
 def test_flop_per_second_and_flop_of_a_day_are_the_rate_times_flop_per_task() -> None:

@@ -150,6 +150,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     gap, held = warm > end_s, tokens_in + tokens_out
     # The context grows while it is answered; half of the answer is its mean over the decode.
     context = tokens_in + tokens_out / 2
+    twice, begin_s, turn_s = np.tile(run, 2), np.append(start_s, first_token_s), np.append(first_token_s, end_s)
     finish = np.zeros(count)
     np.maximum.at(finish, run, end_s)
     every = np.arange(count, dtype=np.int64)
@@ -159,7 +160,7 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
         "prefill_tokens_per_s": summed(run, start_s, first_token_s, computed / prefill_s),
         "prefill_no_cache_tokens_per_s": summed(run, start_s, first_token_s, tokens_in / prefill_s),
         "decode_tokens_per_s": summed(run, first_token_s, first_token_s + decode_s, tokens_out / decode_s),
-        "kv_tokens": summed(run, start_s, end_s, context),
+        "kv_tokens": summed(twice, begin_s, turn_s, np.append(tokens_in, context)),
         "kv_warm_tokens": summed(run[gap], end_s[gap], warm[gap], held[gap]),
     }
     totals = {"input_tokens": tokens_in, "prefill_tokens": computed, "output_tokens": tokens_out}
@@ -168,14 +169,12 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
         linear, per_decoded, per_computed, kv_bytes = by_call(serving, model)
         reading = computed * (linear + per_computed * (tokens_in - computed / 2)) / prefill_s
         writing = tokens_out * (linear + per_decoded * context) / decode_s
-        begin, end = (
-            np.concatenate(one) for one in ((start_s, first_token_s), (first_token_s, first_token_s + decode_s))
-        )
-        paths["flop_per_s"] = summed(np.tile(run, 2), begin, end, np.concatenate((reading, writing)))
+        worked_s = np.append(first_token_s, first_token_s + decode_s)
+        paths["flop_per_s"] = summed(twice, begin_s, worked_s, np.append(reading, writing))
         paths["prefill_flop_per_s"] = summed(run, start_s, first_token_s, reading)
         paths["decode_flop_per_s"] = summed(run, first_token_s, first_token_s + decode_s, writing)
         if not np.isnan(kv_bytes).any():
-            paths["kv_bytes"] = summed(run, start_s, end_s, context * kv_bytes)
+            paths["kv_bytes"] = summed(twice, begin_s, turn_s, np.append(tokens_in, context) * np.tile(kv_bytes, 2))
             paths["kv_warm_bytes"] = summed(run[gap], end_s[gap], warm[gap], (held * kv_bytes)[gap])
         totals["flop"] = reading * prefill_s + writing * decode_s
     return Runs(
