@@ -297,7 +297,7 @@ def _reading(
         first_chunk_ns=next((time_ns for time_ns, chunk in view.chunks if chunk), None) if streamed else None,
         first_token_ns=facts.first_token_ns if streamed else None,
         first_answer_ns=facts.first_answer_ns if streamed else None,
-        previous_response_id=text(request.get(dialect.request.previous)),
+        previous_response_id=text(lookup(dialect.request.previous)(request)),
         conversation_id=text(lookup(dialect.request.conversation)(request)),
         reasoning_blocks=len(facts.reasoning),
         answer=said(facts),

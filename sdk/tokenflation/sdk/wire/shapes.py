@@ -202,8 +202,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """A body may also be a form with files, which is judged by its answer."""
     within: Paths = ()
     """Where objects stand whose entries are the request's own, too."""
-    previous: str = "previous_response_id"
-    """Key of the id of the answer that this request goes on from."""
+    previous: Paths = (("previous_response_id",),)
+    """Where the id of the answer stands that this request goes on from."""
     conversation: Paths = (("conversation", "id"), ("conversation",), ("conversation_id",))
     """Where the id of a conversation stands whose history the provider keeps."""
     choices: Paths = (("n",),)

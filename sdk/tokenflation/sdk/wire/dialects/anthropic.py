@@ -22,6 +22,7 @@ MESSAGES: Final = Dialect(
         system=("system",),
         kinds={"assistant": "assistant", "system": "system"},
         results_by_type={"tool_result": Result(id=("tool_use_id",), content=("content",), failed=("is_error",))},
+        previous=(("thread", "previous_message_id"),),  # the beta of threads: only new messages are sent
     ),
     answer=Answer(
         envelopes=(("message",),),

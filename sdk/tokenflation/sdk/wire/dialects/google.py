@@ -87,7 +87,7 @@ _SERVER_CALLS = (
 _MEDIA = {name: Part(content=(("data",), ("uri",))) for name in ("image", "audio", "video", "document")}
 _INTERACTION_REQUEST = Request(
     proof=(frozenset({"input"}), frozenset({"model", "agent"})),
-    previous="previous_interaction_id",
+    previous=(("previous_interaction_id",),),
     messages=("input",),
     alone=True,
     system=("system_instruction",),
