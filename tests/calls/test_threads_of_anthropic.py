@@ -49,6 +49,7 @@ def test_a_tool_runner_is_one_agent_run_whose_tools_were_run(
     asked, answered, apart = rows(store)
     assert (answered["continues_call_id"], answered["step"], answered["depth"]) == (asked["call_id"], 1, 0)
     assert (answered["agent_run_id"], answered["prompted_by"]) == (asked["agent_run_id"], "tool")
+    assert answered["tool_result_tokens"] is answered["block_hashes"] is None
     assert (apart["depth"], apart["agent_run_id"] != asked["agent_run_id"]) == (0, True)
     assert [tool["executed"] for tool in rows(store, "SELECT * FROM tool_calls")] == [1]
 
