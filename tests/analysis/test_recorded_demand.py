@@ -61,6 +61,14 @@ def test_a_constant_series_is_forecast_as_it_is() -> None:
     assert next_day(np.full(240, 5.0)) == pytest.approx(np.full(24, 5.0))
 
 
+def test_a_day_that_repeats_itself_exactly_is_forecast_as_it_is_and_said_to_be() -> None:
+    series = 1.0 + np.arange(240) % 24
+    rolled = roll(series, 3600, step_s=3600, horizon=24, first=100)
+    assert rolled.middle[-1] == pytest.approx(series[:24])
+    judged_by = backtest(History("x", 0.0, 3600, series, "1/s"), first=120)
+    assert (judged_by.loc[judged_by["model"] == "ensemble", "coverage"] == 1).all()
+
+
 def test_outages_written_as_zeros_hardly_change_the_forecast() -> None:
     series = daily(14)
     cut = series.copy()

@@ -27,6 +27,7 @@ SHORT = 0.01
 """Share of bins that may be short of capacity."""
 _HOUR_S = 3600.0
 _MOST_STEPS = 400
+_ROUNDING = 1e-9
 
 
 def whole_step_s(history: History) -> float:
@@ -107,7 +108,8 @@ def judged(middle: Floats, truth: Floats, raw: Floats, bins: Floats, *, bounds: 
         return found
     known = np.isfinite(truth) & np.isfinite(bounds["low"]) & np.isfinite(bounds["high"])
     if known.any():
-        inside = (truth >= bounds["low"]) & (truth <= bounds["high"])
+        # Where a series repeats itself an interval is a point, but for the rounding of logarithms.
+        inside = (truth >= bounds["low"] * (1 - _ROUNDING)) & (truth <= bounds["high"] * (1 + _ROUNDING))
         found["coverage"] = float(inside[known].mean())
         tail = (1 - level) / 2
         losses = [pinball(one[known], truth[known], at)

@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 # How much an error counts a day later, and how strongly a member's weight falls with its error over the best member's.
 _REMEMBERED = 0.9
 _SHARPNESS = 4.0
+# The least error of a member, as a share of the worst one's.
+_LEAST_ERROR = 1e-6
 # Before anything is seen: a repeated day or week and what follows the last days alone for less, both shapes together
 # for more than the others.
 _FIRST_WEIGHTS = {"naive_day": 0.3, "naive_week": 0.3, "recent": 0.4, "recent_regression": 0.4, "mixed": 2.0,
@@ -189,6 +191,8 @@ class _Learner:
         around = self._errors.copy()
         around[:, 1:] += 0.5 * self._errors[:, :-1]
         around[:, :-1] += 0.5 * self._errors[:, 1:]
+        # A member that was never off keeps a small error, so that others are worse than it.
+        around = np.maximum(around, _LEAST_ERROR * around.max(axis=0))
         best = around.min(axis=0)
         # No weight has been earned where nothing has been seen.
         share = np.where(best > 0, around / np.where(best > 0, best, 1.0), 1.0)
