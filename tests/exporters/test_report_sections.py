@@ -17,7 +17,7 @@ from tokenflation.exporters.report.markup import section_html
 from tokenflation.exporters.report.sections.cache import Cache, cache_section
 from tokenflation.exporters.report.sections.demand import demand_section
 from tokenflation.exporters.report.sections.structure import structure_section
-from tokenflation.exporters.report.sections.summary import unreported
+from tokenflation.exporters.report.sections.summary import percentiles_section, unreported
 from tokenflation.exporters.report.sections.tokens import growth_section, kinds_section, steps_section
 
 _UNDATED_NS = 5_000_000_000
@@ -110,6 +110,13 @@ def test_a_period_is_that_of_the_calls_that_have_a_date(tmp_path: Path) -> None:
     assert (facts.first_ns, facts.last_ns, facts.undated) == (at(0), at(0), 1)
     assert "Dates: not given for 1 of 2 calls; the period is that of the others." in unreported(facts)
     assert not any(one.startswith("Dates") for one in unreported(facts_of(frame_of(rows[1:]))))
+
+
+def test_a_number_that_few_calls_report_says_how_many() -> None:
+    calls = frame_of(call(f"c{step}", "r", step, step, cache_read_tokens=None if step else 64) for step in range(4))
+    html = section_html(percentiles_section(profile(calls)))
+    assert "cache reads, tokens (25 %)" in html
+    assert "input tokens<" in html
 
 
 def test_where_every_call_failed_nobody_is_told_to_ask_for_usage() -> None:

@@ -94,7 +94,7 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
         for measure in MEASURES:
             cells = [by_unit(row[f"{measure.name}_{name}"], measure.unit) for name in _SHOWN]
             if cells[0] != NOT_REPORTED:
-                rows.append((_label(measure.label, measure.unit), *cells, _sum(row, measure)))
+                rows.append((_label(row, measure), *cells, _sum(row, measure)))
         caption = f"{row['task']}, {many(row['tasks'], 'task')}"
         found = table(caption, ["per task", *_SHOWN, "sum"], rows)
         tables.append(details(caption, found, is_open=place < _OPEN_KINDS, kind="kind"))
@@ -105,7 +105,10 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
             )
         )
     few = [str(row["task"]) for row in profile.to_dict("records") if row["tasks"] < _MIN_P99]
-    lede = "Per task of each kind; input and output of a call (ISL, OSL) per call. What no task reports has no row."
+    lede = (
+        "Per task of each kind; input and output of a call (ISL, OSL) per call. What no task reports has no row. In brackets: "
+        "the share of the calls that report the number, where it is less than that of the calls with usage."
+    )
     if few:
         lede += (
             f" With fewer than {_MIN_P99} tasks of a kind, its true p99 may well lie above the largest that was seen."
@@ -113,8 +116,10 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
     return Section(key="percentiles", title="Percentiles per task kind", lede=lede, body=tables)
 
 
-def _label(label: str, unit: str) -> str:
-    return f"{label}, tokens" if unit == "tokens" and "tokens" not in label else label
+def _label(row: Mapping[Any, Any], measure: Measure) -> str:
+    label = f"{measure.label}, tokens" if measure.unit == "tokens" and "tokens" not in measure.label else measure.label
+    known, coverage = row["reported_share_mean"] + row["partial_share_mean"], row[f"{measure.name}_coverage"]
+    return label if coverage >= min(known, 1.0) else f"{label} ({share(coverage)})"
 
 
 def _sum(row: Mapping[Any, Any], measure: Measure) -> str:
