@@ -115,7 +115,7 @@ def test_a_period_is_that_of_the_calls_that_have_a_date(tmp_path: Path) -> None:
 def test_a_number_that_few_calls_report_says_how_many() -> None:
     calls = frame_of(call(f"c{step}", "r", step, step, cache_read_tokens=None if step else 64) for step in range(4))
     html = section_html(percentiles_section(profile(calls)))
-    assert "cache reads, tokens (25 %)" in html
+    assert "cache reads, tokens (25.0\N{NO-BREAK SPACE}%)" in html
     assert "input tokens<" in html
 
 
