@@ -35,6 +35,7 @@ def as_recorded(
     "program",
     [
         "print(__builtins__.len([1]), __name__, __package__, __spec__, __doc__)",
+        "import sys; print(sys.orig_argv, sys.argv)",
         "x = = 1\n",
         "class Stop(BaseException): pass\nraise Stop('now')\n",
         "def f(): raise ValueError('x')\ntry: 1 / 0\nexcept ZeroDivisionError: f()\n",
@@ -44,7 +45,7 @@ def as_recorded(
         "import atexit, os, signal, time\natexit.register(print, 'handler')\n\
 try:\n  os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\nfinally:\n  print('finally')\n",
     ],
-    ids=["names", "syntax", "base-exception", "exception", "message", "true", "thread", "interrupt"],
+    ids=["names", "arguments", "syntax", "base-exception", "exception", "message", "true", "thread", "interrupt"],
 )
 def test_a_program_prints_and_exits_as_under_python(tmp_path: Path, program: str) -> None:
     (tmp_path / "program.py").write_text(program)
@@ -249,9 +250,9 @@ def test_what_cannot_be_run_leaves_no_store_behind(
 
 def test_a_module_of_the_working_folder_runs_with_its_arguments(tmp_path: Path) -> None:
     (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "inner.py").write_text("import sys\nprint(__name__, sys.argv[1:])")
+    (tmp_path / "package" / "inner.py").write_text("import sys\nprint(__name__, sys.argv[1:], sys.orig_argv[-2:])")
     done = as_recorded(tmp_path, "package.inner", "--quiet", "-m")
-    assert (done.stdout, done.stderr) == ("__main__ []\n", "")
+    assert (done.stdout, done.stderr) == ("__main__ [] ['-m', 'package.inner']\n", "")
 
 
 @pytest.mark.parametrize("name", ["package", "package.inner", "space.inner", "package.hidden", "json.tool"])

@@ -193,6 +193,7 @@ def _is_web_address(url: str) -> bool:
 def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     # A module of its own in the place of __main__, as `python program` makes it: pickling and `if __name__` need it.
     path = str(Path(program).absolute())
+    _show_arguments(program, *arguments)
     sys.argv[:] = [program, *arguments]
     main = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins)
@@ -214,6 +215,16 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
         with open(path, "rb") as file:
             code = _code_of(file.read(), path)
     exec(code, main.__dict__)  # noqa: S102  (what the user asked to run)
+
+
+def _show_arguments(*arguments: str) -> None:
+    """Show what Python was begun with as if it had begun the program: by that some begin themselves anew (a pex)."""
+    ours = len(sys.orig_argv) - len(sys.argv) + 1
+    if sys.orig_argv[ours:] != sys.argv[1:]:
+        return  # begun by something of the user's own
+    options = sys.orig_argv[1:ours]
+    del options[-2 if options[-2:-1] in (["-m"], ["-c"]) else -1 :]
+    sys.orig_argv[1:] = [*options, *arguments]
 
 
 def _standard_input() -> bytes:
@@ -241,6 +252,7 @@ def _main_of(program: str) -> ModuleSpec | None:
 
 
 def _run_module(name: str, arguments: tuple[str, ...]) -> None:
+    _show_arguments("-m", name, *arguments)
     sys.argv[:] = [name, *arguments]
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
