@@ -196,6 +196,18 @@ def test_block_ids_start_anew_in_every_session(tmp_path: Path) -> None:
     assert [session["requests"][0]["hash_ids"] for session in sessions] == [[0, 1], [0, 1]]
 
 
+def test_tasks_of_thousands_of_calls_that_ran_at_once_each_keep_their_own(tmp_path: Path) -> None:
+    sizes = {f"t{task}": 1_500 if task == 2 else 3 for task in range(800)}
+    calls = [call(task_id=name, agent_run_id=name, at_s=at, input_tokens=64 + at)
+             for name, size in sizes.items() for at in range(size)]  # fmt: skip
+
+    sessions = _written(frame(calls), tmp_path)
+
+    assert {session["id"]: len(session["requests"]) for session in sessions} == sizes
+    assert all([one["in"] for one in session["requests"]] == [64 + at for at in range(sizes[session["id"]])]
+               for session in sessions)  # fmt: skip
+
+
 def test_two_kinds_with_one_task_id_are_two_sessions_with_different_ids(tmp_path: Path) -> None:
     calls = frame([call(task="fix"), call(task="review", agent_run_id="r2")])
 

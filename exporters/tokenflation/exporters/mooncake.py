@@ -30,7 +30,7 @@ BLOCK_SIZE = 512
 def write_mooncake(export: Export) -> int:
     """Write one line per call, ordered by timestamp, and return the number of sessions.
 
-    Lines wait in a temporary file until their order is known: memory holds one session and four numbers per call.
+    Lines wait in a temporary file until their order is known: memory holds few sessions and four numbers per call.
     """
     ids = BlockIds(export.block_tokens, export.block_size, export.tally)
     shifts_ns: list[int | None] = []

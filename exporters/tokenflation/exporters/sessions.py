@@ -1,8 +1,9 @@
 """Turns a frame of calls into sessions: one per task, its calls in order of time, as plain values. Does no I/O.
 
-A session is made when it is asked for, so an export holds one session at a time beside the frame.
+Sessions are made when they are asked for, so an export holds few calls at a time, or one session, beside the frame.
 """
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -45,6 +46,10 @@ _COLUMNS = (
     "shared_blocks",
     "extra",
 )
+
+
+_TOGETHER = 1_000
+"""Calls that are taken from the frame at a time: one look at it takes milliseconds, of however few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,18 +161,34 @@ def read_sessions(calls: pd.DataFrame, tally: Tally) -> Iterator[Session]:
     for place, (task, task_id) in enumerate(zip(ordered["task"], ordered["task_id"], strict=True)):
         places.setdefault((str(task), str(task_id)), []).append(place)
     kinds = Counter(task_id for _, task_id in places)
-    for (task, task_id), rows in places.items():
-        read = [_row(record) for record in ordered.iloc[rows].to_dict("records") if _writable(record, tally)]
-        if not read:
-            tally.skipped_sessions += 1
-            continue
-        read.sort(key=lambda row: (row.started_at_ns, row.depth, row.step))
-        # A task's id is unique together with its kind; the file knows only one id, and an empty one is refused.
-        name = task_id if task_id and kinds[task_id] == 1 else f"{task}:{task_id}"
-        kept: Mapping[str, Any] = next(
-            (row.extra["session"] for row in read if isinstance(row.extra.get("session"), Mapping)), {}
-        )
-        yield Session(id=name, task=task, task_id=task_id, calls=tuple(read), kept=kept)
+    for together in _together(places):
+        records = iter(ordered.iloc[[row for rows in together.values() for row in rows]].to_dict("records"))
+        for (task, task_id), rows in together.items():
+            read = [_row(record) for record in itertools.islice(records, len(rows)) if _writable(record, tally)]
+            if not read:
+                tally.skipped_sessions += 1
+                continue
+            read.sort(key=lambda row: (row.started_at_ns, row.depth, row.step))
+            # A task's id is unique together with its kind; the file knows only one id, and an empty one is refused.
+            name = task_id if task_id and kinds[task_id] == 1 else f"{task}:{task_id}"
+            kept: Mapping[str, Any] = next(
+                (row.extra["session"] for row in read if isinstance(row.extra.get("session"), Mapping)), {}
+            )
+            yield Session(id=name, task=task, task_id=task_id, calls=tuple(read), kept=kept)
+
+
+def _together(places: dict[tuple[str, str], list[int]]) -> Iterator[dict[tuple[str, str], list[int]]]:
+    """Yield tasks with so many calls in all as are worth one look at the frame, or one task with more."""
+    held: dict[tuple[str, str], list[int]] = {}
+    calls = 0
+    for task, rows in places.items():
+        if held and calls + len(rows) > _TOGETHER:
+            yield held
+            held, calls = {}, 0
+        held[task] = rows
+        calls += len(rows)
+    if held:
+        yield held
 
 
 def _writable(record: Mapping[Any, Any], tally: Tally) -> bool:

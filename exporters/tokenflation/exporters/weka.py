@@ -30,7 +30,7 @@ _TOOLS = frozenset(("tool_calls", "tool_use", "function_call"))
 
 
 def write_weka(export: Export) -> int:
-    """Write one object per session and return their number; memory holds one session.
+    """Write one object per session and return their number; memory holds few sessions.
 
     A path ending in `.json` holds one session, any other file one per line, a folder one file per session.
     """
