@@ -150,6 +150,17 @@ def test_many_tasks_have_the_normal_limit_of_a_ratios_logarithm_and_of_a_shares_
     assert (low[0, 1], high[0, 1]) == pytest.approx((0.8 * math.exp(-z * 0.02), 0.8 * math.exp(z * 0.02)))
 
 
+@pytest.mark.parametrize(("tasks", "good"), [(20, 5), (100, 31), (100, 90)])
+def test_outcomes_of_tasks_have_the_interval_of_a_proportion(tasks: int, good: int) -> None:
+    """That of E. B. Wilson, "Probable inference", J. Am. Stat. Assoc. 22 (1927)."""
+    outcomes = (np.arange(tasks) < good).astype(np.float64)[:, None]
+    share, z = good / tasks, NormalDist().inv_cdf(0.95)
+    middle, half = share + z * z / (2 * tasks), z * math.sqrt(share * (1 - share) / tasks + (z / (2 * tasks)) ** 2)
+    wilson = [(middle + side * half) / (1 + z * z / tasks) for side in (-1, 1)]
+    _, *ends = ratios_of_sums(outcomes, np.ones((tasks, 1)), np.array([True]), rng=np.random.default_rng(1), level=0.9)
+    assert [float(end[0]) for end in ends] == pytest.approx(wilson, abs=0.02)
+
+
 def test_a_share_of_tasks_that_contradict_one_another_stays_between_nothing_and_all() -> None:
     # Parts larger than their wholes, as a source may report them, leave next to nothing of the sums and much of the
     # squares.
