@@ -160,3 +160,14 @@ def test_a_fleet_whose_output_nobody_reports_has_none_in_the_terminal_and_on_the
     assert re.search(r"decode +│ tokens/s +│ not reported", out)
     assert _ran(["report", store, "-o", str(page)], capsys)[0] == 0
     assert "Output that is generated: not reported" in page.read_text()
+
+
+def test_a_forecast_says_why_calls_that_ended_well_may_have_no_token_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [_timed(second, second + 1, task_id=f"T{second}") for second in range(2)]
+    store = write_store(tmp_path / "runs.db", rows)
+    with pytest.raises(SystemExit, match="1"):
+        main(["forecast", str(store), "--tasks-per-day", "5"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "none of the 2 calls reports any. They failed, or no log or server tells any" in said

@@ -207,10 +207,10 @@ def _check(calls: pd.DataFrame) -> None:
     if calls.empty:
         raise FrameError("forecast() needs recorded calls; the frame has none.")
     if calls[["input_tokens", "output_tokens"]].isna().all(axis=None):
-        raise FrameError(
-            f"forecast() needs token counts; {'the only call reports none. It may' if len(calls) == 1 else f'none of the {len(calls):,} calls reports any. They may all'} have failed: "
-            "see `tokenflation info`."
-        )
+        one = len(calls) == 1
+        which = "the only call reports none" if one else f"none of the {len(calls):,} calls reports any"
+        source = "It failed, or its log or server tells none" if one else "They failed, or no log or server tells any"
+        raise FrameError(f"forecast() needs token counts; {which}. {source}: see `tokenflation info`.")
 
 
 def _check_dates(calls: pd.DataFrame, end_s: Floats) -> None:
