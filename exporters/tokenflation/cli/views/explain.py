@@ -12,7 +12,7 @@ import pandas as pd
 from tokenflation import analysis as an
 from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.cli.views.forecast import NAMES, rough_share
+from tokenflation.cli.views.forecast import NAMES, length, rough_share
 from tokenflation.cli.views.output import human
 from tokenflation.sdk.words import many, percent
 
@@ -24,7 +24,6 @@ _SPLIT = {
     "share_assumptions": "the assumptions (numbers of the plan that are given as unsure)",
 }
 _SHOWN = ("prefill_tokens_per_s", "decode_tokens_per_s", "concurrent_calls")
-_HOURS = 3600
 _MOST_EFFECTS = 3
 _FELT = 0.005
 _HEAVY = 2.0
@@ -93,7 +92,7 @@ def _planned(manifest: Mapping[str, Any], plan: an.Plan) -> list[str]:
     volumes = ", ".join(f"{human(kind['tasks_per_day'])} of `{kind['task']}`" for kind in manifest["kinds"])
     shape = plan.day_shape if isinstance(plan.day_shape, str) else "your 24 weights"
     days = many(plan.days, "day")
-    bucket = "an hour" if plan.bucket_s == _HOURS else f"{plan.bucket_s:,} s"
+    bucket = "an hour" if length(plan.bucket_s) == "hour" else length(plan.bucket_s)
     return [
         f"Tasks a day: {volumes}. This is yours, not measured: every mean is in proportion to it.",
         f"It looks {days} ahead, in buckets of {bucket}; the shape of a day is {shape.replace('_', ' ')}.",
@@ -128,8 +127,10 @@ def _split(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
         if "mean_low" in set(demand["statistic"])
         else "No interval of the mean is given: there are too few runs of some kind."
     )
+    span = length(manifest["bucket_s"])
     found.append("p50, p95 and p99 are of the load at one instant and hold both what happens to overlap and what few runs "
-                 "leave open.")  # fmt: skip
+                 "leave open. Calls started are no load at an instant: theirs are of the mean over "
+                 f"{'an hour' if span == 'hour' else span}, and more start in some minutes of it.")  # fmt: skip
     return found
 
 

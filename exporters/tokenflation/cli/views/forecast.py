@@ -15,7 +15,7 @@ from rich.text import Text
 from tokenflation.cli.views.output import human, human_share, human_time
 from tokenflation.sdk.words import percent
 
-__all__ = ["NAMES", "fits_table", "forecast_page", "interval", "listed", "rough_share", "what_if_tables"]
+__all__ = ["NAMES", "fits_table", "forecast_page", "interval", "length", "listed", "rough_share", "what_if_tables"]
 
 NAMES = {
     "prefill_tokens_per_s": "prefill, cache used",
@@ -41,6 +41,7 @@ _LOADS = tuple(NAMES)[: tuple(NAMES).index("tasks")]
 _TOTALS = tuple(NAMES)[len(_LOADS) + 1 :]
 _PER_TASK = {"input_tokens": "input", "output_tokens": "output", "calls": "calls", "duration_s": "duration"}
 _WHOLE_PERCENT = 0.0095
+_HOUR_S = 3_600
 _TITLES = (("Mind", "warnings", "bold"), ("Next", "advice", ""), ("Assumed", "assumptions", ""))
 
 
@@ -160,9 +161,11 @@ def _certain(row: "pd.Series[float]") -> bool:
 def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
     by_hour = demand[demand["bucket_start"] >= 0]
     flat = len(set(manifest["day_weights"])) == 1 and manifest["days"] == 1
-    table = _table("Any hour (flat day)" if flat else "The busiest hour",
+    span = length(manifest["bucket_s"])
+    table = _table(f"Any {span} (flat day)" if flat else f"The busiest {span}",
                    "p50, p95, p99: of the load at one instant of it, prototypes included. Day's peak: the highest "
-                   "one-minute instant of the busiest day, not passed in 95 of 100 days. --explain says more.")  # fmt: skip
+                   "one-minute instant of the busiest day, not passed in 95 of 100 days. Of calls started, all are of the "
+                   f"mean over {'an hour' if span == 'hour' else span}. --explain says more.")  # fmt: skip
     table.add_column("")
     table.add_column("unit")
     for name in ("mean", f"{percent(manifest['level'])} interval of the mean", "p50", "p95", "p99", "day's peak"):
@@ -181,6 +184,11 @@ def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
         peak = human(highest.get(resource))
         table.add_row(NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), interval(row), *cells, peak)
     return table
+
+
+def length(bucket_s: float) -> str:
+    """Return how long a bucket is, in words."""
+    return "hour" if bucket_s == _HOUR_S else f"{bucket_s:,.0f} s"
 
 
 def interval(row: "pd.Series[float]") -> str:
