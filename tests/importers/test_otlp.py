@@ -322,3 +322,21 @@ def test_protobufs_own_json_and_the_old_names_of_scopes_are_read(tmp_path: Path,
     (tmp_path / "t.json").write_text(json.dumps(document, indent=1))
     import_paths([tmp_path / "t.json"], store)
     assert rows(store, "call_id, trace_id, input_tokens, duration_s") == [(f"{1:016x}", TRACE, 10, None)]
+
+
+def test_a_task_of_our_own_spans_keeps_its_outcome_its_score_and_the_limit_that_cut_it(
+    tmp_path: Path, store: Path
+) -> None:
+    told = {"outcome": False, "score": 0.25, "censored_by": "max_calls"}
+    ours = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "triage"}
+    ending = {f"tokenflation.task.{name}": value for name, value in told.items()}
+    wrong = {"tokenflation.task.outcome": "no", "tokenflation.task.score": True, "tokenflation.task.censored_by": "me"}
+    for number, said in ((1, ending), (3, wrong)):
+        task = span(number, "triage", library="tokenflation", trace=f"{number:032x}", _={**ours, **said})
+        call = span(
+            number + 1, parent=number, library="tokenflation", trace=f"{number:032x}", _={**CHAT, **usage(9, 1)}
+        )
+        take(tmp_path, store, task, call)
+    assert rows(store, "name, outcome, score, censored_by", "spans") == [
+        ("triage", 0, 0.25, "max_calls"), ("triage", None, None, None),
+    ]  # fmt: skip

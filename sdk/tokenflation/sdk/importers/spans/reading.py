@@ -5,6 +5,7 @@ Pure.
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +37,7 @@ _WORDS = {
     "structure_source": frozenset({"scope", "span", "wire"}),
     "status": frozenset({"ok", "error", "cut", "cancelled"}),
 }
+_LIMITS = frozenset({"max_calls", "max_tokens", "max_depth", "max_cost"})
 _OURS = {column: name for column, name in CALL_ATTRIBUTES if column in _TEXTS | _COUNTS or column in _WORDS}
 _RENAMED = "tokenflation.operation.name"
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "GeneratorExit", "KeyboardInterrupt"})
@@ -187,6 +189,21 @@ def _given(attributes: Mapping[str, Any]) -> dict[str, Any]:
             value = None
         if value is not None:
             found[column] = value
+    return found | _ending(attributes)
+
+
+def _ending(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a task of our own ended: its outcome, its score and the limit that cut it, as far as it says."""
+    outcome, score, limit = (
+        attributes.get(f"tokenflation.task.{name}") for name in ("outcome", "score", "censored_by")
+    )
+    found: dict[str, Any] = {}
+    if isinstance(outcome, bool):
+        found["outcome"] = outcome
+    if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
+        found["score"] = float(score)
+    if limit in _LIMITS:
+        found["censored_by"] = limit
     return found
 
 

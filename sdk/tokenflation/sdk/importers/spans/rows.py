@@ -263,6 +263,9 @@ class _Trace:
                         ended_at_ns=max(ended, node.started_at_ns),
                         status="ok" if node.status == "ok" else "error",
                         error_type=node.error_type,
+                        outcome=node.given.get("outcome"),
+                        score=node.given.get("score"),
+                        censored_by=node.given.get("censored_by"),
                     )
                 )
         return rows
