@@ -195,6 +195,15 @@ def test_what_is_no_price_table_is_refused_with_an_example(tmp_path: Path, text:
         read_prices(path)
 
 
+def test_a_model_that_is_priced_twice_is_refused_and_a_pattern_may_follow_one_of_its_models(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("model,input,output\nm-large,3,15\nm-*,1,2\n")
+    assert [price.model for price in read_prices(path).prices] == ["m-large", "m-*"]
+    path.write_text("model,input,output\nm-large,3,15\nm-*,1,2\nm-large,4,20\n")
+    with pytest.raises(PlanError, match=r"price 3 is for 'm-large', as price 1 is; keep one of them\."):
+        read_prices(path)
+
+
 def test_a_price_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="cannot be read"):
         read_prices(tmp_path / "none.json")

@@ -139,6 +139,12 @@ def _table(found: Any, file: Path) -> PriceTable:
     if per_tokens <= 0:
         raise PlanError(f"{file}: per_tokens is {per_tokens:g}; it is the number of tokens that a price is for.")
     prices = tuple(_price(entry, number, file) for number, entry in enumerate(entries, 1))
+    first: dict[str, int] = {}
+    for number, price in enumerate(prices, 1):
+        if first.setdefault(price.model, number) != number:
+            raise PlanError(
+                f"{file}: price {number} is for {price.model!r}, as price {first[price.model]} is; keep one of them."
+            )
     return PriceTable(prices=prices, currency=str(found.get("currency", "currency units")), per_tokens=per_tokens)
 
 
