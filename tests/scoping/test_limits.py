@@ -43,6 +43,16 @@ def test_no_request_leaves_beyond_the_calls_allowed(
     assert censored(store, handle) == {"capped": "max_calls"}
 
 
+@pytest.mark.parametrize(("allowed", "used"), [(0, "0 calls of"), (1, "1 call of"), (2, "2 calls of")])
+def test_the_error_says_what_was_used_in_the_right_number(
+    allowed: int, used: str, handle: Instrumentation, ask: Ask
+) -> None:
+    with refused("capped", max_calls=allowed) as (_, reached):
+        for number in range(3):
+            ask(f"hello {number}")
+    assert f"has used {used} max_calls={allowed}," in str(reached.value)
+
+
 def test_the_clients_own_retries_are_one_call(provider: Provider, handle: Instrumentation, ask: Ask) -> None:
     with tf.task("capped", max_calls=2):
         ask("one [[status:429x2]]")

@@ -383,5 +383,5 @@ def _follows(exchange: Exchange, earlier: Exchange) -> bool:
 
 
 def _shown(name: Name, used: float) -> str:
-    what = {"max_calls": "calls", "max_tokens": "tokens", "max_depth": "levels", "max_cost": "US dollars"}[name]
-    return f"{used:.6g} {what}"
+    what = {"max_calls": "call", "max_tokens": "token", "max_depth": "level", "max_cost": "US dollar"}[name]
+    return f"{used:.6g} {what}{'' if used == 1 else 's'}"
