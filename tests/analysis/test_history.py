@@ -283,6 +283,15 @@ def test_months_ahead_are_asked_for_by_scenario(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 1 + 2 * 4
 
 
+def test_months_of_a_few_requests_an_hour_are_told_by_the_hour(tmp_path: Path) -> None:
+    text = "\n".join(["t_s,req_per_s", *(f"{hour * 3600},{0.002 + hour % 2 / 1000}" for hour in range(240))])
+    options = ["--history", str(written(tmp_path, text)), "--months", "1"]
+    page = CliRunner().invoke(forecast, options, catch_exceptions=False).stdout
+    assert "/h\n" in page.replace(" ", "")
+    (row,) = [line for line in page.splitlines() if "none" in line]
+    assert float(row.split("│")[3]) == pytest.approx(9, rel=0.05)
+
+
 def test_tasks_of_a_store_are_forecast_by_kind_with_what_they_take(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         forecast, ["--history", str(store(tmp_path)), "--hours", "2", "--json"], catch_exceptions=False
@@ -354,6 +363,8 @@ def test_a_backtest_names_every_model_and_says_how_many_gaps_there_are(tmp_path:
         ["runs.db", "--tasks-per-day", "5", "--step", "60"],
         ["runs.db", "--tasks-per-day", "5", "--hours", "2"],
         ["--history", "X", "--months", "2", "--step", "60"],
+        ["--history", "X", "--months", "2", "--hours", "5"],
+        ["--history", "X", "--step", "nan"],
     ],
 )
 def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:

@@ -86,7 +86,9 @@ def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
         refuse_given(_PLANNED, "{option} is of a planned fleet; leave it out, or leave out --history.")
         scenarios, months, level = _growth(others["plan_file"], growths, months, others["level"])
         if months is not None:
-            refuse_given(["step_s"], "{option} is of hours ahead; months ahead are seen by the hour. Leave it out.")
+            refuse_given(
+                ["hours", "step_s"], "{option} is of hours ahead; months ahead are seen by the hour. Leave it out."
+            )
         frame = _forecast(store, history, column, (hours, step_s), months, scenarios, level, others["seed"])
         if others["output"] is not None:
             write_demand(frame, others["output"], seed=others["seed"])
@@ -254,9 +256,8 @@ def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
 
 def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     wide = rows.pivot_table(index="bucket_start", columns="statistic", values="value", dropna=False)
-    if title.endswith("/s") and wide["mean"].max() < 1:
-        # A few an hour would all read alike per second.
-        wide, title = wide * 3600.0, f"{title.removesuffix('/s')}/h"
+    scale, title = _per_hour(wide["mean"], title)
+    wide = wide * scale
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left",
                   caption="provide for: the busiest bin of a step stays below this in 99 of 100 steps.")  # fmt: skip
     table.add_column("step starts")
@@ -268,6 +269,12 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     return table
 
 
+def _per_hour(means: "pd.Series[float]", unit: str) -> tuple[float, str]:
+    """Return what to multiply by, and the unit then: a few an hour would all read alike per second."""
+    slow = unit.endswith("/s") and float(means.max()) < 1
+    return (3600.0, f"{unit.removesuffix('/s')}/h") if slow else (1.0, unit)
+
+
 def _when(seconds: float) -> str:
     """Return a date where the series has dates; else days and hours from its start."""
     if seconds > _DATED_S:
@@ -276,7 +283,8 @@ def _when(seconds: float) -> str:
 
 
 def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
-    table = Table(title=f"Months ahead, {frame['unit'].iloc[0]}", title_justify="left", title_style="bold",
+    scale, unit = _per_hour(frame.loc[frame["statistic"] == "mean", "value"], str(frame["unit"].iloc[0]))
+    table = Table(title=f"Months ahead, {unit}", title_justify="left", title_style="bold",
                   caption="Growth is assumed, not forecast; the interval is how weeks have strayed.",
                   caption_justify="left")  # fmt: skip
     for name in ("scenario", "month"):
@@ -284,7 +292,7 @@ def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
     for name in ("mean", f"{percent(manifest['level'])} interval", "busiest hour"):
         table.add_column(name, justify="right")
     for (scenario, month), rows in frame.groupby(["scenario", "month"], sort=False):
-        row = dict(zip(rows["statistic"], rows["value"], strict=True))
+        row = dict(zip(rows["statistic"], rows["value"] * scale, strict=True))
         between = f"{human(row['mean_low'])} to {human(row['mean_high'])}"
         table.add_row(Text(str(scenario)), str(month), human(row["mean"]), between, human(row["busiest_hour"]))
     return table
