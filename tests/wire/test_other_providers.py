@@ -312,3 +312,16 @@ def test_a_conversation_counts_what_connectors_brought_as_input(exchange: Any) -
 
     assert reading.usage == Usage(input_tokens=7300, output_tokens=55)
     assert [call.tool_call_id for call in reading.tool_calls] == ["t"]
+
+
+def test_what_is_appended_to_a_conversation_goes_on_from_what_the_provider_keeps(exchange: Any) -> None:
+    usage = {"prompt_tokens": 188, "completion_tokens": 55, "total_tokens": 243}
+    answer = {"conversation_id": "c", "outputs": [{"type": "message.output", "content": "yes"}], "usage": usage}
+
+    first, second, anew = (
+        exchange("mistral.conversations", answer, request={"inputs": "hi"}, path=f"/v1/conversations{rest}")
+        for rest in ("", "/c", "/c/restart")
+    )
+
+    assert (first.response_id, first.previous_response_id) == ("c", None)
+    assert (second.previous_response_id, anew.previous_response_id) == ("c", "c")

@@ -268,16 +268,14 @@ def _reading(
     readable: bool,
     key: bytes,
 ) -> Reading:
-    rules = dialect.answer
+    rules, asked = dialect.answer, dialect.request
     provider = provider_of(view.host, dialect.compatible)
-    samples = _samples(request, dialect.request)
+    samples = _samples(request, asked)
     ended = (
-        whole(facts, rules, provider, end=view.end, **_wanted(request, dialect.request, samples))
-        if streamed
-        else facts.ended
+        whole(facts, rules, provider, end=view.end, **_wanted(request, asked, samples)) if streamed else facts.ended
     ) and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
-    model = text(lookup(dialect.request.model)(request)) or _model_in_path(view.path, dialect.request)
+    model = text(lookup(asked.model)(request)) or _in_path(view.path, asked.model_in_path)
     usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended, samples=samples)
     usage, contradicted = consistent(usage)
     return Reading(
@@ -297,14 +295,14 @@ def _reading(
         first_chunk_ns=next((time_ns for time_ns, chunk in view.chunks if chunk), None) if streamed else None,
         first_token_ns=facts.first_token_ns if streamed else None,
         first_answer_ns=facts.first_answer_ns if streamed else None,
-        previous_response_id=text(lookup(dialect.request.previous)(request)),
-        conversation_id=text(lookup(dialect.request.conversation)(request)),
+        previous_response_id=text(lookup(asked.previous)(request)) or _in_path(view.path, asked.previous_in_path),
+        conversation_id=text(lookup(asked.conversation)(request)),
         reasoning_blocks=len(facts.reasoning),
         answer=said(facts),
-        forced_tool=text(lookup(dialect.request.forced)(request)),
+        forced_tool=text(lookup(asked.forced)(request)),
         fetched=dialect.fetches,
         extra={**_extra(view, facts, rules, readable), **contradicted},
-        **anatomy(request, dialect.request, key=key),
+        **anatomy(request, asked, key=key),
     )
 
 
@@ -323,8 +321,8 @@ def _wanted(request: dict[str, Any], shape: Request, samples: int) -> dict[str, 
     return {"choices": samples, "counts": counts}
 
 
-def _model_in_path(path: str, shape: Request) -> str | None:
-    match = re.search(shape.model_in_path, path.partition("?")[0]) if shape.model_in_path else None
+def _in_path(path: str, pattern: str) -> str | None:
+    match = re.search(pattern, path.partition("?")[0]) if pattern else None
     return text(unquote(match.group(1))) if match else None
 
 

@@ -204,6 +204,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Where objects stand whose entries are the request's own, too."""
     previous: Paths = (("previous_response_id",),)
     """Where the id of the answer stands that this request goes on from."""
+    previous_in_path: str = ""
+    """Regular expression whose first group is that id, for apis that have it in the path."""
     conversation: Paths = (("conversation", "id"), ("conversation",), ("conversation_id",))
     """Where the id of a conversation stands whose history the provider keeps."""
     choices: Paths = (("n",),)

@@ -35,6 +35,7 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
         system=("instructions",),
         kinds={"assistant": "assistant", "message.output": "assistant", "function.call": "assistant"},
         results_by_kind={"function.result": Result(id=("tool_call_id",), content=("result",))},
+        previous_in_path=r"/conversations/([^/]+)",  # to append to one, or to start it anew
     ),
     answer=Answer(
         model=(("model",), ("outputs", 0, "model")),
