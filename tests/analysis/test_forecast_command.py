@@ -85,12 +85,17 @@ def test_the_table_for_people_says_over_what_time_calls_started_are_counted(stor
     plan = tmp_path / "plan.yaml"
     plan.write_text("tasks_per_day: 1000\nbucket_s: 300\n")
     hourly = CliRunner().invoke(command, [str(store), "--tasks-per-day", "1000"], catch_exceptions=False).stdout
-    finer = CliRunner().invoke(command, [str(store), "--plan", str(plan)], catch_exceptions=False).stdout
+    finer = (
+        CliRunner()
+        .invoke(command, [str(store), "--plan", str(plan), "--what-if", "cache=off"], catch_exceptions=False)
+        .stdout
+    )
     explained = (
         CliRunner().invoke(command, [str(store), "--plan", str(plan), "--explain"], catch_exceptions=False).stdout
     )
     assert "Of calls started, all are of the mean over an hour." in " ".join(hourly.split())
     assert "Any 300 s (flat day)" in finer
+    assert "What if: the busiest 300 s" in finer
     assert "theirs are of the mean over 300 s" in " ".join(explained.split())
 
 

@@ -152,7 +152,7 @@ def _page(demand: pd.DataFrame, manifest: Mapping[str, Any], answers: Mapping[st
         parts = [one for title, sentences in told.items() for one in listed(title, sentences)][1:]
         parts += listed("Mind", manifest["warnings"], "bold")
     if "what_if" in answers:
-        parts += what_if_tables(answers["what_if"], said, manifest["level"])
+        parts += what_if_tables(answers["what_if"], said, manifest)
     if "fits" in answers:
         parts += fits_table(answers["fits"])
     return Group(*parts)

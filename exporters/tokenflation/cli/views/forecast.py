@@ -200,16 +200,18 @@ def interval(row: "pd.Series[float]") -> str:
     return f"{human(row['mean_low'])} to {human(row['mean_high'])}"
 
 
-def what_if_tables(rows: pd.DataFrame, said: Mapping[str, Sequence[str]], level: float) -> list[RenderableType]:
+def what_if_tables(
+    rows: pd.DataFrame, said: Mapping[str, Sequence[str]], manifest: Mapping[str, Any]
+) -> list[RenderableType]:
     """Return what-ifs beside the base (`_questions.compared`), resource by resource, and what each means."""
     parts: list[RenderableType] = []
     for title, resources, peaks in (
-        ("What if: the busiest hour", _LOADS, True),
+        (f"What if: the busiest {length(manifest['bucket_s'])}", _LOADS, True),
         ("What if: a day in all", _TOTALS, False),
     ):
         table = _table(title)
         table.add_column("")
-        names = ["mean", "change", f"{percent(level)} interval of the mean"]
+        names = ["mean", "change", f"{percent(manifest['level'])} interval of the mean"]
         for name in [*names, "p95", "change", "day's peak", "change"] if peaks else names:
             table.add_column(name, justify="right")
         for resource in resources:
