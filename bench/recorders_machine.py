@@ -1,13 +1,17 @@
 """What recorders cost a call in the processor's instructions, which a busy machine does not change.
 
     python bench/recorders.py setup --work DIR --suts tokenflation,langfuse
-    python bench/recorders_machine.py --work DIR [--suts tokenflation,langfuse] [--calls 30] [--rounds 3]
+    python bench/recorders_machine.py --work DIR [--suts tokenflation,langfuse] [--calls 30] [--rounds 2] [--seeds 1]
 
-Runs the workloads of the side-by-side bench (plain calls, streams of 50 chunks, 10 async calls at once) in `record`
+Runs the workloads of the side-by-side bench (plain calls, streams of 50 chunks, 5 async calls at once) in `record`
 mode under valgrind, in the environments that `recorders.py` made: the bare client and each recorder, all blocks of one
-in one process, the first of each workload left out. As valgrind runs them some 50 times slower, what recorders wait for
-by the clock is stretched as much; else each call would be written by itself. Prints the median over the blocks, and its
-range; never gates. Takes some 15 minutes.
+in one process, the first of each workload left out. A call costs what a long block takes more than a short one, so
+that what a block takes once (the bench collects garbage before each) is no call's. As valgrind runs them some 50 times
+slower, what recorders wait for by the clock is stretched as much; else each call would be written by itself.
+
+Which of Python's look-ups share a place in its cache of methods is by chance, the same in each run of one process and
+another with each seed: some 0.3 million instructions a stream, of the client's own code too. So ask for several `--seeds`.
+Prints the median over all blocks, and its range; never gates. Takes some 20 minutes a seed on two cores.
 """
 
 import argparse
@@ -17,18 +21,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 WARM = 20
+SHORT = 10
+"""Calls of the shorter block of the two that are compared."""
 SLOWER = 50
-AT_ONCE = 10  # of 50, as the bench has it, some wait too long for their connection under valgrind
+AT_ONCE = 5  # of 50, as the bench has it, some wait too long for their connection under valgrind
 WORKLOADS = ("chat", "stream", "async")
 
 
 class Driver:
     """The bench's process with one recorder, or none, under valgrind; with the bench's server beside it."""
 
-    def __init__(self, work: Path, folder: Path, sut: str, recorder: str) -> None:
+    def __init__(self, work: Path, folder: Path, sut: str, recorder: str, seed: int) -> None:
         harness = work / "harness"
         self._out = folder / "instructions"
         self._server = subprocess.Popen(
@@ -42,12 +49,12 @@ class Driver:
              harness / "driver.py", "perf", "--sut", recorder, "--mode", "record", "--store", folder, "--server", url,
              "--concurrency", str(AT_ONCE)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log.open("w"), cwd=folder, text=True,
-            env={**os.environ, "PYTHONHASHSEED": "0", "BENCH_SLOWER": str(SLOWER), "LANGFUSE_FLUSH_INTERVAL": str(5 * SLOWER)},
+            env={**os.environ, "PYTHONHASHSEED": str(seed), "BENCH_SLOWER": str(SLOWER), "LANGFUSE_FLUSH_INTERVAL": str(5 * SLOWER)},
         )  # fmt: skip
         self._dumps = 0
 
-    def block(self, workload: str, calls: int) -> float:
-        """Return the instructions a call of so many calls, until all of them are recorded."""
+    def block(self, workload: str, calls: int) -> int:
+        """Return the instructions of so many calls, until all of them are recorded."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([workload, calls]) + "\n")
@@ -57,7 +64,11 @@ class Driver:
         subprocess.run(["callgrind_control", "--dump", str(self._process.pid)], check=True, capture_output=True)
         self._dumps += 1
         lines = Path(f"{self._out}.{self._dumps}").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("totals: ")).split()[1]) / calls
+        return int(next(line for line in lines if line.startswith("totals: ")).split()[1])
+
+    def a_call(self, workload: str, calls: int) -> float:
+        """Return the instructions of one call."""
+        return (self.block(workload, SHORT + calls) - self.block(workload, SHORT)) / calls
 
     def end(self) -> None:
         """Stop both processes."""
@@ -67,17 +78,17 @@ class Driver:
         self._server.wait()
 
 
-def measured(work: Path, sut: str, recorder: str, calls: int, rounds: int) -> dict[str, list[float]]:
-    """Return the instructions a call of each block, by workload."""
+def measured(work: Path, sut: str, recorder: str, calls: int, rounds: int, seed: int) -> dict[str, list[float]]:
+    """Return the instructions a call, as often as there are rounds, by workload."""
     with tempfile.TemporaryDirectory() as folder:
-        driver = Driver(work, Path(folder), sut, recorder)
+        driver = Driver(work, Path(folder), sut, recorder, seed)
         try:
             for name in WORKLOADS:
                 driver.block(name, WARM)
-            blocks = [{name: driver.block(name, calls) for name in WORKLOADS} for _ in range(rounds)]
+            found = [{name: driver.a_call(name, calls) for name in WORKLOADS} for _ in range(rounds)]
         finally:
             driver.end()
-    return {name: [block[name] for block in blocks] for name in WORKLOADS}
+    return {name: [one[name] for one in found] for name in WORKLOADS}
 
 
 def main() -> None:
@@ -85,24 +96,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("bench-out"), help="as for recorders.py")
     parser.add_argument("--suts", default="tokenflation,langfuse", help="recorders, with commas")
-    parser.add_argument("--calls", type=int, default=30, help="calls of a block")
-    parser.add_argument("--rounds", type=int, default=3, help="blocks of each workload")
+    parser.add_argument("--calls", type=int, default=30, help="calls that a long block has more than a short one")
+    parser.add_argument("--rounds", type=int, default=2, help="pairs of blocks of each workload in a process")
+    parser.add_argument("--seeds", type=int, default=1, help="processes of each, each with a hash seed of its own")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     if not (work / "harness" / "driver.py").exists():
         parser.error(f"no harness in {work}: run `python bench/recorders.py setup --work {arguments.work}` first")
     added: dict[str, dict[str, float]] = {}
-    for sut in arguments.suts.split(","):
-        bare, found = (measured(work, sut, one, arguments.calls, arguments.rounds) for one in ("none", sut))
-        added[sut] = {}
-        for name in WORKLOADS:
-            usual = statistics.median(bare[name])
-            added[sut][name] = statistics.median(found[name]) - usual
-            low, high = min(found[name]) - usual, max(found[name]) - usual
-            print(
-                f"{sut:14} {name:6} {usual:>12,.0f} {added[sut][name]:>+12,.0f} ({low:+,.0f} to {high:+,.0f})",
-                flush=True,
-            )
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {
+            (sut, recorder): [
+                pool.submit(measured, work, sut, recorder, arguments.calls, arguments.rounds, seed)
+                for seed in range(arguments.seeds)
+            ]
+            for sut in arguments.suts.split(",")
+            for recorder in ("none", sut)
+        }
+        for sut in arguments.suts.split(","):
+            try:
+                bare, found = ([one.result() for one in running[sut, recorder]] for recorder in ("none", sut))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            added[sut] = {}
+            for name in WORKLOADS:
+                usual = [statistics.median(one[name]) for one in bare]
+                more = [value - base for one, base in zip(found, usual, strict=True) for value in one[name]]
+                added[sut][name] = statistics.median(more)
+                print(
+                    f"{sut:14} {name:6} {statistics.median(usual):>12,.0f} {added[sut][name]:>+12,.0f}"
+                    f" ({min(more):+,.0f} to {max(more):+,.0f})",
+                    flush=True,
+                )
     ours = added.pop("tokenflation", None)
     if ours and added:
         ratios = [f"{name} {ours[name] / min(other[name] for other in added.values()):.2f}" for name in WORKLOADS]
