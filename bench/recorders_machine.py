@@ -10,7 +10,7 @@ that what a block takes once (the bench collects garbage before each) is no call
 slower, what recorders wait for by the clock is stretched as much; else each call would be written by itself.
 
 Which of Python's look-ups share a place in its cache of methods is by chance, the same in each run of one process and
-another with each seed: some 0.3 million instructions a stream, of the client's own code too. So ask for several `--seeds`.
+another with each seed: some 0.3 million instructions a stream, of the client's own code too. So several `--seeds`.
 Prints the median over all blocks, and its range; never gates. Takes some 20 minutes a seed on two cores.
 """
 
