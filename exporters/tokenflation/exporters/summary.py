@@ -127,7 +127,7 @@ _NOTES = (
     (
         "unstreamed",
         "streamed call",
-        "of sub-agents: written as plain, without time to first token, as readers take no other",
+        "of sub-agents: written as plain, without time to first token: inference-perf takes no other",
     ),
     ("empty_sub_agents", "sub-agent", "of the source without calls: left out, since Dynamo refuses the file with them"),
     (
