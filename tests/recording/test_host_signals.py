@@ -141,15 +141,18 @@ def test_as_a_failure_of_ours_is_counted(step: Callable[[Tap], object], ring: Ca
         step(tap)
 
 
+@pytest.mark.parametrize("step", ["install", "aiohttp._Installation._patch", "httpx._Installation._warn"])
 def test_as_recording_begins(
-    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+    step: str, tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
 ) -> None:
+    before = httpx.Client.__dict__["_send_single_request"]
     with monkeypatch.context() as patch:
-        patch.setattr("tokenflation.sdk.hooks.install", ring)
+        patch.setattr(f"tokenflation.sdk.hooks.{step}", ring)
+        patch.delattr(httpx.AsyncClient, "_send_single_request")  # what httpx's hook warns of, having patched the other
         with pytest.raises(TimeLimit):
             tf.instrument(tmp_path / "runs.db")
     assert tf.active() is None
-    assert ask(provider) == 200
+    assert httpx.Client.__dict__["_send_single_request"] is before
     with tf.instrument(tmp_path / "runs.db"):
         assert ask(provider) == 200
     assert len(rows(tmp_path / "runs.db", "SELECT * FROM calls")) == 1

@@ -3,6 +3,7 @@
 Importing this package imports no HTTP library; a library that the host never imports costs nothing.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, mcp, unseen, urllib3, websockets
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.httpx import transport
+from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.saying import say
 
 __all__ = ["install", "transport"]
@@ -32,13 +34,11 @@ def install(tap: Tap) -> Callable[[], None]:
     Clients made before are recorded too. Undoing restores the identical class attributes; where another wrapper was
     put on top meanwhile, ours stays below it and passes everything through.
     """
-    undos = [undo_one for install_one in _HOOKS if (undo_one := _installed(install_one, tap)) is not None]
-
-    def undo() -> None:
-        for undo_one in reversed(undos):
-            safely(tap.failed, undo_one)
-
-    return undo
+    with contextlib.ExitStack() as undos:  # a signal's handler of the host may raise in between
+        for install_one in _HOOKS:
+            if (undo_one := _installed(install_one, tap)) is not None:
+                undos.callback(safely, tap.failed, undo_one)
+        return undos.pop_all().close
 
 
 def _installed(install_one: Callable[[Tap], Callable[[], None]], tap: Tap) -> Callable[[], None] | None:
@@ -46,6 +46,7 @@ def _installed(install_one: Callable[[Tap], Callable[[], None]], tap: Tap) -> Ca
     try:
         return install_one(tap)
     except Exception as error:
+        let_through(error)
         name = install_one.__module__
         say(_log, "%s could not be installed, what it would see is not recorded: %r", name, error)
         safely(tap.failed, tap.failed, "hook_missing")

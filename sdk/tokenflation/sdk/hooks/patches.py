@@ -22,8 +22,12 @@ class Patches:
 
     def wait_for(self, *modules: str) -> Callable[[], None]:
         """Patch each of these modules, at once or right after the host imports it; return what undoes all of it."""
-        for name in modules:
-            when_imported(name, self.patch, wanted=lambda: self._tap is not None)
+        try:
+            for name in modules:
+                when_imported(name, self.patch, wanted=lambda: self._tap is not None)
+        except BaseException:  # raised by a signal's handler of the host
+            self.undo()
+            raise
         return self.undo
 
     def patch(self, library: ModuleType) -> None:

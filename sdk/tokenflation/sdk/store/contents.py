@@ -58,10 +58,10 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and `output_tokens` (sums over the calls that
     report them), `tool_calls` (what the answers ask for, be it named or not), `first_started_at_ns`, `last_ended_at_ns`
     (of the calls with a date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's
-    start), `models` (one object per provider and model),
-    `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their sum), `left_beside` (calls of killed
-    programs that stand in `DB.underway-*` and could not be brought into the store). Where there is no store, but losses
-    are noted or calls stand beside it, `file_bytes` is 0 and there are no rows.
+    start), `models` (one object per provider and model), `usage_source` and `status` by value in calls, `drops` by
+    reason, `lost` (their sum), `left_beside` (calls of killed programs that stand in `DB.underway-*` and could not be
+    brought into the store). Where there is no store, but losses are noted or calls stand beside it, `file_bytes` is 0
+    and there are no rows.
 
     Raises:
         StoreError: as `open_store`.
