@@ -9,9 +9,9 @@ in one process, the first of each workload left out. A call costs what a long bl
 that what a block takes once (the bench collects garbage before each) is no call's. As valgrind runs them some 50 times
 slower, what recorders wait for by the clock is stretched as much; else each call would be written by itself.
 
-Which of Python's look-ups share a place in its cache of methods is by chance, the same in each run of one process and
-another with each seed: some 0.3 million instructions a stream, of the client's own code too. So several `--seeds`.
-Prints the median over all blocks, and its range; never gates. Takes some 20 minutes a seed on two cores.
+Another hash seed alone moved a stream by some 0.3 million instructions, of two that were tried; in part it is chance
+which look-ups share a place in Python's cache of methods. So ask for several `--seeds`. Prints the median over all
+blocks, and its range; never gates. One seed took 26 minutes on two busy cores.
 """
 
 import argparse
