@@ -14,8 +14,8 @@ mean of so many remaining runs varies more than the population's.
 
 `--ratios` prints intervals of ratios instead, of tasks drawn with replacement, against the ratio of the whole
 population: sums over the same tasks (`an` calls it paired: cached and output tokens per input token, tokens per call of
-sessions, and cost per call of the 13 models), and means of different tasks (each population's cost or tokens over
-another's).
+sessions, and cost per call of the 13 models), means of different tasks (each population's cost or tokens over
+another's), and cost per success of the 13 models.
 
 `--shares` prints intervals of shares of one whole, of made-up tasks (`task_laws.py`: light to very heavy tails; parts
 of their own, growing or falling with the task, mostly absent) and of recorded sessions with replacement, at 10, 15, 30
@@ -97,7 +97,7 @@ from share_coverage import SHARE_SIZES, shares, show_shares
 from task_laws import LAWS, sized
 
 import tokenflation.analysis as an
-from tokenflation.analysis.statistics.intervals import paired_interval, ratio_interval
+from tokenflation.analysis.statistics.intervals import paired_interval, per_success_interval, ratio_interval
 
 Floats = NDArray[np.float64]
 Ends = tuple[Floats, Floats]
@@ -230,7 +230,7 @@ def ratios(data: Path, draws: int, seed: int) -> pd.DataFrame:
     same, means = _pairs(data), [v for group in populations(data, calls=False).values() for v in group.values()]
     other = {str(k): (one, means[(k + 5) % len(means)]) for k, one in enumerate(means)}
     rows = []
-    for kind, pairs in (("same tasks", same), ("other tasks", other)):
+    for kind, pairs in (("same tasks", same), ("other tasks", other), ("per success", _successes(data))):
         for n in SIZES:
             for number, (mine, base) in enumerate(pairs.values()):
                 rng = np.random.default_rng([seed, n, number])
@@ -239,6 +239,9 @@ def ratios(data: Path, draws: int, seed: int) -> pd.DataFrame:
                     part, of = mine[first], base[first]
                     found = [paired_interval(part[:, [k]], of[:, [k]], LEVEL) for k in range(draws)]
                     low, high = np.array(found)[:, :, 0].T
+                elif kind == "per success":
+                    found = [per_success_interval(mine[one], base[one], LEVEL) for one in first.T]
+                    low, high = np.array([ends for ends in found if np.isfinite(ends).all()]).T
                 else:
                     low, high = ratio_interval(mine[first], base[second], LEVEL)
                 truth = mine.mean() / base.mean()
@@ -287,6 +290,14 @@ def _pairs(data: Path) -> dict[str, tuple[Floats, Floats]]:
     for model, of in runs.groupby("model"):
         pairs[str(model)] = (of["cost_usd"].to_numpy(np.float64), of["api_calls"].to_numpy(np.float64))
     return pairs
+
+
+def _successes(data: Path) -> dict[str, tuple[Floats, Floats]]:
+    """Return what each run of a model cost, and whether it succeeded."""
+    runs = pd.read_csv(data / "populations" / "swebench_bash_only_runs.csv.xz")
+    names = ("cost_usd", "resolved")
+    return {str(model): (of[names[0]].to_numpy(dtype=np.float64), of[names[1]].to_numpy(dtype=np.float64))
+            for model, of in runs.groupby("model")}  # fmt: skip
 
 
 def laws(draws: int, seed: int) -> pd.DataFrame:

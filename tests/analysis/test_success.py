@@ -11,6 +11,7 @@ from tests.analysis.conftest import Row, frame_of
 from tests.analysis.trees import call
 
 from tokenflation.analysis.columns.structure import CURVE_COLUMNS, FAILURE_COLUMNS, OUTCOME_COLUMNS, SUCCESS_COLUMNS
+from tokenflation.analysis.statistics.intervals import per_success_interval
 from tokenflation.analysis.structure.success import expensive_failures, success, success_curve, task_outcomes
 
 _NAMES = ("task", "task_id", "outcome", "score", "status", "error_type", "censored_by")
@@ -118,6 +119,29 @@ def test_intervals_hold_the_numbers_they_are_for_and_need_ten_tasks() -> None:
         assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
     row = success(*_frames(*tasks[:9]), rng=np.random.default_rng(1)).iloc[0]
     assert row[["tokens_per_success_low", "failure_over_success_high", "success_area_low"]].isna().all()
+
+
+@pytest.mark.parametrize(("tasks", "rate"), [(10, 0.7), (30, 0.5), (60, 0.3)])
+def test_what_a_success_takes_is_missed_on_both_sides(tasks: int, rate: float) -> None:
+    rng = np.random.default_rng(6)
+    amounts = np.exp(0.5 * rng.standard_normal((800, tasks)))
+    succeeded = (rng.random(amounts.shape) < rate).astype(np.float64)
+    seen = succeeded.any(axis=1)
+    pairs = zip(amounts[seen], succeeded[seen], strict=True)
+    low, high = np.array([per_success_interval(*pair, 0.9) for pair in pairs]).T
+    truth = np.exp(0.5**2 / 2) / rate
+    assert 0.88 < ((low <= truth) & (truth <= high)).mean() < 0.96
+    assert max((truth > high).mean(), (truth < low).mean()) < 0.08
+    if tasks > 10:
+        assert min((truth > high).mean(), (truth < low).mean()) > 0.02
+
+
+def test_ten_tasks_that_all_succeeded_do_not_say_that_none_will_fail() -> None:
+    tasks = [_task(n, 100, 1) for n in range(10)]
+    row = success(*_frames(*tasks), rng=np.random.default_rng(1)).iloc[0]
+    # Wilson: ten of ten leave a rate of 10 / (10 + 1.645^2).
+    assert row["tokens_per_success_low"] == row["tokens_per_success"] == 100
+    assert row["tokens_per_success_high"] == pytest.approx(100 * (1 + 1.6449**2 / 10), rel=1e-4)
 
 
 @given(st.lists(st.tuples(st.none() | st.integers(0, 10**6), st.none() | st.integers(0, 1)), min_size=1, max_size=12))

@@ -25,7 +25,7 @@ import pandas as pd
 from tokenflation.analysis.columns.structure import CURVE_COLUMNS, FAILURE_COLUMNS, OUTCOME_COLUMNS, SUCCESS_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
-from tokenflation.analysis.statistics.intervals import ratio_interval
+from tokenflation.analysis.statistics.intervals import per_success_interval, ratio_interval
 from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, mean_interval
 
@@ -125,8 +125,7 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
     row |= dict(zip(("success_rate", "success_rate_low", "success_rate_high"), rate, strict=True))
     if counted.empty:
         return row
-    tokens = ratio_of_sums(counted["tokens"], counted["outcome"], rng=rng, level=level)
-    row |= dict(zip(("tokens_per_success", "tokens_per_success_low", "tokens_per_success_high"), tokens, strict=True))
+    row |= _per_success(counted, rng, level)
     row["cost_per_success"] = ratio_of_sums(priced["cost"], priced["outcome"], rng=None, level=level)[0]
     row |= _failure_ratio(counted, rng, level) | _area(counted, rng, level)
     return row
@@ -134,6 +133,18 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
 
 def _counted(group: pd.DataFrame) -> pd.DataFrame:
     return group[group["outcome"].notna() & group["tokens"].notna()]
+
+
+def _per_success(counted: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, float]:
+    """Return tokens per success and their interval; nothing without a success."""
+    tokens, solved = (counted[name].to_numpy(np.float64) for name in ("tokens", "outcome"))
+    if not solved.any():
+        return {}
+    values = {"tokens_per_success": float(tokens.sum() / solved.sum())}
+    if rng is not None and len(tokens) >= LEAST_RUNS and tokens.any():
+        low, high = per_success_interval(tokens, solved, level)
+        values |= {"tokens_per_success_low": low, "tokens_per_success_high": high}
+    return values
 
 
 def _failure_ratio(counted: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, float]:
