@@ -47,6 +47,12 @@ def test_dates_are_read_whatever_their_zone(tmp_path: Path) -> None:
     assert (found.start_s, found.bin_s, found.values.tolist()) == (1736121600.0, 3600.0, [1.0, 2.0, 3.0])
 
 
+def test_dates_alone_and_times_of_one_zone_are_no_mixture_of_zones(tmp_path: Path) -> None:
+    for times in (("2025-01-06", "2025-01-07"), ("2025-01-06 00:00-0500", "2025-01-07 00:00-05:00")):
+        found = read_history(written(tmp_path, "".join(["time,count\n", *(f"{one},1\n" for one in times)])))
+        assert found.bin_s == 86_400.0
+
+
 def test_rows_may_come_in_any_order_and_the_last_of_a_time_counts(tmp_path: Path) -> None:
     found = read_history(written(tmp_path, "t_s,n\n120,3\n0,1\n60,2\n60,9\n"))
     assert found.values.tolist() == [1.0, 9.0, 3.0]
@@ -201,6 +207,11 @@ def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
         ("2025-01-01 00:00,5\n2025-01-01 01:00,6\n", "a value and no name"),
         ("time,count\n00:00,5\n01:00,6\n00:00,5\n01:00,6\n", "2 times; give dates"),
         ("time,count\n0,5\n1,6\n1e15,7\n2,8\n", "check its times"),
+        (
+            "time,count\n2025-01-01T00:00Z,5\n2025-01-01T01:00,6\n2025-01-01T02:00Z,6\n",
+            "line 3: .*without a zone, while line 2",
+        ),
+        ("date,count\n1/1/2025 1:00 PM,5\n1/1/2025 2:00 PM GMT,6\n", "line 2: .*without a zone, while line 3"),
     ],
 )
 def test_what_is_no_series_is_refused_with_the_reason(tmp_path: Path, text: str, why: str) -> None:
@@ -372,10 +383,28 @@ def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, argum
     assert CliRunner().invoke(forecast, given).exit_code == 2
 
 
-@pytest.mark.parametrize("options", [["--level", "2"], ["--step", "-1"], ["--step", "1000"], ["--first", "0"]])
-def test_a_backtest_that_makes_no_sense_is_refused(tmp_path: Path, options: list[str]) -> None:
+def test_a_backtest_by_steps_that_are_no_multiple_of_a_bin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenflationError):
-        CliRunner().invoke(backtest, [str(hourly(tmp_path)), *options], catch_exceptions=False)
+        CliRunner().invoke(backtest, [str(hourly(tmp_path)), "--step", "1000"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--level", "2"], "not in the range"),
+        (["--level", "x"], "'x' is not a valid number."),
+        (["--step", "-1"], "not in the range"),
+        (["--step", "inf"], "'inf' is not a valid number."),
+        (["--first", "0"], "not in the range"),
+        (["--first", "1.5"], "'1.5' is not a valid whole number."),
+    ],
+)
+def test_an_option_that_is_no_such_number_is_refused_in_plain_words(
+    tmp_path: Path, options: list[str], why: str
+) -> None:
+    done = CliRunner().invoke(backtest, [str(hourly(tmp_path)), *options])
+    assert done.exit_code == 2
+    assert why in done.stderr
 
 
 @pytest.mark.parametrize(

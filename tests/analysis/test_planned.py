@@ -68,6 +68,14 @@ def test_a_budget_in_money_counts_cache_reads_at_their_price() -> None:
         )
 
 
+def test_prices_that_no_budget_uses_are_said_to_have_no_effect() -> None:
+    prices = PriceTable(prices=(Price(model="m", input=1.0, output=1.0),))
+    idle = Plan(tasks_per_day=1e4, prices=prices, budgets={"triage": Budget(max_calls=3)})
+    used = Plan(tasks_per_day=1e4, prices=prices, budgets={"triage": Budget(max_cost=1e9)})
+    said = [" ".join(planned(some_calls(), plan).assumptions) for plan in (idle, used)]
+    assert ["plan.prices has no effect" in one for one in said] == [True, False]
+
+
 def kept_by_hand(calls: pd.DataFrame, budget: Budget) -> list[int]:
     kept = []
     for _, mine in calls.groupby("task_id", sort=False):

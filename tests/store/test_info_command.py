@@ -127,6 +127,20 @@ def test_info_as_csv_has_one_line_per_value(tmp_path: Path, capsys: pytest.Captu
         main(["info", str(store), "--csv", "--json"])
 
 
+def test_info_says_which_models_answered_where_they_are_not_those_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [None, "gpt-5", "gpt-5-2", "gpt-5-1", "gpt-5-1"]
+    calls = [call(at, model="gpt-5", response_model=one) for at, one in enumerate(answers, 1)]
+    store = _store(tmp_path, Batch(calls=[*calls, call(9, model="own", response_model="own")]))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    shown = " ".join(_words(capsys.readouterr().out))
+    assert "gpt-5 (openai, answered as gpt-5-1, gpt-5-2): 5 calls" in shown
+    assert "own (openai): 1 call" in shown
+    assert [row["answered_as"] for row in info(store)["models"]] == [["gpt-5-1", "gpt-5-2"], []]
+
+
 def test_info_speaks_of_one_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["info", str(_store(tmp_path, Batch(calls=[call(1)], drops={"queue_full": 1})))])

@@ -14,6 +14,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.history.backtest import backtest
 from tokenflation.analysis.history.reading import History, is_store, read_history
 from tokenflation.analysis.history.recorded import sum_of, task_arrivals
+from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.cli.views.output import WITH_MANIFEST, emit, human_share, json_rows, output_options
 from tokenflation.sdk.errors import PlanError
 from tokenflation.sdk.words import percent
@@ -25,11 +26,11 @@ __all__ = ["command"]
 @click.argument("history", metavar="FILE|DB", type=click.Path(readable=False))
 @click.option("--column", metavar="NAME", help="Column of numbers of FILE; the first by default.")
 @click.option("--task", metavar="KIND", help="Of DB the tasks of one kind; all together by default.")
-@click.option("--step", "step_s", type=float, metavar="S", help="Seconds to forecast at a time; an hour by default.")
-@click.option("--first", type=int, metavar="N", help="Steps before those judged; a week, or half the series.")
-@click.option(
-    "--level", type=float, metavar="P", default=0.9, show_default=True, help="Probability that an interval claims."
-)
+@click.option("--step", "step_s", type=Number(min=0, min_open=True), metavar="S",
+              help="Seconds to forecast at a time; an hour by default.")  # fmt: skip
+@click.option("--first", type=Whole(min=1), metavar="N", help="Steps before those judged; a week, or half the series.")
+@click.option("--level", type=Number(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
+              help="Probability that an interval claims.")  # fmt: skip
 @partial(output_options, of=WITH_MANIFEST)
 def command(history: str, column: str | None, task: str | None, step_s: float | None, first: int | None, level: float,
             as_json: bool, as_csv: bool) -> None:  # fmt: skip
@@ -38,12 +39,6 @@ def command(history: str, column: str | None, task: str | None, step_s: float | 
     FILE is CSV or JSON lines, of bins (a time and numbers) or one row per request; DB is a store, of which the starts
     of tasks are taken. Every forecast sees only what was recorded before it.
     """
-    if not 0.5 <= level < 1:
-        raise PlanError(f"--level is {level!r}; it may be from 0.5 to below 1.")
-    if step_s is not None and not 0 < step_s < float("inf"):
-        raise PlanError(f"--step is {step_s!r}; it must be a positive number of seconds.")
-    if first is not None and first < 1:
-        raise PlanError(f"--first is {first}; it must be at least 1.")
     frame = backtest(_series(history, column, task), step_s=step_s, first=first, level=level)
     manifest = frame.attrs["manifest"]
     if as_json and not as_csv:

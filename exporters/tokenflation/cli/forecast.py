@@ -51,11 +51,14 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
 @click.option("--plan", "plan_file", type=click.Path(), metavar="FILE",
               help="A plan in YAML, in place of a volume and of --shape to --level; see `tokenflation plan init`.")  # fmt: skip
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="flat", show_default=True, help="Shape of a day.")
-@click.option("--modulation", type=float, default=0.0, show_default=True, metavar="CV",
+@click.option("--modulation", type=Number(0, 10), default=0.0, show_default=True, metavar="CV",
               help="Slow random swing of the whole load; 0 is Poisson arrivals.")  # fmt: skip
-@click.option("--growth-per-day", type=float, default=0.0, show_default=True, metavar="F", help="Growth of the volume.")
+@click.option("--growth-per-day", type=Number(min=-1, min_open=True), default=0.0, show_default=True, metavar="F",
+              help="Growth of the volume; 0.01 is one per cent a day.")  # fmt: skip
 @click.option("--days", type=Whole(1, 366), metavar="N", default=1, show_default=True, help="Days to look ahead.")
-@click.option("--kv-bytes-per-token", type=float, metavar="B", help="Also give KV cache in bytes.")
+@click.option(
+    "--kv-bytes-per-token", type=Number(min=0, min_open=True), metavar="B", help="Also give KV cache in bytes."
+)
 @click.option("--level", type=Number(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
               help="Probability that an interval claims.")  # fmt: skip
 @click.option(

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tokenflation.sdk.words import many
 __all__ = ["command"]
 
 _LEAST_ROOM = 20
+_MOST_NAMES = 3
 _KEY_STATES = {
     "ok": "in its file beside the store",
     "missing": "its file is missing: new prompts will share no prefix with those recorded",
@@ -125,8 +126,15 @@ def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "status", _counts(found["status"])
     for position, row in enumerate(found["models"]):
         tokens = f"input {_number(row['input_tokens'])}, output {_number(row['output_tokens'])}"
-        name = f"{row['model'] or 'no model named'} ({row['provider']})"
+        name = f"{row['model'] or 'no model named'} ({row['provider']}{_answered(row['answered_as'])})"
         yield "" if position else "models", f"{name}: {many(row['calls'], 'call')}, {tokens}"
+
+
+def _answered(names: Sequence[str]) -> str:
+    """Return the names that answered, where they are not the one asked for: other commands and the page name those."""
+    shown = ", ".join(names[:_MOST_NAMES])
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f", answered as {shown}{more}" if names else ""
 
 
 def _attempts(rows: Mapping[str, int]) -> str:

@@ -31,6 +31,10 @@ Ints = NDArray[np.int64]
 MOST_KINDS = 1_000
 """Of more task kinds no forecast is made: then a kind is likely to be the name of one task."""
 _JOINED = " + "
+_UNUSED_PRICES = (
+    "plan.prices has no effect: in a forecast only a budget's max_cost uses them. `tokenflation inflation --prices` says "
+    "what a task costs."
+)
 _NEEDED = ("task", "task_id", "started_at_ns", "input_tokens", "output_tokens", "model")
 
 
@@ -85,6 +89,8 @@ def planned(calls: pd.DataFrame, plan: Plan) -> Planned:
                 calls, row = cut_at_budget(calls, one, budget, prices=plan.prices)
                 rows.append(row)
                 notes.append(_said(row))
+    if plan.prices is not None and not any(budget.max_cost is not None for _, budget in plan.budgets_by_kind()):
+        notes.append(_UNUSED_PRICES)
     models = dict(plan.models_by_kind())
     for kind in models:
         _refuse_unknown("models", kind, counts)

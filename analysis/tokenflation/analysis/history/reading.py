@@ -8,6 +8,7 @@ compressed (.gz, .xz, .bz2, .zst). Sources: Azure/AzurePublicDataset, HPMLL/Burs
 alibaba/ServeGen.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h
 _TRACES = {"contexttokens": "input_tokens", "generatedtokens": "output_tokens", "input_length": "input_tokens",
            "output_length": "output_tokens", "request tokens": "input_tokens", "response tokens": "output_tokens"}  # fmt: skip
 _EVENTS = _TRACES | {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
+# A time of day, and behind it what says its zone.
+_ZONED = r"\d[T ]\d{1,2}(?::\d{2}){0,2}(?:[.,]\d+)?\s*(?:[AP]M)?\s*(?:Z|UTC|GMT|[+-]\d{2}:?(?:\d{2})?)$"
 _MOST_BINS = 2_000_000
 # Bins that requests are counted in: the longest of which there are enough.
 _WIDTHS = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
@@ -186,6 +189,7 @@ def _times(table: pd.DataFrame, path: str | Path) -> tuple[Floats, str]:
         seconds = np.asarray(raw * _scale(name, cells, table), dtype=np.float64)
     else:
         seconds = _dates(cells)
+        _refuse_zones_in_part(cells, seconds, name, path)
     wrong = np.flatnonzero(np.isnan(seconds) & cells.notna().to_numpy())
     if np.isfinite(seconds).sum() == 1 and not len(wrong):
         raise FrameError(f"{path} has one row with a time; a series needs demand over time. Record longer.")
@@ -198,6 +202,18 @@ def _times(table: pd.DataFrame, path: str | Path) -> tuple[Floats, str]:
         raise FrameError(f"{path}, line {line_of(path, row)}: column {name!r} holds {cells.iloc[row]!s}, no time as the others "
                          "are; correct it or take the row out.")  # fmt: skip
     return seconds, name
+
+
+def _refuse_zones_in_part(cells: "pd.Series[str]", seconds: Floats, name: str, path: str | Path) -> None:
+    """Raise FrameError where some dates say their zone and others do not: those would be read as UTC, hours off."""
+    dated = np.flatnonzero(np.isfinite(seconds))
+    zoned = cells.astype("str").str.strip().str.contains(_ZONED, flags=re.IGNORECASE).to_numpy()[dated]
+    if not zoned.any() or zoned.all():
+        return
+    without, having = int(dated[~zoned][0]), int(dated[zoned][0])
+    raise FrameError(f"{path}, line {line_of(path, without)}: column {name!r} holds {cells.iloc[without]!s} without a zone, "
+                     f"while line {line_of(path, having)} has one ({cells.iloc[having]!s}); write a zone in every line, or in "
+                     "none.")  # fmt: skip
 
 
 def _column_of_times(table: pd.DataFrame, path: str | Path) -> str:

@@ -9,14 +9,14 @@ __all__ = ["Number", "Whole"]
 
 
 class Number(click.FloatRange):
-    """A number; click would say of another text that it is no "float range", and let nan through any limit."""
+    """A number; click would say of another text that it is no "float range", and let nan and inf through."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number, or fail as click does."""
         number = super().convert(value, param, ctx)
-        if math.isnan(number):
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
         return number
 

@@ -48,6 +48,10 @@ _MODELS = """
     SELECT provider, model, count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
     FROM calls GROUP BY provider, model ORDER BY calls DESC, model
 """
+_ANSWERED = """
+    SELECT provider, model, response_model FROM calls WHERE response_model IS NOT NULL AND response_model IS NOT model
+    GROUP BY provider, model, response_model ORDER BY count(*) DESC, response_model
+"""
 
 
 def info(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -58,10 +62,10 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     `agent_runs`, `sub_agent_runs`, `sub_agent_calls`, `input_tokens` and `output_tokens` (sums over the calls that
     report them), `tool_calls` (what the answers ask for, be it named or not), `first_started_at_ns`, `last_ended_at_ns`
     (of the calls with a date, if any has one), `undated_calls`, `relative_calls` (of those, timed from their session's
-    start), `models` (one object per provider and model), `usage_source` and `status` by value in calls, `drops` by
-    reason, `lost` (their sum), `left_beside` (calls of killed programs that stand in `DB.underway-*` and could not be
-    brought into the store). Where there is no store, but losses are noted or calls stand beside it, `file_bytes` is 0
-    and there are no rows.
+    start), `models` (one object per provider and model as asked for; `answered_as` lists other names that answered),
+    `usage_source` and `status` by value in calls, `drops` by reason, `lost` (their sum), `left_beside` (calls of killed
+    programs that stand in `DB.underway-*` and could not be brought into the store). Where there is no store, but losses
+    are noted or calls stand beside it, `file_bytes` is 0 and there are no rows.
 
     Raises:
         StoreError: as `open_store`.
@@ -101,12 +105,20 @@ def _contents(connection: sqlite3.Connection) -> dict[str, Any]:
         **one(_REOPENED),
         **one(_RUNS),
         **one(_TOTALS),
-        "models": [dict(row) for row in connection.execute(_MODELS)],
+        "models": _models(connection),
         **{
             name: counts(f"SELECT {name}, count(*) FROM calls GROUP BY {name} ORDER BY {name}")
             for name in ("usage_source", "status")
         },
     }
+
+
+def _models(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    answered: dict[tuple[Any, Any], list[str]] = {}
+    for row in connection.execute(_ANSWERED):
+        answered.setdefault((row["provider"], row["model"]), []).append(row["response_model"])
+    rows = map(dict, connection.execute(_MODELS))
+    return [row | {"answered_as": answered.get((row["provider"], row["model"]), [])} for row in rows]
 
 
 def _meta(connection: sqlite3.Connection, path: Path) -> dict[str, Any]:
