@@ -104,6 +104,30 @@ def test_the_exponent_of_a_kind_is_recovered_from_runs_of_different_lengths() ->
     assert (row["runs"], row["growth_runs"]) == (64, 64)
 
 
+def test_ten_tasks_hold_their_exponent_nearly_as_often_as_they_claim() -> None:
+    rng = np.random.default_rng(3)
+    rows: list[dict[str, Any]] = []
+    for number in range(250):
+        for at, steps in enumerate([1, 16, *rng.integers(1, 9, 8)]):
+            size = round(float(rng.lognormal(0, 0.3)) * 1e6 * steps**0.6)
+            rows += _run([size] * int(steps), f"{number} {at}", task=f"kind {number}")
+
+    kinds = context_kinds(frame_of(rows), rng=np.random.default_rng(1))
+
+    held = kinds["growth_exponent_low"].lt(1.6) & kinds["growth_exponent_high"].gt(1.6)
+    assert len(kinds) == 250
+    assert 0.86 < held.mean() < 0.96
+
+
+def test_an_exponent_that_one_task_makes_has_no_interval() -> None:
+    rows = _fleet([5] * 11 + [20])
+
+    row = context_kinds(frame_of(rows), rng=np.random.default_rng(1)).iloc[0]
+
+    assert row["growth_exponent"] == pytest.approx(1.6)
+    assert row[["growth_exponent_low", "growth_exponent_high"]].isna().all()
+
+
 def test_a_kind_without_enough_runs_or_spread_is_refused() -> None:
     few = context_kinds(frame_of(_fleet([1, 2, 4, 8, 16]))).iloc[0]
     alike = context_kinds(frame_of(_fleet([6, 7, 8] * 4))).iloc[0]

@@ -228,7 +228,7 @@ CONTEXT_KIND_COLUMNS: dict[str, Column] = _by_name(
     Column("growth_per_step", "float", "tokens per step; median over the runs that have one"),
     Column("run_growth_exponent", "float", "growth exponent within a run; median over the runs that have one"),
     Column("growth_exponent", "float", "slope of log(input of a run) against log(its steps); NULL = refused"),
-    Column("growth_exponent_low", "float", "lower end of its interval, by bootstrap over runs"),
+    Column("growth_exponent_low", "float", "lower end of its interval, by leaving out each task"),
     Column("growth_exponent_high", "float", "upper end of its interval"),
     Column("growth_runs", "int", "runs that it rests on", required=True),
     Column("growth_refused", "text", "why there is no exponent; NULL = there is one"),
