@@ -205,7 +205,7 @@ def _student(level: float, free: int) -> float:
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
     terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
-    return z + sum(term / free**power for power, term in enumerate(terms, 1))
+    return float(z + sum(term / free**power for power, term in enumerate(terms, 1)))
 
 
 def _intervals(runs: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, float]:
