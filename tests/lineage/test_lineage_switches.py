@@ -104,6 +104,29 @@ def test_an_agent_that_is_handed_over_to_and_told_the_question_anew_goes_on_in_t
     assert (third.agent_run_id, third.step) == (first.agent_run_id, 1)
 
 
+def test_an_agent_that_is_handed_over_to_and_told_the_history_in_one_message_is_another_run() -> None:
+    agents = Agents()
+    found = "The tides come twice a day, and the moon pulls them."
+    one, first = agents.call(user("Go."), system="You are Ann.", asks={"call_1": "tides"}, tool="search")
+    grown = (user("Go."), said(call_1="tides"), result("call_1", found))
+    two, _ = agents.call(*grown, system="You are Ann.", asks={"call_2": "bob"}, tool="transfer_to_bob", after=one)
+    told = said(f"The conversation so far: 1. user: Go. 2. search: tides. 3. result: {found} 4. transfer_to_bob")
+    _, second = agents.call(told, system="You are Bob.", says="Twice a day.", after=two)
+    assert (second.task_id, second.depth, second.continues_evidence) == (first.task_id, 0, "flow_result")
+    assert (second.agent_run_id != first.agent_run_id, second.step) == (True, 0)
+
+
+def test_a_summary_for_the_agent_that_is_handed_over_to_is_a_step_of_the_one_that_hands_over() -> None:
+    agents = Agents()
+    found = "The tides come twice a day, and the moon pulls them."
+    one, first = agents.call(user("Go."), system="You are Ann.", asks={"call_1": "tides"}, tool="search")
+    grown = (user("Go."), said(call_1="tides"), result("call_1", found))
+    two, _ = agents.call(*grown, system="You are Ann.", asks={"call_2": "bob"}, tool="transfer_to_bob", after=one)
+    text = f"user: Go. search: tides. result: {found} And then bob is to go on with all of this."
+    _, summary = agents.call(user(text), system="You sum up.", says="Tides, twice.", tools=(), after=two)
+    assert (summary.agent_run_id, summary.step) == (first.agent_run_id, 2)
+
+
 def test_tasks_that_hand_over_with_one_question_each_have_one_that_goes_on() -> None:
     agents = Agents()
     asked = "Write about the tides of the ocean."

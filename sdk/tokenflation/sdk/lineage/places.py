@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from tokenflation.sdk.lineage.continuing import Continued
-from tokenflation.sdk.lineage.heads import head_of
+from tokenflation.sdk.lineage.heads import head_of, is_of_one_agent
 from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run, Strength, hands_over
 from tokenflation.sdk.records import Reading, StructureSource
 from tokenflation.sdk.scoping.scopes import Scope
@@ -94,12 +94,16 @@ def is_handoff(reading: Reading, before: Continued) -> bool:
     """Return whether another agent goes on with a history, under other instructions.
 
     Other instructions alone are no other agent: a date in them changes, tools come and go. Nor are other first words,
-    such as a memory's, where what asked for tools is told their results and offers the same ones.
+    such as a memory's, where what asked for tools is told their results and offers the same ones. A new history that
+    tells the one before (`flow_result`) is one if that hands over; without tools it may only be a summary for it.
     """
     history = before.history
-    if history.instructions_hash == reading.instructions_hash or before.edge.evidence == "flow_result":
+    if history.instructions_hash == reading.instructions_hash:
         return False
-    if any(hands_over(call.name) for call in history.open_tool_calls.values()):
+    gives = any(hands_over(call.name) for call in history.open_tool_calls.values())
+    if before.edge.evidence == "flow_result":
+        return gives and reading.tool_definition_bytes > 0 and not is_of_one_agent(history, reading)
+    if gives:
         return True
     if reading.tool_results and reading.tool_definition_bytes == history.tool_definition_bytes > 0:
         return False
