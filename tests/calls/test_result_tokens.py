@@ -61,6 +61,22 @@ def test_results_have_their_tokens_however_many_attempts_their_call_took(
     assert [run["executed"] for run in found] == [1, 1]
 
 
+def test_results_have_their_tokens_by_the_fallback_that_answered(handle: Instrumentation) -> None:
+    down = as_json({"error": {"message": "Down.", "type": "server_error"}}, 500)
+    messages = _history("found " * 40, "found " * 10)
+    with Scripted(_asking(0, 1), down, as_json(bodies.chat())) as server:
+        client = openai.OpenAI(base_url=server.openai_url, api_key="k", max_retries=0)
+        client.chat.completions.create(model="m", messages=messages[:1])
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(model="m", messages=messages)
+        client.chat.completions.create(model="another", messages=messages)
+    assert handle.flush()
+    answered, found = rows(handle.store)[2], rows(handle.store, _TOOLS)
+    assert (answered["model"], answered["attempts"]) == ("another", 1)
+    assert sum(run["result_tokens"] for run in found) == pytest.approx(answered["tool_result_tokens"], abs=1)
+    assert [run["executed"] for run in found] == [1, 1]
+
+
 def test_results_have_their_tokens_once_a_stream_that_was_held_ends(handle: Instrumentation) -> None:
     events = bodies.chat_stream({"content": _SAID})
     with Scripted(_asking(0), as_events(events), as_json(bodies.chat())) as server:

@@ -20,6 +20,7 @@ from tests.importers.agent_logs import (
     atif_step,
     codex_line,
     codex_usage,
+    gemini_message,
 )
 from tests.importers.claude_logs import at
 
@@ -151,6 +152,12 @@ def test_gemini_thoughts_and_tool_prompts_stand_outside_and_are_added(imported: 
         ("gemini-cli", "g-1", "user"),
         ("gemini-cli", "g-1", "tool"),
     ]
+
+
+def test_tools_results_that_gemini_keeps_as_the_users_messages_are_no_turn_of_the_user(imported: Any) -> None:
+    came = gemini_message("r1", 5, "user") | {"content": [{"functionResponse": {"id": "t1", "response": {}}}]}
+    rows = imported({"chats/session-1.jsonl": as_lines([*GEMINI[:5], came, *GEMINI[5:]])})
+    assert rows("SELECT prompted_by FROM calls ORDER BY step") == [("user",), ("tool",)]
 
 
 def test_a_gemini_sub_agents_file_is_a_run_inside_its_tool_call(imported: Any) -> None:

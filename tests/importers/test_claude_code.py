@@ -2,12 +2,13 @@
 
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench.importer_truth import FOLDER, compare
-from tests.importers.claude_logs import STORY, answer, result, system, tool, user, write
+from tests.importers.claude_logs import SESSION, STORY, answer, result, system, tool, user, write
 
 from tokenflation.sdk.importers import import_paths
 from tokenflation.sdk.importers.rows.tally import ImportSummary
@@ -220,6 +221,35 @@ def test_a_record_that_cannot_be_used_is_named_and_costs_nothing_else(tmp_path: 
     assert found.summary.calls == 4
     assert found.summary.broken == {"not JSON": 1, "an answer without its message": 1, "no JSON object": 1}
     assert [problem.where.rsplit(":", 1)[1] for problem in found.summary.problems] == ["2", "3", "4"]
+
+
+def test_a_session_that_repeats_anothers_compaction_counts_its_own_only(tmp_path: Path) -> None:
+    found = Imported(tmp_path, STORY)
+    fork = [{**one, "sessionId": "fork"} for one in STORY] + [answer("f", "a4", 30, "msg_4", sessionId="fork")]
+    assert (found.summary.compactions, found.add(fork, "fork.jsonl").compactions) == (1, 0)
+
+
+def test_a_sub_agent_has_the_name_it_was_asked_for_by(tmp_path: Path) -> None:
+    asked = tool("Agent", "t1", subagent_type="code-reviewer", prompt="look")
+    lines = [user("u", None, 0), answer("a", "u", 1, "m1", asked)]
+    inner = [user("s", None, 2, "look", isSidechain=True), answer("t", "s", 3, "m2", isSidechain=True)]
+    found = Imported(tmp_path, lines + inner)
+    assert found.rows("SELECT agent, depth FROM calls ORDER BY depth") == [("main", 0), ("code-reviewer", 1)]
+
+
+def test_what_lies_beside_a_sub_agents_log_names_it_and_its_tool_call(tmp_path: Path) -> None:
+    lines = [user("u", None, 0), answer("a", "u", 1, "m1", tool("Agent", "t1"), tool("Agent", "t2"))]
+    inner = [{**answer("t", None, 3, "m2"), "isSidechain": True, "agentId": "a1b2"}]
+    folder = tmp_path / "logs" / SESSION / "subagents"
+    folder.mkdir(parents=True)
+    write(tmp_path / "logs" / f"{SESSION}.jsonl", lines)
+    write(folder / "agent-a1b2.jsonl", inner)
+    write(folder / "agent-a1b2.meta.json", [{"agentType": "code-reviewer", "toolUseId": "t1", "spawnDepth": 1}])
+    summary = import_paths([tmp_path / "logs"], tmp_path / "runs.db")
+    assert summary.foreign == {}
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        found = connection.execute("SELECT agent, inside_tool_call_id FROM calls WHERE depth = 1").fetchall()
+    assert found == [("code-reviewer", "t1")]
 
 
 @pytest.mark.shared_data

@@ -15,6 +15,7 @@ import pytest
 from tests.importers.agent_logs import atif_step
 
 from tokenflation.sdk.importers import import_paths
+from tokenflation.sdk.store.contents import info
 
 _PARTS = ("summary", "questions", "answers")
 
@@ -93,6 +94,15 @@ def _response(number: int, tokens: int, **more: Any) -> dict[str, Any]:
         "usage": {"input_tokens": tokens, "input_tokens_details": {"cached_tokens": 60}, "output_tokens": 20,
                   "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": tokens + 20},
     } | more  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), [("support.json", "support"), ("a.traj.json", "mini-swe-agent")])
+def test_a_bare_list_of_messages_is_of_the_kind_that_its_file_is_named_after(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    (tmp_path / name).write_text(json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]))
+    import_paths([tmp_path / name], tmp_path / "runs.db")
+    assert info(tmp_path / "runs.db")["tasks"] == {kind: 1}
 
 
 def test_mini_swe_agents_responses_are_calls_even_where_the_answer_was_not_understood(tmp_path: Path) -> None:

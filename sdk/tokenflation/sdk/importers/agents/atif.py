@@ -87,7 +87,6 @@ class _Reading:
         self._done: set[int] = set()
         self._place = 0
         self._compacted = False
-        self._compactions = 0
 
     def taken(self) -> Taken:
         tops = [one for name, one in self._by_name.items() if name not in self._referred] or list(
@@ -97,7 +96,7 @@ class _Reading:
             self._add(one, self.rows.main, "", 0)
         said = mapping(tops[0], "final_metrics")
         self.rows.session({"final_metrics": dict(said) or None, "version": text(tops[0], "schema_version")})
-        return Taken(self.rows.batch(), self._compactions)
+        return Taken(self.rows.batch())
 
     def _add(self, one: Mapping[str, Any], run: Run, path: str, depth: int) -> None:
         if id(one) in self._done or depth > _MOST_DEPTH:
@@ -162,7 +161,6 @@ class _Reading:
     ) -> None:
         if depth == 0 and any(_SUMMARY.search(text(ref, "session_id") or "") for ref in _refs({"steps": [step]})):
             self._compacted = True
-            self._compactions += 1
         for came in dicts(mapping(step, "observation"), "results"):
             for ref in dicts(came, "subagent_trajectory_ref"):
                 trajectory_id, file = text(ref, "trajectory_id"), text(ref, "trajectory_path")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tokenflation.sdk.importers.agents.claude_code_session import MAIN, Answer, Failure, Node, Session
+from tokenflation.sdk.importers.agents.claude_code_session import MAIN, Answer, Failure, Node, Session, ToolUse
 from tokenflation.sdk.importers.files.fields import count, made_id, text
 from tokenflation.sdk.importers.files.formats import Taken
 from tokenflation.sdk.importers.rows.building import Run, TaskRows
@@ -35,7 +35,7 @@ def taken(session: Session, *, task: str, default_id: str) -> Taken:
         }
     )
     formerly = {_call_id(one): _older_id(one) for one in session.answers.values() if one.request_id is not None}
-    return Taken(rows.batch(), compactions, formerly)
+    return Taken(rows.batch(), formerly)
 
 
 class _Claims:
@@ -182,11 +182,9 @@ class _Placing:
         outer = (
             self._runs.get(asking.run, self.rows.main) if asking is not None and asking.run != key else self.rows.main
         )
-        name = use.agent_type if use is not None and use.agent_type else key.split("-")[0] if "-" in key[1:] else ""
-        name = name if name.isalpha() else "subagent"
         self._runs[key] = self.rows.run(
             key,
-            name,
+            self._name_of(key, use),
             outer,
             inside_tool_call_id=asked,
             inside_call_id=_call_id(asking) if asking is not None else None,
@@ -194,6 +192,14 @@ class _Placing:
         if asked is not None:
             self._inside[asked] = self._runs[key]
         return self._runs[key]
+
+    def _name_of(self, key: str, use: ToolUse | None) -> str:
+        """Return the kind of a sub-agent: as it was asked for, as the file beside its log says, or as its id begins."""
+        said = use.agent_type if use is not None else None
+        if said is not None or (said := self.session.agent_types.get(key)) is not None:
+            return said
+        name = key.split("-")[0] if "-" in key[1:] else ""
+        return name if name.isalpha() else "subagent"
 
     def _open_at(self, at_ns: int) -> str | None:
         """Return the last tool call for a sub-agent that was open at a time and that no known sub-agent answers."""

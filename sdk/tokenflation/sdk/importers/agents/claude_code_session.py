@@ -107,6 +107,8 @@ class Session:
         """The tool call that started a sub-agent, by the agent's id."""
         self.prompts: dict[str, str] = {}
         """What a sub-agent was asked, by its run's key."""
+        self.agent_types: dict[str, str] = {}
+        """What kind of agent a sub-agent is, by its run's key, where a file beside its log says so."""
         self.seen_at_ns = 0
         self._line = 0
         self._file_agent: str | None = None
@@ -114,6 +116,14 @@ class Session:
     def begin_file(self, name: str) -> None:
         """Say that the records to come are of this file."""
         self._file_agent = name[6:].removesuffix(".jsonl") if name.startswith("agent-") else None
+
+    def add_about(self, name: str, about: Mapping[str, Any]) -> None:
+        """Take what the file of this name says of the sub-agent whose log lies beside it."""
+        agent = name.removeprefix("agent-").removesuffix(".meta.json")
+        if (kind := text(about, "agentType")) is not None:
+            self.agent_types.setdefault(agent, kind)
+        if (asked := text(about, "toolUseId")) is not None:
+            self.started_by.setdefault(agent, asked)
 
     def add(self, record: Mapping[str, Any]) -> str | None:
         """Take one record; return what it is if it cannot be used, None if all is well."""

@@ -6,15 +6,18 @@ A line has `timestamp`, `type` and `payload` (github.com/openai/codex, `codex-rs
 * `event_msg` of type `token_count` ends a call: `info.last_token_usage` is its usage, `cached_input_tokens` part of
   `input_tokens` and `reasoning_output_tokens` of `output_tokens`. One whose `total_token_usage` has not changed repeats
   the last (a change of rate limits writes it again) and is no call. Where only totals are given, their growth is taken.
+* `token_usage_record`, in newer versions, stands right behind what the model said and names the response: it ends the
+  call, and the `token_count` that follows the tools' results repeats it.
 * `response_item`s since the last call are what the model said: tool calls (`function_call`, `custom_tool_call`,
   `local_shell_call`; `web_search_call` runs at the provider), reasoning, messages; `*_output` are tool results.
 * A call starts with the last thing that it answers (a message, a tool result) and ends with the last that it said.
 * `compacted`: the next call continues by a summary. `stream_error`: an attempt that failed and was tried again.
 * `turn_context` names the model. A sub-agent has a file of its own, whose `session_meta` names its parent
   (`parent_thread_id`, or `source` in older versions); its `session_id` is the outermost thread's, its `id` its own
-  (openai/codex, pull request 29327), so that sub-agents of sub-agents are found too.
-* A call whose `token_count` has not come is not finished and not counted. Versions before September 2025 wrote none:
-  their sessions are left out and named.
+  (openai/codex, pull request 29327), so that sub-agents of sub-agents are found too. An `agent_message` is what another
+  agent said.
+* A call whose usage has not come is not finished and not counted, nor one that `turn_aborted` broke off. Versions
+  before September 2025 wrote no usage: their sessions are left out and named.
 * A fork (`forked_from_id`) begins with its parent's records, written again: calls before its own first `task_started`,
   the first that is not older than the session, are not its own.
 """
@@ -111,7 +114,8 @@ def _taken(threads: list[Thread], task: str) -> Taken:
             "unfinished_calls": sum(thread.unfinished for thread in threads) or None,
         }
     )
-    return Taken(rows.batch(), sum(thread.compactions for thread in threads))
+    formerly = {call_id: older for thread in threads for call_id, older in thread.formerly().items()}
+    return Taken(rows.batch(), formerly)
 
 
 def _add_inner(rows: TaskRows, thread: Thread, outer: Run, threads: Sequence[Thread]) -> Run:

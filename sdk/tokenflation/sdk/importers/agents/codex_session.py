@@ -32,7 +32,11 @@ class _Called:
     known: bool
     """Whether the start is known."""
     place: str
+    """What tells it from the other calls of its thread."""
     prompted_by: str | None
+    response_id: str | None = None
+    older_place: str | None = None
+    """Its place by the `token_count` that repeats its `token_usage_record`."""
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     reasoning: int = 0
     compacted: int = 0
@@ -48,9 +52,10 @@ class Thread:
         self.meta: Mapping[str, Any] = metas[0] if metas else {}
         self.thread_id = text(self.meta, "id", "session_id") or default_id
         self.calls: list[_Called] = []
-        self.compactions = 0
         self.copied = 0
         """Calls of the session that this one was forked from, left out."""
+        self.unfinished = 0
+        """Calls whose usage has not come: not counted, for the turn was broken off, or their numbers are to come."""
         self._results: dict[str, tuple[int, int | None, bool | None]] = {}
         self._said: dict[str, str] = {}
         self._where: dict[str, str] = {}
@@ -58,12 +63,17 @@ class Thread:
         """The tool call that started a thread, by the thread's id, where an event says so."""
         self._model: str | None = None
         self._totals: Mapping[str, Any] = {}
+        self._recorded: _Called | None = None
+        """The call that the last `token_usage_record` ended, until the `token_count` that repeats it."""
         self._clear()
         own_from_ns = self._own_from(records)
+        copying = own_from_ns > 0
         for at_ns, record in records:
-            self._add(at_ns, record, copied=at_ns < own_from_ns)
-        self.unfinished = self._spoke_ns is not None
-        """The log ends before the usage of its last call: the call is not counted, its numbers are still to come."""
+            if copying and at_ns >= own_from_ns:
+                copying = False
+                self._clear()  # what the parent was about to do is not this session's
+            self._add(at_ns, record, copied=copying)
+        self.unfinished += self._spoke_ns is not None
 
     def _own_from(self, records: Sequence[tuple[int, Mapping[str, Any]]]) -> int:
         """Return from when on the records are this session's own: of a fork, the first turn begun after it was made."""
@@ -95,7 +105,9 @@ class Thread:
             self._model = text(payload, "model") or self._model
         elif kind == "compacted":
             self._compacted += 1
-            self.compactions += not copied
+            self._heard_ns = self._heard_ns if self._heard_ns is not None else at_ns
+        elif kind == "token_usage_record":
+            self._add_record(at_ns, payload, copied=copied)
         elif kind == "response_item":
             self._add_item(at_ns, payload)
         elif kind == "event_msg":
@@ -105,6 +117,8 @@ class Thread:
         kind = str(item.get("type"))
         if kind == "message" and item.get("role") != "assistant":
             self._hear(at_ns, "user")
+        elif kind == "agent_message":  # another agent's: the task that this one is given, or what its own ones answer
+            self._hear(at_ns, "tool" if self.calls else "user")
         elif kind.endswith("_output"):
             self._hear(at_ns, "tool")
             if (asked := text(item, "call_id")) is not None:
@@ -126,9 +140,11 @@ class Thread:
         kind = event.get("type")
         if kind == "user_message":
             self._hear(at_ns, "user")
-        elif kind == "collab_agent_spawn_end":
-            if (thread_id := text(event, "new_thread_id")) and (asked := text(event, "call_id")):
-                self._spawned[thread_id] = asked
+        elif kind in ("collab_agent_spawn_end", "item_completed"):
+            self._add_spawned(event)
+        elif kind == "turn_aborted":
+            self.unfinished += self._spoke_ns is not None and not copied
+            self._clear()
         elif kind == "stream_error":
             self._failures.append((at_ns, _error_of(event, "stream_error")))
         elif kind == "error":
@@ -140,10 +156,34 @@ class Thread:
                 totals.get(name) == self._totals.get(name) for name in ("total_tokens", *_COUNTS)
             )
             self._totals = totals or self._totals
-            if any(count(last, name) for name in _COUNTS) and not repeated:
+            if self._recorded is not None and _same(self._recorded.usage, last):
+                self._recorded.older_place, self._recorded = self._place(at_ns), None
+            elif any(count(last, name) for name in _COUNTS) and not repeated:
                 self._end_call(last, at_ns, copied=copied)
 
-    def _end_call(self, usage: Mapping[str, Any], at_ns: int, *, copied: bool, error: str | None = None) -> None:
+    def _add_spawned(self, event: Mapping[str, Any]) -> None:
+        """Note which tool call started a thread."""
+        item = mapping(event, "item")
+        if item.get("type") == "SubAgentActivity" and item.get("kind") == "started":
+            event = {"new_thread_id": item.get("agent_thread_id"), "call_id": item.get("id")}
+        if (thread_id := text(event, "new_thread_id")) and (asked := text(event, "call_id")):
+            self._spawned[thread_id] = asked
+
+    def _add_record(self, at_ns: int, record: Mapping[str, Any], *, copied: bool) -> None:
+        usage, response_id = mapping(record, "usage"), text(record, "response_id")
+        self._totals = mapping(record, "thread_token_usage") or self._totals
+        if any(count(usage, name) for name in _COUNTS):
+            self._end_call(usage, at_ns, copied=copied, response_id=response_id)
+            self._recorded = self.calls[-1] if self.calls and not copied else None
+
+    def _place(self, at_ns: int) -> str:
+        # The running total tells two calls of one thread apart, and is the same however the file is cut.
+        return f"{count(self._totals, 'total_tokens')}/{at_ns}"
+
+    def _end_call(
+        self, usage: Mapping[str, Any], at_ns: int, *, copied: bool, error: str | None = None,
+        response_id: str | None = None,
+    ) -> None:  # fmt: skip
         if copied:
             self.copied += 1
         else:
@@ -156,8 +196,8 @@ class Thread:
                 started_at_ns=min(started_at_ns, ended_at_ns),
                 ended_at_ns=ended_at_ns,
                 known=self._heard_ns is not None,
-                # The running total tells two calls of one thread apart, and is the same however the file is cut.
-                place=f"{count(self._totals, 'total_tokens')}/{at_ns}",
+                place=self._place(at_ns) if response_id is None else response_id,
+                response_id=response_id,
                 prompted_by="both" if len(heard) == 2 else next(iter(heard), None),
                 asked=self._asked,
                 reasoning=self._reasoning,
@@ -183,7 +223,7 @@ class Thread:
     def add_to(self, rows: TaskRows, run: Run) -> None:
         """Add the calls to a run."""
         for called in self.calls:
-            call_id = made_id("codex", self.thread_id, called.place)
+            call_id = self._call_id(called.place)
             extra = {"gen_ai.conversation.compacted": True} if called.compacted else {}
             given = {name: count(called.usage, name) for name in _COUNTS}
             rows.call(
@@ -194,6 +234,7 @@ class Thread:
                 provider=text(self.meta, "model_provider") or "openai",
                 api="openai.responses",
                 model=called.model,
+                response_id=called.response_id,
                 status="ok" if called.error is None else "error",
                 error_type=called.error,
                 attempts=len(called.failures) + 1,
@@ -211,6 +252,14 @@ class Thread:
             self._add_attempts(rows, call_id, called)
             for position, item in enumerate(called.asked):
                 self._add_tool(rows, call_id, item, position)
+
+    def formerly(self) -> dict[str, str]:
+        """Return the ids that calls have where their `token_count` alone was read."""
+        older = {one.place: one.older_place for one in self.calls if one.older_place is not None}
+        return {self._call_id(place): self._call_id(before) for place, before in older.items()}
+
+    def _call_id(self, place: str) -> str:
+        return made_id("codex", self.thread_id, place)
 
     def _add_attempts(self, rows: TaskRows, call_id: str, called: _Called) -> None:
         if not called.failures and called.error is None:
@@ -245,6 +294,10 @@ class Thread:
         if asked in self._results:
             at_ns, bytes_, failed = self._results[asked]
             made |= {"executed": 1, "result_bytes": bytes_, "failed": failed, "ended_at_ns": max(at_ns, item["_at_ns"])}
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(count(one, name) == count(other, name) for name in _COUNTS)
 
 
 def _failed(output: Any) -> bool | None:

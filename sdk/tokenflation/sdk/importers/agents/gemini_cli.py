@@ -3,10 +3,10 @@
 As github.com/google-gemini/gemini-cli writes them (`packages/core/src/services/chatRecordingService.ts` and
 `chatRecordingTypes.ts`): older versions one JSON document with `messages`; newer ones JSON Lines, a line for the
 session and one for each message, which is written again whenever it changes (the last counts), `$set` for what changes
-of the session, `$rewindTo` when the user goes back. A message of type `gemini` is one call. Of its `tokens`, `cached`
-is part of `input`; `thoughts` stand outside `output` and `tool` outside `input`, as in Gemini's own usage. The messages
-that a rewind took back were paid for all the same: they stay. A message's time is when it was recorded: no durations
-are known.
+of the session, `$rewindTo` when the user goes back. Tools' results may come as messages of the user. A message of type
+`gemini` is one call. Of its `tokens`, `cached` is part of `input`; `thoughts` stand outside `output` and `tool` outside
+`input`, as in Gemini's own usage. The messages that a rewind took back were paid for all the same: they stay. A
+message's time is when it was recorded: no durations are known.
 """
 
 import re
@@ -102,7 +102,9 @@ def _add(
     before = ""
     for message in sorted(messages.values(), key=lambda one: time_ns(one, "timestamp") or 0):
         if message.get("type") != "gemini":
-            before = "user" if message.get("type") == "user" else before
+            if message.get("type") == "user":
+                results = any("functionResponse" in part for part in dicts(message, "content"))
+                before = "tool" if results else "user"
             continue
         call_id = rows.id_of(run.run_id, text(message, "id"))
         model = text(message, "model")

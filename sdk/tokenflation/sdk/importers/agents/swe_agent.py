@@ -6,7 +6,8 @@ stand in `extra.session.model_stats`. One `trajectory` step is one call, and its
 command's first word. mini-swe-agent writes messages, from version 1 on with the whole response in `extra.response`, or
 as the message itself where it uses the Responses API; an answer that it could not understand stands in the message that
 says so (github.com/SWE-agent/mini-swe-agent, `src/minisweagent/models/litellm_model.py`, `litellm_response_model.py`).
-Where there are no times, the place in the run stands for them.
+A list of messages that nothing names as its own is somebody's: its kind is the file's or folder's name. Where there are
+no times, the place in the run stands for them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,7 +107,9 @@ def _read_mini(entries: Sequence[Entry], context: Context) -> Iterator[Taken | S
                 run, messages = found[1], dicts(found[1], "messages")
             elif "role" in found[1] or "object" in found[1] or "call_id" in found[1]:
                 messages.append(found[1])
-        rows = TaskRows("mini-swe-agent", digest(messages), task=context.kind("mini-swe-agent"))
+        own = run or entry.name.endswith(".traj.json") or any(_response(one) is not None for one in messages)
+        kind = context.kind("mini-swe-agent" if own else entry.task)
+        rows = TaskRows("mini-swe-agent", digest(messages), task=kind)
         rows.task_id = f"{(text(run, 'instance_id') or entry.name.split('.')[0])[:80]}#{rows.session_id[:8]}"
         timed = _add_responses(rows, messages)
         if not timed:

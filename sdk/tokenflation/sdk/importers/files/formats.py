@@ -41,8 +41,6 @@ class Taken:
     """
 
     batch: Batch
-    compactions: int = 0
-    """How often the history was replaced by a summary, as the source says."""
     formerly: Mapping[str, str] = field(default_factory=dict)
     """By call id, the id that an earlier version gave the call: a call that the store has under it is left out."""
 

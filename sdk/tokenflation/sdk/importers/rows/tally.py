@@ -34,6 +34,7 @@ class ImportSummary:
     tool_calls: int = 0
     """What the answers asked for, whether or not the source names it."""
     compactions: int = 0
+    """How often a call that was added continues by a summary of what was before."""
     calls_without_input: int = 0
     """Calls added whose input tokens the source does not report."""
     calls_without_output: int = 0
@@ -88,13 +89,13 @@ class Tally:
             return
         self._counts["calls"] += writer.write(batch, replace=bool(known))
         self._counts["grown" if known else "tasks"] += 1
-        self._counts["compactions"] += taken.compactions
         self._count_calls([call for call in batch.calls if call.call_id not in known])
 
     def _count_calls(self, calls: Sequence[Call]) -> None:
         inner = [call for call in calls if call.depth > 0]
         self._counts["sub_agent_calls"] += len(inner)
         self._counts["tool_calls"] += sum(call.tool_calls for call in calls)
+        self._counts["compactions"] += sum(_compactions(call) for call in calls)
         self._counts["sub_agent_runs"] += len({call.agent_run_id for call in inner})
         for name in ("input", "output"):
             reported = [tokens for call in calls if (tokens := getattr(call, f"{name}_tokens")) is not None]
@@ -128,6 +129,11 @@ class Tally:
 
     def _by_reason(self, what: str) -> dict[str, int]:
         return {reason: count for (kind, reason), count in self._left_out.items() if kind == what}
+
+
+def _compactions(call: Call) -> int:
+    said = call.extra.get("compactions")
+    return len(said) if isinstance(said, list) else int(call.extra.get("gen_ai.conversation.compacted") is True)
 
 
 _COUNTED = (
