@@ -39,6 +39,69 @@ PROGRAM = """
             os.kill(os.getpid(), signal.SIGKILL)
 """
 
+READ = """
+    import shutil, subprocess
+    from tokenflation.sdk.store.contents import info
+    def look():
+        subprocess.run([sys.executable, "-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+            "c.execute('select 1 from calls'); c.close()", store], check=True)
+    handle = tf.instrument(store)
+    with httpx.Client() as client:
+        ask(client)
+        handle.flush()
+        if sys.argv[3] == "copied":
+            shutil.copy(store, store + ".copy")
+        else:
+            assert info(store)["rows"]["calls"] == 1
+        look()
+        print(os.path.exists(store + "-wal"))
+        for _ in range(3):
+            ask(client)
+            handle.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("how", "is_left"), [("copied", "False"), ("read", "True")])
+def test_what_comes_after_a_program_has_read_its_own_store_and_another_has_closed_it_is_in_the_store(
+    provider: Provider, store: Path, how: str, is_left: str
+) -> None:
+    done = run(READ, provider, store, how)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.stdout.split() == [is_left]  # whether the log that it writes is the store's still
+    assert info(store)["rows"]["calls"] == 4
+
+
+BESIDE = (
+    READ[: READ.index("    with httpx")]
+    + """
+    import sqlite3
+    with httpx.Client() as client:
+        ask(client)
+        handle.flush()
+        own = sqlite3.connect(store)
+        own.execute("select 1 from calls").fetchone()
+        shutil.copy(store, store + ".copy")
+        look()
+        ask(client)
+        handle.flush()
+        print(handle.recorded)
+        own.close()
+        ask(client)
+        handle.flush()
+        print(handle.recorded, handle.drops)
+        handle.close()
+"""
+)
+
+
+def test_beside_an_older_connection_of_the_program_whose_log_was_removed_nothing_is_written_and_nothing_lost(
+    provider: Provider, store: Path
+) -> None:
+    done = run(BESIDE, provider, store)
+    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["1", "3 {}"]), done.stderr
+    assert (info(store)["rows"]["calls"], info(store)["lost"]) == (3, 0)
+
 
 @pytest.mark.parametrize(("how", "kept"), [("remove", 0), ("rename", 3), ("rename all", 3), ("empty", 0)])
 def test_what_comes_after_goes_into_a_new_store_and_what_was_renamed_keeps_its_rows(

@@ -116,3 +116,25 @@ def test_a_loss_that_is_counted_while_rows_are_written_is_written_after_them(tmp
     assert outbox.write()
     outbox.close()
     assert info(store)["drops"] == {"queue_full": 2}
+
+
+def test_what_is_written_as_the_log_is_taken_away_is_written_again(tmp_path: Path) -> None:
+    store, log = tmp_path / "runs.db", tmp_path / "runs.db-wal"
+    log_is_taken = []
+
+    def take_log(statement: str) -> None:
+        if statement.startswith("COMMIT") and not log_is_taken:
+            log_is_taken.append(log.unlink())
+
+    def opened() -> SqliteWriter:
+        writer = open_writer(store)
+        writer._connection.set_trace_callback(take_log)
+        return writer
+
+    outbox = Outbox(str(store), open_writer=opened, drops=Counter(), writer_id="mine")
+    outbox.add(call(1), (), ())
+    assert not outbox.write()
+    assert read_losses(store) == {"waiting_for_store": 1}
+    assert outbox.write()
+    assert (info(store)["rows"]["calls"], info(store)["lost"]) == (1, 0)
+    outbox.close()

@@ -20,6 +20,9 @@ class Held:
     def __init__(self, files: dict[int, tuple[int, int]]) -> None:
         self._files = files
 
+    def __bool__(self) -> bool:
+        return bool(self._files)
+
     def __sub__(self, other: "Held") -> "Held":
         return Held({number: file for number, file in self._files.items() if other._files.get(number) != file})
 

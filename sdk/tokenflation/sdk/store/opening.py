@@ -5,6 +5,7 @@ Changes nothing, except that an older store is migrated, and that what a killed 
 Knows nothing of what is read.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
 __all__ = ["NoStoreError", "reader"]
 
-_MAGIC = b"SQLite format 3\0"
 _RECORD = (
     "Record calls with `tokenflation run --store DB SCRIPT`, or import a trace with "
     "`tokenflation import FILE --store DB`."
@@ -48,6 +48,8 @@ def reader(path: str | os.PathLike[str]) -> Callable[[], sqlite3.Connection]:
             with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
                 migrate(connection)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            raise StoreError(f"{file} is not a tokenflation store: it is no SQLite file. {_RECORD}") from error
         raise StoreError(
             f"{file} cannot be read as a store: {error}. Check that it may be read and is complete, or restore a copy."
         ) from error
@@ -76,19 +78,15 @@ def _mode(path: Path) -> str:
 
 
 def _check_file(path: Path) -> None:
+    """Refuse what is no store; without opening it, as whoever closes a file takes all locks of this process on it."""
     if not path.exists():
         raise NoStoreError(f"{path}: there is no such file. {_RECORD}")
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a store. Give the path of a store's file.")
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}. Check the file's permissions.") from error
-    if not head:
+    if not os.access(path, os.R_OK):
+        raise StoreError(f"{path} cannot be read: {os.strerror(errno.EACCES)}. Check the file's permissions.")
+    if not path.stat().st_size:
         raise NoStoreError(f"{path} is an empty file and holds no calls. {_RECORD}")
-    if head != _MAGIC:
-        raise StoreError(f"{path} is not a tokenflation store: it is no SQLite file. {_RECORD}")
 
 
 def _check_version(path: Path, version: int | None, tables: int) -> None:

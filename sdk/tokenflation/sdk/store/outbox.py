@@ -60,6 +60,8 @@ class Outbox:
         """Whether the host closed the connection's files and has its own in their place: it must never be touched."""
         self._file: tuple[int, int, bool] | None = None
         """Which file the connection is open on; the path may lead to another by now."""
+        self._log: tuple[str, tuple[int, int]] | None = None
+        """Path of SQLite's log, and which file the connection writes there."""
         self._writing = threading.Lock()
         """Held while a transaction is under way, and across a fork."""
         self._holds_for_fork = False
@@ -188,7 +190,10 @@ class Outbox:
             batch = self._batch()
             self._follow_file()
             writer = self._writer if self._writer is not None else self._opened()
-            self.recorded += writer.write(batch)
+            added = writer.write(batch)
+            if self._log_is_gone():
+                return OSError("SQLite's log was removed while rows were written")
+            self.recorded += added
         except Exception as error:
             return error
         self._empty()
@@ -210,7 +215,7 @@ class Outbox:
         if not closed and self._file is not None and _file_at(self.store) == (*self._file[:2], True) != self._file:
             # Emptied where it stands: no connection that had it open before can be right about it.
             os.unlink(real_path(self.store))
-        if closed or _file_at(self.store) != self._file:
+        if closed or _file_at(self.store) != self._file or self._log_is_gone():
             if not closed:
                 self._writer.merge()  # SQLite looks for a renamed file's log under the new name
             self.drop_writer()
@@ -223,7 +228,17 @@ class Outbox:
         writer = self._writer = self._open_writer()
         self._held = held_on(files) - before
         self._file = _file_at(self.store)
+        log = _file_at(files[1])
+        self._log = (files[1], log[:2]) if log is not None else None
         return writer
+
+    def _log_is_gone(self) -> bool:
+        """Return whether the log that the connection writes is not the store's any more: nobody reads those rows.
+
+        Who closes the store last removes its log, and knows by locks who has it open. This process loses its own where
+        any part of it opens and closes the file by itself: a copy is made, another SQLite reads it.
+        """
+        return self._log is not None and (_file_at(self._log[0]) or ())[:2] != self._log[1]
 
     def _batch(self) -> Batch:
         return Batch(

@@ -23,8 +23,10 @@ import msgspec
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
+from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.migrations import migrate, read_version
+from tokenflation.sdk.store.paths import real_path
 from tokenflation.sdk.store.statements import create_statements, insert_statement, of_rows, rows_at_once
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
 
@@ -37,7 +39,6 @@ _GETTERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
 _NESTED = {"calls": tuple(map(column_names(_TABLES["calls"]).index, ("finish_reasons", "answers", "extra")))}
 """By table, the places of the columns that are written as JSON."""
 _REFUSED = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-_MAGIC = b"SQLite format 3\0"
 _PAUSE_S = 0.01
 _MAX_INT = 2**63 - 1
 _AS_JSON = msgspec.json.Encoder(order="deterministic")
@@ -221,11 +222,16 @@ def open_writer(
     try:
         _check_ours(connection, file)
         _use_wal(connection, timeout_s)
+        _check_shared(file)
         _prepare(connection, file, created_by, key)
     except sqlite3.Error as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):
             raise _unwritable(file, error) from error
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            raise StoreError(
+                f"{file} is not a tokenflation store: it is no SQLite file. Give another path; it is unchanged."
+            ) from error
         raise StoreError(f"{file} is damaged: {error}. Restore it from a copy, or give another file.") from error
     except BaseException:
         connection.close()
@@ -234,6 +240,7 @@ def open_writer(
 
 
 def _check_file(path: Path) -> None:
+    """Refuse what is no store; without opening it, as whoever closes a file takes all locks of this process on it."""
     if "\0" in str(path):
         raise StoreError(f"{str(path)!r} has a null character, which no path can have. Give another path.")
     if not path.parent.is_dir():
@@ -244,17 +251,8 @@ def _check_file(path: Path) -> None:
         return
     if not path.is_file():  # to open a pipe would wait for whoever writes to it
         raise StoreError(f"{path} is a device, a pipe or a socket, not a store. Give the path of a file.")
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except OSError as error:
-        raise _unwritable(path, error) from error
     if not os.access(path, os.W_OK):
         raise _unwritable(path, PermissionError("the file is read-only"))
-    if head and head != _MAGIC:
-        raise StoreError(
-            f"{path} is not a tokenflation store: it is no SQLite file. Give another path; it is unchanged."
-        )
 
 
 def _unwritable(path: Path, error: Exception) -> StoreUnwritableError:
@@ -276,6 +274,16 @@ def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
                 raise
             time.sleep(_PAUSE_S)
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _check_shared(path: Path) -> None:
+    """Refuse to write beside an older connection of this process that lost its locks, and then its log, to others.
+
+    SQLite would keep to the index of that log, and what it writes into the new one would damage the store.
+    """
+    log, index = (f"{real_path(path)}{end}" for end in ("-wal", "-shm"))
+    if held_on([log]) and not held_on([index]):
+        raise _unwritable(path, OSError("this program has it open, and another removed its log meanwhile"))
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> int | None:
