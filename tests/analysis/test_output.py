@@ -24,6 +24,7 @@ from tokenflation.cli.views.output import human, human_share, human_time, json_r
         (999_600, "1.00M"),
         (5_057_424, "5.06M"),
         (3_113_816_958, "3.11G"),
+        (39_855_734e12, "39.9E"),
         (-1500, "-1.50k"),
         (math.nan, "-"),
         (None, "-"),

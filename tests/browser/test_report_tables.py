@@ -12,7 +12,7 @@ from tokenflation.exporters.report import markup, page
 pytestmark = pytest.mark.browser
 
 _ROWS = [
-    ("kind-10", "1.20\N{NO-BREAK SPACE}k", "2.00\N{NO-BREAK SPACE}min", "4.4\N{NO-BREAK SPACE}% of 20", "beta"),
+    ("kind-10", "1.20k", "2.00\N{NO-BREAK SPACE}min", "4.4\N{NO-BREAK SPACE}% of 20", "beta"),
     ("kind-9", "not reported", "900\N{NO-BREAK SPACE}ms", "< 0.01\N{NO-BREAK SPACE}% of 9", "3rd"),
     ("kind-2", "1,100", "1.00\N{NO-BREAK SPACE}h", "0\N{NO-BREAK SPACE}% of 7", "alpha"),
     ("kind-1", "990", "59.0\N{NO-BREAK SPACE}s", "none", "alpha"),

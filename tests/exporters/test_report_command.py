@@ -85,8 +85,26 @@ def test_the_page_is_made_in_time_and_shows_the_sums_of_the_store(
     assert "3,113,816,958" in page
     assert "10,837,727" in page
     assert "first request + final answer of the same task (intrinsic, not measured)" in page
-    assert "Tasks a day: sessions 1\N{NO-BREAK SPACE}M (362 recorded)." in page
+    assert "Tasks a day: sessions 1M (362 recorded)." in page
     assert "24,665 calls" in capsys.readouterr().out
+
+
+def test_bytes_of_a_token_are_those_of_the_plan_and_not_given_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hashed = {"block_tokens": 64, "block_hashes": bytes(16), "cache_read_tokens": 0}
+    rows = [
+        {"task_id": f"t{at}", "input_tokens": 128, "output_tokens": 1, "started_at_ns": at * 10**9, **hashed}
+        for at in range(3)
+    ]
+    store = write_store(tmp_path / "runs.db", rows)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("tasks_per_day: 1000\nkv_bytes_per_token: 1000\n")
+    page, given = tmp_path / "report.html", ("report", store, "--plan", plan, "-o", tmp_path / "report.html")
+    assert _run(*given) == 0
+    assert "size of the cache (bytes, logarithmic)" in page.read_text(encoding="utf-8")
+    assert _run(*given, "--kv-bytes-per-token", "2000") == 2
+    assert "leave out one of them" in capsys.readouterr().err
 
 
 def test_losses_of_the_store_stand_on_the_page(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tokenflation.exporters.report.figures.demand import demand_figure
 from tokenflation.exporters.report.figures.forecast import split_figure
 from tokenflation.exporters.report.figures.inflation import drivers_figure, inflation_figure
 from tokenflation.exporters.report.figures.token import growth_figure, kinds_figure, steps_figure
-from tokenflation.exporters.report.numbers import share
+from tokenflation.exporters.report.numbers import count, share
 from tokenflation.exporters.report.sections.demand import wide
 
 
@@ -120,6 +120,12 @@ def test_shares_beside_an_axis_are_written_as_in_tables() -> None:
     split = split_figure(["Prefill"], {"share_load": [0.7], "share_prototypes": [0.3]})
     assert list(ttl.layout.yaxis.ticktext[1:3]) == ["20\N{NO-BREAK SPACE}%", "40\N{NO-BREAK SPACE}%"]
     assert split.layout.xaxis.ticktext[-1] == share(1) == "100\N{NO-BREAK SPACE}%"
+
+
+def test_axes_have_letters_beyond_trillions_as_tables_do() -> None:
+    figure = theme.base_figure(100, x="day", y="FLOP/s")
+    assert figure.layout.yaxis.exponentformat == "SI extended"
+    assert count(2.5e15) == "2.50P"
 
 
 def test_pauses_are_named_in_few_letters_and_drawn_where_they_are() -> None:

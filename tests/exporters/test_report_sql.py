@@ -65,7 +65,7 @@ class _Tables(HTMLParser):
 
 
 def _number(text: str) -> float:
-    found = re.fullmatch(r"([\d.,]+)(?: (\w+|%))?[×%]?", text)
+    found = re.fullmatch(r"([\d.,]+)(?: ?(\w+|%))?[×%]?", text)
     assert found is not None, text
     return float(found[1].replace(",", "")) * _SCALES.get(found[2] or "", 1.0)
 

@@ -57,7 +57,10 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
               help="Growth of the volume; 0.01 is one per cent a day.")  # fmt: skip
 @click.option("--days", type=Whole(1, 366), metavar="N", default=1, show_default=True, help="Days to look ahead.")
 @click.option(
-    "--kv-bytes-per-token", type=Number(min=0, min_open=True), metavar="B", help="Also give KV cache in bytes."
+    "--kv-bytes-per-token",
+    type=Number(min=0, min_open=True),
+    metavar="BYTES",
+    help="2 x layers x KV heads x head size x bytes per element: KV cache in bytes too.",
 )
 @click.option("--level", type=Number(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
               help="Probability that an interval claims.")  # fmt: skip

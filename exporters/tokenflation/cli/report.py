@@ -65,6 +65,8 @@ def command(
     name = ""
     if plan_file is not None:
         plan, name = plan_in(plan_file, stands_in_for=("tasks_per_day", "shape")), Path(plan_file).name
+        if plan.kv_bytes_per_token is not None and kv_bytes_per_token is not None:
+            raise click.UsageError("--kv-bytes-per-token stands in the plan too; leave out one of them.")
     else:
         plan = analysis.Plan(tasks_per_day=tasks_per_day, day_shape=shape, bucket_s=BUCKET_S)
     with _no_collector():

@@ -44,7 +44,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _PIPE_COLUMNS = 100
 
 _LEAST = 0.005
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 WITH_MANIFEST = "one object, of a manifest and lists with one object per row"
@@ -98,7 +98,7 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def human(value: float | None) -> str:
-    """Return a count or a number in at most three significant digits with k, M, G, T; `-` where it is not known.
+    """Return a count or a number in at most three significant digits with k, M, G, T, P ...; `-` where it is not known.
 
     What would read as none though it is more is "<0.01".
     """

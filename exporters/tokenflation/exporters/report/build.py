@@ -60,9 +60,10 @@ def build_report(
     """Return everything that the page of a store shows; a part that cannot be made comes with the reason.
 
     `named` are the baselines to compare with, `plan` the fleet whose demand is drawn (default: a million tasks a
-    business day). Of a store with more calls than `most_calls`, totals, task kinds and percentiles are of all of them,
-    and everything else of whole tasks taken at random; None: of all. With `plan_name`, the plan's whole forecast is
-    shown under that name; it may name kinds of which no run was recorded only where this is not `strict`.
+    business day), also of what `kv_bytes_per_token` is where it is not given. Of a store with more calls than
+    `most_calls`, totals, task kinds and percentiles are of all of them, and everything else of whole tasks taken at
+    random; None: of all. With `plan_name`, the plan's whole forecast is shown under that name; it may name kinds of
+    which no run was recorded only where this is not `strict`.
 
     Raises:
         StoreError: the store cannot be read, or holds no call.
@@ -101,7 +102,7 @@ def build_report(
         spans=spans,
         findings=findings(calls, tool_calls, outcomes, steps=steps, baselines=baselines.kinds),
         contexts=None if steps is None else context_kinds(calls, steps=steps, rng=_rng()),
-        cache=None if steps is None else _cache(calls, steps, kv_bytes_per_token),
+        cache=None if steps is None else _cache(calls, steps, kv_bytes_per_token or fleet.kv_bytes_per_token),
         structure=structure_summary(calls, tool_calls, spans, outcomes, rng=_rng()),
         tools=tools(calls, tool_calls, steps=steps),
     )

@@ -1,6 +1,7 @@
 """Writes numbers for people: three significant digits, a scale letter, a unit, and "not reported" where none is known.
 
-k, M, G, T stand for thousand, million, billion, trillion, here as on the axes. Knows nothing of HTML.
+k, M, G, T, P and so on stand for thousand, million, billion, trillion, ... and follow the digits at once, as they do on
+the axes and in what commands print. Knows nothing of HTML.
 """
 
 import math
@@ -24,26 +25,26 @@ __all__ = [
 NOT_REPORTED = "not reported"
 
 _SPACE = "\N{NO-BREAK SPACE}"
-_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 YEAR_NS = 365 * 86400 * 10**9
 """Imported traces without dates count from 0: what lies in the first year of unix time never happened then."""
 _DURATIONS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def count(value: Any) -> str:
-    """Return a count or a number of tokens, such as `5.06 M`; what is whole stays whole."""
+    """Return a count or a number of tokens, such as `5.06M`; what is whole stays whole."""
     if _unknown(value):
         return NOT_REPORTED
     number = float(value)
     for scale, letter in _SCALES:
         # 999.5 k and more reads better as 1.00 M than as 1000 k.
         if abs(number) >= scale * 0.9995:
-            return f"{_short(number / scale)}{_SPACE}{letter}"
+            return f"{_short(number / scale)}{letter}"
     return _short(number)
 
 
 def with_unit(value: Any, unit: str) -> str:
-    """Return a count and its unit, such as `5.06 M tokens`; the unit is left out where the number is not reported."""
+    """Return a count and its unit, such as `5.06M tokens`; the unit is left out where the number is not reported."""
     return NOT_REPORTED if _unknown(value) else f"{count(value)}{_SPACE}{unit}"
 
 

@@ -2,8 +2,8 @@
 (() => {
   "use strict";
   const least = 3;
-  const units = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86400, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
-  const number = /^([<>]?)\s*(-?[\d,]*\.?\d+)(?:\s*(ms|min|[shdkMGT]))?(?=$|[\s×%(])/;
+  const units = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86400, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Z: 1e21, Y: 1e24 };
+  const number = /^([<>]?)\s*(-?[\d,]*\.?\d+)(?:\s*(ms|min|[shdkMGTPEZY]))?(?=$|[\s×%(])/;
   const unknown = /^(|none|no success|not (reported|known|given))$/;
   // How a reader has put a table in order, by what it is called: a page that follows its store puts in tables anew.
   const chosen = new Map();

@@ -106,7 +106,7 @@ def base_figure(height: int, *, x: str, y: str, **layout: Any) -> Any:
         "linecolor": INK["line"].light,
         "tickcolor": INK["line"].light,
         "tickfont": {"color": INK["muted"].light, "size": 12},
-        "exponentformat": "SI",
+        "exponentformat": "SI extended",  # letters beyond T too, as tables have them
         "separatethousands": True,
         "nticks": 7,
         "tickangle": 0,
