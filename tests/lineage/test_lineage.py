@@ -120,6 +120,15 @@ def test_a_response_named_as_the_previous_one_is_continued() -> None:
     assert then.continues.call_id == first
 
 
+def test_an_answer_whose_token_ids_come_back_is_continued() -> None:
+    lineage = fresh()
+    _, first = run(lineage, Reading(api="ollama.generate", provider="ollama", kept_as="ids-1"))
+    _, then = run(lineage, Reading(api="ollama.generate", provider="ollama", previous_response_id="ids-1"))
+    _, other = run(lineage, Reading(api="ollama.generate", provider="ollama", previous_response_id="ids-2"))
+    assert (then.task_id, then.step, then.continues_evidence) == (first.task_id, 1, "response_id")
+    assert other.task_id != first.task_id
+
+
 def test_blocks_are_shared_within_a_task_only() -> None:
     lineage = fresh()
     hashes = b"".join(bytes([n]) * 8 for n in range(4))

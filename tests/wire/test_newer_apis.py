@@ -45,6 +45,19 @@ def test_ollama_counts_a_whole_prompt_and_what_of_it_was_cached(exchange: Any) -
     assert reading.usage == Usage(input_tokens=11, cache_read_tokens=8, output_tokens=18)
 
 
+def test_the_token_ids_of_an_answer_of_ollamas_name_it_to_the_request_that_goes_on_from_it(exchange: Any) -> None:
+    done = {"model": "m", "response": "yes", "done": True, "done_reason": "stop", "prompt_eval_count": 3}
+    asked = {"model": "m", "prompt": "hi"}
+    first = exchange(
+        "ollama.generate", [{"model": "m", "response": "yes"}, done | {"context": [7, 8, 9]}], request=asked
+    )
+    then, other = (exchange("ollama.generate", done, request=asked | {"context": ids}) for ids in ([7, 8, 9], [7, 8]))
+    assert (first.previous_response_id, first.response_id, then.kept_as) == (None, None, None)
+    assert then.previous_response_id == first.kept_as != other.previous_response_id
+    keyless = exchange("ollama.generate", done | {"context": []}, request=asked | {"context": []})
+    assert (keyless.previous_response_id, keyless.kept_as) == (None, None)
+
+
 def test_mistrals_speech_needs_no_voice_and_ends_with_chats_counts(exchange: Any) -> None:
     events = [
         {"type": "speech.audio.delta", "audio_data": "AA=="},

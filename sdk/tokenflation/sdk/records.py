@@ -107,6 +107,8 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """The beginning of the answer's text; lives only in memory, as `prompt` does."""
     forced_tool: str | None = None
     """Name of the one tool that the answer must call: an answer in a tool's clothes."""
+    kept_as: str | None = None
+    """What stands for all up to this answer in a request that goes on from it, where that is not `response_id`."""
     fetched: bool = False
     """The exchange only fetched (or cancelled) the answer `response_id` of an earlier request: it generated nothing."""
     instructions_hash: bytes = b""

@@ -4,7 +4,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 
 | evidence | a call continues another (or an agent run is inside of a tool call) because | strength |
 |---|---|---|
-| `response_id`, `conversation_id` | it names the answer, or the conversation that the provider keeps | exact |
+| `response_id`, `conversation_id` | it names the answer, its token ids, or the conversation that the provider keeps | exact |
 | `history` | its messages begin with all of the other's, and the other's answer follows | exact; weak where the answer does not follow or is another, or where equal histories were continued equally |
 | `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
 | `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |

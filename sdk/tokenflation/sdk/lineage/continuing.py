@@ -69,6 +69,8 @@ class Histories:
             return
         if reading.response_id:
             self._by_response.put(reading.response_id, history)
+        if reading.kept_as:
+            self._by_response.put(reading.kept_as, history)
         if reading.conversation_id:
             self._by_conversation.put(reading.conversation_id, history)
         for id_ in history.open_tool_calls:

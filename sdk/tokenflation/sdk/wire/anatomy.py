@@ -16,7 +16,7 @@ from tokenflation.sdk.wire.shapes import Request, Result
 from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import at, dumps, text
 
-__all__ = ["Anatomy", "anatomy", "block_hashes", "block_state", "roll_blocks", "split"]
+__all__ = ["Anatomy", "anatomy", "answer_named", "block_hashes", "block_state", "roll_blocks", "split"]
 
 _HASH_BYTES = 8
 _SHORTEST_SAID = 8
@@ -68,6 +68,11 @@ def anatomy(request: Mapping[str, Any], shape: Request, *, key: bytes) -> Anatom
         prompt=b"".join((system, tools, *pieces)),
         tool_results=_trailing(messages, kinds, roles, shape),
     )
+
+
+def answer_named(value: Any, key: bytes) -> str | None:
+    """Return the name of an answer that a request goes on from: its id, or a keyed hash of the token ids it gave."""
+    return _rolling((dumps(value),), key)[0].hex() if type(value) is list and value else text(value)
 
 
 def split(total_tokens: int, sizes: Sequence[int]) -> list[int]:

@@ -74,6 +74,8 @@ def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
         yield from find((path,), "answer")
         yield f"if found is not None and (type(found) is not str or facts.extra.get({name!r}) != found):"
         yield f"    note_extra(facts, {name!r}, found)"
+    if rules.kept is not None:
+        yield from (*find((rules.kept,), "answer"), "if found is not None:", "    facts.kept = found")
     if rules.mark is not None:
         yield from (*find((rules.mark,), "answer"), "if found is not None:", "    facts.marked = True")
     for path in rules.usage:

@@ -61,6 +61,7 @@ class Facts(Struct):
 
     model: str | None = None
     response_id: str | None = None
+    kept: Any = None
     usage: dict[str, Any] = field(default_factory=dict)
     apart: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Number of an answer -> its usage object, where several come together that are counted apart."""

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tokenflation.sdk.records import Reading, Status, Usage, UsageSource
-from tokenflation.sdk.wire.anatomy import anatomy
+from tokenflation.sdk.wire.anatomy import anatomy, answer_named
 from tokenflation.sdk.wire.dialects import DIALECTS, PAYLOAD_STREAMS
 from tokenflation.sdk.wire.endpoints.providers import provider_of
 from tokenflation.sdk.wire.extract import document_reader, whole
@@ -295,11 +295,13 @@ def _reading(
         first_chunk_ns=next((time_ns for time_ns, chunk in view.chunks if chunk), None) if streamed else None,
         first_token_ns=facts.first_token_ns if streamed else None,
         first_answer_ns=facts.first_answer_ns if streamed else None,
-        previous_response_id=text(lookup(asked.previous)(request)) or _in_path(view.path, asked.previous_in_path),
+        previous_response_id=answer_named(lookup(asked.previous)(request), key)
+        or _in_path(view.path, asked.previous_in_path),
         conversation_id=text(lookup(asked.conversation)(request)),
         reasoning_blocks=len(facts.reasoning),
         answer=said(facts),
         forced_tool=text(lookup(asked.forced)(request)),
+        kept_as=answer_named(facts.kept, key),
         fetched=dialect.fetches,
         extra={**_extra(view, facts, rules, readable), **contradicted},
         **anatomy(request, asked, key=key),

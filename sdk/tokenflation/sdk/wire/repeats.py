@@ -329,7 +329,7 @@ def _keys(rules: Answer) -> frozenset[bytes]:
 
 def _read(rules: Answer) -> set[str]:
     paths: list[Path] = [*rules.model, *rules.response_id, *rules.finish, *rules.ends_if, *rules.errors]
-    paths += rules.extra.values()
+    paths += [*rules.extra.values(), *((rules.kept,) if rules.kept else ())]
     paths += [*rules.error_words, *(path for path in (rules.finish_detail, rules.blocked) if path)]
     paths += [rule.arguments for rule in rules.events.values() if rule.arguments]
     names = {"type", "index", rules.event_key, *rules.slot}

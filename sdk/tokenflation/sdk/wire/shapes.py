@@ -94,6 +94,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """A streamed document is `{event type: event}`."""
     model: Paths
     response_id: Paths
+    kept: Path | None = None
+    """Token ids that stand for all up to this answer in a request that goes on from it."""
     choices: Path | None = None
     """List of choices; None where an answer is its only choice."""
     parts: Paths
@@ -203,7 +205,7 @@ class Request(Struct, frozen=True, kw_only=True):
     within: Paths = ()
     """Where objects stand whose entries are the request's own, too."""
     previous: Paths = (("previous_response_id",),)
-    """Where the id of the answer stands that this request goes on from."""
+    """Where the id of the answer stands that this request goes on from, or the token ids that it ended with."""
     previous_in_path: str = ""
     """Regular expression whose first group is that id, for apis that have it in the path."""
     conversation: Paths = (("conversation", "id"), ("conversation",), ("conversation_id",))

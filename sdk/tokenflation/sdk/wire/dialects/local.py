@@ -68,8 +68,13 @@ OLLAMA_CHAT: Final = Dialect(
 OLLAMA_GENERATE: Final = Dialect(
     api="ollama.generate",
     compatible="ollama",
-    request=Request(proof=(frozenset({"model"}), frozenset({"prompt"})), messages=("prompt",), system=("system",)),
-    answer=_OLLAMA,
+    request=Request(
+        proof=(frozenset({"model"}), frozenset({"prompt"})),
+        previous=(("context",),),
+        messages=("prompt",),
+        system=("system",),
+    ),
+    answer=replace(_OLLAMA, kept=("context",)),
     common_path=True,
 )
 OLLAMA_EMBED: Final = Dialect(
