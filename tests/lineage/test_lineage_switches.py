@@ -127,6 +127,15 @@ def test_a_summary_for_the_agent_that_is_handed_over_to_is_a_step_of_the_one_tha
     assert (summary.agent_run_id, summary.step) == (first.agent_run_id, 2)
 
 
+@pytest.mark.parametrize("tool", ["handoff_to_bob", "Handoff-transfer_to_bob", "handoff"])
+def test_a_tool_that_hands_over_is_known_by_its_name(tool: str) -> None:
+    agents = Agents()
+    asked = user("Write about the tides of the ocean.")
+    _, first = agents.call(asked, system="You are Ann.", asks={"call_1": "bob"}, tool=tool, after="")
+    _, second = agents.call(asked, system="You are Bob.", says="They come twice a day.", after="")
+    assert (second.task_id, second.agent_run_id != first.agent_run_id) == (first.task_id, True)
+
+
 def test_tasks_that_hand_over_with_one_question_each_have_one_that_goes_on() -> None:
     agents = Agents()
     asked = "Write about the tides of the ocean."
@@ -137,6 +146,20 @@ def test_tasks_that_hand_over_with_one_question_each_have_one_that_goes_on() -> 
     assert [place.task_id for _, place in takers] == [place.task_id for _, place in givers]
     _, third = agents.call(user(asked), system="You are Bob.", says="Twice a day.", after="")
     assert len({third.task_id, *(place.task_id for _, place in takers)}) == 3
+
+
+def test_what_an_agent_that_is_over_handed_over_to_another_goes_on_in_its_task() -> None:
+    agents = Agents()
+    asked = {"call_1": "Please tell when the tides come."}
+    one, first = agents.call(user("Go."), system="You are Ann.", asks=asked, tool="handoff_to_agent", after="")
+    grown = (user("Go."), said(**asked), result("call_1", "Handing over to bob."))
+    agents.call(*grown, system="You are Ann.", says="Bob does it.", after=one)
+    told = user("Context:\nHandoff Message: Please tell when the tides come.\n\nUser Request: Go.")
+    _, second = agents.call(told, system="You are Bob.", says="Twice a day.", after="")
+    assert (second.task_id, second.depth, second.strength) == (first.task_id, 0, "weak")
+    assert (second.agent_run_id != first.agent_run_id, second.step) == (True, 0)
+    _, again = agents.call(told, system="You are Bob.", says="Twice a day.", after="")
+    assert again.task_id != first.task_id
 
 
 def test_another_question_while_an_agent_hands_over_is_a_task_of_its_own() -> None:

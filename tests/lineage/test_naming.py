@@ -28,3 +28,11 @@ def test_the_role_of_a_system_message_is_no_agents_name(role: str) -> None:
 )
 def test_an_agent_is_called_what_its_system_prompt_calls_it(text: str) -> None:
     assert agent_name(_system(text)).startswith("Ada")
+
+
+@pytest.mark.parametrize("own", ["You are a helper.", "You are Bob.", "Be brief. " * 300])
+def test_an_agent_is_not_called_what_those_are_called_that_it_may_hand_over_to(own: str) -> None:
+    told = 'You are an agent. Your internal name is "ada". The description about you is "asks".'
+    others = "You have a list of other agents to transfer to:\n\n\nAgent name: cy\nAgent description: reads\n"
+    assert agent_name(_system(f"{own}\n\n{told}\n\n\n{others}")) == "ada"
+    assert agent_name(_system("Your internal name is of no matter. You are Ada.")) == "Ada"

@@ -1,9 +1,9 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
-It watches five ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), and coding agents that are started
-as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an api or an
-agent's command only: the host name of a private server is kept nowhere.
+It watches six ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
+while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), BAML's functions, and coding agents
+that are started as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an
+api or an agent's command only: the host name of a private server is kept nowhere.
 """
 
 import functools
@@ -74,6 +74,11 @@ _BY_SOCKET = (
     "%s is talked to over a WebSocket in a protocol that tokenflation does not read: those calls are missing in the "
     "store. Of sockets it reads OpenAI's realtime and Responses protocols; ask over HTTP to record the others."
 )
+_BY_BAML = (
+    "%s asks models by %s, which tokenflation does not see: those calls are missing in the store. Let BAML build the "
+    "requests alone (b.request) and send them with httpx to record them."
+)
+_BAML_CALLS = ("call_function", "call_function_sync", "stream_function", "stream_function_sync")
 _LIVE = "BidiGenerateContent"
 """In the path of a socket of Google's Live API, whose host may serve much else: ai.google.dev/api/live."""
 _log = logging.getLogger(__name__)
@@ -118,6 +123,7 @@ class _Watch:
             ("grpc.aio", "", "secure_channel", self._channel),
             ("curl_cffi.curl", "Curl", "setopt", self._setopt),
             ("subprocess", "Popen", "__init__", self._popen),
+            *(("baml_py", "BamlRuntime", name, self._baml) for name in _BAML_CALLS),
         )
         for module, owner, name, make_shell in places:
             patch = functools.partial(self._patch, owner, name, make_shell)
@@ -257,6 +263,14 @@ class _Watch:
             elif option in _CURL_BODY:
                 self._look(self._look_at_url, getattr(curl, _AT, b""), "curl_cffi", value)
             return original(curl, option, value, *args, **kwargs)
+
+        return shell
+
+    def _baml(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(runtime: Any, *args: Any, **kwargs: Any) -> Any:
+            self._look(self._report, "baml", "an HTTP client of its own", _BY_BAML)
+            return original(runtime, *args, **kwargs)
 
         return shell
 

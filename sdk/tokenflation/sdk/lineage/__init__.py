@@ -28,10 +28,11 @@ perhaps another model or host.
 A history that goes on with other instructions is the same agent run's, whose prompt holds a date or an id, or whose
 tools came and went. It is another agent's, of the same task and depth, if a tool call named `transfer_to_...` handed it
 over or if the system prompt begins with other words, unless what asked for tools is told their results and offers the
-same ones. So is a new history that begins with the first message of a run that hands over, or quotes the last answer of
-one that is over (`quoted`, weak); where it quotes those of several tasks, as what puts parts or votes together does,
-they are one. A tool call that nobody answers, as the agent run begins anew in the same context, was its answer;
-`final_result` and its like, and a tool that the request forced, are known to be.
+same ones. So is a new history that begins with the first message of a run that hands over, quotes what one that is over
+gave the tool that hands over, or quotes the last answer of one that is over (`quoted`, weak); where it quotes those of
+several tasks, as what puts parts or votes together does, they are one. A tool call that nobody answers, as the agent
+run begins anew in the same context, was its answer; `final_result` and its like, and a tool that the request forced,
+are known to be.
 
 A call without tools that repeats results of an agent run that waits is about that run, which goes on to wait: what
 shortens a history does so. It is no sub-agent inside the open tool call, whose arguments it would know. In another

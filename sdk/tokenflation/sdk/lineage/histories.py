@@ -13,7 +13,8 @@ __all__ = [
 
 MAX_HISTORIES = 4096
 """Histories, agent runs and tasks remembered at once."""
-_HANDOFF = ("transfer_to_", "handoff_to_")
+_HANDOFF = ("transfer_to_", "handoff_to_", "handoff-transfer_to_")
+"""Semantic Kernel writes a tool's plugin before its name."""
 _MAX_RESULTS = 8
 _MAX_INNER = 1024
 
@@ -42,7 +43,7 @@ def weakest(*strengths: Strength | None) -> Strength | None:
 
 def hands_over(tool: str) -> bool:
     """Return whether a tool of this name makes another agent go on."""
-    return tool.lower().startswith(_HANDOFF)
+    return tool.lower().startswith(_HANDOFF) or tool == "handoff"
 
 
 class Recent(OrderedDict[K, V], Generic[K, V]):

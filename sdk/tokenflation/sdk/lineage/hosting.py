@@ -3,6 +3,7 @@
 Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
@@ -20,6 +21,7 @@ _SLACK_NS = 1_000_000_000
 _MIN_CHARS = 8
 _WAIT_NS = 3_600_000_000_000
 _MAX_NEEDLES = 64
+_MAX_GIVEN = 16
 
 
 class Hosts:
@@ -30,6 +32,8 @@ class Hosts:
         self._calls: Recent[str, History] = Recent()
         self._kinds: Recent[tuple[bytes, str], bool] = Recent()
         """(instructions, agent run): calls without tools, with these instructions, are told about this run."""
+        self._gave: deque[tuple[Run, OpenCall]] = deque(maxlen=_MAX_GIVEN)
+        """Calls of tools that hand over, where the agent run itself was told their results."""
         self.tools = Tools()
 
     def remember(self, history: History) -> None:
@@ -64,6 +68,8 @@ class Hosts:
             if known is not None:
                 self.tools.note_result(history, result.tool_call_id, reading)
                 history.run.note_asked(known.said[:1])
+                if hands_over(known.name) and history.instructions_hash == reading.instructions_hash:
+                    self._gave.append((history.run, known))
             for text in result.said[:1]:
                 if len(text) >= _SURE_CHARS:
                     history.run.note_result(text[:_RESULT_CHARS])
@@ -112,7 +118,10 @@ class Hosts:
         return Continued(told[0], 0, Edge("flow_result", "weak"), changed=True)
 
     def handing_over(self, reading: Reading, started_at_ns: int) -> Run | None:
-        """Return the run that hands over to another agent, which is told its first message but not its history."""
+        """Return the run that hands over to another agent, which is told its first message but not its history.
+
+        One that said a last word after it did so told the other one what it gave the tool.
+        """
         opening: str | None = None
         for one in list(self._waiting.values())[-_MAX_NEEDLES:]:
             gives = [call for call in one.open_tool_calls.values() if hands_over(call.name) and not call.runs]
@@ -122,6 +131,15 @@ class Hosts:
             if len(opening) >= _MIN_CHARS and opening == one.run.opening and not is_of_one_agent(one, reading):
                 gives[0].runs += 1
                 return one.run
+        head = first_messages(reading) if self._gave else b""
+        for run, call in reversed(self._gave):
+            told = max(call.said, key=len, default="")
+            if call.runs or len(told) < _SURE_CHARS or run.instructions_hash == reading.instructions_hash:
+                continue
+            over = run.newest is not None and run.newest.ended_at_ns <= started_at_ns
+            if over and run.scope_run_id is None and contains(head, told):
+                call.runs += 1
+                return run
         return None
 
     def repeated(self, reading: Reading, around: Run | None) -> Run | None:

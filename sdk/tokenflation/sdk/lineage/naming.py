@@ -16,6 +16,9 @@ _INTRODUCED = re.compile(
     rf"(?:^|[\s\"'])(?:You are|Your name is|I am) (?:the )?({_WORD}(?: {_WORD}){{0,3}})(?=[.,;:\n\\]|$| and | who )"
 )
 _QUOTED = re.compile(r"(?:agent|assistant) (?:named|called) [\"'`]?([A-Za-z][A-Za-z0-9_\-]{1,40})[\"'`]?")
+# google.adk writes it behind the agent's own instructions, before the names of the agents that it may hand over to.
+_INTERNAL = b"Your internal name is "
+_OWN = re.compile(r"\\?[\"'`]([A-Za-z][A-Za-z0-9_\-]{0,40})\\?[\"'`]")
 _HEADER = re.compile(
     # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` says nothing of a name.
     r"(?:^|\n|\\n|\")#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")",
@@ -34,7 +37,11 @@ _VARYING = re.compile(
 
 def agent_name(system: bytes) -> str:
     """Return the name that a system prompt gives its agent, or an empty text."""
-    return _name_in(system[:_HEAD_BYTES]) if system else ""
+    if not system:
+        return ""
+    at = system.rfind(_INTERNAL)
+    own = at >= 0 and _OWN.match(system[at + len(_INTERNAL) :][:64].decode("utf-8", "replace"))
+    return own.group(1) if own else _name_in(system[:_HEAD_BYTES])
 
 
 @lru_cache(maxsize=64)
