@@ -43,6 +43,17 @@ def test_a_history_that_would_pass_the_limit_is_summed_up_first() -> None:
     assert found["output_tokens"].tolist()[-1] == 100
 
 
+def test_a_history_that_fell_a_little_or_is_not_reported_once_stays_summed_up() -> None:
+    calls = run([400, 900, 1_400, 1_390, 1_500, 1_550])
+    calls.loc[4, "input_tokens"] = pd.NA
+    found = history_compacted(calls, 1_000, keep_tokens=100)
+    # After the summary 600; the fall by 10 leaves that or less, and 160 come to it.
+    assert found["input_tokens"].fillna(-1).tolist() == [400, 900, 600, 600, -1, 760, 900]
+    # A fall below what the summary had left is the program's own.
+    fallen = history_compacted(run([400, 900, 1_400, 300, 350]), 1_000, keep_tokens=100)
+    assert fallen["input_tokens"].tolist() == [400, 900, 600, 300, 350, 900]
+
+
 def test_a_limit_that_no_history_reaches_changes_nothing() -> None:
     calls = run([400, 900])
     pd.testing.assert_frame_equal(history_compacted(calls, 10_000), calls)

@@ -236,9 +236,9 @@ def history_compacted(calls: pd.DataFrame, limit_tokens: int, *, keep_tokens: in
 
     Agent run by agent run, each call adds to the history what it added as recorded; where that would pass the limit,
     one more call reads the history and writes the summary, and the rest goes on from it. `keep_tokens` is a tenth of
-    the limit by default. The call after a summary reads nothing from the cache, as its prefix is new; the later ones
-    read what they did but for what the summary took out. A summary's duration is left to the forecast, which knows its
-    model's pace.
+    the limit by default. Where the recorded history fell, it gets no longer than it was. The call after a summary
+    reads nothing from the cache, as its prefix is new; the later ones read what they did but for what the summary took
+    out. A summary's duration is left to the forecast, which knows its model's pace.
 
     Raises:
         FrameError: columns are missing.
@@ -249,8 +249,11 @@ def history_compacted(calls: pd.DataFrame, limit_tokens: int, *, keep_tokens: in
     if not 0 < keep < limit_tokens:
         raise PlanError(f"keep_tokens is {keep}; it must be above 0 and below limit_tokens, which is {limit_tokens}.")
     found = calls.sort_values("started_at_ns", kind="stable").reset_index(drop=True)
-    recorded = np.nan_to_num(_floats(found, "input_tokens"))
-    runs = [np.asarray(places) for places in found.groupby("agent_run_id", sort=False).indices.values()]
+    told = _floats(found, "input_tokens")
+    recorded = np.nan_to_num(told)
+    known = found[~np.isnan(told)]
+    rows = np.flatnonzero(~np.isnan(told))
+    runs = [rows[np.asarray(places)] for places in known.groupby("agent_run_id", sort=False).indices.values()]
     sizes, shifts, summed = _compacted(recorded, runs, float(limit_tokens), float(keep))
     if not summed:
         return calls.copy()
@@ -260,8 +263,8 @@ def history_compacted(calls: pd.DataFrame, limit_tokens: int, *, keep_tokens: in
     now[places] = 0.0
     touched = shifts > 0
     found["input_tokens"] = found["input_tokens"].astype("Int64").where(~touched, _whole(sizes))
-    told = found.get("cache_read_tokens", _whole(np.full(len(found), np.nan)))
-    found["cache_read_tokens"] = told.astype("Int64").where(~touched, _whole(now))
+    read_tokens = found.get("cache_read_tokens", _whole(np.full(len(found), np.nan)))
+    found["cache_read_tokens"] = read_tokens.astype("Int64").where(~touched, _whole(now))
     summaries = found.iloc[places].copy()
     # What was recorded of their prefixes is true no more.
     if "shared_blocks" in found:
@@ -294,7 +297,8 @@ def _compacted(recorded: Floats, runs: list[NDArray[Any]], limit: float,
         shift = 0.0
         for before, here in zip(np.append(-1, places[:-1]).tolist(), places.tolist(), strict=True):
             if before >= 0 and recorded[here] < recorded[before]:
-                shift = 0.0  # the program itself had cut its history
+                # The program itself had cut its history: it may have cut what a summary had taken out before.
+                shift = max(recorded[here] - sizes[before], 0.0)
             if recorded[here] - shift > limit and before >= 0 and sizes[before] > keep:
                 summed.append((here, float(sizes[before])))
                 shift += sizes[before] - keep
