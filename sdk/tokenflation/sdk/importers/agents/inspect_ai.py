@@ -1,7 +1,8 @@
 """Reads inspect_ai's evaluation logs (`.json` and `.eval`): one sample (of one epoch) is one task.
 
 As github.com/UKGovernmentBEIS/inspect_ai writes them (`src/inspect_ai`: `log/_log.py`, `event/_model.py`,
-`model/_model_output.py`). An `.eval` file is a zip with `header.json` and `samples/*.json`; a `.json` log holds both.
+`model/_model_output.py`). An `.eval` file is a zip with `header.json` and `samples/*.json`, packed with Zstandard
+in newer versions; a `.json` log holds both.
 
 * An event `model` is one call; one that inspect_ai answered from its own cache (`cache` is `read`) is none. Without
   `completed` (before 2025) its time is when it was done. `retries` are further attempts.
@@ -13,15 +14,15 @@ As github.com/UKGovernmentBEIS/inspect_ai writes them (`src/inspect_ai`: `log/_l
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
-
-import msgspec
+from typing import Any
 
 from tokenflation.sdk.importers.agents.inspect_ai_sample import sample_rows
+from tokenflation.sdk.importers.files.beginnings import decoded
 from tokenflation.sdk.importers.files.entries import Entry
 from tokenflation.sdk.importers.files.fields import dicts, mapping
 from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
 from tokenflation.sdk.importers.files.reading import UNREADABLE, document, unreadable
+from tokenflation.sdk.importers.files.zstandard import unzipped
 
 __all__ = ["FORMAT"]
 
@@ -36,8 +37,9 @@ def _sniff(head: Head) -> float:
 
 def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
     for entry in entries:
-        taken = False
+        empty = True
         for found in _samples(entry):
+            empty = False
             if isinstance(found, Skipped):
                 yield found
                 continue
@@ -46,9 +48,8 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
             if rows is None:
                 yield Skipped(where, "a sample without an id")
             else:
-                taken = True
                 yield Taken(rows.batch())
-        if not taken:
+        if empty:
             yield Skipped(entry.shown, "without samples", what="session")
 
 
@@ -97,12 +98,13 @@ def _of_zip(entry: Entry, archive: zipfile.ZipFile) -> Iterator[_Sample | Skippe
 def _member(entry: Entry, archive: zipfile.ZipFile, name: str) -> dict[str, Any] | Skipped:
     shown = f"{entry.shown}/{name}"
     try:
-        found = msgspec.json.decode(archive.read(name))
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        return Skipped(shown, "not JSON", str(error))
+        with unzipped(archive, archive.getinfo(name), shown) as member:
+            found = decoded(member.read())
     except (*UNREADABLE, NotImplementedError, RuntimeError) as error:
         return Skipped(shown, "not unpackable", str(error))
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else Skipped(shown, "no JSON object")
+    if isinstance(found, Exception):
+        return Skipped(shown, "not JSON", str(found))
+    return found if isinstance(found, dict) else Skipped(shown, "no JSON object")
 
 
 FORMAT = Format(name="inspect-ai", title="inspect_ai evaluation log", sniff=_sniff, read=_read)

@@ -4,6 +4,7 @@ A first line may be longer than any memory (a picture, a damaged record): it is 
 what stands behind it tells the format. Knows no format and nothing of what an object means.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -28,10 +29,17 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decoded(text: bytes) -> Any:
-    """Return the value, or the exception that says why there is none."""
+    """Return the value, or the exception that says why there is none; NaN and Infinity, as Python writes them, are."""
     try:
         return _decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return _with_nan(text, error) if b"NaN" in text or b"Infinity" in text else error
+
+
+def _with_nan(text: bytes, error: Exception) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return error
 
 

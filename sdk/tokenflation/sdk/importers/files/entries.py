@@ -1,7 +1,6 @@
 """One file of an import: where it lies, what it is called, and its bytes unpacked. Knows nothing of what they mean."""
 
 import gzip
-import importlib
 import io
 import lzma
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from tokenflation.sdk.errors import ImportSourceError
+from tokenflation.sdk.importers.files.zstandard import zstandard
 
 __all__ = ["PACKED", "Entry"]
 
@@ -76,21 +76,10 @@ def _unpacked(raw: BinaryIO, shown: str) -> Iterator[BinaryIO]:
         with gzip.open(raw) as packed:
             yield _without_mark(io.BufferedReader(cast("Any", packed), 1 << 16))
     elif start.startswith(_ZSTD):
-        with _zstd(raw, shown) as packed:
-            yield _without_mark(io.BufferedReader(packed, 1 << 16))
+        with zstandard(raw, shown) as plain:
+            yield _without_mark(plain)
     else:
         yield _without_mark(raw)
-
-
-def _zstd(raw: BinaryIO, shown: str) -> Any:
-    for name in ("compression.zstd", "backports.zstd"):  # the first is there from Python 3.14 on
-        try:
-            return importlib.import_module(name).open(raw)
-        except ModuleNotFoundError:
-            continue
-    raise ImportSourceError(
-        f"{shown} is packed with Zstandard, which this Python cannot unpack: pip install backports.zstd, or unpack it."
-    )
 
 
 def _without_mark(file: BinaryIO) -> BinaryIO:

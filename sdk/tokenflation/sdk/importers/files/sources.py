@@ -12,6 +12,7 @@ from tokenflation.sdk.errors import ImportSourceError
 from tokenflation.sdk.importers.files.beginnings import first_keys, line_objects, objects_behind, pieces
 from tokenflation.sdk.importers.files.entries import PACKED, Entry
 from tokenflation.sdk.importers.files.formats import Head, Skipped
+from tokenflation.sdk.importers.files.zstandard import unzipped
 
 __all__ = ["HEAD_BYTES", "find_entries", "further_head_of", "head_of", "members_of"]
 
@@ -112,9 +113,9 @@ def members_of(entry: Entry, head: Head, folder: Path) -> Iterator[Entry | Skipp
                     continue
                 shown = f"{entry.shown}/{info.filename}"
                 try:
-                    with archive.open(info) as packed:
-                        yield _unpack(cast("BinaryIO", packed), shown, folder, task)
-                except (NotImplementedError, RuntimeError) as error:  # a packing or a password that zipfile lacks
+                    with unzipped(archive, info, shown) as content:
+                        yield _unpack(content, shown, folder, task)
+                except (NotImplementedError, RuntimeError, ImportSourceError) as error:  # a packing, or a password
                     yield Skipped(shown, "not unpackable", str(error), "file")
 
 
