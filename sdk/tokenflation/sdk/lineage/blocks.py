@@ -3,6 +3,7 @@
 Bounded.
 """
 
+from collections.abc import Iterable
 from itertools import chain
 from struct import iter_unpack
 
@@ -39,8 +40,16 @@ class TaskBlocks:
         self._tasks.put(task_id, known)
         count = shared_blocks(hashes, known) if known else 0
         size = len(known)
-        known.update(chain.from_iterable(iter_unpack("8s", memoryview(hashes)[count * 8 :])))
+        known.update(_blocks(memoryview(hashes)[count * 8 :]))
         self._count += len(known) - size
         while self._count > _MAX_BLOCKS and len(self._tasks) > 1:
             self._count -= len(self._tasks.popitem(last=False)[1])
+        if self._count > _MAX_BLOCKS:  # one task that never ends: it begins anew with the newest prompt
+            known.clear()
+            known.update(_blocks(hashes))
+            self._count = len(known)
         return count
+
+
+def _blocks(hashes: bytes | memoryview) -> Iterable[bytes]:
+    return chain.from_iterable(iter_unpack("8s", hashes))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from typing import Generic, Literal, TypeVar
+from weakref import ref
 
 from msgspec import Struct, field
 
@@ -89,7 +90,7 @@ class Host(Struct, frozen=True):
     edge: Edge
 
 
-class Run(Struct, eq=False):
+class Run(Struct, eq=False, weakref=True):
     """One agent run: where it stands, and its calls; a late correction changes it for all its later steps."""
 
     run_id: str
@@ -122,14 +123,32 @@ class Run(Struct, eq=False):
     """Bytes that a text must have to tell of its newest call: those of the answer; none while that waits for tools."""
     quotes: bool = False
     """It is in this task because it began with the answer of another run of it."""
-    about: "Run | None" = None
-    """The agent run whose messages its own first message repeats: it may summarise them."""
-    repeats: "Run | None" = None
-    """The agent run that waits, around it or elsewhere, whose first message its own repeats: it may summarise that."""
+    _about: "ref[Run] | None" = None
+    _repeats: "ref[Run] | None" = None
     bare: bool = False
     """It began with a call that offers no tools."""
     moved: bool = False
     """It, or what it is inside of, was put elsewhere after calls of it had been placed."""
+
+    # Weak: a program whose every prompt repeats the one before would keep all of them.
+
+    @property
+    def about(self) -> "Run | None":
+        """The agent run whose messages its own first message repeats: it may summarise them."""
+        return self._about() if self._about is not None else None
+
+    @about.setter
+    def about(self, run: "Run | None") -> None:
+        self._about = ref(run) if run is not None else None
+
+    @property
+    def repeats(self) -> "Run | None":
+        """The agent run that waits, around it or elsewhere, whose first message its own repeats: it may sum that up."""
+        return self._repeats() if self._repeats is not None else None
+
+    @repeats.setter
+    def repeats(self, run: "Run | None") -> None:
+        self._repeats = ref(run) if run is not None else None
 
     def note_newest(self, history: "History") -> None:
         """Keep its newest call."""
