@@ -184,3 +184,28 @@ def test_eight_processes_write_one_file_without_loss_doubling_or_complaint(provi
     assert len(found) == len({row["task_id"] for row in found}) == 400
     assert len(rows(store, "SELECT * FROM spans")) == 400
     assert rows(store, "SELECT * FROM drops") == []
+
+
+def test_threads_that_fork_at_once_and_long_leave_the_recorder_free(provider: Provider, store: Path) -> None:
+    program = """
+        both = threading.Barrier(2)
+        os.register_at_fork(before=lambda: both.wait(60))  # a library's own, which is run after ours
+        handle = tf.instrument(store)
+
+        def fork():
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            os.waitpid(pid, 0)
+
+        threads = [threading.Thread(target=fork) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with httpx.Client() as client:
+            ask(client)
+        print(handle.flush(), handle.recorded)
+    """
+    done = run(program, provider, store)
+    assert done.stdout == "True 1\n", done.stdout + done.stderr

@@ -64,7 +64,7 @@ class Outbox:
         """Path of SQLite's log, and which file the connection writes there."""
         self._writing = threading.Lock()
         """Held while a transaction is under way, and across a fork."""
-        self._holds_for_fork = False
+        self._forking_thread: int | None = None
         self._has_forked = False
         self._recovered = False
         self._error: Exception | None = None
@@ -161,14 +161,14 @@ class Outbox:
     def hold_for_fork(self) -> None:
         """Close the connection before a fork: SQLite keeps its locks in memory, and a child would inherit them."""
         self._has_forked = True
-        self._holds_for_fork = self._writing.acquire(timeout=_FORK_WAIT_S)
-        if self._holds_for_fork:
+        if self._writing.acquire(timeout=_FORK_WAIT_S):
+            self._forking_thread = threading.get_ident()  # another may fork meanwhile, and wait for this one in vain
             self.drop_writer()
 
     def release_after_fork(self) -> None:
         """In the parent, go on."""
-        if self._holds_for_fork:
-            self._holds_for_fork = False
+        if self._forking_thread == threading.get_ident():
+            self._forking_thread = None
             self._writing.release()
 
     def leave_to_parent(self) -> None:
