@@ -61,6 +61,16 @@ def test_names_that_are_too_long_for_a_slot_are_cut_and_spoil_no_other(tmp_path:
     assert found[1][1] == Ended(5, "read", 200)
 
 
+def test_half_a_character_in_a_name_is_a_question_mark_and_costs_no_slot(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "runs.db")
+    slot = journal.begin(begun(1, task_id="\ud800é", agent="a\udfff"))
+    ((noted, _),) = entries(journal.path.read_bytes())
+    assert (noted.task_id, noted.agent) == ("?é", "a?")
+    journal.free(slot)
+    assert journal.is_unused()
+    journal.close()
+
+
 def test_a_full_journal_says_so_and_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal.open(tmp_path / "runs.db")
     with monkeypatch.context() as small:

@@ -141,15 +141,18 @@ class Journal:
     def begin(self, begun: Begun) -> int:
         """Note a call that leaves; returns its slot, below 0 where there is none: for `end` and `free` alike."""
         try:
+            text = _encode(begun)
+        except UnicodeEncodeError:  # half of a character in a name, which the store cannot hold either
+            text = _encode(_spelled(begun, "utf-8"))
+        try:
             slot = self._free.pop()
         except IndexError:
             slot = self._late_slot()
             if slot < 0:
                 return slot
-        text = _encode(begun)
         size = len(text)
         if size > _BEGUN_BYTES:
-            text = _encode(_shortened(begun))[:_BEGUN_BYTES]
+            text = _encode(_spelled(begun, "ascii", _MAX_NAME))[:_BEGUN_BYTES]
             size = len(text)
         file, at = self._file, slot * _SLOT_BYTES
         file[at + 2 : at + _BEGUN_AT + size] = size.to_bytes(_BEGUN_AT - 2, "little") + text
@@ -354,7 +357,8 @@ def _cut_down(ended: Ended) -> bytes:
     return text
 
 
-def _shortened(begun: Begun) -> Begun:
+def _spelled(begun: Begun, encoding: str, longest: int | None = None) -> Begun:
+    """Return it with names of so many characters, of which those that the encoding lacks are question marks."""
     names = (begun.task, begun.task_id, begun.agent)
-    task, task_id, agent = (name.encode("ascii", "replace").decode()[:_MAX_NAME] for name in names)
+    task, task_id, agent = (name.encode(encoding, "replace").decode(encoding)[:longest] for name in names)
     return msgspec.structs.replace(begun, task=task, task_id=task_id, agent=agent)
