@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.providers import Provider
+from tests.recording.programs import until
 from tests.stored import rows
 
 import tokenflation.sdk as tf
@@ -72,6 +74,28 @@ def test_as_a_call_leaves(
         assert ask(provider) == 200
     assert handle.drops == {}
     assert len(rows(tmp_path / "runs.db")) == 1
+
+
+def test_as_the_worker_begins(
+    provider: Provider, store: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "tokenflation":
+            ring()
+
+    with tf.instrument(store) as handle:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(TimeLimit):
+            ask(provider)
+        monkeypatch.undo()
+        for _ in range(3):
+            ask(provider)
+        # Two would take each other's rows.
+        assert until(lambda: [thread.name for thread in threading.enumerate()].count("tokenflation") == 1)
+    assert ([row["status"] for row in rows(store)].count("ok"), handle.drops) == (3, {})
 
 
 def test_as_it_is_noted_that_a_call_is_being_sent(

@@ -193,7 +193,7 @@ def test_a_fork_at_which_something_fails_leaves_parent_and_child_recording(
         assert asks_in_child(provider) == 0
         ask(provider)
         assert handle.flush()
-        assert not handle._recorder._outbox._holds_for_fork
+        assert not handle._recorder._outbox._writing.locked()
     assert rows(tmp_path / "runs.db") == 3
 
 
@@ -242,3 +242,44 @@ def test_what_the_worker_has_in_hand_is_counted_where_close_cannot_wait_for_it(
         assert worker is not None
         worker.join(10)
     assert (rows(store), handle.drops) == (4, {})
+
+
+@pytest.mark.parametrize("stack_kib", [64, 256])
+def test_a_worker_reads_what_is_nested_deep_where_the_host_gives_its_threads_small_stacks(
+    provider: Provider, store: Path, stack_kib: int
+) -> None:
+    program = """
+        threading.stack_size(int(sys.argv[3]) * 1024)
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            deep = []
+            for _ in range(900):
+                deep = [deep]
+            tool = {"type": "function", "function": {"name": "f", "parameters": deep}}
+            ask(client, tools=[tool])
+            handle.flush()
+        print(threading.stack_size() // 1024, handle.recorded, handle.drops)
+        handle.close()
+    """
+    done = run(program, provider, store, str(stack_kib))
+    assert (done.returncode, done.stdout) == (0, f"{stack_kib} 1 {{}}\n"), done.stderr
+
+
+def test_calls_that_wait_for_a_store_hold_none_of_their_prompts(provider: Provider, store: Path) -> None:
+    program = """
+        import shutil, tracemalloc
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+            handle.flush()
+            shutil.rmtree(os.path.dirname(store))
+            tracemalloc.start()
+            for number in range(60):
+                ask(client, f"{number}" + "word " * 100_000)
+                handle.flush()
+        print(handle.drops, tracemalloc.get_traced_memory()[0] < 10_000_000)
+        os._exit(0)
+    """
+    (store.parent / "folder").mkdir()
+    done = run(program, provider, store.parent / "folder" / "runs.db")
+    assert done.stdout == "{} True\n", done.stdout + done.stderr

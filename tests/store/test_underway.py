@@ -11,7 +11,7 @@ from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.scoping.sentfrom import SentFrom
 from tokenflation.sdk.store.journals.journal import Journal, entries
-from tokenflation.sdk.store.journals.underway import Underway
+from tokenflation.sdk.store.journals.underway import Underway, noted
 
 _LONG_NS = 1_000_000_000
 
@@ -60,7 +60,7 @@ def collected(underway: Underway, *, sweeps: int = 2) -> list[Exchange]:
 def test_a_stream_that_is_collected_during_a_sweep_gives_its_slot_back_once(tmp_path: Path) -> None:
     underway = Underway(str(tmp_path / "runs.db"), default_task="task")
     other, stream = collected(underway)
-    underway.free([stream])
+    underway.free([noted(stream)])
     slots = [other.slot, *(left(underway, str(number)).slot for number in range(3))]
     underway.leave_to_parent()
     assert stream.end == "dropped"

@@ -5,13 +5,13 @@ finished call. Nothing here raises into the host or makes it wait; what is lost 
 """
 
 import atexit
-import functools
 import itertools
 import logging
 import os
 import secrets
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tokenflation.sdk.calls.assemble import Assembler
@@ -24,11 +24,12 @@ from tokenflation.sdk.recording.drops import Drops
 from tokenflation.sdk.recording.forks import watch_forks
 from tokenflation.sdk.recording.inbox import Inbox, rest_s
 from tokenflation.sdk.recording.marks import Flush, Grown, in_order, portions, size_of
+from tokenflation.sdk.recording.stacks import started
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scoping import scopes
 from tokenflation.sdk.scoping.scopes import Scope
 from tokenflation.sdk.scoping.sentfrom import SentFrom, admit, give_up, settle
-from tokenflation.sdk.store.journals.underway import Underway
+from tokenflation.sdk.store.journals.underway import Noted, Underway, noted
 from tokenflation.sdk.store.losses import WAITING
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.write import SqliteWriter
@@ -69,8 +70,7 @@ class Recorder:
         self._open_writer = open_writer
         self._default_task = default_task
         self._key = key
-        options: Any = {"key": key, "default_task": default_task, "exact_tokens": exact_tokens}
-        self._make_assembler = functools.partial(Assembler, **options)
+        self._make_assembler = partial(Assembler, key=key, default_task=default_task, exact_tokens=exact_tokens)
         self._foreign = foreign
         self._queue_size = queue_size
         self._closed = False
@@ -163,8 +163,8 @@ class Recorder:
         self._next_sweep_ns = self._next_try_ns = 0
         self._in_hand = 0
         """Records taken from the inbox that are not among the rows to write yet."""
-        self._unwritten: list[Exchange] = []
-        """What has been read and is not in the store yet."""
+        self._unwritten: list[Noted] = []
+        """What has been read and is not in the store yet; its bodies are let go of."""
         self._drops = Drops(self.store)
         self._process_id = os.getpid()
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
@@ -243,7 +243,7 @@ class Recorder:
         finally:  # a signal's handler of the host's may raise from within: the answer is here all the same
             try:
                 if not self._put(exchange, size_of(exchange)):
-                    self._underway.free([exchange])
+                    self._underway.free([noted(exchange)])
                     give_up(exchange)
             except Exception as error:
                 self._not_noted(error)
@@ -264,11 +264,9 @@ class Recorder:
         with self._starting:
             if self._worker is None:
                 self._inbox.renew()
-                self._worker = threading.Thread(target=self._run, name="tokenflation", daemon=True)
                 try:
-                    self._worker.start()
+                    self._worker = started(self._run)
                 except Exception as error:  # the process has too many, or the interpreter is ending
-                    self._worker = None
                     let_through(error)
             return self._worker
 
@@ -276,14 +274,17 @@ class Recorder:
 
     def _run(self) -> None:
         """Work until told to end; should that fail beyond all guards, the next record starts another worker."""
+        with self._starting:
+            worker = self._worker = self._worker or threading.current_thread()
+        if worker is not threading.current_thread():  # the start of this one was interrupted, and another has begun
+            return
         try:
             self._ended = bool(self._guarded(self._work))
         finally:
-            if self._worker is threading.current_thread():
-                self._worker = None
+            self._worker = None
 
     def _work(self) -> bool:
-        last, taken_ns, look = False, 0, functools.partial(self._guarded, self._sweep)
+        last, taken_ns, look = False, 0, partial(self._guarded, self._sweep)
         while not last:
             items = self._inbox.next_items(_SWEEP_S, self._is_busy)
             flushes = [one for one in items if isinstance(one, Flush)]
@@ -321,7 +322,7 @@ class Recorder:
 
     def _take(self, items: list[Any]) -> None:
         self._underway.look()
-        let_go = functools.partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
+        let_go = partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
         ordered = in_order(items, let_go)
         self._in_hand = sum(isinstance(one, Exchange | SpanRecord) for one in ordered)
         for some in portions(ordered):
@@ -359,7 +360,7 @@ class Recorder:
     def _take_exchange(self, exchange: Exchange, reading: Any) -> None:
         if exchange.truncated:
             self.count_loss("body_too_large")
-        self._unwritten.append(exchange)
+        self._unwritten.append(noted(exchange))
         rows = reading if reading is _UNREADABLE else self._tried(self._assembler.rows, exchange, reading)
         if rows is _UNREADABLE:
             self.count_loss("parser_error")

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from tokenflation.sdk.store.journals.tail import dialects_of, find_usage
 from tokenflation.sdk.wire import provider_of
 from tokenflation.sdk.wire.values import text
 
-__all__ = ["Underway"]
+__all__ = ["Noted", "Underway", "noted"]
 
 _STREAM_NS = 50_000_000
 _PLAIN_NS = 250_000_000
@@ -33,6 +34,19 @@ _MAX_CHUNKS = 4096
 _MAX_REQUEST_BYTES = 256 * 1024
 _NO_ONE = SentFrom()
 _log = logging.getLogger("tokenflation")
+
+
+class Noted(NamedTuple):
+    """A call that has ended, and where the journal keeps it until its row is written."""
+
+    call_id: str
+    slot: int
+
+
+def noted(exchange: Exchange) -> Noted:
+    """Return what is to be freed once the call's row is written; the exchange itself need not be kept for that."""
+    slot, exchange.slot = exchange.slot, -1
+    return Noted(exchange.call_id, slot)
 
 
 @dataclass(slots=True)
@@ -99,13 +113,12 @@ class Underway:
         self._seen.pop(call_id, None)
         return exchange
 
-    def free(self, exchanges: Iterable[Exchange]) -> None:
+    def free(self, calls: Iterable[Noted]) -> None:
         """Forget calls that stand in the store, or never will."""
-        for exchange in exchanges:
-            self._shown.pop(exchange.call_id, None)
-            slot, exchange.slot = exchange.slot, -1
+        for call in calls:
+            self._shown.pop(call.call_id, None)
             if self._journal is not None:
-                self._journal.free(slot)
+                self._journal.free(call.slot)
 
     def was_shown(self, exchange: Exchange) -> bool:
         """Return whether rows of this call were given out while it was under way; asked once, when it has ended."""

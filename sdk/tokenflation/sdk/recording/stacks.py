@@ -1,0 +1,30 @@
+"""Starts a thread with room on its stack for JSON that is nested deep, as the host's own may lack.
+
+Knows nothing of what the thread does.
+"""
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["started"]
+
+_LEAST_BYTES = 1024 * 1024
+
+
+def started(run: Callable[[], object]) -> threading.Thread:
+    """Return a thread that runs this now; a host that gives its threads small stacks gives this one more.
+
+    Raises:
+        RuntimeError: no thread can be had.
+    """
+    thread = threading.Thread(target=run, name="tokenflation", daemon=True)
+    given = threading.stack_size()
+    if not 0 < given < _LEAST_BYTES:  # 0: the system's own
+        thread.start()
+        return thread
+    threading.stack_size(_LEAST_BYTES)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(given)
+    return thread
