@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["begin_if_told", "begin_when_needed", "forget"]
 
-_LIBRARIES = frozenset(("aiohttp", "baml_py", "curl_cffi", "grpc", "httpx", "httpx2", "urllib3", "websockets"))
+_LIBRARIES = frozenset(
+    ("aiohttp", "baml_py", "curl_cffi", "dspy", "grpc", "httpx", "httpx2", "lm15", "urllib3", "websockets")
+)
 """What a program must import to call a model in a way that hooks see, or report as unseen."""
 _BEGINNING = "tokenflation.beginning"
 """The module that begins as it is imported: named, not imported, as it stands on all of the recorder."""

@@ -1,9 +1,10 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
-It watches six ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), BAML's functions, and coding agents
-that are started as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an
-api or an agent's command only: the host name of a private server is kept nowhere.
+It watches these ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
+while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML and transports of
+lm15 (DSPy's own engine), and coding agents that are started as programs, as their own SDKs do. It records nothing,
+reads no answer, and names a provider's host, an api or an agent's command only: the host name of a private server is
+kept nowhere.
 """
 
 import functools
@@ -79,6 +80,12 @@ _BY_BAML = (
     "requests alone (b.request) and send them with httpx to record them."
 )
 _BAML_CALLS = ("call_function", "call_function_sync", "stream_function", "stream_function_sync")
+_LM15 = tuple(
+    (f"{lm15}.transports.{module}", owner, "stream")
+    for lm15 in ("lm15", "dspy._vendor.lm15")
+    for module, owner in (("_sync", "StdlibTransport"), ("_async", "StdlibAsyncTransport"))
+)
+_BY_LM15 = 'lm15 (the engine of DSPy, whose engine="litellm" is seen)'
 _LIVE = "BidiGenerateContent"
 """In the path of a socket of Google's Live API, whose host may serve much else: ai.google.dev/api/live."""
 _log = logging.getLogger(__name__)
@@ -124,6 +131,7 @@ class _Watch:
             ("curl_cffi.curl", "Curl", "setopt", self._setopt),
             ("subprocess", "Popen", "__init__", self._popen),
             *(("baml_py", "BamlRuntime", name, self._baml) for name in _BAML_CALLS),
+            *((*place, self._lm15) for place in _LM15),
         )
         for module, owner, name, make_shell in places:
             patch = functools.partial(self._patch, owner, name, make_shell)
@@ -273,6 +281,18 @@ class _Watch:
             return original(runtime, *args, **kwargs)
 
         return shell
+
+    def _lm15(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(transport: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            self._look(self._look_at_lm15, request)
+            return original(transport, request, *args, **kwargs)
+
+        return shell
+
+    def _look_at_lm15(self, request: Any) -> None:
+        if request.method == "POST":
+            self._look_at_url(request.url, _BY_LM15, request.body)
 
     def _popen(self, original: Any) -> Any:
         @functools.wraps(original)

@@ -1,0 +1,33 @@
+"""Libraries that ask models by an HTTP client of their own, which no hook sees: that is said."""
+
+import json
+
+import pytest
+from tests.hooks.conftest import Collected
+from tests.providers import Provider
+
+
+def test_functions_of_baml_are_reported(recorded: Collected) -> None:
+    baml = pytest.importorskip("baml_py", reason="baml-py is not installed")
+    client = 'client<llm> C { provider openai-generic, options { base_url "http://127.0.0.1:9", model "m" } }'
+    asks = 'function Ask(q: string) -> string { client C, prompt #"{{ q }}"# }'
+    source = {"main.baml": f"{client}\n{asks}".replace("{ ", "{\n").replace(", ", "\n").replace(" }", "\n}")}
+    runtime = baml.BamlRuntime.from_files("/", source, {})
+    for _ in range(2):
+        context = runtime.create_context_manager()
+        assert not runtime.call_function_sync("Ask", {"q": "hi"}, context, None, None, [], {}, None).is_ok()
+    assert recorded.failures == ["unseen:baml"]
+
+
+def test_what_lm15_asks_a_model_is_reported_and_nothing_else(recorded: Collected, provider: Provider) -> None:
+    lm15 = pytest.importorskip("lm15.transports", reason="lm15 is not installed")
+    bodies = ({"orders": [1]}, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    with lm15.StdlibTransport() as transport:
+        for host, body in zip(("localhost", "127.0.0.1"), bodies, strict=True):
+            url = f"{provider.openai_url}/chat/completions".replace("127.0.0.1", host)
+            asked = lm15.TransportRequest(
+                "POST", url, [("content-type", "application/json")], json.dumps(body).encode()
+            )
+            with transport.stream(asked) as response:
+                assert (response.status, bool(response.read())) == (200, True)
+            assert recorded.failures == ["unseen:openai.chat"] * (host == "127.0.0.1")
