@@ -1,6 +1,8 @@
 """The key of the prompt hashes."""
 
+import errno
 import multiprocessing
+import os
 import stat
 from pathlib import Path
 
@@ -60,3 +62,16 @@ def test_a_file_that_holds_no_key_is_refused_with_the_way_out(tmp_path: Path) ->
 def test_a_missing_key_is_not_made_by_reading(tmp_path: Path) -> None:
     assert read_key(tmp_path / "a.db") is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_keeps_the_key_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    key = load_key(tmp_path / "runs.db")
+    assert load_key(tmp_path / "runs.db") == key
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db.key"]

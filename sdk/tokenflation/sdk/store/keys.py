@@ -3,9 +3,9 @@
 Whoever has the store alone cannot test guessed prompts against its hashes. Knows nothing of what is hashed.
 """
 
+import errno
 import os
 import secrets
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from tokenflation.sdk.store.paths import real_path
 __all__ = ["keep_key", "key_file", "key_id", "load_key", "read_key"]
 
 _KEY_BYTES = 16
+_WITHOUT_LINKS = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK))
+"""What file systems without hard links say: those of memory cards, of other systems' shared folders."""
 
 
 def key_file(store: str | os.PathLike[str]) -> Path:
@@ -91,7 +93,13 @@ def _publish(path: Path, key: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(key.hex().encode("ascii") + b"\n")
-        with suppress(FileExistsError):
+        try:
             os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS or path.exists():
+                raise
+            draft.rename(path)  # of two processes that do so at once the later one's key stays
     finally:
         draft.unlink(missing_ok=True)

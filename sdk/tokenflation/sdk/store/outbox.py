@@ -60,8 +60,8 @@ class Outbox:
         """Whether the host closed the connection's files and has its own in their place: it must never be touched."""
         self._file: tuple[int, int, bool] | None = None
         """Which file the connection is open on; the path may lead to another by now."""
-        self._log: tuple[str, tuple[int, int]] | None = None
-        """Path of SQLite's log, and which file the connection writes there."""
+        self._log: tuple[str, tuple[int, int] | None] | None = None
+        """Path of SQLite's log, and which file the connection writes there, if any."""
         self._writing = threading.Lock()
         """Held while a transaction is under way, and across a fork."""
         self._forking_thread: int | None = None
@@ -228,8 +228,7 @@ class Outbox:
         writer = self._writer = self._open_writer()
         self._held = held_on(files) - before
         self._file = _file_at(self.store)
-        log = _file_at(files[1])
-        self._log = (files[1], log[:2]) if log is not None else None
+        self._log = files[1], _id_at(files[1])
         return writer
 
     def _log_is_gone(self) -> bool:
@@ -238,7 +237,7 @@ class Outbox:
         Who closes the store last removes its log, and knows by locks who has it open. This process loses its own where
         any part of it opens and closes the file by itself: a copy is made, another SQLite reads it.
         """
-        return self._log is not None and (_file_at(self._log[0]) or ())[:2] != self._log[1]
+        return self._log is not None and _id_at(self._log[0]) != self._log[1]
 
     def _batch(self) -> Batch:
         return Batch(
@@ -283,6 +282,12 @@ def _file_at(path: str) -> tuple[int, int, bool] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, not found.st_size
+
+
+def _id_at(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at a path from another put there; None without one."""
+    found = _file_at(path)
+    return found[:2] if found is not None else None
 
 
 def _is_lock(error: Exception) -> bool:
