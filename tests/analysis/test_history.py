@@ -3,6 +3,7 @@
 import json
 import lzma
 import sqlite3
+import tracemalloc
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -381,6 +382,17 @@ def test_a_backtest_names_every_model_and_says_how_many_gaps_there_are(tmp_path:
 def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
     given = [str(hourly(tmp_path)) if one == "X" else one for one in arguments]
     assert CliRunner().invoke(forecast, given).exit_code == 2
+
+
+def test_two_minutes_by_the_second_are_judged_without_a_day_of_seconds(tmp_path: Path) -> None:
+    # Each step once took sums over all 86,400 seconds of a day and the four hours around each.
+    path = written(tmp_path, "t_s,count\n" + "".join(f"{at},{5 + at % 3}\n" for at in range(120)))
+    tracemalloc.start()
+    done = CliRunner().invoke(backtest, [str(path)], catch_exceptions=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "steps of 1 s" in done.stdout
+    assert peak < 40_000_000
 
 
 def test_a_backtest_by_steps_that_are_no_multiple_of_a_bin_is_refused(tmp_path: Path) -> None:

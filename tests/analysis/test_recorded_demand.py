@@ -201,6 +201,14 @@ def test_a_time_of_day_that_is_forecast_worse_gets_a_larger_factor() -> None:
     assert factors[15] < 0.9
 
 
+def test_factors_are_the_same_whichever_hours_are_asked_for() -> None:
+    daytime = Daytime(24, 1, most=24 * 6)
+    for hour in range(24 * 6):
+        daytime.learn(hour, np.array([0]), np.array([1.0 + hour % 24 % 7]))
+    day = daytime.factors(0, 24)
+    assert daytime.factors(24 * 5 + 22, 5) == pytest.approx(day[[22, 23, 0, 1, 2]])
+
+
 def test_the_interval_of_a_series_of_few_requests_stays_near_what_they_can_be() -> None:
     made = roll(np.random.default_rng(2).poisson(1.2, 300).astype(np.float64), 3600, step_s=3600, horizon=1, first=1)
     assert np.nanmedian(made.high[150:]) < 12

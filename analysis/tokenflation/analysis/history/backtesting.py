@@ -153,15 +153,16 @@ class _Learner:
     """What past forecasts teach, by horizon: weights of members, and bounds of their errors."""
 
     def __init__(self, shape: tuple[int, int], per_day: int, level: float, short: float) -> None:
-        horizon = shape[1]
+        origins, horizon = shape
         self._scales = np.ones(shape)
         self._errors = np.zeros((len(MEMBERS), horizon))
         self._off = [deque[float](maxlen=_BIAS_DAYS * per_day) for _ in range(horizon)]
         self._back = _TAKEN_BACK * np.minimum(1.0, np.arange(horizon) / max(1.0, per_day / 4))
         self._first = np.array([_FIRST_WEIGHTS.get(name, 1.0) for name in MEMBERS])[:, None]
         self._keep = _REMEMBERED ** (1.0 / per_day)
-        self._daytime = Daytime(per_day, horizon)
-        self._around = Bounds(1.0 - level, horizon, window=max(WINDOW, 3 * per_day))
+        # No more room than there are origins to learn at: a short record by the second would ask for half a million.
+        self._daytime = Daytime(per_day, horizon, most=origins)
+        self._around = Bounds(1.0 - level, horizon, window=min(max(WINDOW, 3 * per_day), origins))
         self._peak = Bounds(short, horizon, window=_PEAKS)
 
     def learn(

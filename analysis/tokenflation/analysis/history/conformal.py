@@ -13,6 +13,7 @@ each of 16 series.
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 __all__ = ["GAMMA", "LEAST_SCORES", "WINDOW", "Bounds", "Daytime", "quantiles"]
@@ -73,10 +74,12 @@ class Daytime:
     """How far off forecasts are at each time of day, over what they usually are; holds what it learnt.
 
     A quiet night is forecast worse (in logs) than a busy noon, or better: bounds are of errors over these factors.
+    It learns `most` times at most, and keeps a week of errors.
     """
 
-    def __init__(self, per_day: int, horizon: int) -> None:
-        self._errors = np.full((horizon, 7 * max(24, per_day)), np.nan)
+    def __init__(self, per_day: int, horizon: int, *, most: int | None = None) -> None:
+        week = 7 * max(24, per_day)
+        self._errors = np.full((horizon, week if most is None else min(week, most)), np.nan)
         self._count = np.zeros(horizon, dtype=np.int64)
         self._sum, self._weight = np.zeros(per_day), np.zeros(per_day)
         self._keep = _REMEMBERED ** (1.0 / per_day)
@@ -96,12 +99,12 @@ class Daytime:
 
     def factors(self, place: int, count: int) -> Floats:
         """Return the factor of each of the `count` steps from `place` on; times within two hours count as well."""
-        per_day = len(self._sum)
-        around = range(-(per_day // 12), per_day // 12 + 1)
-        total = sum((np.roll(self._sum, shift) for shift in around), np.zeros(per_day))
-        weight = sum((np.roll(self._weight, shift) for shift in around), np.zeros(per_day))
-        ratio = (total + _HELD) / (weight + _HELD)
-        return np.asarray(ratio[(place + np.arange(count)) % per_day] ** _BELIEVED, dtype=np.float64)
+        per_day, reach = len(self._sum), len(self._sum) // 12
+        # Only the hours asked for: a day may have 86,400 steps.
+        near = np.arange(place - reach, place + count + reach) % per_day
+        width = 2 * reach + 1
+        total, weight = (sliding_window_view(one[near], width).sum(axis=1) for one in (self._sum, self._weight))
+        return np.asarray(((total + _HELD) / (weight + _HELD)) ** _BELIEVED, dtype=np.float64)
 
 
 def quantiles(scores: Floats, levels: Floats) -> Floats:

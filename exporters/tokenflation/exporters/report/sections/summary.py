@@ -36,7 +36,7 @@ _TERMS = (
     ("By blocks", "Where no cache is reported: leading blocks of a prompt that an earlier call of the task had too."),
     ("Percentiles", "Interpolated linearly over tasks; of ISL and OSL (input and output of one call) over calls."),
     ("Means of ratios", "Are ratios of sums, so that a big task weighs what it costs."),
-    ("k, M, G, T", "Thousand, million, billion, trillion."),
+    ("k, M, G, T, P, E", "Thousand, million, billion, trillion, 10¹⁵, 10¹⁸."),
 )
 
 
