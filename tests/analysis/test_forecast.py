@@ -16,6 +16,7 @@ from tokenflation.analysis.fleet.paths import RESOURCES, Runs, runs_of, summed
 from tokenflation.analysis.fleet.simulate import simulate_load
 from tokenflation.analysis.planning.arrivals import arrivals
 from tokenflation.analysis.planning.plan import SHAPES, Plan
+from tokenflation.analysis.statistics.mixtures import mixture_quantiles, smooth_laws
 from tokenflation.analysis.statistics.quantiles import (
     GRID,
     lattice_quantiles,
@@ -303,6 +304,14 @@ def test_modulated_quantiles_agree_with_a_simulated_gamma_factor() -> None:
     found = lattice_quantiles(loads, counts, kappa, cv)
     for level in (0.5, 0.95, 0.99):
         assert abs(found[np.searchsorted(GRID, level)] - np.quantile(seen, level)) <= 1.0
+
+
+def test_quantiles_of_a_load_that_is_huge_beside_its_spread_are_not_lost_to_rounding() -> None:
+    # As many tokens as 1e15 tasks a day ask for: the spread is a billionth of the mean.
+    laws = smooth_laws(np.array([[1e19], [1e20], [0.0], [0.0]]), np.array([], dtype=np.int64))
+    means, spreads = np.full((500, 1), 1e19), np.full((500, 1), 1e10)
+    found = mixture_quantiles(np.array([0.5, 0.95]), means, spreads, laws)
+    assert (found[:, 0] - 1e19) / 1e10 == pytest.approx([0, 1.645], abs=0.01)
 
 
 def test_no_filled_in_prefill_is_faster_than_the_fastest_seen() -> None:

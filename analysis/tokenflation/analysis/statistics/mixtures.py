@@ -122,8 +122,8 @@ def mixture_quantiles(levels: Floats, means: Floats, spreads: Floats, laws: Laws
     """
     means, spreads, weight = _nodes(means, spreads)
     centre = (weight[:, None] * means).sum(axis=0)
-    total = (weight[:, None] * (spreads**2 + means**2)).sum(axis=0) - centre**2
-    spread = _SLACK * np.sqrt(np.maximum(total, 0.0))
+    # About the centre: of very large loads the squares' own difference would be rounding.
+    spread = _SLACK * np.sqrt((weight[:, None] * (spreads**2 + (means - centre) ** 2)).sum(axis=0))
     # No quantile lies further from its mean than so many standard deviations (Cantelli).
     high = centre + spread * np.sqrt(levels / (1 - levels))[:, None]
     low = centre - spread * np.sqrt((1 - levels) / levels)[:, None]
@@ -155,5 +155,6 @@ def _nodes(means: Floats, spreads: Floats) -> tuple[Floats, Floats, Floats]:
     sorted_means, sorted_spreads = np.take_along_axis(means, order, 0), np.take_along_axis(spreads, order, 0)
     centre = np.add.reduceat(sorted_means, starts, axis=0) / sizes
     # A group's own scatter is kept in its spread, so that the mixture's variance stays what it was.
-    square = np.add.reduceat(sorted_means**2 + sorted_spreads**2, starts, axis=0) / sizes - centre**2
-    return centre, np.sqrt(np.maximum(square, 0.0)), sizes[:, 0] / draws
+    apart = sorted_means - np.repeat(centre, sizes[:, 0], axis=0)
+    square = np.add.reduceat(apart**2 + sorted_spreads**2, starts, axis=0) / sizes
+    return centre, np.sqrt(square), sizes[:, 0] / draws
