@@ -14,6 +14,7 @@ _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
     [
         ("api.openai.com", "/v1/agents/sessions", "openai.agents"),
         ("api.openai.com", "/v1/agents/sessions/s/events", "openai.agents"),
+        ("api.openai.com", "/v1/chatkit/sessions", "openai.agents"),
         ("api.openai.com", "/v1/agents/automations/a/invocations", "openai.agents"),
         ("api.openai.com", "/v1/batches", "openai.batches"),
         ("acme.openai.azure.com", "/openai/v1/batches", "azure.ai.openai.batches"),

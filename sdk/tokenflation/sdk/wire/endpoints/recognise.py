@@ -151,6 +151,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("/audio/", "voice"),
         ("/live/", "voice"),
         ("/agents/", "openai.agents"),
+        ("/chatkit/", "openai.agents"),
         ("/v1/", "anthropic.sessions"),
     ),
     "events": (("/agents/sessions/", "openai.agents"), ("/v1/sessions/", "anthropic.sessions")),
