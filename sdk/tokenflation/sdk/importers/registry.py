@@ -12,6 +12,7 @@ from tokenflation.sdk.importers.agents import (
     inspect_ai,
     openhands,
     openhands_stats,
+    qwen_code,
     swe_agent,
     tau_bench,
 )
@@ -36,6 +37,7 @@ FORMATS: tuple[Format, ...] = (
     claude_code.FORMAT,
     codex.FORMAT,
     gemini_cli.FORMAT,
+    qwen_code.FORMAT,
     atif.FORMAT,
     tracelab.FORMAT,
     inspect_ai.FORMAT,
