@@ -18,3 +18,10 @@ def test_a_database_is_never_written_over(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="unchanged"), atomic_file(store) as file:
         file.write(b"report")
     assert store.read_bytes() == before
+
+
+def test_a_name_that_the_disk_refuses_is_told(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 250)
+    with pytest.raises(ExportError, match="not written: File name too long"), atomic_file(path) as file:
+        file.write(b"report")
+    assert list(tmp_path.iterdir()) == []

@@ -79,6 +79,13 @@ def test_the_user_may_name_the_task(tmp_path: Path, store: Path) -> None:
     assert info(store)["tasks"] == {"fix-a-bug": 1}
 
 
+def test_a_store_whose_name_the_disk_refuses_is_told(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", TRACE)
+    with pytest.raises(StoreError):
+        import_paths([file], tmp_path / ("a" * 250))
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_importing_twice_adds_nothing(tmp_path: Path, store: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", TRACE)
     import_paths([file], store)

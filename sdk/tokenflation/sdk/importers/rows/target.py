@@ -4,7 +4,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tokenflation.sdk.errors import StoreError
@@ -61,7 +61,8 @@ def _draft(store: Path) -> Iterator[tuple[SqliteWriter, bytes]]:
         raise StoreError(f"{store} cannot be made: {error}. Nothing was imported.") from error
     finally:
         for ending in ("", "-wal", "-shm"):
-            draft.with_name(draft.name + ending).unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only disk refuses to remove what was never made
+                draft.with_name(draft.name + ending).unlink(missing_ok=True)
 
 
 def _publish(draft: Path, store: Path, key: bytes) -> None:
