@@ -95,3 +95,10 @@ def test_a_sub_agent_runs_inside_the_open_tool_call_that_starts_agents(tmp_path:
 def test_a_chat_that_has_grown_adds_its_new_calls_only(tmp_path: Path) -> None:
     assert _imported(tmp_path, CHAT[:5]).calls == 2
     assert (_imported(tmp_path, CHAT).calls, _imported(tmp_path, CHAT).calls) == (1, 0)
+
+
+def test_a_call_behind_a_compression_continues_by_its_summary(tmp_path: Path) -> None:
+    cut = _line(11, "system", subtype="chat_compression", systemPayload={"info": {"compressionStatus": 1}})
+    assert _imported(tmp_path, [*CHAT, cut, _answered(14, "r4", 40, 4, 0, 44)]).compactions == 1
+    found = _rows(tmp_path, "SELECT continues_evidence FROM calls WHERE depth = 0 ORDER BY step")
+    assert found == [(None,), ("history",), ("compaction",)]

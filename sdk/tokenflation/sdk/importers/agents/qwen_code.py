@@ -7,6 +7,7 @@ As version 0.15 writes them: lines laid out like Claude Code's, with Gemini's pa
   more than input and output, as OpenAI counts, and stand outside where Gemini's api was asked.
 * `subagent_name` and `prompt_id` (`SESSION#NAME-RANDOM#STEP`) tell the runs of sub-agents, whose messages are not in
   the log. A run stands in the first tool call of the main run's last answer that starts agents and is still open.
+* `chat_compression`: the main run's next call continues by a summary; the call that made it stands before.
 * `assistant` lines name the tools that the main run's call before them asks for, `tool_result` lines what came back.
 """
 
@@ -60,6 +61,7 @@ class _Reading:
         self._where: dict[str, str] = {}
         """The sub-agents' calls, by the id of their response."""
         self._results = 0
+        self._compacted = False
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take one line."""
@@ -73,6 +75,8 @@ class _Reading:
             self._before = "tool"
             for part in parts:
                 self._add_result(record, mapping(part, "functionResponse"), at_ns)
+        elif record.get("subtype") == "chat_compression":
+            self._compacted = True
         elif record.get("subtype") == "ui_telemetry":
             event = mapping(record, "systemPayload", "uiEvent")
             name = (text(event, "event.name") or "").rpartition(".")[2]
@@ -92,9 +96,12 @@ class _Reading:
         took_ms, ended_at_ns = number(event, "duration_ms"), time_ns(event, "event.timestamp")
         started_at_ns = None if ended_at_ns is None else max(ended_at_ns - round((took_ms or 0.0) * 1e6), 0)
         main = run is self.rows.main
+        compacted = main and self._compacted
         self.rows.call(
             run,
             call_id,
+            evidence="compaction" if compacted else "history",
+            extra={"gen_ai.conversation.compacted": True} if compacted else {},
             provider="unknown",
             api="openai.chat" if event.get("auth_type") == "openai" else "unknown",
             model=text(event, "model"),
@@ -107,7 +114,7 @@ class _Reading:
             **_tokens(event),
         )
         if main:
-            self._before, self._open = None, {}
+            self._before, self._open, self._compacted = None, {}, False
         elif response_id is not None:
             self._where[response_id] = call_id
 
