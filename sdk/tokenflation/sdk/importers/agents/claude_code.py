@@ -14,7 +14,8 @@ What the log is, as its files show (there is no public specification), and what 
   call (`Task` or `Agent`) that started them; `agent-*.meta.json` beside their file names it and the kind of the agent.
 * `system` lines with `api_error` are failed attempts of the call that follows them; a `<synthetic>` answer with
   `isApiErrorMessage` is a call that failed. Other `<synthetic>` answers are no calls.
-* `compact_boundary`: the next call continues the one before by a summary. The call that made the summary is not logged.
+* `compact_boundary`: the next call continues the one before by a summary. The call that made the summary is not logged,
+  nor is one that makes a title.
 * A call starts when the record that it answers was written, and ends with its last line; a tool call runs from its own
   line to its result's, the user's time for a permission in it. TTFT is not known.
 * A session that resumes another one may repeat its calls under a new name: the store keeps them where they came first.
