@@ -107,3 +107,11 @@ def test_no_text_and_no_secret_is_in_the_store(prompt: str, provider: Provider, 
     assert len(rows(tmp_path / "runs.db")) == 1
     for file in tmp_path.iterdir():
         assert MARKER.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.skipif(not hasattr(urllib3, "AsyncPoolManager"), reason="urllib3-future does not stand in urllib3's place")
+def test_an_answer_through_urllib3_future_is_whole_while_the_host_holds_it(
+    provider: Provider, recorded: Collected
+) -> None:
+    held = requests.post(f"{provider.openai_url}/chat/completions", json=question("hi"))
+    assert (held.status_code, recorded.only.end) == (200, "read")

@@ -216,10 +216,10 @@ def _body_of(owner: object, response: Any) -> _Body | None:
 
 
 def _note_read(body: _Body, data: bytes | None, source: Any) -> None:
-    """Note what one read returned; http.client lets go of its file once the body has ended."""
+    """Note what one read returned; at a body's end http.client lets go of its file, and urllib3-future's is closed."""
     if data:
         body.note(data)
-    if getattr(source, "fp", source) is None:
+    if getattr(source, "fp", source) is None or getattr(source, "closed", False):
         body.finish()
 
 
