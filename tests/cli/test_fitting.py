@@ -72,6 +72,16 @@ def test_a_table_that_fits_is_one_table_and_one_that_does_not_repeats_its_names(
     assert (narrow.count("triage"), narrow.count("Sums")) == (3, 1)
 
 
+def test_the_note_below_a_table_that_goes_on_stands_once_and_at_its_end() -> None:
+    table = Table("task", title="t", caption="a note")
+    for name in ("one", "two", "three"):
+        table.add_column(name, justify="right")
+    table.add_row("triage", *["123,456"] * 3)
+    shown = _drawn(table, 30)
+    assert shown.count("one") == shown.count("a note") == 1
+    assert shown.index("three") < shown.index("a note")
+
+
 def test_what_goes_on_below_leaves_out_the_rows_that_have_nothing_there_but_keeps_headings() -> None:
     table = Table()
     table.add_column("measure")

@@ -35,11 +35,14 @@ class Fitted:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table, in as many parts as the width asks for."""
         sizes = [_sizes(console, column) for column in self.table.columns]
-        for position, chosen in enumerate(_parts(self.table, console, options, sizes)):
+        parts = list(_parts(self.table, console, options, sizes))
+        for position, chosen in enumerate(parts):
             room = options.max_width - _frame(self.table, console, options, chosen)
             widths = _widths([sizes[place] for place in chosen], room)
             part = _part(self.table, chosen, widths)
             _fill(part, self.table, chosen, titled=position == 0)
+            if position < len(parts) - 1:
+                part.caption = None  # it is of all of them
             yield from console.render(part, options)
 
 

@@ -158,7 +158,7 @@ def _chart_sizes(sizes: pd.DataFrame | None) -> list[str]:
     in_bytes = bool(sizes["cache_bytes"].notna().all())
     remark = "Simulated: what was used longest ago gives way. One cache for all tasks of a model."
     if not in_bytes:
-        remark += " In tokens held; kv_bytes_per_token of a plan turns them into bytes, as does --kv-bytes-per-token of report."
+        remark += " In tokens held; a plan's kv_bytes_per_token makes bytes of them."
     label = "Lines: hit rate of a least-recently-used cache against its size, one line for each model."
     return [chart("cache-size", "By size", label, bytes_figure(sizes), data, remark)]
 
