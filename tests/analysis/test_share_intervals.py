@@ -121,7 +121,9 @@ def _by_hand(above: Floats, below: Floats, *, share: bool) -> tuple[float, float
     error = math.sqrt(n / (n - 1) * ((x - y) ** 2).sum())
     place = np.log(0.1 + n * size)
     grows = np.corrcoef(place, (x - y) / size)[0, 1]
-    wider = place.std(ddof=1) * (10 / n) ** 0.7 / (1 + 4 * error**2) * (math.log(1 + math.exp(2 * z)) / 2) ** 2
+    wholes = 1.5 * np.log(0.1 + n * below / below.sum()).std(ddof=1)
+    unequal = min(place.std(ddof=1), wholes) if share else place.std(ddof=1)
+    wider = unequal * (10 / n) ** 0.7 / (1 + 4 * error**2) * (math.log(1 + math.exp(2 * z)) / 2) ** 2
     odds = above.sum() / rest.sum()
     towards = [(1 + at) ** 2 * (1 + 8 * max(at - 0.75, 0) * share) for at in (-grows, grows)]
     low, high = (odds * math.exp(side * error * (z + wider * at)) for side, at in zip((-1, 1), towards, strict=True))
@@ -181,6 +183,19 @@ def test_ten_tasks_of_heavy_tailed_sizes_give_shares_that_hold_the_truth(spread:
     sizes = np.exp(spread * rng.standard_normal((2000, 10)))
     parts = rng.beta(0.9, 2.1, sizes.shape)
     assert 0.86 < _held(sizes, parts, 0.3) < 0.97
+
+
+@pytest.mark.parametrize(("spread", "tasks"), [(0.05, 10), (0.05, 30), (0.1, 30)])
+def test_a_small_share_of_nearly_equal_tasks_is_hardly_wider_than_of_equal_ones(spread: float, tasks: int) -> None:
+    rng = np.random.default_rng(8)
+    parts = rng.beta(0.5, 9.5, (1000, tasks))
+    widths = []
+    for sizes in (np.exp(spread * rng.standard_normal(parts.shape)), np.ones(parts.shape)):
+        low, high = from_tasks((sizes * parts)[..., None], sizes[..., None], np.array([True]), 0.9)
+        widths.append(float(np.median(high - low)))
+        held = float(((low <= 0.05) & (high >= 0.05)).mean())
+        assert held > 0.8
+    assert widths[0] < 2 * widths[1]
 
 
 def test_a_share_that_grows_with_the_task_is_wide_towards_what_large_tasks_have() -> None:

@@ -11,11 +11,11 @@ more. Of n tasks with the parts `x` of the one sum and `y` of the other, the log
 above, and likewise below with `-q` for `q`. `w = (x + y) / 2` is a task's size; `L` is the deviation of
 `log(0.1 + n w)`, how unequal tasks are; `q` its correlation with `(x - y) / w`, how much A's part grows with size: few
 tasks seldom hold the large ones, and what those are made of is then missing from the ratio and from its error, the more
-so where size alone decides what a task is made of. Where the tasks of a share are all of one size (an outcome each),
-`L` is 0: `w` would only repeat which part they are. A ratio's `q` may be near 1 by what is counted (all agent runs over
-those that start others), and its end has no bound: there `s` made intervals ten times as wide, which held no more
-often. A large `e` is due to tasks that are all A or all B; there the logarithm is wide enough. All of it fades as tasks
-grow, and leaves the normal law.
+so where size alone decides what a task is made of. Of a share, `w` also repeats which part a task is made of: there `L`
+is at most 1.5 times the same deviation of the wholes, and so 0 where tasks are all of one size (an outcome each). A
+ratio's `q` may be near 1 by what is counted (all agent runs over those that start others), and its end has no bound:
+there `s` made intervals ten times as wide, which held no more often. A large `e` is due to tasks that are all A or all
+B; there the logarithm is wide enough. All of it fades as tasks grow, and leaves the normal law.
 
 The constants were chosen on synthetic tasks (log-normal, Pareto and two-mode sizes; parts that are independent of size,
 grow or fall with it, or are mostly absent), with others and recorded sessions in view:
@@ -50,6 +50,7 @@ _CELLS = 4_000_000
 """Numbers held at once in one array: 32 MB."""
 _FADE, _WIDE, _SMALL = 0.7, 4.0, 0.1
 _STEEP, _STEEP_FROM = 8.0, 0.75
+_WHOLES = 1.5
 _NO_SPREAD = 1e-12
 
 
@@ -125,18 +126,13 @@ def _from_tasks(numerators: Floats, denominators: Floats, is_share: Flags, level
         pull, size = a - rest, (a + rest) / 2
         error = np.sqrt((pull**2).sum(axis=1) * tasks / np.maximum(tasks - 1, 1))
         unequal, grows = _by_size(size, np.where(size > 0, pull / size, 0.0), reported, tasks)
-        unequal = np.where(is_share & _alike(b, reported), 0.0, unequal)
+        wholes, _ = _by_size(b / b.sum(axis=1, keepdims=True), pull, reported, tasks)
+        unequal = np.where(is_share, np.minimum(unequal, _WHOLES * wholes), unequal)
         score = NormalDist().inv_cdf((1 + level) / 2)
         more = unequal * (10 / np.maximum(tasks, 1)) ** _FADE / (1 + _WIDE * error**2)
         more *= (np.logaddexp(0, 2 * score) / 2) ** 2
         down, up = (error * (score + more * _towards(side * grows, is_share)) for side in (-1, 1))
     return _ends(ratio, error, down, up, tasks, is_share)
-
-
-def _alike(whole: Floats, reported: Flags) -> Flags:
-    """Return whether the tasks of a ratio are all of one size."""
-    most = np.where(reported, whole, -np.inf).max(axis=1, initial=-np.inf)
-    return np.asarray(most == np.where(reported, whole, np.inf).min(axis=1, initial=np.inf))
 
 
 def _by_size(size: Floats, pull: Floats, reported: Flags, tasks: Floats) -> tuple[Floats, Floats]:
