@@ -51,6 +51,9 @@ READ = """
         handle.flush()
         if sys.argv[3] == "copied":
             shutil.copy(store, store + ".copy")
+        elif sys.argv[3] == "loaded":
+            from tokenflation import analysis
+            assert len(analysis.load(store)) == 1
         else:
             assert info(store)["rows"]["calls"] == 1
         look()
@@ -62,7 +65,7 @@ READ = """
 """
 
 
-@pytest.mark.parametrize(("how", "is_left"), [("copied", "False"), ("read", "True")])
+@pytest.mark.parametrize(("how", "is_left"), [("copied", "False"), ("read", "True"), ("loaded", "True")])
 def test_what_comes_after_a_program_has_read_its_own_store_and_another_has_closed_it_is_in_the_store(
     provider: Provider, store: Path, how: str, is_left: str
 ) -> None:

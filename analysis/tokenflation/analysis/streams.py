@@ -1,14 +1,15 @@
 """Opens calls as a relation in DuckDB, from a frame, a store, Parquet or a database. Calls never pass through Python.
 
 SQLite goes through ADBC and Arrow (no pyarrow), by several connections at once, into a table that DuckDB may spill;
-Parquet is read where it lies.
+Parquet is read where it lies. A store that this process records to is read from a copy.
 """
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from adbc_driver_sqlite import dbapi as adbc_sqlite
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.sdk.errors import FrameError, StoreError
+from tokenflation.sdk.instrument import active
 from tokenflation.sdk.store.names import RENAMED_TASK
+from tokenflation.sdk.store.opening import reader
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
 
@@ -158,7 +161,8 @@ def add_table(
             return
         names = ", ".join(cells.get(one.name, one.name) if one.name in have else "null" for one in columns)
         query = f"select 1 as sample, {_samples(columns)} union all select 0, {names} from {table}"
-        _append(connection, [_stream(stack, path, query)], ", ".join(one.name for one in columns), table)
+        stream = _stream(stack, stack.enter_context(_apart(path)), query)
+        _append(connection, [stream], ", ".join(one.name for one in columns), table)
 
 
 def _append(connection: duckdb.DuckDBPyConnection, handles: Sequence[object], names: str, table: str = "calls") -> None:
@@ -208,6 +212,8 @@ def parquet_files(path: Path) -> list[str]:
 
 
 def _is_parquet(path: Path) -> bool:
+    if _is_recorded_here(path):
+        return False
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PAR1"
@@ -230,7 +236,7 @@ def store_errors(path: Path) -> Iterator[None]:
     """Say of what a database refuses which store it was and what to do."""
     try:
         yield
-    except (sa.exc.DatabaseError, AdbcError, duckdb.Error, FrameError) as error:
+    except (sa.exc.DatabaseError, sqlite3.Error, AdbcError, duckdb.Error, FrameError) as error:
         raise StoreError(
             f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
         ) from error
@@ -258,7 +264,34 @@ def _store_reader(path: Path, columns: Sequence[Column], parts: int) -> Iterator
             named = connection.exec_driver_sql("select 1 from task_names limit 1").scalar()
         names = ", ".join(column.name for column in columns)
         query = f"select 1 as sample, {_samples(columns)} union all select 0, {_renamed(columns) if named else names} from calls"
-        yield [_stream(stack, path, f"{query} {where}") for where in _ranges(first or 0, last or 0, parts)], names
+        file = stack.enter_context(_apart(path))
+        yield [_stream(stack, file, f"{query} {where}") for where in _ranges(first or 0, last or 0, parts)], names
+
+
+@contextmanager
+def _apart(path: Path) -> Iterator[Path]:
+    """Yield the path of a store, or of a copy of it where this process records to it.
+
+    ADBC brings an SQLite of its own. As that closes a file, the recorder's locks on it are gone, and with them the
+    store's log or worse, once another program writes or closes it.
+    """
+    if not _is_recorded_here(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tokenflation-") as folder:
+        copy = Path(folder, "copy.db")
+        with closing(reader(path)()) as store, closing(sqlite3.connect(copy)) as target:
+            store.backup(target)
+        yield copy
+
+
+def _is_recorded_here(path: Path) -> bool:
+    """Return whether this process records to a file, which then nobody in it may open and close by itself."""
+    recording = active()
+    try:
+        return recording is not None and os.path.samefile(recording.store, path)
+    except OSError:
+        return False
 
 
 def _samples(columns: Sequence[Column]) -> str:
