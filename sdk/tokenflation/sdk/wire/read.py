@@ -301,7 +301,7 @@ def _reading(
         reasoning_blocks=len(facts.reasoning),
         answer=said(facts),
         forced_tool=text(lookup(asked.forced)(request)),
-        kept_as=answer_named(facts.kept, key),
+        kept_as=None if facts.kept is None else answer_named(facts.kept, key),
         fetched=dialect.fetches,
         extra={**_extra(view, facts, rules, readable), **contradicted},
         **anatomy(request, asked, key=key),

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -36,7 +35,7 @@ _NO_ONE = SentFrom()
 _log = logging.getLogger("tokenflation")
 
 
-class Noted(NamedTuple):
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """A call that has ended, and where the journal keeps it until its row is written."""
 
     call_id: str
