@@ -23,6 +23,9 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("default", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
+# A program that a kill ends has said only what it flushed: on every machine, whatever its shell sets.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 _HOOKED = [
     (library, owner, name)
     for library in (httpx, httpx2)

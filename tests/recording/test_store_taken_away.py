@@ -57,7 +57,7 @@ READ = """
         else:
             assert info(store)["rows"]["calls"] == 1
         look()
-        print(os.path.exists(store + "-wal"))
+        print(os.path.exists(store + "-wal"), flush=True)
         for _ in range(3):
             ask(client)
             handle.flush()

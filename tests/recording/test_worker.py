@@ -277,7 +277,7 @@ def test_calls_that_wait_for_a_store_hold_none_of_their_prompts(provider: Provid
             for number in range(60):
                 ask(client, f"{number}" + "word " * 100_000)
                 handle.flush()
-        print(handle.drops, tracemalloc.get_traced_memory()[0] < 10_000_000)
+        print(handle.drops, tracemalloc.get_traced_memory()[0] < 10_000_000, flush=True)
         os._exit(0)
     """
     (store.parent / "folder").mkdir()
