@@ -92,7 +92,7 @@ def test_a_sub_agent_that_begins_with_its_parents_history_has_its_own_tool_calls
     started = {"type": "SubAgentActivity", "kind": "started", "id": "c2", "agent_thread_id": "sub"}
     spawn = [
         _asked(9, "c2", "spawn_agent"), _record(9.1, "resp_3", (130, 13), 385),
-        codex_line(10, "event_msg", type_="item_completed", item=started), _came(10.5, "c2", '{"task_name":"/root/x"}'),
+        codex_line(10, "event_msg", type_="item_completed", item=started), _came(10.5, "c2", '{"task_name":"/agents/x"}'),
     ]  # fmt: skip
     source = {"subagent": {"thread_spawn": {"parent_thread_id": "main", "agent_nickname": "Ada"}}}
     sub = [

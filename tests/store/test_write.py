@@ -182,11 +182,12 @@ def test_an_empty_file_becomes_a_store(store: Path) -> None:
     assert dict(_rows(store, "SELECT name, value FROM meta"))["schema_version"] == str(SCHEMA_VERSION)
 
 
-def test_a_file_that_is_no_database_is_refused_and_unchanged(store: Path) -> None:
-    store.write_text("these are my notes, not a database")
+@pytest.mark.parametrize("text", ["x", "these are my notes, not a database", "a line of notes\n" * 1000])
+def test_a_file_that_is_no_database_is_refused_and_unchanged(store: Path, text: str) -> None:
+    store.write_text(text)
     with pytest.raises(StoreError, match="no SQLite file"):
         open_writer(store)
-    assert store.read_text() == "these are my notes, not a database"
+    assert store.read_text() == text
     assert [path.name for path in store.parent.iterdir()] == ["runs.db"]
 
 

@@ -40,6 +40,12 @@ _NESTED = {"calls": tuple(map(column_names(_TABLES["calls"]).index, ("finish_rea
 """By table, the places of the columns that are written as JSON."""
 _REFUSED = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 _PAUSE_S = 0.01
+_LEAST_BYTES = 512
+"""SQLite's smallest page: it takes a file of one byte for an empty database, and would write over it."""
+_LOG_REMOVED = (
+    "this program has another connection to it, whose log was removed by another program; until that is closed, what is "
+    "written would damage the store"
+)
 _MAX_INT = 2**63 - 1
 _AS_JSON = msgspec.json.Encoder(order="deterministic")
 
@@ -229,9 +235,7 @@ def open_writer(
         if isinstance(error, sqlite3.OperationalError):
             raise _unwritable(file, error) from error
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
-            raise StoreError(
-                f"{file} is not a tokenflation store: it is no SQLite file. Give another path; it is unchanged."
-            ) from error
+            raise _no_sqlite(file) from error
         raise StoreError(f"{file} is damaged: {error}. Restore it from a copy, or give another file.") from error
     except BaseException:
         connection.close()
@@ -253,6 +257,12 @@ def _check_file(path: Path) -> None:
         raise StoreError(f"{path} is a device, a pipe or a socket, not a store. Give the path of a file.")
     if not os.access(path, os.W_OK):
         raise _unwritable(path, PermissionError("the file is read-only"))
+    if 0 < path.stat().st_size < _LEAST_BYTES:
+        raise _no_sqlite(path)
+
+
+def _no_sqlite(path: Path) -> StoreError:
+    return StoreError(f"{path} is not a tokenflation store: it is no SQLite file. Give another path; it is unchanged.")
 
 
 def _unwritable(path: Path, error: Exception) -> StoreUnwritableError:
@@ -283,7 +293,7 @@ def _check_shared(path: Path) -> None:
     """
     log, index = (f"{real_path(path)}{end}" for end in ("-wal", "-shm"))
     if held_on([log]) and not held_on([index]):
-        raise _unwritable(path, OSError("this program has it open, and another removed its log meanwhile"))
+        raise _unwritable(path, OSError(_LOG_REMOVED))
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> int | None:
