@@ -26,6 +26,13 @@ def asking(provider: Provider) -> Iterator[Ask]:
         )
 
 
+async def asked_async(provider: Provider, number: int) -> None:
+    """Ask the provider for a chat completion, through a client for this one."""
+    async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k") as client:
+        messages: Any = [{"role": "user", "content": f"hello {number}"}]
+        await client.chat.completions.create(model="m", messages=messages)
+
+
 @contextlib.contextmanager
 def refused(task: str = "capped", **limits: Any) -> Iterator[tuple[Scope, pytest.ExceptionInfo[LimitReached]]]:
     """Run what follows in a task with limits; it must end by one of them."""

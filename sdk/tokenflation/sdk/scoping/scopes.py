@@ -376,7 +376,7 @@ def _limit_of(error: BaseException, budget: Budget) -> TaskLimitReached | None:
     So it is where the program failed at something else after a request was refused: a library may take what is no
     Exception for a result, and stumble over that.
     """
-    if type(error).__name__ == "CancelledError" and budget.reached is not None and budget.stopping.is_cause():
+    if type(error).__name__ == "CancelledError" and budget.reached is not None and budget.stopping.is_cause(error):
         return budget.reached.outside()
     if isinstance(error, BaseExceptionGroup):
         mine, others = error.split(lambda one: isinstance(one, LimitReached) and one.budget is budget)

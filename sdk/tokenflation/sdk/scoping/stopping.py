@@ -11,11 +11,12 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 __all__ = ["GRACE_S", "Stopping"]
 
 GRACE_S = 5.0
+_MESSAGE = "a limit of tokenflation's task() was reached"
 
 
 class Stopping:
@@ -26,7 +27,8 @@ class Stopping:
         self._is_outside_loops = _current_task() is None
         self._tasks: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         """With how often each had been cancelled when it came in: a TaskGroup that failed leaves that count raised."""
-        self._cancelled: WeakSet[Any] = WeakSet()
+        self._cancelled: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        """Likewise, of those that were cancelled here, right before that."""
         self._watched: set[Any] = set()
         """Loops that a look is due in: one for all that is refused."""
         self._noted = 0
@@ -51,12 +53,16 @@ class Stopping:
         """Note that the run has ended."""
         self._over = True
 
-    def is_cause(self) -> bool:
-        """Return whether a cancellation that reaches the end of the run is ours alone, and take it back if so."""
+    def is_cause(self, error: BaseException) -> bool:
+        """Return whether the cancellation that reaches the end of the run is ours alone, and take ours back."""
         if not self._cancelled:
             return False
         task = _current_task()
-        return task is None or (task in self._cancelled and task.uncancel() <= self._tasks.get(task, 0))
+        if task is None or task not in self._cancelled:
+            return task is None
+        left = task.uncancel()
+        # A TaskGroup that failed inside the run has raised the count too, but what it raised is over.
+        return left <= self._tasks.get(task, 0) or (left <= self._cancelled[task] and _is_ours_alone(error))
 
     def _look(self, loop: Any, is_busy: Callable[[], bool], before: int | None) -> None:
         if self._over:
@@ -71,12 +77,20 @@ class Stopping:
         for task in sys.modules["asyncio"].all_tasks(loop) if is_inside else tuple(self._tasks):
             # Once each: a second cancellation would break what the task does about the first.
             if task.get_loop() is loop and not task.done() and task not in self._cancelled:
-                self._cancelled.add(task)
-                task.cancel()
+                self._cancelled[task] = task.cancelling()
+                task.cancel(_MESSAGE)
 
     def _quiet(self, is_busy: Callable[[], bool]) -> int | None:
         """Return what stays the same while nothing is under way, not even in between; None while something is."""
         return None if is_busy() else self._noted
+
+
+def _is_ours_alone(error: BaseException) -> bool:
+    """Return whether no cancellation but ours led to this one."""
+    one: BaseException | None = error
+    while one is not None and (type(one).__name__ != "CancelledError" or _MESSAGE in one.args):
+        one = one.__context__
+    return one is None
 
 
 def _current_task() -> Any | None:
