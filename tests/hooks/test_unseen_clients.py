@@ -1,10 +1,13 @@
 """Libraries that ask models by an HTTP client of their own, which no hook sees: that is said."""
 
+import asyncio
 import json
 
 import pytest
 from tests.hooks.conftest import Collected
 from tests.providers import Provider
+
+from tokenflation.sdk.hooks import urllib3
 
 
 def test_functions_of_baml_are_reported(recorded: Collected) -> None:
@@ -31,3 +34,32 @@ def test_what_lm15_asks_a_model_is_reported_and_nothing_else(recorded: Collected
             with transport.stream(asked) as response:
                 assert (response.status, bool(response.read())) == (200, True)
             assert recorded.failures == ["unseen:openai.chat"] * (host == "127.0.0.1")
+
+
+def test_what_niquests_asks_a_model_by_asyncio_is_reported(recorded: Collected, provider: Provider) -> None:
+    niquests = pytest.importorskip("niquests", reason="niquests is not installed")
+    question = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+    async def ask() -> int:
+        async with niquests.AsyncSession() as session:
+            await session.get(f"{provider.url}/orders")
+            assert recorded.failures == []
+            return int((await session.post(f"{provider.openai_url}/chat/completions", json=question)).status_code)
+
+    assert asyncio.run(ask()) == 200
+    assert (recorded.failures, recorded.exchanges) == (["unseen:openai.chat"], [])
+
+
+def test_what_niquests_asks_a_model_beside_urllib3_is_recorded(recorded: Collected, provider: Provider) -> None:
+    niquests = pytest.importorskip("niquests", reason="niquests is not installed")
+    question = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    assert niquests.post(f"{provider.openai_url}/chat/completions", json=question).status_code == 200
+    assert recorded.only.end == "read"
+
+
+def test_a_request_whose_answer_is_promised_is_reported_once_and_makes_no_call(collected: Collected) -> None:
+    installation = urllib3._Installation(collected.tap)
+    for _ in range(2):
+        exchange = collected.tap.begin("POST", "models.test", "/v1/chat/completions", b"{}", {})
+        assert urllib3._answered(urllib3._Sending(installation, None, exchange), object()) is None
+    assert (collected.failures, collected.exchanges) == (["unseen:openai.chat"], [])

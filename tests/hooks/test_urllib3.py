@@ -319,9 +319,9 @@ OURS = [
     (Exchange, "add"),
     (Exchange, "finish"),
     (hook, "recognise"),
-    (hook, "_picked"),
+    (hook, "picked"),
     (hook, "_answered"),
-    (hook, "_loaded"),
+    (hook, "loaded"),
     (hook, "_note_read"),
     (hook, "_note_close"),
     (hook._Body, "note"),
@@ -377,7 +377,7 @@ def test_a_recorded_answer_that_lies_in_memory_is_read_at_once(collected: Collec
     exchange = collected.tap.begin("POST", "models.test", "/v1/chat/completions", b"{}", {})
     headers = {"content-type": "application/json"}
     answer = SimpleNamespace(status=200, headers=headers, fp=None, _content=io.BytesIO(b'{"id": "c"}'))
-    hook._answered(hook._Sending(object(), None, exchange), answer)
+    hook._answered(hook._Sending(hook._Installation(collected.tap), None, exchange), answer)
     assert (collected.only.end, body(collected.only)) == ("read", b'{"id": "c"}')
 
 

@@ -5,8 +5,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
+from tests.providers import Provider
 
+import tokenflation.sdk as tf
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.scoping.sentfrom import SentFrom
@@ -119,3 +122,21 @@ def test_a_call_that_leaves_from_within_the_opening_of_the_journal_waits_for_not
     exchange = left(underway, "1")
     underway.leave_to_parent()
     assert exchange.slot > 0
+
+
+def test_a_redirect_that_nobody_follows_leaves_nothing_behind_at_the_end(provider: Provider, store: Path) -> None:
+    question = {"model": "m", "messages": [{"role": "user", "content": "hi [[redirect:307]]"}]}
+    with tf.instrument(store):
+        assert httpx.post(f"{provider.openai_url}/chat/completions", json=question).status_code == 307
+    assert not list(store.parent.glob("*.underway-*"))
+
+
+def test_the_last_sweep_takes_back_what_it_showed_of_a_call_that_was_none(tmp_path: Path) -> None:
+    underway = Underway(str(tmp_path / "runs.db"), default_task="task")
+    exchange: Exchange | None = left(underway, "redirected")
+    later = now_ns() + 10 * _LONG_NS
+    assert [row.call_id for row in underway.sweep(later)[0]] == ["redirected"]
+    del exchange
+    assert underway.sweep(later, last=True) == ([], ["redirected"])
+    underway.close()
+    assert list(tmp_path.iterdir()) == []

@@ -1,10 +1,10 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
 It watches these ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML and transports of
-lm15 (DSPy's own engine), and coding agents that are started as programs, as their own SDKs do. It records nothing,
-reads no answer, and names a provider's host, an api or an agent's command only: the host name of a private server is
-kept nowhere.
+while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML, transports of
+lm15 (DSPy's own engine), asyncio's pools of urllib3-future (niquests), and coding agents that are started as programs,
+as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an api or an agent's command
+only: the host name of a private server is kept nowhere.
 """
 
 import functools
@@ -27,7 +27,7 @@ from tokenflation.sdk.wire import UNREAD, ExchangeBytes, provider_of, read, reco
 
 __all__ = ["install", "socket_unread"]
 
-_HOOKED = frozenset(("aiohttp", "httpx", "httpx2", "urllib3", "websockets"))
+_HOOKED = frozenset(("aiohttp", "httpx", "httpx2", "urllib3", "urllib3_future", "websockets"))
 _WATCHED = _HOOKED | {"http"}
 """Packages whose look-ups of names tell nothing: their requests are seen one by one."""
 _WORKERS = frozenset(("anyio", "asyncio", "concurrent", "trio", "uvloop"))
@@ -86,6 +86,7 @@ _LM15 = tuple(
     for module, owner in (("_sync", "StdlibTransport"), ("_async", "StdlibAsyncTransport"))
 )
 _BY_LM15 = 'lm15 (the engine of DSPy, whose engine="litellm" is seen)'
+_BY_FUTURE = "urllib3-future's asyncio (niquests.AsyncSession)"
 _LIVE = "BidiGenerateContent"
 """In the path of a socket of Google's Live API, whose host may serve much else: ai.google.dev/api/live."""
 _log = logging.getLogger(__name__)
@@ -132,6 +133,10 @@ class _Watch:
             ("subprocess", "Popen", "__init__", self._popen),
             *(("baml_py", "BamlRuntime", name, self._baml) for name in _BAML_CALLS),
             *((*place, self._lm15) for place in _LM15),
+            *(
+                (f"{future}._async.connectionpool", "AsyncHTTPConnectionPool", "_make_request", self._async_pool)
+                for future in ("urllib3", "urllib3_future")
+            ),
         )
         for module, owner, name, make_shell in places:
             patch = functools.partial(self._patch, owner, name, make_shell)
@@ -293,6 +298,15 @@ class _Watch:
     def _look_at_lm15(self, request: Any) -> None:
         if request.method == "POST":
             self._look_at_url(request.url, _BY_LM15, request.body)
+
+    def _async_pool(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def shell(pool: Any, conn: Any, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> Any:
+            if _may_ask(method, url.partition("?")[0]):
+                self._look(self._request, method, str(pool.host), url.partition("?")[0], body, _BY_FUTURE)
+            return original(pool, conn, method, url, body, *args, **kwargs)
+
+        return shell
 
     def _popen(self, original: Any) -> Any:
         @functools.wraps(original)

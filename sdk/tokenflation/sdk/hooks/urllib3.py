@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
-from urllib.parse import unquote
 
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
@@ -23,20 +22,25 @@ from tokenflation.sdk.hooks.httpx_tries import Sending, tried
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import UNDERWAY, Sent, passed_on
+from tokenflation.sdk.hooks.urllib3_heads import KEPT_HEADERS, REQUEST_HEADERS, host_of, loaded, path_of, picked
 from tokenflation.sdk.saying import say
-from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
+from tokenflation.sdk.wire import recognise
 
 __all__ = ["install"]
 
 _SEND = "_make_request"
 _BODY = "__tokenflation_body__"
 """Set on http.client's response, which both generations of urllib3 read from."""
-_REQUEST_HEADERS = frozenset(("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count"))
-"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
-_RESPONSE_HEADERS = frozenset(("content-type", "content-encoding", "location")) | RESPONSE_HEADERS
-_LENGTHS = {names: frozenset(map(len, names)) for names in (_REQUEST_HEADERS, _RESPONSE_HEADERS)}
 _SMALL_BYTES = 8
 _LINE_BYTES = 1024
+_MISSING = (
+    "%s is missing in this version: nothing is recorded. Use urllib3 1.26.12 or newer (or 2.x) to record requests and "
+    "boto3."
+)
+_PROMISED = (
+    "%s is called with `multiplexed`: such a call is missing in the store, as its answer comes by a way that tokenflation "
+    "does not see. Leave `multiplexed` out to record it."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +49,7 @@ class _Sending:
 
     __slots__ = ("answered", "connection", "exchange", "owner")
 
-    def __init__(self, owner: object, connection: object, exchange: Exchange | None) -> None:
+    def __init__(self, owner: "_Installation", connection: object, exchange: Exchange | None) -> None:
         self.owner = owner
         """The installation that records it: the shells of any other let it pass."""
         self.connection = connection
@@ -58,7 +62,7 @@ _SENDING: ContextVar[_Sending | None] = ContextVar("tokenflation_urllib3", defau
 
 def install(tap: Tap) -> Callable[[], None]:
     """Record every pool, session and AWS client, old or new, urllib3 imported or not; return what undoes it."""
-    return _Installation(tap).wait_for("urllib3")
+    return _Installation(tap).wait_for("urllib3", "urllib3_future")  # niquests' own, beside urllib3 or in its place
 
 
 # The core: one request, one response, one body.
@@ -124,58 +128,11 @@ class _Body:
 
 def _begin(tap: Tap, api: str, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | Sent | None:
     """Return the exchange that this request opens, or what a hook or a shell further up records it as already."""
-    host, path, body = _host_of(pool, url), _path_of(url), _loaded(sent.get("body"))
+    host, path, body = host_of(pool, url), path_of(url), loaded(sent.get("body"))
     above = passed_on(host, path, body)
     if above is not None:
         return above
-    return tap.begin(method, host, path, body, _picked(sent.get("headers"), _REQUEST_HEADERS), api=api)
-
-
-def _path_of(url: str) -> str:
-    """Return the path of a request's target, decoded and without its query; a proxy's target is a whole URL."""
-    path = url.partition("?")[0].partition("#")[0]
-    if not path.startswith("/"):
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    return unquote(path) if "%" in path else path
-
-
-def _host_of(pool: Any, url: str) -> str:
-    host = str(pool.host)
-    if not url.startswith("/"):  # forwarded by a proxy: the pool is the proxy's
-        host = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
-        host = host.partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return host.strip("[]")
-
-
-def _loaded(body: Any) -> bytes | None:
-    """Return a request's body if it is in memory, None for files and iterators, which only the sender may read."""
-    if isinstance(body, bytes):
-        return body
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, (bytearray, memoryview)):
-        return bytes(body)
-    if type(body) is io.BytesIO:
-        return body.getvalue()[body.tell() :]
-    return b"" if body is None else None
-
-
-def _picked(headers: Any, names: frozenset[str]) -> dict[str, str]:
-    """Return the headers of these lower-case names; botocore's come as bytes."""
-    known = getattr(headers, "_container", None)
-    if type(known) is dict:  # urllib3's own, by lower-case name: [name, value, value, ...]; its `items` costs 5 us
-        return {name: ", ".join(map(_text, known[name][1:])) for name in names & known.keys()}
-    picked: dict[str, str] = {}
-    lengths = _LENGTHS[names]
-    for raw_name, value in headers.items() if headers is not None else ():
-        name = _text(raw_name).lower() if len(raw_name) in lengths else ""
-        if name in names:
-            picked[name] = f"{picked[name]}, {_text(value)}" if name in picked else _text(value)
-    return picked
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return tap.begin(method, host, path, body, picked(sent.get("headers"), REQUEST_HEADERS), api=api)
 
 
 def _answered(sending: _Sending, response: Any) -> _Body | None:
@@ -184,7 +141,10 @@ def _answered(sending: _Sending, response: Any) -> _Body | None:
     if sending.answered or exchange is None:
         return None
     sending.answered = True
-    headers = _picked(response.headers, _RESPONSE_HEADERS)
+    if not hasattr(response, "headers"):
+        sending.owner.let_go(exchange)
+        return None
+    headers = picked(response.headers, KEPT_HEADERS)
     if 300 <= response.status < 400 and "location" in headers:
         exchange.void = True
         return None
@@ -245,12 +205,12 @@ def _noted(body: _Body, chunks: Generator[bytes, None, None]) -> Iterator[bytes]
     safely(body.exchange.failed, body.finish)
 
 
-def _open(owner: object, tap: Tap, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent | None:
+def _open(owner: "_Installation", tap: Tap, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent | None:
     """Return what is to be known while a request is sent, or None if it is nothing to us."""
     if len(args) < 3:
         return None  # not as urllib3 itself calls it
     connection, method, url = args[:3]
-    api = recognise(method, _path_of(url) if "%" in url else url)
+    api = recognise(method, path_of(url) if "%" in url else url)
     around = _SENDING.get()
     begun = _begin(tap, api, pool, method, url, kwargs) if api is not None else None
     exchange = begun if isinstance(begun, Exchange) else None
@@ -295,6 +255,15 @@ class _Installation(Patches):
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
         self._warned = False
+        self._promised: set[str] = set()
+
+    def let_go(self, exchange: Exchange) -> None:
+        """Say of an api, once, that a request's answer comes by a way that is not seen; it makes no row."""
+        exchange.void = True
+        if exchange.api not in self._promised:
+            self._promised.add(exchange.api)
+            exchange.failed(f"unseen:{exchange.api}")
+            say(_log, _PROMISED, exchange.api)
 
     def _patch(self, library: ModuleType) -> None:
         pools = getattr(library, "connectionpool", None)
@@ -322,8 +291,7 @@ class _Installation(Patches):
         """Say once, in the log, what this version lacks, and count it."""
         if not self._warned and self._tap is not None:
             self._warned = True
-            remedy = "Use urllib3 1.26.12 or newer (or 2.x) to record requests and boto3"
-            say(_log, "%s is missing in this version: nothing is recorded. %s.", missing, remedy)
+            say(_log, _MISSING, missing)
             self._tap.failed("hook_missing")
 
     def _sender(self, original: Any) -> Any:

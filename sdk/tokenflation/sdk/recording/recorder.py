@@ -293,9 +293,9 @@ class Recorder:
             if last:
                 self._guarded(lambda: self._export(self._assembler.finish()))
             now = now_ns()
-            if now >= self._next_sweep_ns:
+            if now >= self._next_sweep_ns or last:
                 self._next_sweep_ns = now + int(_SWEEP_S * 1e9)
-                self._guarded(self._sweep)
+                self._guarded(self._sweep, last)
             due = self._outbox.due() and (flushes or last or now >= self._next_try_ns)
             wrote = bool(due and self._guarded(self._write, now))
             self._drops.tell()
@@ -377,9 +377,9 @@ class Recorder:
             self._outbox.add_span(span)
         self._export(rows.final)
 
-    def _sweep(self) -> bool:
+    def _sweep(self, last: bool = False) -> bool:
         """Look at the calls under way; whether there is anything to write."""
-        rows, gone = self._underway.sweep(now_ns())
+        rows, gone = self._underway.sweep(now_ns(), last)
         for call in rows:
             self._outbox.add(call, (), ())
         for call_id in gone:

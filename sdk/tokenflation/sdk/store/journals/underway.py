@@ -124,11 +124,11 @@ class Underway:
         shown = self._shown.pop(exchange.call_id, None)
         return shown is not None and shown.call is not None
 
-    def sweep(self, now: int) -> tuple[list[Call], list[str]]:
+    def sweep(self, now: int, last: bool = False) -> tuple[list[Call], list[str]]:
         """Return rows of calls that have been under way for long, and the ids of those that were none after all.
 
         A row has status `cut` and what is known so far; it is given out when it is new, and again at intervals that
-        double while more becomes known.
+        double while more becomes known. The `last` sweep gives out none: whoever opens the store next does.
         """
         rows: list[Call] = []
         gone: list[str] = []
@@ -138,11 +138,11 @@ class Underway:
             if exchange is None:
                 # One that the collector found ends yet: a long collection lets this thread in before that.
                 since = unheld.get(call_id, now)
-                if now - since < _ENDING_NS:
+                if now - since < _ENDING_NS and not last:
                     self._unheld[call_id] = since
                 else:
                     self._let_go(call_id, slot, gone)
-            elif len(rows) < _MAX_ROWS:
+            elif len(rows) < _MAX_ROWS and not last:
                 row = self._news_of(exchange, now)
                 if row is not None:
                     rows.append(row)
@@ -176,6 +176,9 @@ class Underway:
         journal, self._journal = self._journal, None
         self._tried = self._opened = True
         if journal is not None:
+            for reference, slot in self._open.copy().values():
+                if reference() is None:  # as in a sweep, which is the worker's, if there is one
+                    journal.free(slot)
             journal.close()
 
     def close_unused(self) -> None:
