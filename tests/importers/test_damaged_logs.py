@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.importers.agent_logs import ATIF, CODEX, GEMINI, TRACELAB, as_lines
 from tests.importers.claude_logs import STORY
+from tests.importers.opencode_logs import story
 from tests.importers.traces import request, session
 
 from tokenflation.sdk.errors import ImportSourceError
@@ -73,11 +74,13 @@ SAMPLES: dict[str, str] = {
     "openhands-state.json": json.dumps(OPENHANDS_STATE, indent=1),
     "tau.json": json.dumps(TAU, indent=1),
     "aider.jsonl": as_lines(AIDER),
+    "opencode.json": json.dumps(story()[0], indent=2),
     "weka.jsonl": as_lines([session(request(0.0), id="a"), session(request(0.0), id="b")]),
 }
 CALLS = {
     "claude.jsonl": 4, "codex.jsonl": 3, "gemini.jsonl": 2, "atif.json": 3, "tracelab.jsonl": 2, "inspect.json": 2,
     "swe.traj": 1, "mini.traj.json": 2, "openhands.json": 1, "openhands-state.json": 3, "tau.json": 6, "aider.jsonl": 2, "weka.jsonl": 2,
+    "opencode.json": 3,
 }  # fmt: skip
 
 # Stores in memory where there is such a folder: each example makes one, and to write it out would take most of the
