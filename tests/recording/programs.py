@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.providers import Provider
 
-__all__ = ["HEAD", "journals", "run", "until"]
+__all__ = ["HEAD", "begin", "journals", "run", "until"]
 
 HEAD = """
     import os, signal, sys, threading, time, httpx, tokenflation.sdk as tf
@@ -23,9 +23,14 @@ HEAD = """
 
 def run(program: str, provider: Provider, store: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a program in a process of its own; it has `ask`, `url` and `store`."""
-    source = textwrap.dedent(HEAD) + textwrap.dedent(program)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source, provider.url, str(store), *arguments]
+    command = _command(program, provider, store, *arguments)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def begin(program: str, provider: Provider, store: Path) -> "subprocess.Popen[str]":
+    """Begin such a program, to talk with it by its pipes."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(_command(program, provider, store), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def journals(store: Path) -> list[Path]:
@@ -38,3 +43,8 @@ def until(found: Callable[[], Any]) -> Any:
     while not found() and time.monotonic() < deadline:
         time.sleep(0.01)
     return found()
+
+
+def _command(program: str, provider: Provider, store: Path, *arguments: str) -> list[str]:
+    source = textwrap.dedent(HEAD) + textwrap.dedent(program)
+    return [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source, provider.url, str(store), *arguments]

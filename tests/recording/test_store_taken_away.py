@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.providers import Provider
-from tests.recording.programs import journals, run
+from tests.recording.programs import begin, journals, run
 from tests.stored import rows
 
 from tokenflation.sdk.store.contents import info
@@ -112,7 +112,7 @@ def test_what_comes_after_goes_into_a_new_store_and_what_was_renamed_keeps_its_r
 ) -> None:
     done = run(PROGRAM, provider, store, how, "close")
     assert done.returncode == 0, done.stderr
-    assert (info(store)["rows"]["calls"], info(store)["lost"]) == (1, 0)
+    assert (info(store)["rows"]["calls"], info(store)["lost"], info(store)["key_file"]) == (1, 0, "ok")
     moved = store.with_name("moved.db")
     assert (info(moved)["rows"]["calls"] if moved.exists() else 0) == kept
 
@@ -142,3 +142,32 @@ def test_a_store_that_a_link_leads_to_is_made_anew_where_it_was_and_the_link_sta
     assert done.returncode == 0, done.stderr
     assert store.is_symlink()
     assert info(real)["rows"]["calls"] == 1
+
+
+ONE_OF_SEVERAL = """
+    handle = tf.instrument(store)
+    with httpx.Client() as client:
+        for _ in sys.stdin:
+            ask(client)
+            print(handle.flush(), flush=True)
+    handle.close()
+    print(handle.recorded, handle.drops)
+"""
+
+
+def test_a_store_that_is_renamed_while_several_programs_record_stays_whole_and_a_new_one_takes_what_comes_after(
+    provider: Provider, store: Path
+) -> None:
+    programs = [begin(ONE_OF_SEVERAL, provider, store) for _ in range(3)]
+    moved = store.with_name("moved.db")
+    for _ in range(2):
+        for one in programs:
+            print(file=one.stdin, flush=True)
+            assert one.stdout
+            assert one.stdout.readline() == "True\n"
+        if not moved.exists():
+            store.rename(moved)
+    assert [one.communicate(timeout=60) for one in programs] == [("2 {}\n", "")] * 3
+    kept = [{row["call_id"] for row in rows(one)} for one in (moved, store)]
+    assert list(map(len, kept)) == [3, 3]
+    assert not kept[0] & kept[1]

@@ -4,6 +4,7 @@ Importing it has no side effect; `instrument()` opens the store, installs the ho
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
@@ -354,7 +355,12 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
               exact_tokens: bool) -> "Recorder":  # fmt: skip
     from tokenflation.sdk.recording.recorder import Recorder
     from tokenflation.sdk.store.keys import load_key
-    from tokenflation.sdk.store.write import open_writer
+    from tokenflation.sdk.store.write import SqliteWriter, open_writer
+
+    def opened() -> SqliteWriter:
+        with contextlib.suppress(StoreError):
+            load_key(path, former=key)  # it may have been taken away together with the store
+        return open_writer(path, key=key, timeout_s=_LOCK_WAIT_S)
 
     try:
         open_writer(path).close()  # a wrong file must be refused now, at the call the user wrote
@@ -363,7 +369,7 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
     key = load_key(path)
     return Recorder(
         path,
-        open_writer=lambda: open_writer(path, key=key, timeout_s=_LOCK_WAIT_S),
+        open_writer=opened,
         key=key,
         default_task=task,
         exact_tokens=exact_tokens,

@@ -30,17 +30,17 @@ def key_id(key: bytes) -> str:
     return blake2b(key, digest_size=8, person=b"tf-key-id").hexdigest()
 
 
-def load_key(store: str | os.PathLike[str]) -> bytes:
+def load_key(store: str | os.PathLike[str], *, former: bytes | None = None) -> bytes:
     """Return the 16-byte key of a store; makes the file, readable by its owner alone, when there is none.
 
-    Processes that start at once agree on one key. Where the file can be neither read nor written the key lives in
-    memory, so hashes compare within this process only.
+    Then it holds the `former` key, where one is given. Processes that start at once agree on one key. Where the file
+    can be neither read nor written the key lives in memory, so hashes compare within this process only.
 
     Raises:
         StoreError: the file is there and holds no key.
     """
     path = key_file(store)
-    fresh = secrets.token_bytes(_KEY_BYTES)
+    fresh = former if former is not None else secrets.token_bytes(_KEY_BYTES)
     try:
         found = read_key(store)
         if found is not None:

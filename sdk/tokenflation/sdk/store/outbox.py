@@ -215,10 +215,23 @@ class Outbox:
         if not closed and self._file is not None and _file_at(self.store) == (*self._file[:2], True) != self._file:
             # Emptied where it stands: no connection that had it open before can be right about it.
             os.unlink(real_path(self.store))
-        if closed or _file_at(self.store) != self._file or self._log_is_gone():
+        moved = _file_at(self.store) != self._file
+        if closed or moved or self._log_is_gone():
             if not closed:
                 self._writer.merge()  # SQLite looks for a renamed file's log under the new name
+            if moved and not closed:
+                self._take_log_away()
             self.drop_writer()
+
+    def _take_log_away(self) -> None:
+        """Leave what follows under the store's name a log and an index of its own: other processes still use these.
+
+        SQLite finds both by name. A new store that shared the index would damage the renamed one as they let go of it.
+        """
+        if self._log is not None and not self._log_is_gone():
+            for path in (self._log[0], f"{self._log[0].removesuffix('-wal')}-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def _opened(self) -> SqliteWriter:
         if self._taken:  # SQLite shares what it knows of a file among its connections, and knows it by these
