@@ -39,6 +39,17 @@ def test_a_call_that_asked_for_no_model_is_of_the_one_that_answered() -> None:
     assert set(models_of_runs(calls)) == {"fast + slow"}
 
 
+def test_an_answer_that_came_all_at_once_does_not_say_when_its_first_token_was_there() -> None:
+    runs = runs_of(in_turn(0.0, 0.0, ttft_s=[2.0, 2.0, 9.9995], output_tokens=[90] * 3, input_tokens=[100] * 3))
+    assert runs.paths["decode_tokens_per_s"].load.tolist() == [90 / 8] * 3
+    assert (
+        "1 of 3 calls has a time to first token that counts as none: the rest came at once, at more than 10,000 tokens/s."
+        in runs.assumptions
+    )
+    few = runs_of(in_turn(0.0, ttft_s=[2.0, 9.9995], output_tokens=[90, 11]))
+    assert few.paths["decode_tokens_per_s"].load.max() == pytest.approx(11 / 1e-3)
+
+
 def test_without_a_time_to_live_nothing_is_warm_and_hot_is_as_it_was() -> None:
     with_, without = (runs_of(in_turn(5.0, 40.0), kv_ttl_s=ttl) for ttl in (30.0, 0.0))
     assert len(without.paths["kv_warm_tokens"].run) == 0

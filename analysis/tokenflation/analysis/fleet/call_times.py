@@ -35,6 +35,8 @@ Notes = list[tuple[NDArray[np.bool_], str]]
 LEAST_S = 1e-3
 """Shorter than this no phase of a call is taken to be, in s."""
 _DEFAULT_PREFILL_SHARE = 0.2
+_FASTEST_PER_S = 10_000.0
+"""Tokens a second that no model writes for one call: what came faster had been kept back, by a gateway or by the host."""
 
 
 def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
@@ -73,6 +75,13 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     # No call takes no time, and none ends before it began: such a time was not measured.
     duration_s, ttft_s = numbers(calls, "duration_s"), numbers(calls, "ttft_s")
     duration_s, ttft_s = np.where(duration_s > 0, duration_s, np.nan), np.where(ttft_s > 0, ttft_s, np.nan)
+    kept_back = tokens_out - 1 > _FASTEST_PER_S * np.maximum(duration_s - ttft_s, LEAST_S)
+    note(
+        notes,
+        kept_back,
+        f"a time to first token that counts as none: the rest came at once, at more than {_FASTEST_PER_S:,.0f} tokens/s",
+    )
+    ttft_s = np.where(kept_back, np.nan, ttft_s)
     models = answering_models(calls), model_names(calls)
     per_token = _by_model(duration_s / np.maximum(tokens_out, 1.0), *models)
     if np.isnan(per_token).all():
