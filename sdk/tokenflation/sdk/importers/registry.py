@@ -8,6 +8,7 @@ from tokenflation.sdk.importers.agents import (
     atif,
     claude_code,
     codex,
+    copilot,
     gemini_cli,
     inspect_ai,
     opencode,
@@ -37,6 +38,7 @@ __all__ = ["FORMATS", "recognise"]
 FORMATS: tuple[Format, ...] = (
     claude_code.FORMAT,
     codex.FORMAT,
+    copilot.FORMAT,
     gemini_cli.FORMAT,
     qwen_code.FORMAT,
     opencode.DATABASE,
