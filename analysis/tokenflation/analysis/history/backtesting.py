@@ -102,6 +102,8 @@ def roll(values: Floats, bin_s: float, *, step_s: float, horizon: int, level: fl
         logs = logs + learner.bias()
         found["middle"][row] = logs
         found["low"][row], found["high"][row], found["provision"][row] = learner.bounds(row, int(origin), logs)
+        for name in ("high", "provision"):
+            found[name][row] = np.minimum(found[name][row], np.maximum(logs, recent.ceiling))
         # Less than the floor may be nothing at all.
         found["low"][row][found["low"][row] <= recent.floor] = -np.inf
     rolled = {name: np.exp(one) for name, one in found.items()}

@@ -63,13 +63,12 @@ def _recurs(low: Flags, missing: Flags, bin_s: float) -> Flags:
     """Return whether next to nothing is what the bin's time of day, or of week, usually holds."""
     recurs = np.zeros(len(low), dtype=np.bool_)
     day, week = round(DAY_S / bin_s), round(WEEK_S / bin_s)
-    if day < 2 or len(low) <= day:
-        return recurs
-    phase = np.arange(len(low)) % day
-    known = np.bincount(phase, weights=~missing, minlength=day)
-    share = np.bincount(phase, weights=low, minlength=day) / np.maximum(known, 1)
-    recurs = ((share >= _USUAL) & (known >= 3))[phase]
-    if len(low) > week:
+    if day >= 2 and len(low) > day:
+        phase = np.arange(len(low)) % day
+        known = np.bincount(phase, weights=~missing, minlength=day)
+        share = np.bincount(phase, weights=low, minlength=day) / np.maximum(known, 1)
+        recurs = ((share >= _USUAL) & (known >= 3))[phase]
+    if week >= 2 and len(low) > week:
         recurs[week:] |= low[:-week]
         recurs[:-week] |= low[week:]
     return recurs

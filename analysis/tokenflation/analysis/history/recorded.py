@@ -25,7 +25,7 @@ _STATISTICS = ("mean", "low", "high", "provision")
 # How much the shares of kinds may differ between halves of the record, beyond what their counts allow.
 _MOVED = 0.05
 _TEACHING_DAYS = 8
-_TEACHING_STEPS = 400
+_LEAST_TAUGHT, _MOST_TAUGHT = 192, 400
 
 
 def forecast_series(history: History, *, steps: int = 24, step_s: float | None = None, level: float = 0.9,
@@ -45,8 +45,8 @@ def forecast_series(history: History, *, steps: int = 24, step_s: float | None =
 
 def _rolled(history: History, steps: int, step_s: float, level: float, short: float) -> Rolled:
     whole = int(len(history.values) * history.bin_s // step_s)
-    # Each of these steps is forecast too: of short ones, eight days are more than are needed.
-    taught = min(_TEACHING_STEPS, round(_TEACHING_DAYS * 86_400 / step_s))
+    # Each of these steps is forecast too: of short ones eight days are more than are needed, of long ones too few.
+    taught = min(_MOST_TAUGHT, max(_LEAST_TAUGHT, round(_TEACHING_DAYS * 86_400 / step_s)))
     first = max(1, whole - taught - (steps if step_s >= 600 else 0))
     return roll(history.values, history.bin_s, step_s=step_s, horizon=steps, level=level, short=short, first=first)
 

@@ -21,6 +21,7 @@ from tokenflation.sdk.words import many
 __all__ = ["LEAST_STEPS", "MEMBERS", "Recent", "ahead", "members", "step_logs", "steps_known"]
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 LEAST_STEPS = 48
 """Steps with known demand without which nothing is forecast."""
@@ -30,8 +31,10 @@ MEMBERS = ("naive_day", "naive_week", "profile", "recent", "trend", "mixed", "re
 _FLOOR = 0.01
 # Share of steps whose last bins may hold next to nothing; where more do, requests are too few to count so finely.
 _RARELY = 0.02
-# Share of days from which on a time of day is one that holds nothing, as in finding gaps.
+# Share of days (or weeks) from which on a time of day (or week) is one that holds nothing, as in finding gaps.
 _CLOSED = 0.75
+# Times the largest bin: where ratios of errors say little, no bound is above.
+_MOST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,10 @@ class Recent:
     """Steps per week."""
     floor: float
     """Log of what any less demand counts as: which of two such steps holds less is not known."""
+    ceiling: float
+    """Log of what no bound passes: where some times usually hold nothing, the ratio of a forecast to what came may be
+    any; elsewhere infinite.
+    """
 
 
 def step_logs(values: Floats, bin_s: float, step_s: float, *, mask: bool = True) -> Recent:
@@ -82,29 +89,34 @@ def step_logs(values: Floats, bin_s: float, step_s: float, *, mask: bool = True)
     if not len(positive):
         raise FrameError("the series is zero everywhere; there is no demand to forecast. Check which column was read.")
     per_day, per_week = (max(1, round(span / step_s)) for span in (DAY_S, WEEK_S))
-    least = max(_FLOOR * float(np.median(positive)), _least_count(steps, per_day))
+    held_steps, nothing = np.isfinite(steps), steps == 0
+    closed = _closed(nothing, held_steps, per_day, least=1) | _closed(nothing, held_steps, per_week, least=2)
+    least = max(_FLOOR * float(np.median(positive)), _least_count(steps, held_steps & ~closed))
+    ceiling = float(np.log(_MOST * np.nanmax(known))) if closed.any() else np.inf
     tail = _tail(known.reshape(whole, per_step), least)
     logs = np.log(np.maximum(steps, least))
     lasts = np.log(np.maximum(tail, least))
     largest = np.max(known[-per_step:], where=~gaps[-per_step:], initial=least)
     peak = float(np.log(largest)) if np.isfinite(logs[-1]) else np.nan
-    return Recent(logs, float(lasts[-1]), lasts, peak, per_day, per_week, float(np.log(least)))
+    return Recent(logs, float(lasts[-1]), lasts, peak, per_day, per_week, float(np.log(least)), ceiling)
 
 
-def _least_count(steps: Floats, per_day: int) -> float:
+def _least_count(steps: Floats, mixed: Flags) -> float:
     """Return half of what little demand is where steps of nothing stand among others; 0 where there are none.
 
     How far below a few requests nothing is has no logarithm: taken for next to nothing it would drag forecasts down and
-    blow intervals up. Times of day that usually hold nothing do not count: they are as they are.
+    blow intervals up. Times of day or of week that usually hold nothing are not `mixed`: they are as they are.
     """
-    place = np.arange(len(steps)) % per_day
-    known, zero = np.isfinite(steps), steps == 0
-    share = np.bincount(place, weights=zero, minlength=per_day) / np.maximum(
-        np.bincount(place, weights=known, minlength=per_day), 1)  # fmt: skip
-    mixed = (share < _CLOSED)[place] & known
-    if not zero[mixed].any():
-        return 0.0
-    return 0.5 * float(np.quantile(steps[mixed & ~zero], 0.1))
+    some = steps[mixed & (steps > 0)]
+    return 0.5 * float(np.quantile(some, 0.1)) if len(some) and (steps[mixed] == 0).any() else 0.0
+
+
+def _closed(zero: Flags, known: Flags, period: int, *, least: int) -> Flags:
+    """Return whether each step's place in the period usually holds nothing, as far as `least` known steps tell."""
+    place = np.arange(len(zero)) % period
+    count = np.bincount(place, weights=known, minlength=period)
+    share = np.bincount(place, weights=zero, minlength=period) / np.maximum(count, 1)
+    return np.asarray(((share >= _CLOSED) & (count >= least))[place], dtype=np.bool_)
 
 
 def steps_known(values: Floats, bin_s: float, step_s: float, *, mask: bool = True) -> int:
