@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from tests.importers import claude_logs
 from tests.importers.agent_events import CLAUDE, event, logged
+from tests.importers.agent_logs import CODEX, as_lines, codex_usage
 from tests.importers.spans import TRACE, request, rows, span
 
 from tokenflation.sdk.importers import import_paths
-from tokenflation.sdk.importers.files.fields import made_id
+from tokenflation.sdk.importers.files.fields import made_id, time_ns
 
 TOKENS = "input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
 
@@ -160,3 +161,36 @@ def test_a_call_that_the_store_has_by_the_id_of_its_message_is_not_added_again(t
 
     assert (again.calls, again.skipped) == (0, {"already in the store": 1})
     assert (grown.calls, len(rows(store, "call_id"))) == (1, 2)
+
+
+def _codexs(second: float, counts: tuple[int, int, int, int], thread_id: str = "thread-1") -> dict[str, Any]:
+    names = ("input_token_count", "cached_token_count", "output_token_count", "reasoning_token_count")
+    said = {name: str(number) for name, number in zip(names, counts, strict=True)}
+    named = {"event.kind": "response.completed", "conversation.id": thread_id, "model": "gpt-x"}
+    return event("codex.sse_event", second, **named, **said)
+
+
+@pytest.mark.parametrize("telemetry_first", [True, False])
+def test_a_call_of_codex_in_its_log_and_in_telemetry_is_one_call(
+    tmp_path: Path, store: Path, telemetry_first: bool
+) -> None:
+    counts = [(1000, 600, 50, 20), (1200, 1000, 30, 0), (1200, 1000, 30, 0)]
+    log, otel = tmp_path / "rollout.jsonl", tmp_path / "otel.jsonl"
+    log.write_text(as_lines([CODEX[0], *(codex_usage(4 + n, one, 1050 + n) for n, one in enumerate(counts))]))
+    otel.write_text(json.dumps(logged(_codexs(4, counts[0]), _codexs(5, counts[1]), _codexs(9, counts[0], "thread-2"))))
+
+    files = [otel, log] if telemetry_first else [log, otel]
+    added = [import_paths([file], store).calls for file in files]
+
+    assert added == [3, 1]
+    assert sorted(rows(store, "input_tokens")) == [(1000,), (1000,), (1200,), (1200,)]
+
+
+def test_a_call_of_codex_that_the_store_has_by_its_place_is_not_added_again(tmp_path: Path, store: Path) -> None:
+    log = tmp_path / "rollout.jsonl"
+    log.write_text(as_lines([CODEX[0], codex_usage(4, (1000, 600, 50, 20), 1050)]))
+    import_paths([log], store)
+    with closing(sqlite3.connect(store)) as connection, connection:
+        place = f"1050/{time_ns({'at': claude_logs.at(4)}, 'at')}"
+        connection.execute("UPDATE calls SET call_id = ?", (made_id("codex", "thread-1", place),))
+    assert import_paths([log], store).calls == 0

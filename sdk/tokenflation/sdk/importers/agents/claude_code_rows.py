@@ -34,7 +34,7 @@ def taken(session: Session, *, task: str, default_id: str) -> Taken:
             "calls_without_output": unreported or None,
         }
     )
-    formerly = {_call_id(one): _older_id(one) for one in session.answers.values() if one.request_id is not None}
+    formerly = {_call_id(one): (_older_id(one),) for one in session.answers.values() if one.request_id is not None}
     return Taken(rows.batch(), formerly)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenflation.sdk.importers.files.fields import count, made_id, mapping, size, text, time_ns
 from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.spans.codex import COUNTS, call_id_of
 from tokenflation.sdk.records import Attempt
 
 __all__ = ["Thread"]
@@ -222,8 +223,7 @@ class Thread:
 
     def add_to(self, rows: TaskRows, run: Run) -> None:
         """Add the calls to a run."""
-        for called in self.calls:
-            call_id = self._call_id(called.place)
+        for called, call_id in zip(self.calls, self._call_ids(), strict=True):
             extra = {"gen_ai.conversation.compacted": True} if called.compacted else {}
             given = {name: count(called.usage, name) for name in _COUNTS}
             rows.call(
@@ -253,13 +253,23 @@ class Thread:
             for position, item in enumerate(called.asked):
                 self._add_tool(rows, call_id, item, position)
 
-    def formerly(self) -> dict[str, str]:
-        """Return the ids that calls have where their `token_count` alone was read."""
-        older = {one.place: one.older_place for one in self.calls if one.older_place is not None}
-        return {self._call_id(place): self._call_id(before) for place, before in older.items()}
+    def formerly(self) -> dict[str, tuple[str, ...]]:
+        """Return the ids that calls have by their places, and where their `token_count` alone was read."""
+        places = [(one.place, *([] if one.older_place is None else [one.older_place])) for one in self.calls]
+        older = [tuple(made_id("codex", self.thread_id, place) for place in found) for found in places]
+        return {new: old for new, old in zip(self._call_ids(), older, strict=True) if new != old[0]}
 
-    def _call_id(self, place: str) -> str:
-        return made_id("codex", self.thread_id, place)
+    def _call_ids(self) -> list[str]:
+        """Return the calls' ids: by their counts, as telemetry has no other; of the same counts the first alone."""
+        found: dict[str, str] = {}
+        taken: set[str] = set()
+        for called in self.calls:
+            shared = call_id_of(self.thread_id, [count(called.usage, name) for name in COUNTS])
+            if called.place not in found:
+                own = made_id("codex", self.thread_id, called.place)
+                found[called.place] = own if shared is None or shared in taken else shared
+                taken.add(found[called.place])
+        return [found[called.place] for called in self.calls]
 
     def _add_attempts(self, rows: TaskRows, call_id: str, called: _Called) -> None:
         if not called.failures and called.error is None:

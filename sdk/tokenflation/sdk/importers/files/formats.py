@@ -41,8 +41,8 @@ class Taken:
     """
 
     batch: Batch
-    formerly: Mapping[str, str] = field(default_factory=dict)
-    """By call id, the id that an earlier version gave the call: a call that the store has under it is left out."""
+    formerly: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By call id, ids that earlier versions gave the call: a call that the store has under one is left out."""
 
 
 @dataclass(frozen=True, slots=True)

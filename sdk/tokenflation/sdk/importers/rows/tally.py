@@ -145,10 +145,12 @@ _COUNTED = (
 def _own(taken: Taken, writer: SqliteWriter) -> tuple[Batch, set[str]]:
     """Return the batch without calls that the store has in another task, and the calls that it has in this one."""
     batch = taken.batch
-    tasks = writer.tasks_of([*(call.call_id for call in batch.calls), *taken.formerly.values()])
+    older = [one for ids in taken.formerly.values() for one in ids]
+    tasks = writer.tasks_of([*(call.call_id for call in batch.calls), *older])
     here = {call.call_id: call.task_id for call in batch.calls}
     known = {call_id for call_id in here if tasks.get(call_id) == here[call_id]}
-    elsewhere = {one for one in here if (one in tasks and one not in known) or taken.formerly.get(one) in tasks}
+    renamed = {one for one, ids in taken.formerly.items() if any(older in tasks for older in ids)}
+    elsewhere = {one for one in here if (one in tasks and one not in known) or one in renamed}
     known -= elsewhere
     if not elsewhere:
         return batch, known
