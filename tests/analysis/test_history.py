@@ -212,6 +212,10 @@ def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
             "time,count\n2025-01-01T00:00Z,5\n2025-01-01T01:00,6\n2025-01-01T02:00Z,6\n",
             "line 3: .*without a zone, while line 2",
         ),
+        (
+            "month,count\n2025-01,5\n2025-02,6\n2025-03,6\n2025-04,6\n",
+            "months differ in length; give demand by the day",
+        ),
         ("date,count\n1/1/2025 1:00 PM,5\n1/1/2025 2:00 PM GMT,6\n", "line 2: .*without a zone, while line 3"),
     ],
 )
@@ -269,6 +273,15 @@ def test_a_file_alone_is_forecast_hour_by_hour(tmp_path: Path) -> None:
     buckets = json.loads(done.stdout)["buckets"]
     assert [row["bucket_start"] for row in buckets if row["statistic"] == "mean"] == [612000.0, 615600.0, 619200.0]
     assert all(row["low"] < row["mean"] < row["high"] for row in wide(buckets))
+
+
+def test_the_table_says_how_long_the_bins_are_that_its_numbers_are_of(tmp_path: Path) -> None:
+    bins = pd.date_range("2026-03-01", periods=5 * 96, freq="15min", tz="Asia/Kathmandu").strftime("%Y-%m-%dT%H:%M%z")
+    path = written(tmp_path, "time,calls\n" + "".join(f"{at},{50 + number % 3}\n" for number, at in enumerate(bins)))
+    shown = CliRunner().invoke(forecast, ["--history", str(path)], catch_exceptions=False).stdout
+    assert "calls per bin of 15 min" in shown
+    assert "2026-03-05 18:15" in shown
+    assert "Steps start in UTC" in " ".join(shown.split())
 
 
 def test_hours_ahead_are_hours_also_where_steps_or_bins_are_not(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from tokenflation.cli.views.output import human, human_share, human_time, json_rows
+from tokenflation.cli.views.output import human, human_length, human_share, human_time, json_rows
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,10 @@ def test_shares_are_percentages_and_times_take_the_unit_that_reads_best() -> Non
     ]  # fmt: skip
     times = (0, 0.02, 5, 300, 4000, 1e6, None)
     assert [human_time(value) for value in times] == ["0 s", "20.0 ms", "5.00 s", "5.00 min", "1.11 h", "11.6 d", "-"]
+
+
+def test_a_length_of_time_that_was_chosen_has_no_decimals_that_are_none() -> None:
+    assert [human_length(value) for value in (5, 300, 5400, 604_800)] == ["5 s", "5 min", "1.5 h", "7 d"]
 
 
 def test_rows_for_json_keep_integers_exact_and_missing_numbers_null() -> None:

@@ -51,6 +51,15 @@ def test_info_tells_tasks_whose_id_was_used_again(tmp_path: Path, capsys: pytest
     assert said in _words(capsys.readouterr().out)
 
 
+def test_info_of_scopes_alone_counts_no_tasks_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path, Batch(spans=[span(1)]))
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    lines = _words(capsys.readouterr().out)
+    assert "tasks none with calls" in lines
+    assert "0 attempts, 0 tool calls, 1 span" in lines
+
+
 def test_info_says_of_how_many_calls_attempts_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = _store(tmp_path, Batch(calls=[call(1), call(2)]))
     with pytest.raises(SystemExit, match="0"):

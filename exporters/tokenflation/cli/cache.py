@@ -23,7 +23,7 @@ from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.cli.options.ranges import Number
-from tokenflation.cli.views.output import emit, human, human_share, human_time, output_options
+from tokenflation.cli.views.output import emit, human, human_length, human_share, output_options
 from tokenflation.sdk.words import many
 
 __all__ = ["command"]
@@ -135,7 +135,7 @@ def _resent(frame: pd.DataFrame, groups: tuple[str, ...]) -> Table:
 
 def _by_ttl(frame: pd.DataFrame, groups: tuple[str, ...]) -> Table:
     times = frame["ttl_s"].drop_duplicates().tolist()
-    heads = ["for ever" if math.isnan(ttl) else human_time(ttl) for ttl in times]
+    heads = ["for ever" if math.isnan(ttl) else human_length(ttl) for ttl in times]
     table = _table("Hit rate by time to live since the last use, of any size", groups, ("input", *heads))
     for start in range(0, len(frame), len(times)):
         rows = frame.iloc[start : start + len(times)]

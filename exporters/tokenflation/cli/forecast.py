@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
 
 from tokenflation import analysis as an
 from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
+from tokenflation.analysis.planning.parts import nearest
 from tokenflation.analysis.planning.plan import SHAPES
 from tokenflation.analysis.statistics.censoring import marked
 from tokenflation.analysis.structure.rows import censored_remarks, load_censored
@@ -112,6 +113,8 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], pla
             level=level,
         )
     calls, remarks = _fleet(an.load(store), everything=isinstance(plan.tasks_per_day, Mapping))
+    if kinds:
+        _refuse_unknown(_volumes(kinds), calls)
     censored = load_censored(store)
     lower_bounds, calls = censored_remarks(calls, censored), marked(calls, censored)
     setups = {"base": (calls, plan)} | {one.text: under(one, calls, plan) for one in changes}
@@ -180,6 +183,14 @@ def _fleet(calls: pd.DataFrame, *, everything: bool) -> tuple[pd.DataFrame, list
         return calls, []
     fleet, left_out = without_baselines(calls, choose_baselines(calls))
     return fleet, [f"{left_out} --kind puts it in."] if left_out else []
+
+
+def _refuse_unknown(volumes: Mapping[str, float], calls: pd.DataFrame) -> None:
+    """Raise PlanError for a --kind that was not recorded, in the words of the option and not of a plan."""
+    recorded = list(calls["task"].astype(str).unique()) if len(calls) else []
+    for kind in volumes:
+        if recorded and kind not in recorded:
+            raise PlanError(f"--kind names {kind!r}, of which no run was recorded{nearest(kind, recorded)}")
 
 
 def _volumes(kinds: tuple[str, ...]) -> dict[str, float]:

@@ -110,7 +110,7 @@ def _key(found: Mapping[str, Any]) -> str:
 
 def _contents(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows = found["rows"]
-    yield "tasks", _counts(found["tasks"])
+    yield "tasks", "none with calls" if rows["spans"] and not rows["calls"] else _counts(found["tasks"])
     if again := found["reopened_tasks"]:
         yield "", f"{many(again, 'task')} opened more than once under one id: what was recorded counts as one task"
     yield "agent runs", f"{found['agent_runs']:,}, of them {many(found['sub_agent_runs'], 'sub-agent')}"

@@ -48,6 +48,7 @@ _LEAST_BINS = 50
 _USUAL = (1.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 10_800.0,
           14_400.0, 21_600.0, 43_200.0, 86_400.0)  # fmt: skip
 _STRAY = 0.01
+_DAY_S = 86_400.0
 _OFF_GRID = 0.2
 # No demand in any unit is larger; sums of such numbers would leave what a float can hold.
 _MOST_DEMAND = 1e100
@@ -328,6 +329,7 @@ def _of_bins(times: Floats, values: Floats, name: str, source: str, label: "pd.S
     steps = np.diff(own)
     if not len(steps):
         raise FrameError(f"{source}: all rows have one time; a series needs demand over time.")
+    _refuse_months(steps, source)
     width = _width(own, float(np.median(steps)))
     span = float(np.ptp(times))
     if span / width > _MOST_BINS:
@@ -343,6 +345,14 @@ def _of_bins(times: Floats, values: Floats, name: str, source: str, label: "pd.S
     fits = np.isfinite(values)
     found[place[fits]] = values[fits]
     return History(name, float(times.min()), width, found, _unit(name))
+
+
+def _refuse_months(steps: Floats, source: str) -> None:
+    """Raise FrameError where times are months apart: a grid of equal bins loses dates and some months."""
+    if len(steps) > 1 and 28 * _DAY_S <= float(np.median(steps)) <= 31 * _DAY_S and np.ptp(steps) > 0.5 * _DAY_S:
+        raise FrameError(
+            f"{source}: the times are months apart, and months differ in length; give demand by the day, week or hour."
+        )
 
 
 def _width(times: Floats, step: float) -> float:

@@ -22,7 +22,7 @@ from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
 from tokenflation.cli.options.plan import plan_in, refuse_given
 from tokenflation.cli.options.ranges import Number, Whole
-from tokenflation.cli.views.output import emit, human, human_time, json_rows
+from tokenflation.cli.views.output import emit, human, human_length, human_time, json_rows
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.words import percent
@@ -168,7 +168,7 @@ def _refuse_short(history: str, series: History, step_s: float, *, chosen: bool)
         read = f"{read}; if they count something else, write seconds or ISO dates"
     shorter_s = int(span_s / LEAST_STEPS / series.bin_s) * series.bin_s if chosen else 0
     raise FrameError(
-        f"{history} holds {human_time(span_s)} of demand, {read}. A forecast by steps of {human_time(step_s)} needs "
+        f"{history} holds {human_time(span_s)} of demand, {read}. A forecast by steps of {human_length(step_s)} needs "
         f"{LEAST_STEPS} of them: record longer{f', or give --step {shorter_s:g}' if shorter_s else ''}."
     )
 
@@ -247,7 +247,7 @@ def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
         if rows["value"].isna().all():
             parts += [Text(f"{_NAMES.get(str(resource), str(resource))}: not reported by the record.\n")]
             continue
-        title = f"{_NAMES.get(str(resource), str(resource))}, {rows['unit'].iloc[0]}"
+        title = f"{_NAMES.get(str(resource), str(resource))}, {_unit(rows, manifest)}"
         parts += [_steps(rows, title, manifest), Text()]
     if "mix" in manifest and len(manifest["kinds"]) > 1:
         parts.append(Text(f"The mix of {len(manifest['kinds'])} kinds is {manifest['mix']}."))
@@ -258,8 +258,10 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     wide = rows.pivot_table(index="bucket_start", columns="statistic", values="value", dropna=False)
     scale, title = _per_hour(wide["mean"], title)
     wide = wide * scale
-    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left",
-                  caption="provide for: the busiest bin of a step stays below this in 99 of 100 steps.")  # fmt: skip
+    caption = "provide for: the busiest bin of a step stays below this in 99 of 100 steps."
+    if float(wide.index[0]) > _DATED_S:
+        caption += " Steps start in UTC, or in the record's own time where it names no zone."
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", caption=caption)
     table.add_column("step starts")
     for name in ("mean", f"{percent(manifest['level'])} interval", "provide for"):
         table.add_column(name, justify="right")
@@ -267,6 +269,12 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
         between = "too short a record" if pd.isna(row["low"]) else f"{human(row['low'])} to {human(row['high'])}"
         table.add_row(_when(float(str(start))), human(row["mean"]), between, human(row["provision"]))
     return table
+
+
+def _unit(rows: pd.DataFrame, manifest: dict[str, Any]) -> str:
+    """Return the rows' unit; of what is counted by bin, whose steps are not, with the length of a bin."""
+    unit = str(rows["unit"].iloc[0])
+    return f"{unit} of {human_length(manifest['bin_s'])}" if unit.endswith("per bin") else unit
 
 
 def _per_hour(means: "pd.Series[float]", unit: str) -> tuple[float, str]:
@@ -283,7 +291,7 @@ def _when(seconds: float) -> str:
 
 
 def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
-    scale, unit = _per_hour(frame.loc[frame["statistic"] == "mean", "value"], str(frame["unit"].iloc[0]))
+    scale, unit = _per_hour(frame.loc[frame["statistic"] == "mean", "value"], _unit(frame, manifest))
     table = Table(title=f"Months ahead, {unit}", title_justify="left", title_style="bold",
                   caption="Growth is assumed, not forecast; the interval is how weeks have strayed.",
                   caption_justify="left")  # fmt: skip

@@ -30,6 +30,7 @@ __all__ = [
     "WITH_MANIFEST",
     "emit",
     "human",
+    "human_length",
     "human_share",
     "human_time",
     "json_rows",
@@ -141,6 +142,12 @@ def human_time(value: float | None) -> str:
         if abs(seconds) >= scale:
             return f"{_three(seconds / scale)} {unit}"
     return f"{_three(seconds * 1000)} ms" if seconds else "0 s"
+
+
+def human_length(seconds: float) -> str:
+    """Return a length of time that was chosen and not measured, so without decimals that are none: `5 min`."""
+    number, _, unit = human_time(seconds).partition(" ")
+    return f"{float(number):g} {unit}"
 
 
 def _missing(value: Any) -> bool:

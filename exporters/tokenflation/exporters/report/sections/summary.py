@@ -96,7 +96,7 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
             if cells[0] != NOT_REPORTED:
                 rows.append((_label(row, measure), *cells, _sum(row, measure)))
         caption = f"{row['task']}, {many(row['tasks'], 'task')}"
-        found = table(caption, ["per task", *_SHOWN, "sum"], rows)
+        found = table(caption, ["per task", *_SHOWN, "all tasks"], rows)
         tables.append(details(caption, found, is_open=place < _OPEN_KINDS, kind="kind"))
     if len(order) > _MAX_KINDS:
         tables.append(
