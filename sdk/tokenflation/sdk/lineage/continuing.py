@@ -138,17 +138,18 @@ class Histories:
     def quoted(self, reading: Reading, started_at_ns: int) -> list[History]:
         """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
 
-        Of those that said the same as many as it is quoted times.
+        Of those that said the same as many as it is quoted times. Of an answer that is JSON, words of it will do.
         """
         head, near = self._tellable(reading)
         found: list[History] = []
         for run, history in near:
-            if not _MIN_QUOTE <= history.answer_chars <= len(head):
-                continue
             if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
                 continue
-            over = all(call.answers for call in history.open_tool_calls.values())
-            if over and sum(one.answer == history.answer for one in found) < times_in(head, history.answer):
+            if not all(call.answers for call in history.open_tool_calls.values()):
+                continue
+            times = times_in(head, history.answer) if _MIN_QUOTE <= history.answer_chars <= len(head) else 0
+            same = sum(one.answer == history.answer for one in found)
+            if same < times or any(contains(head, text) for text in history.words):
                 found.append(history)
         return found
 

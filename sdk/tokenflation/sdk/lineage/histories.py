@@ -154,7 +154,8 @@ class Run(Struct, eq=False, weakref=True):
         """Keep its newest call."""
         self.newest = history
         history.answer_chars = len(history.answer.strip())
-        self.tells_from = 0 if history.open_tool_calls else history.answer_chars
+        shortest = min(map(len, history.words), default=history.answer_chars)
+        self.tells_from = 0 if history.open_tool_calls else min(shortest, history.answer_chars)
 
     def note_result(self, text: str) -> None:
         """Keep what a tool call of it gave."""
@@ -188,6 +189,8 @@ class History(Struct, eq=False):
     """Beginning of the answer's text, or of what a tool call that was the answer says."""
     answer_chars: int = 0
     """Its characters without space around it; a text with fewer bytes cannot hold it."""
+    words: tuple[str, ...] = ()
+    """What an answer that is JSON says in its values and its request did not: who repeats one was told of it."""
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False

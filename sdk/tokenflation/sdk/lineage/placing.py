@@ -23,6 +23,7 @@ from tokenflation.sdk.lineage.places import (
     question_of,
     run_of,
 )
+from tokenflation.sdk.lineage.words import retold, words_of
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.scoping.scopes import Scope
 from tokenflation.sdk.tokens.prefix import Anchor
@@ -77,6 +78,9 @@ class Lineage:
         after = self._known(after)
         scope_run = run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
+        if before is None:
+            told = retold(reading, scope_run, started_at_ns, self._histories.recent())
+            before = Continued(told, 0, Edge("answer", "strong"), changed=True) if told is not None else None
         if before is None and scope is None:
             before = self._summary(reading, started_at_ns)
             before = before or self._goes_on(reading, started_at_ns, after)
@@ -130,6 +134,7 @@ class Lineage:
             tool_definition_bytes=reading.tool_definition_bytes,
             answer=reading.answer,
             failed=failed,
+            words=() if failed else words_of(reading, asked.values()),
         )
         if placement.continues_evidence == "flow_result" and not reading.tool_definition_bytes:
             history.beside = placement.continues

@@ -27,6 +27,7 @@ __all__ = [
 MAX_ANSWER = 512
 """Characters kept of an answer: enough to know it again."""
 _SHORTEST_SAID = 8
+_SHORTEST_TOLD = 24
 _SHORTEST_REPEAT = 16
 _MAX_CHOICES = 128
 """More choices than a request may ask for are not compared with what they were before each document."""
@@ -146,9 +147,11 @@ def note_pieces(facts: Facts, pieces: Sequence[bytes]) -> None:
         facts.answer_chars += len(whole)
 
 
-def said(facts: Facts) -> str:
-    """Return the beginning of the answer's text, as far as it was read."""
-    return "".join(facts.answer)[:MAX_ANSWER]
+def said(facts: Facts) -> dict[str, Any]:
+    """Return the beginning of the answer's text, as far as it was read, and the texts in it where it is whole JSON."""
+    answer = "".join(facts.answer)
+    told = strings(loads(answer.encode("utf-8", "surrogatepass")), _SHORTEST_TOLD) if answer[:1] in ("{", "[") else ()
+    return {"answer": answer[:MAX_ANSWER], "answer_said": told}
 
 
 def complete(extra: dict[str, Any], facts: Facts, named: Iterable[str]) -> None:

@@ -299,7 +299,7 @@ def _reading(
         or _in_path(view.path, asked.previous_in_path),
         conversation_id=text(lookup(asked.conversation)(request)),
         reasoning_blocks=len(facts.reasoning),
-        answer=said(facts),
+        **said(facts),
         forced_tool=text(lookup(asked.forced)(request)),
         kept_as=None if facts.kept is None else answer_named(facts.kept, key),
         fetched=dialect.fetches,

@@ -1,0 +1,49 @@
+"""What an answer that is JSON says in its values: an agent whose prompt is written anew for each step repeats it there.
+
+Pure: readings and histories in, what they share out.
+"""
+
+from collections.abc import Iterable
+
+from tokenflation.sdk.lineage.continuing import contains, first_text
+from tokenflation.sdk.lineage.histories import History, OpenCall, Run
+from tokenflation.sdk.records import Reading
+
+__all__ = ["retold", "words_of"]
+
+_MIN_WORDS = 24
+_MAX_WORDS = 256
+_OPENING = 24
+
+
+def words_of(reading: Reading, asked: Iterable[OpenCall]) -> tuple[str, ...]:
+    """Return the texts in an answer, or in a tool call that is one, that do not stand in the request.
+
+    Those that do, as where something is picked from a document, may stand in any other.
+    """
+    told = [*reading.answer_said, *(text for call in asked if call.answers for text in call.said)]
+    long = [text.strip()[:_MAX_WORDS] for text in told]
+    return tuple(text for text in long if len(text) >= _MIN_WORDS and not contains(reading.prompt, text))
+
+
+def retold(reading: Reading, run_id: str | None, started_at_ns: int, recent: Iterable[Run]) -> History | None:
+    """Return the newest call of the agent that goes on in a prompt that was written anew; None if none does.
+
+    Such a prompt holds no answer as a message. It has the agent's instructions, begins as the one before did, and
+    repeats words of the answer to that.
+    """
+    if not reading.prompt or "assistant" in reading.message_roles:
+        return None
+    messages, opening = reading.prompt[reading.system_bytes + reading.tool_definition_bytes :], ""
+    for run in recent:
+        history = run.newest
+        if history is None or not history.words or history.instructions_hash != reading.instructions_hash:
+            continue
+        if run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
+            continue
+        opening = opening or first_text(reading)[:_OPENING]
+        if len(opening) < _OPENING or not run.opening.startswith(opening):
+            continue
+        if any(contains(messages, text) for text in history.words):
+            return history
+    return None
