@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tests.importers import claude_logs
 from tests.importers.agent_events import CLAUDE, event, logged
-from tests.importers.agent_logs import CODEX, as_lines, codex_usage
-from tests.importers.spans import TRACE, request, rows, span
+from tests.importers.agent_logs import CODEX, GEMINI, as_lines, codex_usage
+from tests.importers.spans import START_NS, TRACE, request, rows, span
 
 from tokenflation.sdk.importers import import_paths
 from tokenflation.sdk.importers.files.fields import made_id, time_ns
@@ -170,27 +170,52 @@ def _codexs(second: float, counts: tuple[int, int, int, int], thread_id: str = "
     return event("codex.sse_event", second, **named, **said)
 
 
+def _codex_log(path: Path, *counts: tuple[int, int, int, int]) -> Path:
+    path.write_text(as_lines([CODEX[0], *(codex_usage(4 + n, one, 1050 + n) for n, one in enumerate(counts))]))
+    return path
+
+
 @pytest.mark.parametrize("telemetry_first", [True, False])
 def test_a_call_of_codex_in_its_log_and_in_telemetry_is_one_call(
     tmp_path: Path, store: Path, telemetry_first: bool
 ) -> None:
     counts = [(1000, 600, 50, 20), (1200, 1000, 30, 0), (1200, 1000, 30, 0)]
-    log, otel = tmp_path / "rollout.jsonl", tmp_path / "otel.jsonl"
-    log.write_text(as_lines([CODEX[0], *(codex_usage(4 + n, one, 1050 + n) for n, one in enumerate(counts))]))
+    log, otel = _codex_log(tmp_path / "rollout.jsonl", *counts), tmp_path / "otel.jsonl"
     otel.write_text(json.dumps(logged(_codexs(4, counts[0]), _codexs(5, counts[1]), _codexs(9, counts[0], "thread-2"))))
 
-    files = [otel, log] if telemetry_first else [log, otel]
-    added = [import_paths([file], store).calls for file in files]
+    added = [import_paths([file], store).calls for file in ([otel, log] if telemetry_first else [log, otel])]
 
     assert added == [3, 1]
     assert sorted(rows(store, "input_tokens")) == [(1000,), (1000,), (1200,), (1200,)]
 
 
-def test_a_call_of_codex_that_the_store_has_by_its_place_is_not_added_again(tmp_path: Path, store: Path) -> None:
-    log = tmp_path / "rollout.jsonl"
-    log.write_text(as_lines([CODEX[0], codex_usage(4, (1000, 600, 50, 20), 1050)]))
+@pytest.mark.parametrize("telemetry_first", [True, False])
+def test_a_call_of_gemini_cli_in_its_chat_and_in_telemetry_is_one_call(
+    tmp_path: Path, store: Path, telemetry_first: bool
+) -> None:
+    chat, otel = tmp_path / "chat.jsonl", tmp_path / "otel.jsonl"
+    chat.write_text(as_lines(GEMINI))
+    said = {"session.id": "g-1", "model": "gemini-x", "duration_ms": 5, "tool_token_count": 10}
+    names = ("input_token_count", "output_token_count", "cached_content_token_count", "thoughts_token_count",
+             "total_token_count")  # fmt: skip
+    counts = dict(zip(names, (900, 40, 300, 25, 975), strict=True))
+    otel.write_text(json.dumps(logged(event("gemini_cli.api_response", 3, body="API response.", **said, **counts))))
+
+    added = [import_paths([file], store).calls for file in ([otel, chat] if telemetry_first else [chat, otel])]
+
+    assert added == ([1, 1] if telemetry_first else [2, 0])
+
+
+def test_a_call_that_the_store_has_by_its_older_id_is_not_added_again(tmp_path: Path, store: Path) -> None:
+    log = _codex_log(tmp_path / "rollout.jsonl", (1000, 600, 50, 20))
+    otel = logged(_codexs(9, (1000, 600, 50, 20), "thread-2"))
     import_paths([log], store)
+    take(tmp_path, store, otel)
+    place = f"1050/{time_ns({'at': claude_logs.at(4)}, 'at')}"
+    event_place = ("agent-events", "thread-2", f"{START_NS + 9 * 10**9}/None")
     with closing(sqlite3.connect(store)) as connection, connection:
-        place = f"1050/{time_ns({'at': claude_logs.at(4)}, 'at')}"
-        connection.execute("UPDATE calls SET call_id = ?", (made_id("codex", "thread-1", place),))
+        for task_id, older in (("thread-1", made_id("codex", "thread-1", place)), (None, made_id(*event_place))):
+            found = "task_id = ?1" if task_id else "task_id != 'thread-1' AND ?1 IS NULL"
+            connection.execute(f"UPDATE calls SET call_id = ?2 WHERE {found}", (task_id, older))
     assert import_paths([log], store).calls == 0
+    assert take(tmp_path, store, otel).calls == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenflation.sdk.importers.files.fields import count, made_id, mapping, size, text, time_ns
 from tokenflation.sdk.importers.rows.building import Run, TaskRows
-from tokenflation.sdk.importers.spans.codex import COUNTS, call_id_of
+from tokenflation.sdk.importers.spans.by_counts import CODEX, call_id_of
 from tokenflation.sdk.records import Attempt
 
 __all__ = ["Thread"]
@@ -264,7 +264,7 @@ class Thread:
         found: dict[str, str] = {}
         taken: set[str] = set()
         for called in self.calls:
-            shared = call_id_of(self.thread_id, [count(called.usage, name) for name in COUNTS])
+            shared = call_id_of("codex", self.thread_id, [count(called.usage, name) for name in CODEX])
             if called.place not in found:
                 own = made_id("codex", self.thread_id, called.place)
                 found[called.place] = own if shared is None or shared in taken else shared

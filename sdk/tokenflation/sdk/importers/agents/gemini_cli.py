@@ -19,6 +19,7 @@ from tokenflation.sdk.importers.files.fields import count, dicts, mapping, size,
 from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
 from tokenflation.sdk.importers.files.reading import document, lines
 from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.spans.by_counts import GEMINI, call_id_of
 
 __all__ = ["FORMAT"]
 
@@ -59,7 +60,7 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
                 else:
                     messages[message_id] = message
         chats.append((about, messages))
-    yield Taken(_rows(chats, context.kind("gemini-cli"), entries[0].task))
+    yield _rows(chats, context.kind("gemini-cli"), entries[0].task)
 
 
 def _records(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
@@ -72,15 +73,16 @@ def _records(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, An
     yield found
 
 
-def _rows(chats: list[tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]], task: str, default_id: str) -> Any:
+def _rows(chats: list[tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]], task: str, default_id: str) -> Taken:
     mains = [chat for chat in chats if chat[0].get("kind") != "subagent"]
     named = [found for about, _ in mains or chats if (found := text(about, "sessionId"))]
     rows = TaskRows("gemini-cli", named[0] if named else default_id, task=task)
     asked: dict[str, tuple[str, str, str]] = {}
+    formerly: dict[str, Sequence[str]] = {}
     merged: dict[str, Mapping[str, Any]] = {}
     for _, messages in mains:
         merged |= messages
-    _add(rows, rows.main, merged, asked)
+    _add(rows, rows.main, merged, asked, formerly)
     for about, messages in chats:
         if about.get("kind") != "subagent":
             continue
@@ -91,14 +93,15 @@ def _rows(chats: list[tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]], t
         )  # fmt: skip
         if tool_id:
             rows.tool(call_id, tool_id, name)["agent_run_id"] = run.run_id
-        _add(rows, run, messages, asked)
-    return rows.batch()
+        _add(rows, run, messages, asked, formerly)
+    return Taken(rows.batch(), formerly)
 
 
 def _add(
-    rows: TaskRows, run: Run, messages: Mapping[str, Mapping[str, Any]], asked: dict[str, tuple[str, str, str]]
-) -> None:
-    """Add the calls of one chat; note in `asked` which tool call started which agent."""
+    rows: TaskRows, run: Run, messages: Mapping[str, Mapping[str, Any]], asked: dict[str, tuple[str, str, str]],
+    formerly: dict[str, Sequence[str]],
+) -> None:  # fmt: skip
+    """Add the calls of one chat; note in `asked` which tool call started which agent, in `formerly` their older ids."""
     before = ""
     for message in sorted(messages.values(), key=lambda one: time_ns(one, "timestamp") or 0):
         if message.get("type") != "gemini":
@@ -106,7 +109,12 @@ def _add(
                 results = any("functionResponse" in part for part in dicts(message, "content"))
                 before = "tool" if results else "user"
             continue
-        call_id = rows.id_of(run.run_id, text(message, "id"))
+        own = rows.id_of(run.run_id, text(message, "id"))
+        counts = [count(mapping(message, "tokens"), name) for name in GEMINI]
+        shared = call_id_of("gemini-cli", rows.session_id, counts)
+        call_id = own if shared is None or shared in formerly else shared
+        if call_id is shared:
+            formerly[call_id] = (own,)
         model = text(message, "model")
         rows.call(
             run,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, time_ns
-from tokenflation.sdk.importers.spans import codex
+from tokenflation.sdk.importers.spans import by_counts
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.claude_code import ITS_CALL, given_by, in_full, is_its_call, its_role
 from tokenflation.sdk.importers.spans.gemini_cli import ITS_SCOPE, its_attributes, its_prompt_id, its_trace_id
@@ -144,7 +144,7 @@ def node_of(
         says=hash(says) if says else None,
         after_s=float(after) if call is not None and isinstance(after, int | float) else None,
         totals=call is None and has_totals(attributes),
-        given=_given(attributes) if library == SCOPE_NAME else given_by(attributes) | codex.given_by(attributes),
+        given=_given(attributes) if library == SCOPE_NAME else given_by(attributes) | by_counts.given_by(attributes),
     )
 
 

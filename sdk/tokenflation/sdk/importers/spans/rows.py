@@ -90,6 +90,9 @@ class _Trace:
         self._trace_id = next(iter(spans.values())).trace_id
         self._seats = {node.span_id: self._seat(self._places[node.span_id], node.given) for node in self._calls}
         self._tools = self._tool_runs()
+        ids = {node.given["call_id"]: node.span_id for node in reversed(self._calls) if "call_id" in node.given}
+        self._given = {span_id: call_id for call_id, span_id in ids.items()}
+        """Ids of calls that sources give, by those of their spans; each is given once."""
 
     def tasks(self, context: Context, default_kind: str) -> Iterator[Taken]:
         """Yield the rows of each task of the trace."""
@@ -103,14 +106,14 @@ class _Trace:
             own = {node.span_id for node in calls}
             runs = [run for call_id in own for run in self._tools.rows.get(call_id, ())]
             runs.sort(key=lambda run: (run.started_at_ns or 0, run.call_id, run.tool_call_id))
-            yield Taken(self._as_given(Batch(calls=rows, tool_runs=runs, spans=self._span_rows(key, kind, task_id))))
+            batch = self._as_given(Batch(calls=rows, tool_runs=runs, spans=self._span_rows(key, kind, task_id)))
+            yield Taken(batch, {self._given[one]: (one,) for one in own if one in self._given})
 
     def _as_given(self, batch: Batch) -> Batch:
-        """Return the rows with the ids of calls that sources give instead of their spans'; an id is given once."""
-        ids = {node.given["call_id"]: node.span_id for node in reversed(self._calls) if "call_id" in node.given}
-        if not ids:
+        """Return the rows with the ids of calls that sources give instead of their spans'."""
+        given = self._given
+        if not given:
             return batch
-        given = {span_id: call_id for call_id, span_id in ids.items()}
         return Batch(
             calls=[
                 replace(
