@@ -197,3 +197,10 @@ def test_the_same_messages_under_a_prompt_that_begins_otherwise_are_another_agen
     _, other = agents.call(user("Go."), said("A draft of some length."), system="You review.")
     assert dated.agent_run_id == first.agent_run_id
     assert (other.agent_run_id != first.agent_run_id, other.task_id, other.depth) == (True, first.task_id, 0)
+
+
+def test_a_prompt_that_is_all_system_prompt_is_of_the_task_whose_answer_it_quotes() -> None:
+    agents = Agents()
+    _, root = agents.call(user("Look at the harbour."), says="Eleven boats lie in the harbour.")
+    _, chosen = agents.call(system="Who speaks next, ann or bob?\nann: Eleven boats lie in the harbour.")
+    assert (chosen.task_id, chosen.inside_evidence) == (root.task_id, "quoted")
