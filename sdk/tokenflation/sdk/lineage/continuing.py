@@ -253,7 +253,7 @@ def _as_written(needle: str) -> tuple[bytes, ...]:
 
 
 def first_messages(reading: Reading) -> bytes:
-    """Return the canonical bytes of the messages, the first 32 KiB; of the system prompt where that is all that is said."""
+    """Return the canonical bytes of the messages, or of a system prompt that has none behind it: the first 32 KiB."""
     start = reading.system_bytes + reading.tool_definition_bytes if reading.message_hashes else 0
     return reading.prompt[start : start + _HEAD_BYTES]
 
