@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.importers.agent_logs import ATIF, CODEX, GEMINI, TRACELAB, as_lines
 from tests.importers.claude_logs import STORY
 from tests.importers.opencode_logs import story
+from tests.importers.test_cline import LEAD as CLINE
 from tests.importers.test_copilot import LOG as COPILOT
 from tests.importers.traces import request, session
 
@@ -65,6 +66,7 @@ SWE_AGENT = {
 SAMPLES: dict[str, str] = {
     "claude.jsonl": as_lines(STORY),
     "codex.jsonl": as_lines(CODEX),
+    "cline.json": json.dumps(CLINE, indent=2),
     "copilot.jsonl": as_lines(COPILOT),
     "gemini.jsonl": as_lines(GEMINI),
     "atif.json": json.dumps(ATIF, indent=1),
@@ -82,7 +84,7 @@ SAMPLES: dict[str, str] = {
 CALLS = {
     "claude.jsonl": 4, "codex.jsonl": 3, "gemini.jsonl": 2, "atif.json": 3, "tracelab.jsonl": 2, "inspect.json": 2,
     "swe.traj": 1, "mini.traj.json": 2, "openhands.json": 1, "openhands-state.json": 3, "tau.json": 6, "aider.jsonl": 2, "weka.jsonl": 2,
-    "opencode.json": 3, "copilot.jsonl": 5,
+    "opencode.json": 3, "copilot.jsonl": 5, "cline.json": 3,
 }  # fmt: skip
 
 # Stores in memory where there is such a folder: each example makes one, and to write it out would take most of the

@@ -156,6 +156,11 @@ def test_a_broken_line_is_named_and_costs_nothing_else(tmp_path: Path, store: Pa
     [
         ("a.csv", b"x", "is of no known format"),
         ("a.db", b"SQLite format 3\0\x10\0", "is a database: what tokenflation recorded is read where it is"),
+        ("crush.db", b"SQLite format 3\0\x10\0", "is Crush's database, which has sums of sessions but no counts"),
+        ("session-store.db", b"SQLite format 3\0\x10\0", "import the folder `session-state` beside it"),
+        ("api_conversation_history.json", b'[{"role": "user", "content": "go"}]', "is a task of Cline's or Roo Code's"),
+        (".aider.chat.history.md", b"# aider chat started", "start aider with --analytics-log FILE"),
+        ("a.jsonl", b'{"working_dir": "/w", "accumulated_total_tokens": 9}\n', "is a Goose session"),
         ("a.jsonl", b"", "is empty"),
         ("a.jsonl", b"\n  \n", "is empty"),
         ("a.json", b"", "is empty"),

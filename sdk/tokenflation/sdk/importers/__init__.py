@@ -33,6 +33,7 @@ from pathlib import Path
 
 from tokenflation.sdk.errors import ImportSourceError
 from tokenflation.sdk.importers.files.entries import Entry
+from tokenflation.sdk.importers.files.foreign import SQLITE, UNREAD_DATABASE, foreign
 from tokenflation.sdk.importers.files.formats import Context, Format, Skipped, Taken
 from tokenflation.sdk.importers.files.reading import UNREADABLE, unreadable
 from tokenflation.sdk.importers.files.sources import find_entries, further_head_of, head_of, members_of
@@ -108,6 +109,9 @@ def _grouped(entries: Sequence[Entry], folder: Path, tally: Tally) -> list[_Grou
         entry = waiting.popleft()
         try:
             head = head_of(entry)
+            if (what := foreign(head)) is not None:
+                tally.skip(Skipped(entry.shown, what, what="file"))
+                continue
             format_ = recognise(head)
             if format_ is None and (further := further_head_of(entry, head)) is not None:
                 head, format_ = further, recognise(further)
@@ -122,17 +126,11 @@ def _grouped(entries: Sequence[Entry], folder: Path, tally: Tally) -> list[_Grou
                 else:
                     waiting.append(member)
             if not inside:
-                tally.skip(Skipped(entry.shown, _unknown(head.start), what="file"))
+                reason = UNREAD_DATABASE if head.start.startswith(SQLITE) else "of no known format"
+                tally.skip(Skipped(entry.shown, reason if head.start.strip() else "empty", what="file"))
         except (*UNREADABLE, ImportSourceError) as error:
             tally.skip(unreadable(entry.shown, error))
     return list(groups.values())
-
-
-def _unknown(start: bytes) -> str:
-    """Return why a file that begins so is not read."""
-    if start.startswith(b"SQLite format 3\0"):
-        return "a database: what tokenflation recorded is read where it is, by `tokenflation profile` and the others"
-    return "of no known format" if start.strip() else "empty"
 
 
 def _read(format_: Format, entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:

@@ -7,6 +7,7 @@ from tokenflation.sdk.importers.agents import (
     aider,
     atif,
     claude_code,
+    cline,
     codex,
     copilot,
     gemini_cli,
@@ -37,6 +38,7 @@ __all__ = ["FORMATS", "recognise"]
 
 FORMATS: tuple[Format, ...] = (
     claude_code.FORMAT,
+    cline.FORMAT,
     codex.FORMAT,
     copilot.FORMAT,
     gemini_cli.FORMAT,
