@@ -51,6 +51,16 @@ def test_people_read_what_changed_by_how_much_and_why(
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_a_task_that_costs_less_than_a_cent_is_told_in_three_digits(
+    stores: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prices.csv").write_text("model,input,output\n*.db,1,1\n", encoding="utf-8")
+    assert _run("diff", *stores, "--measure", "cost", "--prices", tmp_path / "prices.csv") == 0
+
+    flat = " ".join(capsys.readouterr().out.split())
+    assert "A task of B takes 0.0101 currency units against 0.00303 in A: 0.00703 more." in flat
+
+
 def test_json_has_a_manifest_and_effects_that_sum_to_the_difference(
     stores: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

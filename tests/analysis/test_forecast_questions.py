@@ -132,7 +132,7 @@ def test_the_explanation_says_what_was_recorded_refused_and_is_to_be_recorded_ne
         "p95 needs 45 finished runs; there are 12. p99 needs 230" in one for one in told["What was refused, and why"]
     )
     assert any("more runs of `research`" in one for one in told["What to record next"])
-    assert any("in all reach ± 0.1 %" in one for one in told["What to record next"])
+    assert any("as its part in ± 0.1 % of the fleet's mean input" in one for one in told["What to record next"])
 
 
 def test_the_explanation_means_what_the_forecast_means_where_runs_report_nothing(tmp_path: Path) -> None:

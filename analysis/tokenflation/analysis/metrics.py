@@ -138,7 +138,7 @@ PLACES: Mapping[str, Place] = MappingProxyType(
         ),
         "forecast": Place(
             "forecast",
-            "tokenflation forecast DB",
+            "tokenflation forecast DB --tasks-per-day N",
             {
                 name: (unit, f"resource `{name}` by bucket: the load of the planned fleet")
                 for name, unit in RESOURCES.items()

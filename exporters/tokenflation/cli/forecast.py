@@ -81,7 +81,7 @@ _IN_A_PLAN = ("shape", "modulation", "growth_per_day", "days", "kv_bytes_per_tok
                    "where no statistic is given.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Say in plain words where each figure comes from.")
 @click.option("--target", type=Number(0.001, 1.0), default=0.15, show_default=True, metavar="F",
-              help="How close the mean is to be known, for the runs to record next: 0.15 is ± 15 %.")  # fmt: skip
+              help="How close the fleet's mean input is to be known, for the runs to record next: 0.15 is ± 15 %.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
               help="Also write the long table as .parquet, .csv or .json, and a manifest beside it.")  # fmt: skip
 @partial(output_options, of=WITH_MANIFEST)

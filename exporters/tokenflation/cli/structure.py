@@ -58,8 +58,8 @@ _GRAINS = ("kind", "task", "run", "flag", "tool", "failure", "curve", "predictab
 def command(store: str, kind: str | None, grain: str, prices: Path | None, as_json: bool, as_csv: bool) -> None:
     """Show how tasks are built: agents that start agents, time, tools, repetitions, waste, and what success takes.
 
-    DB is a store, a Parquet file or a SQLAlchemy URL. Ratios are of sums over tasks, with 90 % intervals over whole
-    tasks, from ten tasks on. What the source does not say is left out, and said.
+    DB is a store, a Parquet file or folder, or a SQLAlchemy URL. Ratios are of sums over tasks, with 90 % intervals
+    over whole tasks, from ten tasks on. What the source does not say is left out, and said.
     """
     if grain != "kind" and not (as_json or as_csv):
         raise click.UsageError(f"--per {grain} is for --json or --csv; give one of them.")

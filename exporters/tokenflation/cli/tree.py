@@ -35,9 +35,10 @@ _MOST_COMPARED = 5_000
 def command(store: str, task_id: str | None, kind: str | None, full: bool, as_json: bool, as_csv: bool) -> None:
     """Show what one task did: its agents, steps, tool calls and sub-agents, with their tokens and time.
 
-    DB is a store, a Parquet file or a SQLAlchemy URL. TASK_ID may be the beginning of an id; without it, the largest
-    task is shown, and a list of the others. Input and output are sums over all calls below; "own" leaves out those of
-    sub-agents. JSON and CSV have one row per node of the tree; without TASK_ID, one row per task, the largest first.
+    DB is a store, a Parquet file or folder, or a SQLAlchemy URL. TASK_ID may be the beginning of an id; without it, the
+    largest task is shown, and a list of the others. Input and output are sums over all calls below; "own" leaves out
+    those of sub-agents. JSON and CSV have one row per node of the tree; without TASK_ID, one row per task, the largest
+    first.
     """
     calls = of_kind(analysis.load(store), kind)
     tasks = _largest_first(analysis.tasks(calls))

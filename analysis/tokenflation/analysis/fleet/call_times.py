@@ -36,7 +36,7 @@ LEAST_S = 1e-3
 """Shorter than this no phase of a call is taken to be, in s."""
 _DEFAULT_PREFILL_SHARE = 0.2
 _FASTEST_PER_S = 10_000.0
-"""Tokens a second that no model writes for one call: what came faster had been kept back, by a gateway or by the host."""
+"""Tokens a second that no model writes for one call: what came faster was kept back, by a gateway or by the host."""
 
 
 def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:

@@ -111,7 +111,8 @@ def _advice(wanted: list[dict[str, Any]], target: float) -> list[str]:
     """Return which runs to record next, where there is anything left to win."""
     return [
         f"Collect {row['more']:,} more {'run' if row['more'] == 1 else 'runs'} of `{row['task']}`: it holds "
-        f"{percent(row['variance_share'])} of the variance that the recorded runs leave (to know the mean to ± {percent(target)})."
+        f"{percent(row['variance_share'])} of the variance that the recorded runs leave (to know the fleet's mean input to "
+        f"± {percent(target)})."
         for row in wanted
         if row["more"] > 0
     ]

@@ -67,11 +67,11 @@ def _headline(together: list[_Row], manifest: dict[str, Any]) -> str:
     measure = measure if manifest["measure"] != "cost" else f"{manifest['unit'].removesuffix(' per task')}"
     before, after, change = whole["a"], whole["b"], whole["effect"]
     if abs(change) <= 1e-9 * max(before, after):
-        return f"{what} of B takes what {what.lower()} of A takes: {human(before)} {measure}.{_driven(together)}"
+        return f"{what} of B takes what {what.lower()} of A takes: {small(before)} {measure}.{_driven(together)}"
     ratio = f", {human(after / before)} times as many" if before > 0 and manifest["measure"] != "cost" else ""
     more = "more" if change > 0 else "less"
     return (
-        f"{what} of B takes {human(after)} {measure} against {human(before)} in A: {human(abs(change))} {more}"
+        f"{what} of B takes {small(after)} {measure} against {small(before)} in A: {small(abs(change))} {more}"
         f"{ratio}.{_unsure(whole)}{_driven(together)}"
     )
 

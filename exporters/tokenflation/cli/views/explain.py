@@ -74,7 +74,7 @@ def _runs(kind: Mapping[str, Any], per_task: pd.DataFrame, quantiles: Sequence[M
     )
     return (
         f"{text} Runs differ by {rough_share(kind['cv'])} of their mean (standard deviation of input tokens); the largest tenth takes "
-        f"{percent(kind['top_tenth_share'])} of all input. So many runs tell the mean to ± {rough_share(kind['half_width'])}."
+        f"{percent(kind['top_tenth_share'])} of all input. So many runs tell its mean to ± {rough_share(kind['half_width'])}."
         f"{f' Of single tasks, {known}, in input tokens.' if known else ''}{heavy}"
     )
 
@@ -184,7 +184,8 @@ def _next(manifest: Mapping[str, Any]) -> list[str]:
     return [
         *manifest["advice"],
         *(
-            f"`{row['task']}`: {row['runs_wanted']:,} runs in all reach {target}; {row['runs']:,} are there."
+            f"`{row['task']}`: {row['runs_wanted']:,} runs in all, of which {row['runs']:,} are there, as its part in {target} of the "
+            "fleet's mean input."
             for row in rows
         ),
     ]
