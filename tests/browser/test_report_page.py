@@ -118,6 +118,20 @@ def test_paper_has_every_chart_even_of_a_page_that_is_still_drawing(browser: Bro
         assert set(drawn) == {"light3"}
 
 
+def test_paper_has_the_percentiles_of_each_kind_and_the_heads_of_tables_on_each_page(
+    browser: Browser, report: Path
+) -> None:
+    with opened(browser, report.as_uri()) as (page, _, _asked):
+        tables = page.locator("#percentiles table")
+        assert (tables.count(), tables.nth(1).is_visible()) == (4, False)
+        page.emulate_media(media="print")
+        assert [tables.nth(one).is_visible() for one in range(4)] == [True] * 4
+        # Chromium repeats a head that may not be broken, without buttons in it.
+        head = tables.first.locator("thead")
+        assert head.evaluate("one => getComputedStyle(one).breakInside") == "avoid"
+        assert head.locator(".sort").first.evaluate("one => getComputedStyle(one).display") == "contents"
+
+
 def test_every_chart_says_what_it_shows_and_has_its_data_as_a_table(browser: Browser, report: Path) -> None:
     with opened(browser, report.as_uri()) as (page, _, _asked):
         assert page.locator(".plot").evaluate_all("all => all.every(one => one.getAttribute('aria-label').length > 30)")

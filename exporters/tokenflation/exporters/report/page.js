@@ -23,9 +23,14 @@
     return false;
   }
 
-  // Ticks that fit a wide chart run into each other on a phone.
-  function thinned(layout, width) {
-    if (width < 420 && layout.xaxis && !layout.xaxis.tickvals) layout.xaxis.nticks = 5;
+  // Ticks that fit a wide chart run into each other on a phone; titles of axes and texts at the ends of bars leave it.
+  function thinned({ data, layout }, width) {
+    if (width < 420 && layout.xaxis) {
+      const { tickvals, title } = layout.xaxis;
+      if (!tickvals) layout.xaxis.nticks = 5;
+      if (title && title.text) title.text = title.text.replace(/^(.{10,}?) /, "$1<br>");
+      if (data.some((trace) => trace.mode === "text")) layout.margin.r += 16;
+    }
     if (printing) layout.width = paperPx;
     return layout;
   }
@@ -35,7 +40,7 @@
     if (isDark()) spec = spec.replace(lightColour, (colour) => swaps[colour]);
     const figure = JSON.parse(spec);
     place.dataset.colours = colours();
-    return window.Plotly.react(place, figure.data, thinned(figure.layout, place.clientWidth), settings).then(() => {
+    return window.Plotly.react(place, figure.data, thinned(figure, place.clientWidth), settings).then(() => {
       place.removeAllListeners("plotly_icicleclick");
       place.on("plotly_icicleclick", openOnlyWhatHolds);
     });
