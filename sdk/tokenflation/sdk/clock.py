@@ -12,7 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from types import BuiltinFunctionType
 
-__all__ = ["ORIGIN_NS", "now_ns", "ticks_ns"]
+__all__ = ["ORIGIN_NS", "moved_ns", "now_ns", "ticks_ns"]
+
+_AT_ONCE_NS = 100_000_000
 
 
 def _own(function: Callable[[], int], clock: str) -> Callable[[], int]:
@@ -37,10 +39,22 @@ def _ticks() -> Callable[[], int]:
 
 ticks_ns = _ticks()
 """The monotonic clock, in ns from an origin of its own."""
-ORIGIN_NS = _own(time.time_ns, "CLOCK_REALTIME")() - ticks_ns()
+_unix_ns = _own(time.time_ns, "CLOCK_REALTIME")
+ORIGIN_NS = _unix_ns() - ticks_ns()
 """Unix ns at which the monotonic clock stood at 0."""
 
 
 def now_ns() -> int:
     """Return the unix time in nanoseconds; differences of two results are monotonic within a process."""
     return ORIGIN_NS + ticks_ns()
+
+
+def moved_ns() -> int | None:
+    """Return by how much the system's clock has moved against this one; None if it cannot be told at this moment.
+
+    It was set, or the machine stood still without a word to the monotonic clock: a virtual one that was paused, or a
+    sleep where no clock of the system goes on.
+    """
+    before_ns = ticks_ns()
+    unix_ns, after_ns = _unix_ns(), ticks_ns()
+    return unix_ns - ORIGIN_NS - before_ns if after_ns - before_ns < _AT_ONCE_NS else None

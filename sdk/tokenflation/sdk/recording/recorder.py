@@ -20,6 +20,7 @@ from tokenflation.sdk.carrying.lastcall import last_call, note_call
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.interrupts import let_through
+from tokenflation.sdk.recording.dates import Dates
 from tokenflation.sdk.recording.drops import Drops
 from tokenflation.sdk.recording.forks import watch_forks
 from tokenflation.sdk.recording.inbox import Inbox, rest_s
@@ -74,6 +75,7 @@ class Recorder:
         self._foreign = foreign
         self._queue_size = queue_size
         self._closed = False
+        self._dates = Dates()
         self._reset()
         self.tap = Tap(
             submit=self._submit_exchange,
@@ -171,6 +173,7 @@ class Recorder:
         self._ids = itertools.count(secrets.randbits(64))
         writer_id = secrets.token_hex(8)
         self._underway = Underway(self.store, default_task=self._default_task or "task", writer_id=writer_id)
+        self._underway.redate(self._dates.moved_ns)
         self._assembler = self._make_assembler(under_way=self._underway.untaken)
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
@@ -286,9 +289,10 @@ class Recorder:
     def _work(self) -> bool:
         last, taken_ns, look = False, 0, partial(self._guarded, self._sweep)
         while not last:
-            items = self._inbox.next_items(_SWEEP_S, self._is_busy)
+            items = self._inbox.next_items(_SWEEP_S, lambda: len(self._outbox) or len(self._underway))
             flushes = [one for one in items if isinstance(one, Flush)]
             last = None in items
+            self._guarded(self._dates.look, self._underway.redate)
             self._guarded(self._take, items)
             if last:
                 self._guarded(lambda: self._export(self._assembler.finish()))
@@ -309,9 +313,6 @@ class Recorder:
         self._drops.tell()
         return True
 
-    def _is_busy(self) -> bool:
-        return bool(len(self._outbox) or len(self._underway))
-
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
             return function(*args)
@@ -330,14 +331,13 @@ class Recorder:
             # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
             readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
             for item in some:
+                self._in_hand -= isinstance(item, Exchange | SpanRecord)
                 if isinstance(item, Exchange):
                     self._inbox.release(size_of(item))
-                    self._in_hand -= 1
                     self._take_exchange(item, readings.pop(0))
                 elif isinstance(item, Grown):
                     self._guarded(item.exchange.pack)
                 elif isinstance(item, SpanRecord):
-                    self._in_hand -= 1
                     self._take_span(item)
         self._inbox.settle()
 
@@ -352,8 +352,8 @@ class Recorder:
     def _take_span(self, span: SpanRecord) -> None:
         if span.kind == "tool":
             span, tool_runs = self._assembler.tool_spans.place(span)
-            self._outbox.add(None, (), tool_runs)
-        self._outbox.add_span(span)
+            self._outbox.add(None, (), self._dates.runs(tool_runs, span))
+        self._outbox.add_span(span := self._dates.one(span))
         if self.emitter is not None and not span.foreign:
             self._guarded(self.emitter.scope, span)
 
@@ -370,18 +370,18 @@ class Recorder:
         self._guarded(settle, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
-        self._outbox.add(rows.call, rows.attempts, rows.tool_runs)
+        self._outbox.add(*self._dates.rows(rows))
         for call in rows.moved:
-            self._outbox.add(call, (), ())
+            self._outbox.add(self._dates.one(call), (), ())
         for span in self._assembler.tool_spans.moved(rows.moved):
-            self._outbox.add_span(span)
+            self._outbox.add_span(self._dates.one(span))
         self._export(rows.final)
 
     def _sweep(self, last: bool = False) -> bool:
         """Look at the calls under way; whether there is anything to write."""
         rows, gone = self._underway.sweep(now_ns(), last)
         for call in rows:
-            self._outbox.add(call, (), ())
+            self._outbox.add(self._dates.one(call), (), ())
         for call_id in gone:
             self._outbox.remove(call_id)
         self._export(self._assembler.expire(now_ns()))
@@ -389,7 +389,7 @@ class Recorder:
 
     def _export(self, calls: list[Call]) -> None:
         for call in calls if self.emitter is not None else ():
-            self._guarded(self.emitter.call, call)
+            self._guarded(self.emitter.call, self._dates.one(call))
 
     def _write(self, now: int) -> bool:
         if not self._outbox.write(waiting=self._underway.make_room):

@@ -17,7 +17,8 @@ byte 8 and `Ended` at byte 456. So whatever a killed process had finished is rea
 
 The file grows where room is getting scarce: by the worker, ahead of need, or by a host's thread that finds none. Two
 counts at the bytes 64 and 72 of the first slot, 8 bytes each, say how many calls found no slot all the same, and how
-many of those stand in the store: the difference is what a kill lost.
+many of those stand in the store: the difference is what a kill lost. The number at byte 80, 8 bytes with a sign, is to
+be added to all times: ns by which the system's clock was set since the program began.
 
 There is no text of prompts or answers in it, nor hosts, paths or headers: ids and names of scopes, times, and numbers.
 Knows nothing of SQL.
@@ -38,7 +39,7 @@ import msgspec
 from tokenflation.sdk.store.descriptors import held_on, is_at, never_close
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["DRAFT", "MAGIC", "Begun", "Ended", "Journal", "entries", "without_slot"]
+__all__ = ["DRAFT", "MAGIC", "Begun", "Ended", "Journal", "entries", "moved_by", "without_slot"]
 
 try:
     import fcntl
@@ -53,6 +54,7 @@ _BEGUN_BYTES = _ENDED_AT - _BEGUN_AT
 _ENDED_BYTES = _SLOT_BYTES - _ENDED_AT
 _FULL_AT = 64
 _STORED_AT = 72
+_MOVED_AT = 80
 _FIRST_SLOTS = 512
 _MAX_SLOTS = 32_768
 _GROWTH = 4
@@ -183,6 +185,10 @@ class Journal:
             self._stored += 1
             self._file[_STORED_AT : _STORED_AT + 8] = self._stored.to_bytes(8, "little")
 
+    def redate(self, moved_ns: int) -> None:
+        """Note by how many ns the system's clock has moved against the recorder's."""
+        self._file[_MOVED_AT : _MOVED_AT + 8] = moved_ns.to_bytes(8, "little", signed=True)
+
     def restore(self) -> None:
         """Make the file anew if it is no longer under its name: somebody removed or renamed what lies beside the store.
 
@@ -226,7 +232,7 @@ class Journal:
         except OSError:
             _remove(self.path, descriptor)
             return
-        made[_FULL_AT : _STORED_AT + 8] = self._file[_FULL_AT : _STORED_AT + 8]
+        made[_FULL_AT : _MOVED_AT + 8] = self._file[_FULL_AT : _MOVED_AT + 8]
         before, self._file = self._file, made
         for at in range(_SLOT_BYTES, self._slots * _SLOT_BYTES, _SLOT_BYTES):
             if before[at]:
@@ -281,6 +287,7 @@ class Journal:
 
 def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:
     """Yield the calls of a file's content, with None for the end of one that was under way; skips what is no entry."""
+    moved = moved_by(data)
     if not data.startswith(MAGIC):
         return
     for at in range(_SLOT_BYTES, len(data) - _SLOT_BYTES + 1, _SLOT_BYTES):
@@ -292,7 +299,15 @@ def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:
             ended = _ended.decode(data[at + _ENDED_AT : at + _ENDED_AT + sizes[1]]) if data[at] == 2 else None
         except ValueError:
             continue
+        begun.started_at_ns += moved
+        if ended is not None:
+            ended.ended_at_ns += moved
         yield begun, ended
+
+
+def moved_by(data: bytes) -> int:
+    """Return by how many ns the times of a file's entries are later than its process had them."""
+    return int.from_bytes(data[_MOVED_AT : _MOVED_AT + 8], "little", signed=True)
 
 
 def without_slot(data: bytes) -> int:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.records import Attempt, Call, Status, Usage, UsageSource
 from tokenflation.sdk.scoping.scopes import new_trace_id
-from tokenflation.sdk.store.journals.journal import Begun, Ended, entries, without_slot
+from tokenflation.sdk.store.journals.journal import Begun, Ended, entries, moved_by, without_slot
 from tokenflation.sdk.store.journals.orphans import dead_journals
 from tokenflation.sdk.store.journals.tail import dialects_of
 from tokenflation.sdk.store.losses import note_written, noted_waiting
@@ -43,10 +43,10 @@ def recover(store: str | os.PathLike[str], writer: SqliteWriter | None = None) -
             lost = without_slot(data)
             written = 0
             if (left or lost) and writer is not None:
-                written = _write(writer, left, lost, writer_id)
+                written = _write(writer, left, lost, writer_id, moved_by(data))
             elif left or lost:
                 with closing(open_writer(store, timeout_s=_TIMEOUT_S)) as own:
-                    written = _write(own, left, lost, writer_id)
+                    written = _write(own, left, lost, writer_id, moved_by(data))
             path.unlink()
             note_written(store, writer_id, written)
             count += written
@@ -55,12 +55,19 @@ def recover(store: str | os.PathLike[str], writer: SqliteWriter | None = None) -
     return count
 
 
-def _write(writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]], lost: int, writer_id: str) -> int:
+def _write(
+    writer: SqliteWriter, left: Sequence[tuple[Begun, Ended | None]], lost: int, writer_id: str, moved_ns: int
+) -> int:
     """Write a dead process's calls, and how many it had no room to note; return how many were added or completed."""
     with writer.transaction():
         shown = writer.shown([begun.call_id for begun, ended in left if ended is not None])
         # By its time, not its id: a retry stands in the store under the id of its first attempt.
-        written = writer.attempts_started_at([begun.started_at_ns for begun, _ in left])
+        # Rows of a task that began before the system's clock was set have times by the former one.
+        written = {
+            at + late
+            for late in {0, moved_ns}
+            for at in writer.attempts_started_at([b.started_at_ns - late for b, _ in left])
+        }
         finished: list[Call] = []
         cut: list[Call] = []
         attempts: list[Attempt] = []

@@ -61,6 +61,7 @@ class Underway:
 
     def __init__(self, store: str, *, default_task: str, writer_id: str = "") -> None:
         self._store = store
+        self._moved_ns = 0
         self._writer_id = writer_id
         self._default_task = default_task
         self._journal: Journal | None = None
@@ -151,6 +152,13 @@ class Underway:
         self.make_room()
         return rows, gone
 
+    def redate(self, moved_ns: int) -> None:
+        """Note by how many ns the system's clock has moved against the recorder's."""
+        with self._opening:
+            self._moved_ns = moved_ns
+            if self._journal is not None:
+                self._journal.redate(moved_ns)
+
     def make_room(self) -> None:
         """Make room in the journal where that is getting scarce: for the worker, wherever it may be busy for long."""
         if self._journal is not None:
@@ -224,7 +232,9 @@ class Underway:
     def _open_journal(self) -> None:
         self._tried = True
         try:
-            self._journal = Journal.open(self._store, self._writer_id)
+            journal = Journal.open(self._store, self._writer_id)
+            journal.redate(self._moved_ns)
+            self._journal = journal
         except OSError as error:
             _log.debug("tokenflation: no journal beside %s: %s", self._store, error)
         finally:
