@@ -98,8 +98,11 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
         shares: dict[str, Floats] = {}
         if outer is not None:
             at[name] = busiest(load, starts, unit)
+            lasting = of_load[name]
             load, shares = with_doubts(load, factors[name], outer, name, starts, plan.bucket_s, slow=plan.slow_cv)
-            of_load[name], _ = with_doubts(of_load[name], factors[name], outer, name, starts, plan.bucket_s, slow=0.0)
+            of_load[name] = load
+            if plan.slow_cv:
+                of_load[name], _ = with_doubts(lasting, factors[name], outer, name, starts, plan.bucket_s, slow=0.0)
         for statistic, values in statistics(load, level=plan.level, enough=enough, bands=bands, shares=shares).items():
             of = "fraction" if statistic.startswith("share_") else unit
             parts.append(_rows(starts, name, statistic, values, of))

@@ -132,9 +132,13 @@ def with_doubts(load: Load, factors: Floats, outer: Outer, name: str, starts_s: 
     crowd = np.ones((outer.draws, 1)) if larger else (volume @ share)[:, None] * growth
     quick = np.sqrt(np.maximum(load.cv**2 - slow**2, 0.0))
     some = factors[:, np.arange(outer.draws) % factors.shape[1]]
-    means = (some.T * first) @ load.by_kind[:, 0] * growth
-    swing = quick**2 / np.maximum(crowd, 1e-300) + slow**2
-    spreads = np.sqrt((some.T * second) @ load.by_kind[:, 1] * growth + swing * means**2)
+    means = (some.T * first) @ load.by_kind[:, 0]
+    means *= growth
+    spreads = (some.T * second) @ load.by_kind[:, 1]
+    spreads *= growth
+    if slow or quick.any():
+        spreads += (quick**2 / np.maximum(crowd, 1e-300) + slow**2) * means**2
+    np.sqrt(spreads, out=spreads)
     shares = nested_shares(load.by_kind, factors, Multiplied(first, second, growth, crowd), quick=quick, slow=slow)
     return replace(load, means=means, spreads=spreads), {f"share_{of}": values for of, values in shares.items()}
 

@@ -60,16 +60,21 @@ def nested_shares(by_kind: Floats, factors: Floats, multiplied: Multiplied, *, q
     draws = len(multiplied.first)
     means = np.empty((draws, columns))
     step = max(_CHUNK, _CELLS // columns)
+    bursts = bool(slow or quick.any())
     for low in range(0, draws, step):
         some = slice(low, low + step)
         first, second = multiplied.first[some], multiplied.second[some]
         grown = multiplied.grown if len(multiplied.grown) == 1 else multiplied.grown[some]
-        mean = (first * mean_factor) @ by_kind[:, 0] * grown
-        within = within_of(some) * grown**2
-        swing = quick**2 / np.maximum(multiplied.crowd[some], 1e-300) + slow**2
-        load += ((second * mean_factor) @ by_kind[:, 1] * grown + swing * (mean**2 + within)).sum(axis=0)
+        mean = np.matmul(first * mean_factor, by_kind[:, 0], out=means[some])
+        mean *= grown
+        within = within_of(some)
+        within *= grown**2
+        own = (second * mean_factor) @ by_kind[:, 1]
+        own *= grown
+        if bursts:
+            own += (quick**2 / np.maximum(multiplied.crowd[some], 1e-300) + slow**2) * (mean**2 + within)
+        load += own.sum(axis=0)
         prototypes += within.sum(axis=0)
-        means[some] = mean
     load, prototypes, assumptions = load / draws, prototypes / draws, means.var(axis=0)
     total = load + prototypes + assumptions
     safe = np.where(total > 0, total, 1.0)
