@@ -127,6 +127,20 @@ def test_what_waits_in_the_log_is_read_and_nothing_is_written(store: Path, tmp_p
         assert before == {one.name: one.read_bytes() for one in source.iterdir() if not one.name.endswith("-shm")}
 
 
+def test_a_copy_with_its_log_alone_is_read_whole_and_gets_no_files_beside_it(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with closing(sqlite3.connect(tmp_path / "opencode.db")) as writing:
+        writing.execute("PRAGMA journal_mode = WAL")
+        writing.execute("PRAGMA wal_autocheckpoint = 0")
+        logs.fill(writing, logs.story())
+        for name in ("opencode.db", "opencode.db-wal"):
+            (copy / name).write_bytes((tmp_path / name).read_bytes())
+    for source in (copy, copy / "opencode.db"):
+        assert import_paths([source], tmp_path / f"{source.name}.store").calls == 5
+    assert sorted(one.name for one in copy.iterdir()) == ["opencode.db", "opencode.db-wal"]
+
+
 def test_a_database_at_rest_gets_no_files_beside_it(database: Path, store: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

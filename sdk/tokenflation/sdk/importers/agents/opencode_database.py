@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tokenflation.sdk.importers.agents.opencode_session import Message, Session, Tree
 from tokenflation.sdk.importers.files.beginnings import decoded
@@ -66,25 +66,46 @@ def trees_of_database(entries: Sequence[Entry]) -> Iterator[Tree | Skipped]:
 
 @contextmanager
 def _files(entry: Entry, entries: Sequence[Entry]) -> Iterator[Path]:
-    """Yield where SQLite finds the database with its log beside it."""
+    """Yield where SQLite finds the database with its log beside it.
+
+    That is where it lies if SQLite need make no file there: it makes `-shm` where a log waits and there is none.
+    """
+    plain = entry.path.name == Path(entry.shown).name == entry.name
     log = next((one for one in entries if one.name.endswith("-wal")), None)
-    if entry.path.name == Path(entry.shown).name == entry.name:
+    if plain and (_beside(entry.path, "shm").exists() or not _waits(entry.path)):
         yield entry.path
         return
     with tempfile.TemporaryDirectory(prefix="tokenflation-import-") as folder:
         path = Path(folder, "copy.db")
-        for one, to in ((entry, path), (log, path.with_name(f"{path.name}-wal"))):
-            if one is not None:
-                with one.open() as source, to.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+        with entry.open() as source:
+            _write(source, path)
+        if log is not None:
+            with log.open() as source:
+                _write(source, _beside(path, "wal"))
+        elif plain and _waits(entry.path):
+            with _beside(entry.path, "wal").open("rb") as source:
+                _write(source, _beside(path, "wal"))
         yield path
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.name}-{what}")
+
+
+def _waits(path: Path) -> bool:
+    """Return whether a database has a log with something in it."""
+    log = _beside(path, "wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _write(source: BinaryIO, path: Path) -> None:
+    with path.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open it without writing: where no log waits, without the files that SQLite would leave beside it."""
-    log = path.with_name(f"{path.name}-wal")
-    waiting = log.exists() and log.stat().st_size
-    uri = path.absolute().as_uri() + ("?mode=ro" if waiting else "?mode=ro&immutable=1")
+    uri = path.absolute().as_uri() + ("?mode=ro" if _waits(path) else "?mode=ro&immutable=1")
     connection = sqlite3.connect(uri, uri=True, timeout=30)
     connection.text_factory = bytes
     return connection
