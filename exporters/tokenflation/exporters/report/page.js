@@ -28,7 +28,7 @@
     if (width < 420 && layout.xaxis) {
       const { tickvals, title } = layout.xaxis;
       if (!tickvals) layout.xaxis.nticks = 5;
-      if (title && title.text) title.text = title.text.replace(/^(.{10,}?) /, "$1<br>");
+      if (title && title.text) title.text = title.text.replace(/^(?=.{21})(.{10,}?) /, "$1<br>");
       if (data.some((trace) => trace.mode === "text")) layout.margin.r += 16;
     }
     if (printing) layout.width = paperPx;
