@@ -1,6 +1,8 @@
 """What lies beside sealed calls: tool calls and scopes come back as the store has them, so that findings do too."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from tests.analysis.conftest import write_store
 from tests.analysis.trees import call
+from tests.providers import Provider
 
 from tokenflation import analysis as an
 from tokenflation.analysis.findings import findings
@@ -192,3 +195,29 @@ def test_the_command_structure_prints_the_same_of_a_folder_and_its_store(
         printed.append(capsys.readouterr().out)
 
     assert printed[0] == printed[1] != ""
+
+
+OWN = """
+import sys, httpx, tokenflation.sdk as tf
+from pathlib import Path
+from tokenflation.exporters.parquet import seal
+made = []
+sys.addaudithook(lambda event, args: made.append(str(args[0])) if event == "sqlite3.connect" else None)
+url, store, folder = sys.argv[1:]
+handle = tf.instrument(store)
+with httpx.Client() as client, tf.task("first"):
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi [[tool:search]]"}]}
+    client.post(f"{url}/chat/completions", json=body)
+assert handle.flush()
+print(seal(store, Path(folder)).calls, sum(one.endswith("copy.db") for one in made))
+handle.close()
+"""
+
+
+def test_a_program_that_exports_the_store_that_it_records_to_copies_it_once_for_all_tables(
+    provider: Provider, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sealed"
+    command = [sys.executable, "-c", OWN, provider.openai_url, str(tmp_path / "runs.db"), str(folder)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["1", "1"]
+    assert [len(list(folder.glob(f"{one}*.parquet"))) for one in ("", "_tool_calls/", "_spans/")] == [1, 1, 1]

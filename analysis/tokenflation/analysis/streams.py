@@ -31,6 +31,7 @@ from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
 __all__ = [
     "Source",
     "add_table",
+    "apart",
     "as_path",
     "in_order",
     "no_calls",
@@ -161,7 +162,7 @@ def add_table(
             return
         names = ", ".join(cells.get(one.name, one.name) if one.name in have else "null" for one in columns)
         query = f"select 1 as sample, {_samples(columns)} union all select 0, {names} from {table}"
-        stream = _stream(stack, stack.enter_context(_apart(path)), query)
+        stream = _stream(stack, stack.enter_context(apart(path)), query)
         _append(connection, [stream], ", ".join(one.name for one in columns), table)
 
 
@@ -264,12 +265,12 @@ def _store_reader(path: Path, columns: Sequence[Column], parts: int) -> Iterator
             named = connection.exec_driver_sql("select 1 from task_names limit 1").scalar()
         names = ", ".join(column.name for column in columns)
         query = f"select 1 as sample, {_samples(columns)} union all select 0, {_renamed(columns) if named else names} from calls"
-        file = stack.enter_context(_apart(path))
+        file = stack.enter_context(apart(path))
         yield [_stream(stack, file, f"{query} {where}") for where in _ranges(first or 0, last or 0, parts)], names
 
 
 @contextmanager
-def _apart(path: Path) -> Iterator[Path]:
+def apart(path: Path) -> Iterator[Path]:
     """Yield the path of a store, or of a copy of it where this process records to it.
 
     ADBC brings an SQLite of its own. As that closes a file, the recorder's locks on it are gone, and with them the

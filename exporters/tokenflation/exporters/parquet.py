@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 
 from tokenflation.analysis.columns import CALL_COLUMNS
-from tokenflation.analysis.streams import Source, as_path, opened, parquet_files
+from tokenflation.analysis.streams import Source, apart, as_path, opened, parquet_files
 from tokenflation.exporters.segments import clear, copied, quoted, seal_beside
 from tokenflation.exporters.summary import WriteSummary
 from tokenflation.sdk.errors import ExportError
@@ -57,10 +57,10 @@ def seal(
     """
     now_ns = time.time_ns() if now_ns is None else now_ns
     _make(folder)
-    with _locked(folder), opened(calls, list(CALL_COLUMNS), "export") as connection:
+    with _locked(folder), _still(calls) as source, opened(source, list(CALL_COLUMNS), "export") as connection:
         try:
             is_frame = isinstance(calls, pd.DataFrame)
-            store, closed = ("", []) if is_frame else _closed_tasks(calls)
+            store, closed = ("", []) if is_frame else _closed_tasks(source)
             _compare(connection, folder, store, closed, now_ns - round(quiet_s * 1e9), everything=is_frame)
             new, kept = _new(connection, segment_calls), _waiting(connection)
             changed = _changed(connection, store)
@@ -78,7 +78,7 @@ def seal(
                 added.add(_write(connection, segment, _next(folder), store))
                 written += count
                 _report(progress, written, total)
-            beside = seal_beside(connection, Path(as_path(str(calls))), own | added) if store else []
+            beside = seal_beside(connection, Path(as_path(str(source))), own | added) if store else []
             renewed = len({*beside} - added - {Path(file) for file, _ in changed})
             return _summary(connection, folder, changed, len(new), kept, renewed)
         except duckdb.Error as error:
@@ -86,6 +86,17 @@ def seal(
                 f"{folder} was not written in full: {error}. Segments that are there are whole; free space or mend the "
                 "folder, and run it again: it goes on where it stopped."
             ) from error
+
+
+@contextmanager
+def _still(source: Source) -> Iterator[Source]:
+    """Yield a source of which all that is read is of one moment and from one copy, where this process records to it."""
+    path = source if isinstance(source, pd.DataFrame) else as_path(source)
+    if not isinstance(path, Path):
+        yield source
+        return
+    with apart(path) as file:
+        yield file
 
 
 def _make(folder: Path) -> None:
