@@ -1,4 +1,4 @@
-"""Lineage by words of an answer that is JSON: agents whose prompt is written anew, and parts that others work on."""
+"""Lineage by words of an answer made of fields: agents whose prompt is written anew, and parts that others work on."""
 
 import json
 
@@ -28,6 +28,15 @@ def test_an_agent_whose_prompt_is_written_anew_for_each_step_is_one_run() -> Non
         (1, "answer", "strong"),
         (2, "answer", "strong"),
     ]
+
+
+def test_an_agent_whose_prompt_begins_with_examples_and_tells_of_steps_in_marked_fields_is_one_run() -> None:
+    agents = Agents()
+    examples = (user("[[ ## question ## ]]\nHow many are two and two?"), said("[[ ## thought ## ]]\nThey are four."))
+    question = "[[ ## question ## ]]\nWhen is the tide low?\n\n[[ ## trajectory ## ]]\n"
+    _, root = agents.call(*examples, user(question), says=f"[[ ## thought ## ]]\n{GOALS[0]}\n\n[[ ## completed ## ]]")
+    _, then = agents.call(*examples, user(f"{question}[[ ## thought_0 ## ]]\n{GOALS[0]}"))
+    assert (then.agent_run_id, then.step, then.continues_evidence) == (root.agent_run_id, 1, "answer")
 
 
 def test_such_agents_at_once_are_told_apart_by_what_they_said() -> None:

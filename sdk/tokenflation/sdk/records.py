@@ -106,7 +106,7 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     answer: str = ""
     """The beginning of the answer's text; lives only in memory, as `prompt` does."""
     answer_said: tuple[str, ...] = ()
-    """The longer texts in an answer that is JSON; likewise."""
+    """The longer texts in an answer that is made of fields, as JSON is; likewise."""
     forced_tool: str | None = None
     """Name of the one tool that the answer must call: an answer in a tool's clothes."""
     kept_as: str | None = None

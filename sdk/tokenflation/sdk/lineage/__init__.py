@@ -8,7 +8,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `history` | its messages begin with all of the other's, and the other's answer follows | exact; weak where the answer does not follow or is another, or where equal histories were continued equally |
 | `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
 | `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |
-| `answer` | it holds no answer, but the other's instructions, the beginning of its prompt and words of its answer, which is JSON | strong |
+| `answer` | it has the other's instructions, the beginning of its prompt, and words of its answer, which is made of fields | strong |
 | `compaction` | it begins with the other's answer, a summary of an agent run with its instructions, or with the other's prompt and its answer in one message | strong |
 | `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before; or it offers no tools and is told them | weak |
 | `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters, or where several say the same |
@@ -30,8 +30,8 @@ A history that goes on with other instructions is the same agent run's, whose pr
 tools came and went. It is another agent's, of the same task and depth, if a tool call named `transfer_to_...` handed it
 over or if the system prompt begins with other words, unless what asked for tools is told their results and offers the
 same ones. So is a new history that begins with the first message of a run that hands over, quotes what one that is over
-gave the tool that hands over, or quotes the last answer of one that is over (`quoted`, weak), of one that is JSON words
-that its request did not hold; where it quotes those of several tasks, as what puts parts or votes together does, they
+gave the tool that hands over, or quotes the last answer of one that is over (`quoted`, weak), or of one that is made of
+fields (JSON, DSPy's, XML's elements) words that its request did not hold; where it quotes those of several tasks, as what puts parts or votes together does, they
 are one. A tool call that nobody answers, as the agent
 run begins anew in the same context, was its answer; `final_result` and its like, and a tool that the request forced,
 are known to be.

@@ -138,7 +138,7 @@ class Histories:
     def quoted(self, reading: Reading, started_at_ns: int) -> list[History]:
         """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
 
-        Of those that said the same as many as it is quoted times. Of an answer that is JSON, words of it will do.
+        Of those that said the same as many as it is quoted times. Of an answer made of fields, words of it will do.
         """
         head, near = self._tellable(reading)
         found: list[History] = []

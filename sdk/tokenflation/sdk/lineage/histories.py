@@ -190,7 +190,7 @@ class History(Struct, eq=False):
     answer_chars: int = 0
     """Its characters without space around it; a text with fewer bytes cannot hold it."""
     words: tuple[str, ...] = ()
-    """What an answer that is JSON says in its values and its request did not: who repeats one was told of it."""
+    """What an answer says in its fields and its request did not: who repeats one was told of it."""
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False

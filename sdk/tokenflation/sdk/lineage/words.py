@@ -1,4 +1,4 @@
-"""What an answer that is JSON says in its values: an agent whose prompt is written anew for each step repeats it there.
+"""What an answer says in its fields: an agent whose prompt is written anew for each step repeats it there.
 
 Pure: readings and histories in, what they share out.
 """
@@ -29,11 +29,9 @@ def words_of(reading: Reading, asked: Iterable[OpenCall]) -> tuple[str, ...]:
 def retold(reading: Reading, run_id: str | None, started_at_ns: int, recent: Iterable[Run]) -> History | None:
     """Return the newest call of the agent that goes on in a prompt that was written anew; None if none does.
 
-    Such a prompt holds no answer as a message. It has the agent's instructions, begins as the one before did, and
-    repeats words of the answer to that.
+    Such a prompt does not hold the answer as a message. It has the agent's instructions, begins as the one before did,
+    and repeats words of the answer to that.
     """
-    if not reading.prompt or "assistant" in reading.message_roles:
-        return None
     messages, opening = reading.prompt[reading.system_bytes + reading.tool_definition_bytes :], ""
     for run in recent:
         history = run.newest

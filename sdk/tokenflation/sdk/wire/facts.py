@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from tokenflation.sdk.records import ToolCall
+from tokenflation.sdk.wire.fields import fields
 from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import dumps, loads
 
@@ -27,7 +28,6 @@ __all__ = [
 MAX_ANSWER = 512
 """Characters kept of an answer: enough to know it again."""
 _SHORTEST_SAID = 8
-_SHORTEST_TOLD = 24
 _SHORTEST_REPEAT = 16
 _MAX_CHOICES = 128
 """More choices than a request may ask for are not compared with what they were before each document."""
@@ -148,10 +148,9 @@ def note_pieces(facts: Facts, pieces: Sequence[bytes]) -> None:
 
 
 def said(facts: Facts) -> dict[str, Any]:
-    """Return the beginning of the answer's text, as far as it was read, and the texts in it where it is whole JSON."""
+    """Return the beginning of the answer's text, and the texts in its fields, as far as it was read."""
     answer = "".join(facts.answer)
-    told = strings(loads(answer.encode("utf-8", "surrogatepass")), _SHORTEST_TOLD) if answer[:1] in ("{", "[") else ()
-    return {"answer": answer[:MAX_ANSWER], "answer_said": told}
+    return {"answer": answer[:MAX_ANSWER], "answer_said": fields(answer)}
 
 
 def complete(extra: dict[str, Any], facts: Facts, named: Iterable[str]) -> None:

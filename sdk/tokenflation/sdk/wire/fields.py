@@ -1,0 +1,29 @@
+"""The texts of an answer that is made of fields: what others may be told of it without the rest. Pure and total."""
+
+import re
+
+from tokenflation.sdk.wire.strings import strings
+from tokenflation.sdk.wire.values import loads
+
+__all__ = ["fields"]
+
+_SHORTEST = 24
+_FENCED = re.compile(r"```\w*\s(.*?)```\s*\Z", re.DOTALL)
+_MARK = re.compile(r"^\[\[ ## \w+ ## \]\]", re.MULTILINE)
+"""Before each field of an answer to DSPy (dspy.ai/learn/programming/adapters, ChatAdapter)."""
+_ELEMENT = re.compile(r"<(\w+)>([^<>]{24,})</\1>")
+
+
+def fields(answer: str) -> tuple[str, ...]:
+    """Return the longer texts in an answer's fields: of JSON, perhaps fenced, DSPy's, or innermost elements of XML."""
+    answer = answer.strip()
+    fenced = _FENCED.match(answer) if answer.startswith("```") else None
+    inner = fenced[1].strip() if fenced is not None else answer
+    if inner[:1] in ("{", "["):
+        found = strings(loads(inner.encode("utf-8", "surrogatepass")), _SHORTEST)
+        if found:
+            return found
+    pieces = _MARK.split(answer)[1:] if "[[ ## " in answer else []
+    if "</" in answer:
+        pieces += [one[2] for one in _ELEMENT.finditer(answer)]
+    return strings([piece.strip() for piece in pieces], _SHORTEST)

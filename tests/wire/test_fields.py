@@ -1,0 +1,29 @@
+"""The texts in the fields of an answer."""
+
+import pytest
+
+from tokenflation.sdk.wire.fields import fields
+
+GOAL = "Open the page of the tides."
+MEMO = 'The tide is low at "seven".'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"goal": "Open the page of the tides.", "short": "no", "more": [{"memo": "The tide is low at \\"seven\\"."}]}',
+        '```json\n["Open the page of the tides.", "The tide is low at \\"seven\\"."]\n```',
+        f"[[ ## goal ## ]]\n{GOAL}\n\n[[ ## memo ## ]]\n{MEMO}\n\n[[ ## completed ## ]]",
+        f"I will plan.\n<plan><task>\n{GOAL}\n</task><task>{MEMO}</task><n>1</n></plan>",
+    ],
+    ids=["JSON", "fenced JSON", "DSPy", "XML"],
+)
+def test_the_longer_texts_of_an_answer_made_of_fields_are_known(answer: str) -> None:
+    assert fields(answer) == (GOAL, MEMO)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "{", "[[ ## ", "```json\n{\n```", "Plain words that are long enough to tell.", "<a>x"]
+)
+def test_what_is_not_made_of_fields_has_none(answer: str) -> None:
+    assert fields(answer) == ()
