@@ -109,7 +109,9 @@ def test_a_kind_without_a_number_is_refused_with_an_example(store: Path) -> None
 
 
 def test_a_kind_of_which_no_run_was_recorded_is_refused_in_the_words_of_the_option(store: Path) -> None:
-    with pytest.raises(PlanError, match=r"^--kind names 'triag', of which no run was recorded; did you mean 'triage'\?"):
+    with pytest.raises(
+        PlanError, match=r"^--kind names 'triag', of which no run was recorded; did you mean 'triage'\?"
+    ):
         CliRunner().invoke(command, [str(store), "--kind", "triag=5"], catch_exceptions=False)
 
 
