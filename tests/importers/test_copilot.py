@@ -120,3 +120,9 @@ def test_of_a_version_without_usage_records_what_the_messages_tell_is_taken(tmp_
 def test_a_session_that_has_grown_adds_its_new_calls_only(tmp_path: Path) -> None:
     _import(tmp_path, LOG[:5], _calls("call_id"))
     assert len(_import(tmp_path, LOG, _calls("call_id"))) == 5
+
+
+def test_without_its_first_line_a_session_is_the_same(tmp_path: Path) -> None:
+    _import(tmp_path, LOG, _calls("call_id"))
+    before = _import(tmp_path, LOG[1:], _calls("call_id, task_id"))
+    assert (len(before), {task_id for _, task_id in before}) == (5, {"s-1"})

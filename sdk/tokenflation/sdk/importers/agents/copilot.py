@@ -50,12 +50,28 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
                 yield Skipped(entry.place(line), "no record of a session")
                 continue
             if reading is None:
-                session_id = text(mapping(event, "data"), "sessionId") or entry.path.parent.name
-                reading = _Reading(TaskRows("copilot-cli", session_id, task=context.kind("copilot-cli")))
+                reading = _Reading(TaskRows("copilot-cli", _session_id(entry), task=context.kind("copilot-cli")))
             reading.add(event)
         if reading is not None:
             reading.rows.session({"version": reading.version})
             yield Taken(reading.rows.batch())
+
+
+def _session_id(entry: Entry) -> str:
+    """Return the session's id: its first line names it, and where that is damaged each usage of the main agent does."""
+    first = ""
+    for found in lines(entry, Context()):
+        if isinstance(found, Skipped):
+            continue
+        event = found[1]
+        data = mapping(event, "data")
+        named = text(data, "sessionId") if event.get("type") == "session.start" else None
+        if named is None and "agentId" not in event:
+            named = text(mapping(data, "usage", "accounting"), "sourceSessionId")
+        if named is not None:
+            return named
+        first = first or text(event, "id") or ""
+    return first
 
 
 class _Reading:
