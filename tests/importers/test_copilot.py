@@ -1,5 +1,6 @@
 """GitHub Copilot CLI's session logs: lines as version 1.0.102 writes them, with other numbers."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from tests.importers.agent_logs import as_lines
 from tests.importers.claude_logs import at
+from tests.importers.spans import request, span
 
 from tokenflation.sdk.importers import import_paths
 
@@ -126,3 +128,19 @@ def test_without_its_first_line_a_session_is_the_same(tmp_path: Path) -> None:
     _import(tmp_path, LOG, _calls("call_id"))
     before = _import(tmp_path, LOG[1:], _calls("call_id, task_id"))
     assert (len(before), {task_id for _, task_id in before}) == (5, {"s-1"})
+
+
+@pytest.mark.parametrize("telemetry_first", [True, False])
+def test_a_call_in_the_log_and_in_telemetry_is_one_call(tmp_path: Path, telemetry_first: bool) -> None:
+    log, otel, store = tmp_path / "events.jsonl", tmp_path / "otel.jsonl", tmp_path / "runs.db"
+    log.write_text(as_lines(LOG))
+    said = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "s-1", "gen_ai.request.model": "m-x"}
+    spans = [
+        span(number, library="github.copilot", _=said | {
+            "gen_ai.response.id": f"answer-{number}", "gen_ai.usage.input_tokens": given,
+            "gen_ai.usage.output_tokens": made})
+        for number, given, made in ((1, 100, 12), (9, 20, 3))
+    ]  # fmt: skip
+    otel.write_text(json.dumps(request(*spans)))
+    added = [import_paths([file], store).calls for file in ([otel, log] if telemetry_first else [log, otel])]
+    assert added == ([2, 3] if telemetry_first else [5, 0])

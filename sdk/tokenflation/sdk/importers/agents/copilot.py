@@ -20,6 +20,7 @@ from tokenflation.sdk.importers.files.fields import count, dicts, made_id, mappi
 from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
 from tokenflation.sdk.importers.files.reading import lines
 from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.spans.by_counts import answers_call_id
 from tokenflation.sdk.importers.spans.names import provider_named
 
 __all__ = ["FORMAT"]
@@ -141,9 +142,14 @@ class _Reading:
         accounting, answer_id = mapping(usage, "accounting"), text(usage, "apiCallId")
         source, sequence = text(accounting, "sourceSessionId"), count(accounting, "sequence")
         place = (self.rows.session_id, event_id) if source is None or sequence is None else (source, sequence)
+        call_id = made_id("copilot-cli", *place)
+        if answer_id is not None:
+            session_id = source if source is not None and not agent else self.rows.session_id
+            sides = (count(usage, "inputTokens"), count(usage, "outputTokens"))
+            call_id = answers_call_id(session_id, answer_id, *sides)
         run, took_ms, first_ms = self._run(agent), number(usage, "duration"), number(usage, "timeToFirstTokenMs")
         made = self._call(
-            agent, run, made_id("copilot-cli", *place), model=text(usage, "model"), took_ms=took_ms, ended_at_ns=at_ns,
+            agent, run, call_id, model=text(usage, "model"), took_ms=took_ms, ended_at_ns=at_ns,
             provider=_provider(usage), api=_APIS.get((text(usage, "apiEndpoint") or "").rpartition("/")[2], "unknown"),
             response_id=answer_id, ttft_s=None if first_ms is None else first_ms / 1000,
             finish_reasons=(reason,) if (reason := text(usage, "finishReason")) else (), **_tokens(usage),

@@ -29,7 +29,7 @@ _FILES = {
     "msg_": frozenset(("id", "sessionID", "role", "time")),
     "prt_": frozenset(("id", "sessionID", "messageID", "type")),
 }
-_BESIDE = re.compile(r"(?:^|/)storage/(?:project|session_diff|todo)/[^/]+\.json$")
+_BESIDE = re.compile(r"(?:^|/)storage/(?:project/(?:global|[0-9a-f]{40})|(?:session_diff|todo)/ses_\w+)\.json$")
 """Files of other use beside those of the sessions."""
 _ROOT = re.compile(r"^(.*?)(?:^|/)(?:storage|session|message|part)/")
 _EXPORTED = re.compile(rb'"(?:projectID|sessionID)"\s*:\s*"')

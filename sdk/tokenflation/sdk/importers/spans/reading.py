@@ -144,7 +144,9 @@ def node_of(
         says=hash(says) if says else None,
         after_s=float(after) if call is not None and isinstance(after, int | float) else None,
         totals=call is None and has_totals(attributes),
-        given=_given(attributes) if library == SCOPE_NAME else given_by(attributes) | by_counts.given_by(attributes),
+        given=_given(attributes)
+        if library == SCOPE_NAME
+        else given_by(attributes) | by_counts.given_by(attributes, library),
     )
 
 
