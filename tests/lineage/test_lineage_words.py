@@ -25,8 +25,8 @@ def test_an_agent_whose_prompt_is_written_anew_for_each_step_is_one_run() -> Non
     assert [one.continues.call_id for one in (then, last) if one.continues] == [first, second]
     assert {one.agent_run_id for one in (root, then, last)} == {root.agent_run_id}
     assert [(one.step, one.continues_evidence, one.strength) for one in (then, last)] == [
-        (1, "answer", "strong"),
-        (2, "answer", "strong"),
+        (1, "words", "strong"),
+        (2, "words", "strong"),
     ]
 
 
@@ -36,7 +36,7 @@ def test_an_agent_whose_prompt_begins_with_examples_and_tells_of_steps_in_marked
     question = "[[ ## question ## ]]\nWhen is the tide low?\n\n[[ ## trajectory ## ]]\n"
     _, root = agents.call(*examples, user(question), says=f"[[ ## thought ## ]]\n{GOALS[0]}\n\n[[ ## completed ## ]]")
     _, then = agents.call(*examples, user(f"{question}[[ ## thought_0 ## ]]\n{GOALS[0]}"))
-    assert (then.agent_run_id, then.step, then.continues_evidence) == (root.agent_run_id, 1, "answer")
+    assert (then.agent_run_id, then.step, then.continues_evidence) == (root.agent_run_id, 1, "words")
 
 
 def test_such_agents_at_once_are_told_apart_by_what_they_said() -> None:

@@ -269,7 +269,7 @@ class Assembler:
         if reading.status != "error" and early is None:  # else calls that go on from it are known
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
         extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
-        if placement.changed and placement.continues_evidence != "flow_result":
+        if placement.changed and placement.continues_evidence not in ("flow_result", "words"):
             extra = {**extra, "gen_ai.conversation.compacted": True}
         if reading.forced_tool is not None:
             extra = {**extra, "forced_tool": reading.forced_tool}

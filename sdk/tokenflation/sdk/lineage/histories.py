@@ -20,7 +20,7 @@ _MAX_RESULTS = 8
 _MAX_INNER = 1024
 
 Evidence = Literal[
-    "scope", "span", "response_id", "conversation_id", "history", "tool_call_id", "answer", "compaction",
+    "scope", "span", "response_id", "conversation_id", "history", "tool_call_id", "answer", "words", "compaction",
     "flow_arguments", "flow_result", "context", "open_tool_call", "quoted",
 ]  # fmt: skip
 """What an edge of the tree rests on; each word is explained in the docstring of the package."""

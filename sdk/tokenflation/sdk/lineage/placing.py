@@ -80,7 +80,7 @@ class Lineage:
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None:
             told = retold(reading, scope_run, started_at_ns, self._histories.recent())
-            before = Continued(told, 0, Edge("answer", "strong"), changed=True) if told is not None else None
+            before = Continued(told, 0, Edge("words", "strong"), changed=True) if told is not None else None
         if before is None and scope is None:
             before = self._summary(reading, started_at_ns)
             before = before or self._goes_on(reading, started_at_ns, after)

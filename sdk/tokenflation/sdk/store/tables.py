@@ -108,7 +108,7 @@ _CALLS = Table(
         Column(
             "continues_evidence",
             "text",
-            "response_id, conversation_id, history, tool_call_id, answer or compaction: what continues_call_id rests on",
+            "response_id, conversation_id, history, tool_call_id, answer, words or compaction: what continues_call_id rests on",
         ),
         Column(
             "inside_evidence",
