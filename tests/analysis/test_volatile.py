@@ -55,6 +55,14 @@ def test_a_beginning_that_changes_from_run_to_run_costs_all_instructions_behind_
     assert (row["lost_tokens"], row["cacheable_tokens"]) == (2 * 5 * BLOCK, 2 * 6 * BLOCK)
 
 
+def test_what_a_provider_that_puts_tools_first_read_all_the_same_is_not_lost() -> None:
+    rows = [row | {"cache_read_tokens": 2 * BLOCK} for row in _runs("s1sstt.u", "s2sstt.v", "s3sstt.w")]
+
+    (row,) = _found(*rows).to_dict("records")
+
+    assert (row["parted_calls"], row["lost_tokens"]) == (2, 2 * 4 * BLOCK)
+
+
 def test_a_tool_that_changes_is_told_from_the_system_prompt() -> None:
     (row,) = _found(*_runs("sssst1.u", "sssst2.v", "sssst3.w")).to_dict("records")
 

@@ -142,7 +142,12 @@ VOLATILE_COLUMNS: dict[str, Column] = _by_name(
     Column(
         "cacheable_tokens", "int", "tokens; what the calls should have had in common with earlier ones", required=True
     ),
-    Column("lost_tokens", "int", "tokens; of them, those behind the place where a call parts", required=True),
+    Column(
+        "lost_tokens",
+        "int",
+        "tokens; of them, those behind the place where a call parts that the cache did not serve",
+        required=True,
+    ),
     Column("lost_share", "float", "fraction by tokens; lost_tokens / cacheable_tokens", required=True),
 )
 """One row per part of an agent's prompts that changes although what is around it stays."""

@@ -6,7 +6,8 @@ before it of the same agent, if they are of equal size. Where such a call parts 
 changes there. Knows no text: it names the block and the part of the prompt.
 
 The order is that of the recorded prompt: system prompt, tool definitions, messages. A provider that puts the tools
-first (docs.anthropic.com, "Prompt caching": tools, system, messages) keeps their blocks when the system prompt changes.
+first (docs.anthropic.com, "Prompt caching": tools, system, messages) keeps their blocks when the system prompt changes:
+what it read from its cache all the same is not lost.
 """
 
 from typing import Any
@@ -52,7 +53,9 @@ def volatile_prefixes(calls: pd.DataFrame, *, least_share: float = _LEAST_SHARE)
     segments = reuse_segments(calls)
     np.add.at(shared, segments["call"].to_numpy(), segments["blocks"].to_numpy())
     before, expected = _expected(rows)
-    found = rows.assign(expected=expected, block=shared, lost=np.maximum(expected - shared, 0))
+    read = rows["cache_read_tokens"].to_numpy(np.float64, na_value=0) // rows["block_tokens"].to_numpy(np.int64)
+    lost = np.maximum(expected - np.maximum(shared, read.astype(np.int64)), 0)
+    found = rows.assign(expected=expected, block=shared, lost=lost)
     found["part"] = _parts(rows, before, shared)
     # The same instructions cannot part: their end is only estimated, and the estimate gets better.
     found.loc[found["continues_call_id"].isna() & _same_instructions(rows, before), "lost"] = 0

@@ -101,7 +101,7 @@ def volatile_beginnings(calls: pd.DataFrame) -> Iterator[Finding]:
             saved_unit=_UNIT,
             saved_is=MEASURED,
             estimate="Whole blocks behind the first one that differs, of what an earlier call had in common, for a cache "
-            "that forgets nothing.",
+            "that forgets nothing; without what the provider read from its cache all the same.",
             counted_calls=int(place["calls"]),
             calls=int(of_agent.loc[(task, agent)]),
         )

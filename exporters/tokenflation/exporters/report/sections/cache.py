@@ -80,7 +80,7 @@ def _beyond(row: "pd.Series[Any]") -> list[str]:
     return [
         note(
             f"Providers read {exact(row['unseen_tokens'])} tokens that the ideal does not hold, since it counts whole blocks of "
-            "recorded prompts: parts of blocks, or prompts that were not recorded."
+            "recorded prompts: parts of blocks, tools before a system prompt that changes, or prompts that were not recorded."
         )
     ]
 
