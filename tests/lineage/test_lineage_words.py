@@ -48,6 +48,23 @@ def test_such_agents_at_once_are_told_apart_by_what_they_said() -> None:
     assert then.agent_run_id == one.agent_run_id
 
 
+def test_such_agents_that_said_the_same_are_told_apart_by_what_they_were_asked() -> None:
+    agents = Agents()
+    tasks = [f"Look up the tides of the harbour of {place}." for place in ("Ayr", "Leith")]
+    started = [agents.call(user(_state(task)), says=_step(GOALS[0]))[1] for task in tasks]
+    then = [agents.call(user(_state(task, GOALS[0])), says="{}")[1] for task in tasks]
+    assert [one.agent_run_id for one in then] == [one.agent_run_id for one in started]
+
+
+def test_what_quotes_words_that_several_said_is_of_the_task_of_the_newest_alone() -> None:
+    agents = Agents()
+    asked = ("Look up the tides of Ayr.", "Look up the tides of Leith.")
+    first, second = [agents.call(user(task), says=_step(GOALS[0]))[1] for task in asked]
+    _, judge = agents.call(user(f"Judge this: {GOALS[0]}"), system=WORKER)
+    assert judge.task_id == second.task_id != first.task_id
+    assert agents.moved() == {}
+
+
 def test_such_an_agent_that_answers_by_a_forced_tool_is_one_run() -> None:
     agents = Agents()
     _, root = agents.call(user(_state("Look it up.")), asks={"call-1": GOALS[0]}, tool="final_result")

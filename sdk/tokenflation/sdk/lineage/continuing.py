@@ -138,10 +138,12 @@ class Histories:
     def quoted(self, reading: Reading, started_at_ns: int) -> list[History]:
         """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
 
-        Of those that said the same as many as it is quoted times. Of an answer made of fields, words of it will do.
+        Of those that said the same as many as it is quoted times. Of an answer made of fields, words of it will do, if
+        no newer one said them.
         """
         head, near = self._tellable(reading)
         found: list[History] = []
+        told: set[str] = set()
         for run, history in near:
             if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
                 continue
@@ -149,7 +151,9 @@ class Histories:
                 continue
             times = times_in(head, history.answer) if _MIN_QUOTE <= history.answer_chars <= len(head) else 0
             same = sum(one.answer == history.answer for one in found)
-            if same < times or any(contains(head, text) for text in history.words):
+            new = {text for text in history.words if text not in told and contains(head, text)}
+            if same < times or new:
+                told |= new
                 found.append(history)
         return found
 

@@ -33,6 +33,7 @@ def retold(reading: Reading, run_id: str | None, started_at_ns: int, recent: Ite
     and repeats words of the answer to that.
     """
     messages, opening = reading.prompt[reading.system_bytes + reading.tool_definition_bytes :], ""
+    found: list[History] = []
     for run in recent:
         history = run.newest
         if history is None or not history.words or history.instructions_hash != reading.instructions_hash:
@@ -43,5 +44,11 @@ def retold(reading: Reading, run_id: str | None, started_at_ns: int, recent: Ite
         if len(opening) < _OPENING or not run.opening.startswith(opening):
             continue
         if any(contains(messages, text) for text in history.words):
-            return history
-    return None
+            found.append(history)
+    # Two agents may say the same: the one whose prompt began most like this.
+    return max(found, key=lambda one: _shared(one.run.opening, first_text(reading)), default=None)
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
