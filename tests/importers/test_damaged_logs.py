@@ -354,3 +354,11 @@ def test_no_format_fails_to_look_at_bytes(start: bytes) -> None:
     for one in FORMATS:
         assert 0 <= one.sniff(head) <= 1
         assert isinstance(one.group(head), str)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name.endswith(".jsonl")])
+def test_a_line_that_is_no_record_is_named(name: str) -> None:
+    lines = SAMPLES[name].strip().split("\n")
+    summary, calls = _import({name: "\n".join([*lines[:1], '{"a": NaN}', *lines[1:]]).encode()})
+    assert summary is not None
+    assert ([one.where.rpartition(":")[2] for one in summary.problems], len(calls)) == (["2"], CALLS[name])

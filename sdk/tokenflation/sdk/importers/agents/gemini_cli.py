@@ -24,6 +24,7 @@ from tokenflation.sdk.importers.spans.by_counts import GEMINI, call_id_of
 __all__ = ["FORMAT"]
 
 _SESSION_ID = re.compile(rb'"sessionId"\s*:\s*"([^"\\]+)"')
+_KNOWN = frozenset(("id", "sessionId", "messages"))
 _SUB_AGENT = re.compile(rb'"kind"\s*:\s*"subagent"')
 
 
@@ -52,6 +53,9 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
                 yield found
                 continue
             line, record = found
+            if not any(name in _KNOWN or name.startswith("$") for name in record):
+                yield Skipped(entry.place(line), "no record of a session")
+                continue
             about |= {**record, **mapping(record, "$set")} if "id" not in record else {}
             for message in [record] if "id" in record else dicts({**record, **mapping(record, "$set")}, "messages"):
                 message_id = text(message, "id")
