@@ -161,6 +161,8 @@ def _may_hide(package: ModuleSpec) -> bool:
 
 
 def _check_folder(store: str) -> None:
+    if "://" in store:
+        raise TokenflationError(f"cannot write the store {store}: a database can only be read; give a file's path.")
     folder = Path(store).absolute().parent
     if not folder.is_dir():
         raise TokenflationError(f"cannot write the store {store}: the folder {folder} does not exist; make it first.")
