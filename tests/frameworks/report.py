@@ -53,7 +53,7 @@ _LIMITS = """
   (`tf.task`) says that they are one. So it is with a guardrail or a memory manager that reads the question beside the
   agent, and with parts of an answer in plain words that are worked on apart.
 - **A prompt that is written anew for each step** (browser-use, `dspy.ReAct`) is the next step of the agent where it begins
-  as the one before and repeats such a text of what this was answered with. Of streamed JSON that is not known.
+  as the one before and repeats such a text of what this was answered with. Of a stream the first 512 characters are known.
 - **Parts and votes before they are put together.** Calls made at once are tasks of their own until a prompt repeats their
   answers, which then makes them one: the newest 16 of them, where each is repeated as it was said. A prompt that puts the
   answers of several tasks into one report therefore makes those one, too.

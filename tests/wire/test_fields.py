@@ -13,10 +13,11 @@ MEMO = 'The tide is low at "seven".'
     [
         '{"goal": "Open the page of the tides.", "short": "no", "more": [{"memo": "The tide is low at \\"seven\\"."}]}',
         '```json\n["Open the page of the tides.", "The tide is low at \\"seven\\"."]\n```',
+        '{"goal": "Open the page of the tides.", "memo": "The tide is low at \\"seven\\".", "next": "Read the table th',
         f"[[ ## goal ## ]]\n{GOAL}\n\n[[ ## memo ## ]]\n{MEMO}\n\n[[ ## completed ## ]]",
         f"I will plan.\n<plan><task>\n{GOAL}\n</task><task>{MEMO}</task><n>1</n></plan>",
     ],
-    ids=["JSON", "fenced JSON", "DSPy", "XML"],
+    ids=["JSON", "fenced JSON", "JSON that is cut", "DSPy", "XML"],
 )
 def test_the_longer_texts_of_an_answer_made_of_fields_are_known(answer: str) -> None:
     assert fields(answer) == (GOAL, MEMO)

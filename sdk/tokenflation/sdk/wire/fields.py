@@ -1,6 +1,7 @@
 """The texts of an answer that is made of fields: what others may be told of it without the rest. Pure and total."""
 
 import re
+from typing import Any
 
 from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import loads
@@ -11,6 +12,7 @@ _SHORTEST = 24
 _FENCED = re.compile(r"```\w*\s(.*?)```\s*\Z", re.DOTALL)
 _MARK = re.compile(r"^\[\[ ## \w+ ## \]\]", re.MULTILINE)
 """Before each field of an answer to DSPy (dspy.ai/learn/programming/adapters, ChatAdapter)."""
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ELEMENT = re.compile(r"<(\w+)>([^<>]{24,})</\1>")
 
 
@@ -20,10 +22,17 @@ def fields(answer: str) -> tuple[str, ...]:
     fenced = _FENCED.match(answer) if answer.startswith("```") else None
     inner = fenced[1].strip() if fenced is not None else answer
     if inner[:1] in ("{", "["):
-        found = strings(loads(inner.encode("utf-8", "surrogatepass")), _SHORTEST)
+        value = _value(inner)
+        if value is None:  # of a stream only the beginning is kept
+            value = [_value(text) for text in _TEXT.findall(inner)]
+        found = strings(value, _SHORTEST)
         if found:
             return found
     pieces = _MARK.split(answer)[1:] if "[[ ## " in answer else []
     if "</" in answer:
         pieces += [one[2] for one in _ELEMENT.finditer(answer)]
     return strings([piece.strip() for piece in pieces], _SHORTEST)
+
+
+def _value(text: str) -> Any:
+    return loads(text.encode("utf-8", "surrogatepass"))
