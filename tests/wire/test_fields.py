@@ -28,3 +28,8 @@ def test_the_longer_texts_of_an_answer_made_of_fields_are_known(answer: str) -> 
 )
 def test_what_is_not_made_of_fields_has_none(answer: str) -> None:
     assert fields(answer) == ()
+
+
+def test_a_quotation_in_a_marked_field_is_part_of_it() -> None:
+    said = f'{GOAL} "The tides of the harbour of Ayr"'
+    assert fields(f"[[ ## goal ## ]]\n{said}") == (said,)

@@ -21,7 +21,7 @@ def fields(answer: str) -> tuple[str, ...]:
     answer = answer.strip()
     fenced = _FENCED.match(answer) if answer.startswith("```") else None
     inner = fenced[1].strip() if fenced is not None else answer
-    if inner[:1] in ("{", "["):
+    if inner[:1] in ("{", "[") and not inner.startswith("[[ ## "):
         value = _value(inner)
         if value is None:  # of a stream only the beginning is kept
             value = [_value(text) for text in _TEXT.findall(inner)]
