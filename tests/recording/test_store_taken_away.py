@@ -155,8 +155,9 @@ ONE_OF_SEVERAL = """
 """
 
 
+@pytest.mark.parametrize("newcomers", [0, 1])
 def test_a_store_that_is_renamed_while_several_programs_record_stays_whole_and_a_new_one_takes_what_comes_after(
-    provider: Provider, store: Path
+    provider: Provider, store: Path, newcomers: int
 ) -> None:
     programs = [begin(ONE_OF_SEVERAL, provider, store) for _ in range(3)]
     moved = store.with_name("moved.db")
@@ -167,7 +168,29 @@ def test_a_store_that_is_renamed_while_several_programs_record_stays_whole_and_a
             assert one.stdout.readline() == "True\n"
         if not moved.exists():
             store.rename(moved)
-    assert [one.communicate(timeout=60) for one in programs] == [("2 {}\n", "")] * 3
+            programs[:0] = [begin(ONE_OF_SEVERAL, provider, store) for _ in range(newcomers)]
+    said = [one.communicate(timeout=60) for one in programs]
+    assert said == [("1 {}\n", "")] * newcomers + [("2 {}\n", "")] * 3
     kept = [{row["call_id"] for row in rows(one)} for one in (moved, store)]
-    assert list(map(len, kept)) == [3, 3]
+    assert list(map(len, kept)) == [3, 3 + newcomers]
     assert not kept[0] & kept[1]
+
+
+LEFT = """
+    handle = tf.instrument(store)
+    with httpx.Client() as client:
+        ask(client)
+    handle.flush()
+    os.rename(store, sys.argv[3])
+    if sys.argv[4] == "fork" and os.fork() == 0:
+        os._exit(0)
+    handle.close()
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "fork"])
+def test_a_store_that_is_renamed_after_the_last_call_keeps_it(provider: Provider, store: Path, end: str) -> None:
+    moved = store.with_name("moved.db")
+    assert run(LEFT, provider, store, str(moved), end).stderr == ""
+    assert info(moved)["rows"]["calls"] == 1
+    assert not list(store.parent.glob("runs.db-*"))

@@ -18,6 +18,7 @@ from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.store.descriptors import Held, Spare, held_on, never_close
 from tokenflation.sdk.store.journals.recover import recover
+from tokenflation.sdk.store.logs import take_log_away
 from tokenflation.sdk.store.losses import WAITING, forget_losses, note_losses
 from tokenflation.sdk.store.paths import real_path
 from tokenflation.sdk.store.write import Batch, SqliteWriter
@@ -153,10 +154,11 @@ class Outbox:
             never_close(writer)
             say(_log, "%s can be written no more: the program closed its files. %s", self.store, _REMEDY)
         elif writer is not None:
-            try:
-                writer.close()
-            except Exception:
-                _log.debug("tokenflation: the store cannot be closed", exc_info=True)
+            for step in (self._leave_file, SqliteWriter.close):
+                try:
+                    step(writer)
+                except Exception:
+                    _log.debug("tokenflation: the store cannot be closed", exc_info=True)
 
     def hold_for_fork(self) -> None:
         """Close the connection before a fork: SQLite keeps its locks in memory, and a child would inherit them."""
@@ -215,23 +217,17 @@ class Outbox:
         if not closed and self._file is not None and _file_at(self.store) == (*self._file[:2], True) != self._file:
             # Emptied where it stands: no connection that had it open before can be right about it.
             os.unlink(real_path(self.store))
-        moved = _file_at(self.store) != self._file
-        if closed or moved or self._log_is_gone():
-            if not closed:
-                self._writer.merge()  # SQLite looks for a renamed file's log under the new name
-            if moved and not closed:
-                self._take_log_away()
+        if closed or _file_at(self.store) != self._file or self._log_is_gone():
             self.drop_writer()
 
-    def _take_log_away(self) -> None:
-        """Leave what follows under the store's name a log and an index of its own: other processes still use these.
-
-        SQLite finds both by name. A new store that shared the index would damage the renamed one as they let go of it.
-        """
-        if self._log is not None and not self._log_is_gone():
-            for path in (self._log[0], f"{self._log[0].removesuffix('-wal')}-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+    def _leave_file(self, writer: SqliteWriter) -> None:
+        """Bring all that was written into a file that is not the store's any more: SQLite seeks its log elsewhere."""
+        moved = _file_at(self.store) != self._file
+        if self._held.closed() or not (moved or self._log_is_gone()):
+            return
+        writer.merge()
+        if moved:
+            take_log_away(self.store, lambda: not self._log_is_gone())
 
     def _opened(self) -> SqliteWriter:
         if self._taken:  # SQLite shares what it knows of a file among its connections, and knows it by these

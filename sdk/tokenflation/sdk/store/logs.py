@@ -1,0 +1,45 @@
+"""SQLite's log of a store and the log's index, where the store itself was renamed or removed.
+
+SQLite finds both by name. A new store of that name must not share them with processes that still write to the former
+one: as they let go of it, both would be damaged. Knows nothing of what is in them.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from tokenflation.sdk.store.keys import key_file
+from tokenflation.sdk.store.paths import real_path
+
+__all__ = ["take_log_away"]
+
+try:
+    import fcntl
+except ImportError:  # where an open file cannot be renamed either
+    fcntl = None  # type: ignore[assignment]
+
+_TRIES = 100
+_PAUSE_S = 0.005
+
+
+def take_log_away(store: str | os.PathLike[str], is_left: Callable[[], bool]) -> None:
+    """Remove the log and its index if they are a former store's still; who has them open goes on with them."""
+    with _alone(store):
+        for ending in ("-shm", "-wal") if is_left() else ():
+            with contextlib.suppress(OSError):  # it is not there; on a read-only disk also then another error
+                os.unlink(f"{real_path(store)}{ending}")
+
+
+@contextlib.contextmanager
+def _alone(store: str | os.PathLike[str]) -> Iterator[None]:
+    """Let one process at a time do what is inside: who holds the store's key. Waits for a moment, not for ever."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            key = stack.enter_context(key_file(store).open("rb"))
+            for _ in range(_TRIES if fcntl is not None else 0):
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(key, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(_PAUSE_S)
+        yield
