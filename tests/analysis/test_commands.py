@@ -102,6 +102,21 @@ def test_profile_shows_people_all_kinds_together_and_programs_on_request(
     assert fleet["input_output_ratio_low"] < fleet["input_output_ratio_mean"] < fleet["input_output_ratio_high"]
 
 
+def test_profile_shows_people_the_largest_of_very_many_kinds(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_store([{"task": f"k{n:03}", "task_id": f"t{n}", "input_tokens": 10 + n} for n in range(103)])
+    assert _run("profile", path) == 0
+    shown = capsys.readouterr().out
+    assert "Left out, with less input: 3 kinds; --json and --csv have them all." in shown
+    assert "k002" not in shown
+    assert shown.count("k102") == shown.count("k003") == 1
+    assert "103 tasks" in shown
+
+    assert _run("profile", path, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 103
+
+
 @pytest.mark.parametrize(("per", "rows"), [("kind", 4), ("task", 48), ("fleet", 3)])
 def test_profile_by_step_splits_each_kind_each_task_or_all(
     make_store: MakeStore, capsys: pytest.CaptureFixture[str], per: str, rows: int

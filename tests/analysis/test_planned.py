@@ -178,6 +178,12 @@ def test_kinds_without_a_mix_stay_as_they_are() -> None:
     assert found.kind_and_model["triage on large"] == ("triage", "large")
 
 
+def test_of_many_kinds_that_were_recorded_once_the_first_are_named() -> None:
+    calls = pd.concat([some_calls(runs=1, kind=f"k{number}") for number in range(30)], ignore_index=True)
+    with pytest.raises(PlanError, match=r"run of 'k0', 'k1', 'k2', 'k3', 'k4' and each of 25 other kinds: one run"):
+        planned(calls, Plan(tasks_per_day=10))
+
+
 def test_one_recorded_run_is_refused_and_one_beside_others_is_not() -> None:
     one, many = some_calls(runs=1, kind="rare"), some_calls(runs=12)
     with pytest.raises(

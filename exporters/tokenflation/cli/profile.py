@@ -29,6 +29,8 @@ _USAGE = (("reported", "reported"), ("partial", "in part"), ("unreported", "not 
 
 # Any fixed seed will do: the same store must print the same interval.
 _SEED = 20261121
+# Of more kinds than anybody reads one by one, those with the most input are shown.
+_MOST_KINDS = 100
 
 
 @click.command("profile")
@@ -80,7 +82,12 @@ def _blocks(frame: pd.DataFrame, remarks: list[str]) -> RenderableType:
     )
     rows = frame.to_dict("records")
     # Of one kind, the fleet would say everything twice.
-    shown = (_block(row) for row in (rows if len(rows) > 2 else rows[:1]))
+    rows = rows if len(rows) > 2 else rows[:1]
+    if (left := len(rows) - 1 - _MOST_KINDS) > 0:
+        most = frame["input_tokens_sum"].iloc[:-1].fillna(-1).nlargest(_MOST_KINDS).index.sort_values()
+        rows = [*frame.loc[most].to_dict("records"), rows[-1]]
+        remarks = [f"Left out, with less input: {many(left, 'kind')}; --json and --csv have them all.", *remarks]
+    shown = map(_block, rows)
     return Group(*shown, *(Text(one, style="bold") for one in remarks), Text(note, style="dim"))
 
 

@@ -31,6 +31,7 @@ Ints = NDArray[np.int64]
 MOST_KINDS = 1_000
 """Of more task kinds no forecast is made: then a kind is likely to be the name of one task."""
 _JOINED = " + "
+_MOST_NAMES = 5
 _UNUSED_PRICES = (
     "plan.prices has no effect: in a forecast only a budget's max_cost uses them. `tokenflation inflation --prices` says "
     "what a task costs."
@@ -116,7 +117,9 @@ def _refuse_unknown(name: str, kind: str, counts: Mapping[str, int]) -> None:
 
 def _refuse_single_runs(volumes: Mapping[str, float], counts: Mapping[str, int]) -> None:
     if volumes and all(counts[kind] < 2 for kind in volumes):
-        kinds = ", ".join(map(repr, volumes))
+        kinds = ", ".join(map(repr, list(volumes)[:_MOST_NAMES]))
+        if len(volumes) > _MOST_NAMES:
+            kinds += f" and each of {many(len(volumes) - _MOST_NAMES, 'other kind')}"
         raise OneRun(
             f"plan.tasks_per_day rests on one recorded run of {kinds}: one run says nothing of how far runs differ, and so "
             "nothing of a fleet. Record at least 9 more of each kind; from 10 runs on there are intervals."
