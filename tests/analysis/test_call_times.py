@@ -50,6 +50,13 @@ def test_an_answer_that_came_all_at_once_does_not_say_when_its_first_token_was_t
     assert few.paths["decode_tokens_per_s"].load.max() == pytest.approx(11 / 1e-3)
 
 
+def test_where_a_plan_says_how_fast_the_fleet_is_nothing_is_assumed_of_recorded_first_tokens() -> None:
+    calls = in_turn(0.0, 0.0, ttft_s=[2.0, None, 9.9995], output_tokens=[90] * 3)
+    recorded, planned = (runs_of(calls, timing=one).assumptions for one in (None, Timing(ttft_s=1.0, tpot_s=0.02)))
+    assert sum("time to first token" in one for one in recorded) == 2
+    assert planned == tuple(one for one in recorded if "time to first token" not in one)
+
+
 def test_without_a_time_to_live_nothing_is_warm_and_hot_is_as_it_was() -> None:
     with_, without = (runs_of(in_turn(5.0, 40.0), kv_ttl_s=ttl) for ttl in (30.0, 0.0))
     assert len(without.paths["kv_warm_tokens"].run) == 0

@@ -67,17 +67,20 @@ def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: Notes) -> Float
     return np.nan_to_num(np.where(np.isnan(told), blocks, told))
 
 
-def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes: Notes) -> tuple[Floats, Floats]:
+def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes: Notes,
+               of_prefill: Notes | None = None) -> tuple[Floats, Floats]:  # fmt: skip
     """Return duration and prefill time of each call in s, filled in where they were not recorded.
 
     No filled-in prefill is faster than the fastest that was seen, as far as the call's recorded duration allows.
+    What is noted of prefill goes to `of_prefill` if that is given: a caller may need durations alone.
     """
     # No call takes no time, and none ends before it began: such a time was not measured.
     duration_s, ttft_s = numbers(calls, "duration_s"), numbers(calls, "ttft_s")
     duration_s, ttft_s = np.where(duration_s > 0, duration_s, np.nan), np.where(ttft_s > 0, ttft_s, np.nan)
     kept_back = tokens_out - 1 > _FASTEST_PER_S * np.maximum(duration_s - ttft_s, LEAST_S)
+    of_prefill = notes if of_prefill is None else of_prefill
     note(
-        notes,
+        of_prefill,
         kept_back,
         f"a time to first token that counts as none: the rest came at once, at more than {_FASTEST_PER_S:,.0f} tokens/s",
     )
@@ -94,12 +97,12 @@ def call_times(calls: pd.DataFrame, computed: Floats, tokens_out: Floats, notes:
     share = _by_model(ttft_s / duration_s, *models)
     default = np.isnan(share)
     note(
-        notes,
+        of_prefill,
         default,
         f"no time to first token at all: {percent(_DEFAULT_PREFILL_SHARE)} of the duration is prefill",
     )
     filled = np.isnan(ttft_s) & ~default
-    note(notes, filled, "no time to first token: the median share of the duration of streamed calls is prefill")
+    note(of_prefill, filled, "no time to first token: the median share of the duration of streamed calls is prefill")
     share = np.where(default, _DEFAULT_PREFILL_SHARE, share)
     least_s = _least_prefill(computed, ttft_s)
     duration_s = np.where(unknown, np.maximum(duration_s, least_s / np.maximum(share, LEAST_S)), duration_s)

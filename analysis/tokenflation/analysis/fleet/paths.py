@@ -133,7 +133,8 @@ def runs_of(calls: pd.DataFrame, *, timing: Timing | None = None, kv_ttl_s: floa
     computed = tokens_in - cache_kept * cached
     start_s = starts(calls, run, count)
     if timing is None or (numbers(calls, "duration_s") > 0).any():
-        duration_s, prefill_s = call_times(calls, computed, tokens_out, notes)
+        # By a plan's timing, recorded ends and starts still tell the gaps; recorded first tokens tell nothing.
+        duration_s, prefill_s = call_times(calls, computed, tokens_out, notes, notes if timing is None else [])
     else:
         # Without any recorded duration only starts are known: they stay.
         duration_s = prefill_s = np.zeros(len(run))
