@@ -56,6 +56,14 @@ def test_such_agents_that_said_the_same_are_told_apart_by_what_they_were_asked()
     assert [one.agent_run_id for one in then] == [one.agent_run_id for one in started]
 
 
+def test_a_hundred_such_agents_at_once_are_a_hundred_runs() -> None:
+    agents = Agents()
+    goals = [f"Open the page of harbour number {number}." for number in range(100)]
+    started = [agents.call(user(_state("Look it up.")), says=_step(goal))[1] for goal in goals]
+    then = [agents.call(user(_state("Look it up.", goal)), says="{}")[1] for goal in goals]
+    assert [one.agent_run_id for one in then] == [one.agent_run_id for one in started]
+
+
 def test_what_quotes_words_that_several_said_is_of_the_task_of_the_newest_alone() -> None:
     agents = Agents()
     asked = ("Look up the tides of Ayr.", "Look up the tides of Leith.")

@@ -27,6 +27,7 @@ _MIN_QUOTE = 24
 _KEY_CHARS = 64
 _HEAD_BYTES = 32 * 1024
 _RECENT_RUNS = 16
+_RUNS_WITH_WORDS = 128
 _EQUALS_KEPT = 8
 _MIN_ID = 6
 _ONE_QUESTION = ("user",)
@@ -56,6 +57,8 @@ class Histories:
         self._by_answer: Recent[str, History] = Recent()
         self._recent: deque[Run] = deque(maxlen=_RECENT_RUNS)
         """Agent runs longest silent first; a run stands in it once."""
+        self._with_words: deque[Run] = deque(maxlen=_RUNS_WITH_WORDS)
+        """Likewise, of those whose answers are made of fields."""
         self._near: tuple[Reading, bytes, list[tuple[Run, History]]] | None = None
         """What `_tellable` found last: it is asked up to three times while one call is placed."""
 
@@ -79,9 +82,10 @@ class Histories:
         key = _answer_key(history.answer)
         if key:
             self._by_answer.put(key, history)
-        if history.run in self._recent:
-            self._recent.remove(history.run)
-        self._recent.append(history.run)
+        for runs in (self._recent, self._with_words) if history.words else (self._recent,):
+            if history.run in runs:
+                runs.remove(history.run)
+            runs.append(history.run)
 
     def knows(self, end_hash: bytes) -> bool:
         """Return whether a call that is remembered sent a request that ends with the message of this hash."""
@@ -182,6 +186,10 @@ class Histories:
             ]
             near = self._near = reading, head, found
         return near[1], near[2]
+
+    def with_words(self) -> Iterable[Run]:
+        """Return the agent runs that said something in fields last, newest first."""
+        return reversed(self._with_words)
 
     def recent(self) -> Iterable[Run]:
         """Return the agent runs heard of last, newest first."""

@@ -79,7 +79,7 @@ class Lineage:
         scope_run = run_of(scope)
         before = self._histories.find(reading, scope_run, started_at_ns, after)
         if before is None:
-            told = retold(reading, scope_run, started_at_ns, self._histories.recent())
+            told = retold(reading, scope_run, started_at_ns, self._histories.with_words())
             before = Continued(told, 0, Edge("words", "strong"), changed=True) if told is not None else None
         if before is None and scope is None:
             before = self._summary(reading, started_at_ns)
