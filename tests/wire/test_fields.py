@@ -1,5 +1,7 @@
 """The texts in the fields of an answer."""
 
+import tracemalloc
+
 import pytest
 
 from tokenflation.sdk.wire.fields import fields
@@ -33,3 +35,13 @@ def test_what_is_not_made_of_fields_has_none(answer: str) -> None:
 def test_a_quotation_in_a_marked_field_is_part_of_it() -> None:
     said = f'{GOAL} "The tides of the harbour of Ayr"'
     assert fields(f"[[ ## goal ## ]]\n{said}") == (said,)
+
+
+def test_a_long_text_that_is_cut_costs_no_more_memory_than_a_copy_of_it() -> None:
+    answer = '{"goal": "' + "x" * 1_000_000
+    tracemalloc.start()
+    try:
+        assert fields(answer) == ()
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(answer)
+    finally:
+        tracemalloc.stop()

@@ -55,6 +55,8 @@ class Dates:
         if rows.call is None:
             return None, rows.attempts, rows.tool_runs
         first = self._first_of(rows.call)
+        if len(self._changes) == 1:
+            return rows.call, rows.attempts, rows.tool_runs
         attempts, runs = ([self._dated(one, first) for one in some] for some in (rows.attempts, rows.tool_runs))
         return self._dated(rows.call, first), attempts, runs
 

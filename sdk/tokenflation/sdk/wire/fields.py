@@ -12,7 +12,8 @@ _SHORTEST = 24
 _FENCED = re.compile(r"```\w*\s(.*?)```\s*\Z", re.DOTALL)
 _MARK = re.compile(r"^\[\[ ## \w+ ## \]\]", re.MULTILINE)
 """Before each field of an answer to DSPy (dspy.ai/learn/programming/adapters, ChatAdapter)."""
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+"""Nothing is gone back on, and so nothing kept for that: 120 times the answer's bytes were."""
 _ELEMENT = re.compile(r"<(\w+)>([^<>]{24,})</\1>")
 
 
@@ -31,7 +32,7 @@ def fields(answer: str) -> tuple[str, ...]:
     pieces = _MARK.split(answer)[1:] if "[[ ## " in answer else []
     if "</" in answer:
         pieces += [one[2] for one in _ELEMENT.finditer(answer)]
-    return strings([piece.strip() for piece in pieces], _SHORTEST)
+    return strings([piece.strip() for piece in pieces], _SHORTEST) if pieces else ()
 
 
 def _value(text: str) -> Any:
