@@ -17,6 +17,7 @@ from tests.store.builders import call, span
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, ToolRun
 from tokenflation.sdk.store import write
+from tokenflation.sdk.store.opening import reader
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 from tokenflation.sdk.store.write import Batch, SqliteWriter, StoreUnwritableError, open_writer
 
@@ -215,6 +216,14 @@ def test_a_newer_store_is_refused_with_the_way_out(store: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"folder .*nowhere does not exist"):
         open_writer(tmp_path / "nowhere" / "runs.db")
+
+
+def test_a_database_is_refused_as_one(tmp_path: Path) -> None:
+    url = tmp_path / "postgresql+psycopg:" / "user@host" / "runs"  # what a path makes of a URL
+    with pytest.raises(StoreError, match="a database can only be read"):
+        open_writer(url)
+    with pytest.raises(StoreError, match="runs is a database: this command reads a store's file"):
+        reader(url)
 
 
 def test_a_folder_is_not_taken_for_a_store(tmp_path: Path) -> None:

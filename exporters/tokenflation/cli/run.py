@@ -24,6 +24,7 @@ import click
 import tokenflation.sdk as tf
 from tokenflation.children import hand_on, told
 from tokenflation.sdk.errors import TokenflationError
+from tokenflation.sdk.store.paths import no_folder
 from tokenflation.sdk.words import many
 from tokenflation.startup import forget
 
@@ -161,11 +162,9 @@ def _may_hide(package: ModuleSpec) -> bool:
 
 
 def _check_folder(store: str) -> None:
-    if "://" in store:
-        raise TokenflationError(f"cannot write the store {store}: a database can only be read; give a file's path.")
-    folder = Path(store).absolute().parent
-    if not folder.is_dir():
-        raise TokenflationError(f"cannot write the store {store}: the folder {folder} does not exist; make it first.")
+    path = Path(store).absolute()
+    if not path.parent.is_dir():
+        raise TokenflationError(f"cannot write the store {store}: {no_folder(path)}")
 
 
 def _exporter(url: str | None) -> object:

@@ -27,7 +27,7 @@ from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.logs import take_log_away
 from tokenflation.sdk.store.migrations import migrate, read_version
-from tokenflation.sdk.store.paths import real_path
+from tokenflation.sdk.store.paths import no_folder, real_path
 from tokenflation.sdk.store.statements import create_statements, insert_statement, of_rows, rows_at_once
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
 
@@ -249,7 +249,7 @@ def _check_file(path: Path) -> None:
     if "\0" in str(path):
         raise StoreError(f"{str(path)!r} has a null character, which no path can have. Give another path.")
     if not path.parent.is_dir():
-        raise StoreError(f"{path}: the folder {path.parent} does not exist. Make it, or give another path.")
+        raise StoreError(f"{path}: {no_folder(path)}")
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a store. Give the path of a file, for example {path / 'runs.db'}.")
     if not path.exists():

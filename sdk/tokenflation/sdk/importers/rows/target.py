@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.keys import keep_key, load_key, read_key
+from tokenflation.sdk.store.paths import no_folder
 from tokenflation.sdk.store.write import SqliteWriter, StoreUnwritableError, open_writer
 
 __all__ = ["target"]
@@ -50,7 +51,7 @@ def _writing(path: Path, key: bytes | None) -> Iterator[tuple[SqliteWriter, byte
 def _draft(store: Path) -> Iterator[tuple[SqliteWriter, bytes]]:
     draft = store.with_name(f".{store.name}.{secrets.token_hex(4)}")
     if not store.parent.is_dir():
-        raise StoreError(f"{store}: the folder {store.parent} does not exist. Make it, or give another path.")
+        raise StoreError(f"{store}: {no_folder(store)}")
     try:
         with _writing(draft, read_key(store) or secrets.token_bytes(16)) as opened:
             yield opened
