@@ -144,6 +144,15 @@ def test_milliseconds_are_told_by_their_size(tmp_path: Path) -> None:
     assert (found.start_s, found.bin_s) == (1736121600.0, 60.0)
 
 
+@pytest.mark.parametrize(("name", "bin_s"), [("hour", 3600.0), ("Day", 86_400.0), ("minute", 60.0), ("time", 1.0)])
+def test_a_column_of_hours_or_days_counts_these(tmp_path: Path, name: str, bin_s: float) -> None:
+    assert read_history(written(tmp_path, f"{name},count\n0,5\n1,6\n2,7\n")).bin_s == bin_s
+
+
+def test_a_column_of_hours_may_hold_unix_seconds(tmp_path: Path) -> None:
+    assert read_history(written(tmp_path, "hour,count\n1736121600,5\n1736125200,6\n")).bin_s == 3600.0
+
+
 def test_a_trace_of_requests_becomes_their_rate(tmp_path: Path) -> None:
     rows = "\n".join(f"2023-11-16 18:{minute:02d}:{second:02d}.5,100,10" for minute in range(60) for second in (0, 30))
     path = written(tmp_path, f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}\n")
@@ -227,7 +236,7 @@ def test_what_is_no_series_is_refused_with_the_reason(tmp_path: Path, text: str,
 @pytest.mark.parametrize(
     ("name", "times", "why"),
     [
-        ("hour", map(str, range(500)), ["read as seconds from 0 to 500; if they count something else", "--step 10."]),
+        ("time", map(str, range(500)), ["read as seconds from 0 to 500; if they count something else", "--step 10."]),
         (
             "time",
             ("2025-01-01", "2025-01-02", "2025-01-03"),

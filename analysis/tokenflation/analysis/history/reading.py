@@ -49,6 +49,8 @@ _USUAL = (1.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_
           14_400.0, 21_600.0, 43_200.0, 86_400.0)  # fmt: skip
 _STRAY = 0.01
 _DAY_S = 86_400.0
+# Below it a column `hour` or `day` counts these from a start of its own.
+_LEAST_UNIX = 1e7
 _OFF_GRID = 0.2
 # No demand in any unit is larger; sums of such numbers would leave what a float can hold.
 _MOST_DEMAND = 1e100
@@ -258,6 +260,8 @@ def _scale(name: str, cells: "pd.Series[float]", table: pd.DataFrame) -> float:
     if "input_length" in table.columns and float(cells.max()) > 1e5:
         return 1e-3  # Mooncake writes milliseconds from the start; a replay in seconds does not last a day.
     size = float(cells.abs().median())
+    if size < _LEAST_UNIX and name.strip().lower() in _SECONDS:
+        return _SECONDS[name.strip().lower()]
     return next((seconds for least, seconds in ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3)) if size >= least), 1.0)
 
 
