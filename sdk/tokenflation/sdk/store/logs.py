@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from tokenflation.sdk.store.keys import key_file
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["take_log_away"]
+__all__ = ["is_left_alone", "take_log_away"]
 
 try:
     import fcntl
@@ -21,12 +21,20 @@ except ImportError:  # where an open file cannot be renamed either
 
 _TRIES = 100
 _PAUSE_S = 0.005
+_ENDINGS = ("-shm", "-wal")
+
+
+def is_left_alone(store: str | os.PathLike[str]) -> bool:
+    """Return whether there is a log, or an index of one, whose store is gone."""
+    path = real_path(store)
+    # In this order: who makes a store right now makes its file before its log.
+    return any(os.path.lexists(f"{path}{ending}") for ending in _ENDINGS) and not path.exists()
 
 
 def take_log_away(store: str | os.PathLike[str], is_left: Callable[[], bool]) -> None:
     """Remove the log and its index if they are a former store's still; who has them open goes on with them."""
     with _alone(store):
-        for ending in ("-shm", "-wal") if is_left() else ():
+        for ending in _ENDINGS if is_left() else ():
             with contextlib.suppress(OSError):  # it is not there; on a read-only disk also then another error
                 os.unlink(f"{real_path(store)}{ending}")
 

@@ -25,7 +25,7 @@ from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
-from tokenflation.sdk.store.logs import take_log_away
+from tokenflation.sdk.store.logs import is_left_alone, take_log_away
 from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.paths import no_folder, real_path
 from tokenflation.sdk.store.statements import create_statements, insert_statement, of_rows, rows_at_once
@@ -253,7 +253,8 @@ def _check_file(path: Path) -> None:
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a store. Give the path of a file, for example {path / 'runs.db'}.")
     if not path.exists():
-        take_log_away(path, lambda: not path.exists())
+        if is_left_alone(path):
+            take_log_away(path, lambda: is_left_alone(path))
         return
     if not path.is_file():  # to open a pipe would wait for whoever writes to it
         raise StoreError(f"{path} is a device, a pipe or a socket, not a store. Give the path of a file.")
