@@ -267,7 +267,7 @@ def test_a_worker_reads_what_is_nested_deep_where_the_host_gives_its_threads_sma
 
 def test_calls_that_wait_for_a_store_hold_none_of_their_prompts(provider: Provider, store: Path) -> None:
     program = """
-        import shutil, tracemalloc
+        import gc, shutil, tracemalloc
         handle = tf.instrument(store)
         with httpx.Client() as client:
             ask(client)
@@ -277,9 +277,33 @@ def test_calls_that_wait_for_a_store_hold_none_of_their_prompts(provider: Provid
             for number in range(60):
                 ask(client, f"{number}" + "word " * 100_000)
                 handle.flush()
+        gc.collect()  # httpx's responses refer to themselves
         print(handle.drops, tracemalloc.get_traced_memory()[0] < 10_000_000, flush=True)
         os._exit(0)
     """
     (store.parent / "folder").mkdir()
     done = run(program, provider, store.parent / "folder" / "runs.db")
     assert done.stdout == "{} True\n", done.stdout + done.stderr
+
+
+def test_writes_that_fail_leave_the_collector_nothing_of_theirs(provider: Provider, store: Path) -> None:
+    program = """
+        import gc, shutil
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+            handle.flush()
+            shutil.rmtree(os.path.dirname(store))
+            gc.collect()
+            gc.disable()
+            for _ in range(3):
+                ask(client)
+                handle.flush()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        print(len(gc.garbage) > 0, sum(type(one).__name__ == "StoreError" for one in gc.garbage), flush=True)
+        os._exit(0)
+    """
+    (store.parent / "folder").mkdir()
+    done = run(program, provider, store.parent / "folder" / "runs.db")
+    assert done.stdout == "True 0\n", done.stdout + done.stderr

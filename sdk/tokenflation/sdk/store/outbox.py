@@ -122,7 +122,10 @@ class Outbox:
             time.sleep(_PAUSE_S)
         _log.debug("tokenflation: the store cannot be written", exc_info=error)
         self.drop_writer()
-        return self._failed(error)
+        try:
+            return self._failed(error)
+        finally:
+            del error  # its frames, with the batch in them, refer to this one: all would stay until they are collected
 
     def note_unwritten(self, beside: int) -> None:
         """Note, beside the store, what nobody waits for any longer: the rows here and `beside` that never got here."""
