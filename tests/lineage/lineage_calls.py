@@ -25,11 +25,14 @@ class Agents:
 
     def call(
         self, *messages: dict[str, Any], system: str = ROOT, says: str = "", asks: dict[str, str] | None = None,
-        after: str | None = None, tools: tuple[str, ...] = ("delegate",), tool: str = "delegate",
+        after: str | None = None, tools: tuple[str, ...] = ("delegate",), tool: str = "delegate", forced: bool = False,
     ) -> tuple[str, Placement]:  # fmt: skip
-        """Make a call that is answered by `says` and `asks` (id of a call of `tool` to its query); return its place."""
+        """Make a call that is answered by `says` and `asks` (id of a call of `tool` to its query); return its place.
+
+        The tool is `forced` where the request leaves the model no choice.
+        """
         call_id = f"c{next(_ids)}"
-        reading = reading_of(list(messages), system, says, asks or {}, tools, tool)
+        reading = reading_of(list(messages), system, says, asks or {}, tools, tool, forced=forced)
         placement = self.lineage.place(reading, call_id, None, self.now, after)
         self.lineage.remember(reading, placement, call_id, None, self.now + 1, ())
         self.now += 10
@@ -40,11 +43,14 @@ class Agents:
 
 
 def reading_of(
-    messages: list[Any], system: str, says: str, asks: dict[str, str], tools: tuple[str, ...], tool: str = "delegate"
-) -> Reading:
+    messages: list[Any], system: str, says: str, asks: dict[str, str], tools: tuple[str, ...], tool: str = "delegate",
+    *, forced: bool = False,
+) -> Reading:  # fmt: skip
     calls = [_asked(id_, query, tool) for id_, query in asks.items()]
     definitions = [{"type": "function", "function": {"name": name}} for name in tools]
     request = {"model": "m", "messages": [{"role": "system", "content": system}, *messages], "tools": definitions}
+    if forced:
+        request["tool_choice"] = {"type": "function", "function": {"name": tool}}
     message = {"role": "assistant", "content": says or None, "tool_calls": calls or None}
     answer = {"id": f"r{next(_ids)}", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
     view = ExchangeBytes(

@@ -75,9 +75,18 @@ def test_what_quotes_words_that_several_said_is_of_the_task_of_the_newest_alone(
 
 def test_such_an_agent_that_answers_by_a_forced_tool_is_one_run() -> None:
     agents = Agents()
-    _, root = agents.call(user(_state("Look it up.")), asks={"call-1": GOALS[0]}, tool="final_result")
-    _, then = agents.call(user(_state("Look it up.", GOALS[0])), asks={"call-2": GOALS[1]}, tool="final_result")
+    _, root = agents.call(user(_state("Look it up.")), asks={"call-1": GOALS[0]}, tool="AgentOutput", forced=True)
+    told = user(_state("Look it up.", GOALS[0]))
+    _, then = agents.call(told, asks={"call-2": GOALS[1]}, tool="AgentOutput", forced=True)
     assert (then.agent_run_id, then.step, then.depth) == (root.agent_run_id, 1, 0)
+
+
+def test_an_agent_that_is_told_how_another_like_it_ended_is_one_of_its_own() -> None:
+    agents = Agents()
+    _, first = agents.call(user(_state("Look it up.")), asks={"call-1": GOALS[0]}, tool="final_answer")
+    _, second = agents.call(user(_state("Look it up.", GOALS[0])), asks={"call-2": GOALS[1]}, tool="final_answer")
+    assert (second.task_id, second.step) == (first.task_id, 0)
+    assert second.agent_run_id != first.agent_run_id
 
 
 def test_what_an_answer_took_from_its_document_relates_no_other_document_with_the_same_words() -> None:

@@ -191,6 +191,8 @@ class History(Struct, eq=False):
     """Its characters without space around it; a text with fewer bytes cannot hold it."""
     words: tuple[str, ...] = ()
     """What an answer says in its fields and its request did not: who repeats one was told of it."""
+    is_last: bool = False
+    """It answered by a tool that it need not have called, with which its agent says that it is done."""
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False

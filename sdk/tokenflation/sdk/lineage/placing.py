@@ -135,6 +135,7 @@ class Lineage:
             answer=reading.answer,
             failed=failed,
             words=() if failed else words_of(reading, asked.values()),
+            is_last=any(call.answers and call.name != reading.forced_tool for call in asked.values()),
         )
         if placement.continues_evidence == "flow_result" and not reading.tool_definition_bytes:
             history.beside = placement.continues

@@ -30,15 +30,17 @@ def retold(reading: Reading, run_id: str | None, started_at_ns: int, recent: Ite
     """Return the newest call of the agent that goes on in a prompt that was written anew; None if none does.
 
     Such a prompt does not hold the answer as a message. It has the agent's instructions, begins as the one before did,
-    and repeats words of the answer to that.
+    and repeats words of the answer to that, which was not its last: who is told that is another agent.
     """
     messages, opening = reading.prompt[reading.system_bytes + reading.tool_definition_bytes :], ""
     found: list[History] = []
     for run in recent:
         history = run.newest
-        if history is None or not history.words or history.instructions_hash != reading.instructions_hash:
+        if history is None or history.is_last or not history.words:
             continue
-        if run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
+        if history.instructions_hash != reading.instructions_hash or run.scope_run_id != run_id:
+            continue
+        if history.ended_at_ns > started_at_ns:
             continue
         opening = opening or first_text(reading)[:_OPENING]
         if len(opening) < _OPENING or not run.opening.startswith(opening):
