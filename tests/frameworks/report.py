@@ -49,9 +49,9 @@ _LIMITS = """
 
 - **An agent that nothing on the wire starts.** Where a program, a workflow or a graph's edge begins a second agent, no
   tool call is open. If its prompt repeats what the first one answered (24 characters and more; of an answer in JSON,
-  XML or DSPy's fields a text in it that its request did not hold), that relates the two; if it does not, they are two tasks, and only a scope
-  (`tf.task`) says that they are one. So it is with a guardrail or a memory manager that reads the question beside the
-  agent, and with parts of an answer in plain words that are worked on apart.
+  XML or DSPy's fields a text in it that its request did not hold), that relates the two; if it does not, they are two
+  tasks, and only a scope (`tf.task`) says that they are one. So it is with a guardrail or a memory manager that reads
+  the question beside the agent, and with parts of an answer in plain words that are worked on apart.
 - **A prompt that is written anew for each step** (browser-use, `dspy.ReAct`) is the next step of the agent where it begins
   as the one before and repeats such a text of what this was answered with. Of a stream the first 512 characters are known.
 - **Parts and votes before they are put together.** Calls made at once are tasks of their own until a prompt repeats their
