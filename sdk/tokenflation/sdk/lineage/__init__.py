@@ -8,7 +8,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `history` | its messages begin with all of the other's, and the other's answer follows | exact; weak where the answer does not follow or is another, or where equal histories were continued equally |
 | `tool_call_id` | it brings results for the other's tool calls | exact; strong where the messages before were changed |
 | `answer` | the last answer in it is the other's | exact; strong where the messages before were changed |
-| `words` | it has the other's instructions, the beginning of its prompt, and words of its answer, which is made of fields | strong |
+| `words` | it has the other's instructions, the beginning of its prompt, and words of its answer, which is made of fields and not its agent's last | strong |
 | `compaction` | it begins with the other's answer, a summary of an agent run with its instructions, or with the other's prompt and its answer in one message | strong |
 | `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before; or it offers no tools and is told them | weak |
 | `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters, or where several say the same |
