@@ -236,6 +236,7 @@ def test_a_misspelt_option_is_named_as_one(tmp_path: Path) -> None:
         (("--otlp", "localhost:4318"), "program.py", "--otlp 'localhost:4318' is no URL"),
         (("--otlp", "http://[::1"), "program.py", "--otlp 'http://[::1' is no URL"),
         (("--store", "postgresql://u@h/db"), "program.py", "a database can only be read"),
+        (("--store", "sqlite:///runs.db"), "program.py", "give its path alone, without `sqlite:///`"),
     ],
 )
 def test_what_cannot_be_run_leaves_no_store_behind(

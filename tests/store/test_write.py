@@ -226,6 +226,14 @@ def test_a_database_is_refused_as_one(tmp_path: Path) -> None:
         reader(url)
 
 
+def test_the_url_of_a_file_is_not_called_a_database(tmp_path: Path) -> None:
+    url = tmp_path / "sqlite:" / "runs.db"
+    with pytest.raises(StoreError, match="a store is a file: give its path alone, without `sqlite:///`"):
+        open_writer(url)
+    with pytest.raises(StoreError, match=r"^runs.db: a store is a file: give its path alone"):
+        reader(url)
+
+
 def test_a_folder_is_not_taken_for_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is a folder"):
         open_writer(tmp_path)

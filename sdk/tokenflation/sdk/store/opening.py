@@ -16,7 +16,7 @@ from pathlib import Path
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.journals.recover import recover
 from tokenflation.sdk.store.migrations import migrate, read_version
-from tokenflation.sdk.store.paths import is_database
+from tokenflation.sdk.store.paths import PATH_ALONE, database_scheme
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
 __all__ = ["NoStoreError", "reader"]
@@ -80,7 +80,9 @@ def _mode(path: Path) -> str:
 
 def _check_file(path: Path) -> None:
     """Refuse what is no store; without opening it, as whoever closes a file takes all locks of this process on it."""
-    if is_database(path):
+    if scheme := database_scheme(path):
+        if scheme.startswith("sqlite"):
+            raise StoreError(f"{path.name}: {PATH_ALONE}")
         raise StoreError(
             f"{path.name} is a database: this command reads a store's file. Those that analyse calls read databases too."
         )
