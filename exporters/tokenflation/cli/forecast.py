@@ -122,8 +122,10 @@ def command(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], pla
         name: an.forecast(of, planned, rng=np.random.default_rng(seed), target=target)
         for name, (of, planned) in setups.items()
     }
+    manifest = {**forecasts["base"].attrs["manifest"], "seed": seed, "plan": plan_given(plan)}
+    # Without their manifests, which pandas copies, each kind of them, at every step.
+    forecasts = {name: pd.DataFrame(one) for name, one in forecasts.items()}
     demand = forecasts["base"]
-    manifest = {**demand.attrs["manifest"], "seed": seed, "plan": plan_given(plan)}
     manifest["assumptions"] = [*remarks, *manifest["assumptions"]]
     manifest["warnings"] = [*lower_bounds, *manifest["warnings"]]
     said = {one.text: said_of(one, calls, plan) for one in changes}

@@ -79,6 +79,8 @@ def command(
     click.echo(f"{out}: {many(calls, 'call')}, {len(page) / 1e6:.1f} MB")
     if report.sample:
         click.echo("Totals and percentiles are of all calls; the rest of {:,} of {:,} tasks.".format(*report.sample))
+    if report.kinds:
+        click.echo("Taken apart are the {:,} task kinds with most tokens, of {:,}.".format(*report.kinds))
     _say(report)
 
 

@@ -18,6 +18,8 @@ __all__ = ["INTRINSIC", "SINGLE_CALLS_SQL", "Baselines", "choose_baselines", "di
 INTRINSIC = "first request + final answer"
 """Name of the intrinsic baseline: input of a task's first request and visible output of its final answer."""
 
+_MOST_NAMES = 5
+
 SINGLE_CALLS_SQL = """
 select task from (select task, task_id, count(*) as calls from calls group by task, task_id) as grouped
 group by task having max(calls) = 1 order by task
@@ -88,4 +90,5 @@ def direct_kinds(calls: pd.DataFrame) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    left = len(names) - _MOST_NAMES
+    return f"{', '.join(names[:_MOST_NAMES])} and {left:,} more" if left > 0 else ", ".join(names)

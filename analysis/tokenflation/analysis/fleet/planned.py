@@ -23,7 +23,7 @@ from tokenflation.sdk.words import many, percent
 if TYPE_CHECKING:
     from tokenflation.analysis.comparison.costs import PriceTable
 
-__all__ = ["MOST_KINDS", "OneRun", "Planned", "cut_at_budget", "models_of_runs", "planned"]
+__all__ = ["MOST_KINDS", "OneRun", "Planned", "TooManyKinds", "cut_at_budget", "models_of_runs", "planned"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,6 +41,10 @@ _NEEDED = ("task", "task_id", "started_at_ns", "input_tokens", "output_tokens", 
 
 class OneRun(PlanError, FrameError):
     """Every planned kind was recorded once only: neither the plan nor the recording will do."""
+
+
+class TooManyKinds(PlanError, FrameError):
+    """More task kinds are planned than are forecast: likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def planned(calls: pd.DataFrame, plan: Plan) -> Planned:
     volumes = plan.volumes(counts)
     _refuse_single_runs(volumes, counts)
     if len(volumes) > MOST_KINDS:
-        raise PlanError(
+        raise TooManyKinds(
             f"plan.tasks_per_day is of {len(volumes):,} task kinds; more than {MOST_KINDS:,} are not forecast. A kind is a class of "
             "tasks, not one task: give those that are alike one name (`tokenflation tasks` does), or name fewer."
         )

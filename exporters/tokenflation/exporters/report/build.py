@@ -19,7 +19,6 @@ from tokenflation.analysis.context.pauses import hits_by_pause
 from tokenflation.analysis.context.steps import context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.findings import findings
-from tokenflation.analysis.fleet.planned import OneRun
 from tokenflation.analysis.statistics.censoring import marked
 from tokenflation.analysis.streams import store_errors
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored, load_outcomes
@@ -44,6 +43,8 @@ _SEED = 20261121
 _FORECAST_SEED = 0  # of `tokenflation forecast` without --seed, so that both show one interval
 _TTLS_S = sorted({*TTLS_S, 60.0, 900.0})
 _MAX_VOLATILE = 5
+_MOST_KINDS = 300
+"""Task kinds above which those with most tokens alone are taken apart: each takes hundredths of a second."""
 _NAMES = ("task", "agent", "model")
 
 
@@ -74,19 +75,23 @@ def build_report(
     calls = with_shown_names(taken.calls, _NAMES)
     lost, schema = _held(store)
     baselines = choose_baselines(calls, tuple(shown_name(name) for name in named))
-    factors, no_factors = _factors(calls, baselines, strict=bool(named))
+    kinds = _heaviest(calls, baselines.kinds)
+    part = calls if kinds is None else calls[calls["task"].isin(kinds)]
+    factors, no_factors = _factors(part, baselines, strict=bool(named))
     fleet = plan or analysis.Plan(tasks_per_day=1_000_000, day_shape="business_day", bucket_s=BUCKET_S)
     censored = with_shown_names(load_censored(store), _NAMES)
     demand, no_demand, remarks = _demand(calls, censored, fleet, baselines, planned=bool(plan_name), strict=strict)
     tool_calls, spans = (with_shown_names(frame, ("name",)) for frame in (taken.tool_calls, taken.spans))
     outcomes = with_shown_names(load_outcomes(store), _NAMES)
     steps = context_steps(calls) if calls["input_tokens"].notna().any() else None
+    its_steps = steps if steps is None or kinds is None else steps[steps["task"].isin(kinds)]
     return Report(
         name=Path(store).name,
         calls=calls,
         profile=with_shown_names(analysis.profile(store), _NAMES) if taken.is_sample else analysis.profile(calls),
         facts=taken.facts,
         sample=(taken.tasks, taken.all_tasks) if taken.is_sample else None,
+        kinds=None if kinds is None else (len(kinds), calls["task"].nunique()),
         largest=None if taken.largest is None else with_shown_names(taken.largest, _NAMES),
         known=None if taken.known is None else with_shown_names(taken.known, _NAMES),
         factors=factors,
@@ -100,10 +105,10 @@ def build_report(
         alone=calls_alone(store),
         tool_calls=tool_calls,
         spans=spans,
-        findings=findings(calls, tool_calls, outcomes, steps=steps, baselines=baselines.kinds),
-        contexts=None if steps is None else context_kinds(calls, steps=steps, rng=_rng()),
+        findings=findings(part, tool_calls, outcomes, steps=its_steps, baselines=baselines.kinds),
+        contexts=None if its_steps is None else context_kinds(part, steps=its_steps, rng=_rng()),
         cache=None if steps is None else _cache(calls, steps, kv_bytes_per_token or fleet.kv_bytes_per_token),
-        structure=structure_summary(calls, tool_calls, spans, outcomes, rng=_rng()),
+        structure=structure_summary(part, tool_calls, spans, outcomes, rng=_rng()),
         tools=tools(calls, tool_calls, steps=steps),
     )
 
@@ -126,6 +131,15 @@ def with_task(report: Report, store: str, task_id: str) -> Report:
         tool_calls=with_shown_names(tool_calls, ("name",)),
         spans=with_shown_names(spans, ("name",)),
     )
+
+
+def _heaviest(calls: pd.DataFrame, compared: Sequence[str]) -> list[str] | None:
+    """Return the kinds to take apart, those they are compared with among them; None: all, as there are few."""
+    if calls["task"].nunique() <= _MOST_KINDS:
+        return None
+    tokens = calls["input_tokens"].fillna(0) + calls["output_tokens"].fillna(0)
+    heavy = tokens.groupby(calls["task"]).sum().nlargest(_MOST_KINDS)
+    return list(dict.fromkeys([*map(str, heavy.index), *compared]))
 
 
 def _rng() -> np.random.Generator:
@@ -187,8 +201,8 @@ def _demand(
         manifest["warnings"] = [*censored_remarks(calls, censored), *manifest["warnings"]]
         return demand, "", remarks
     except (FrameError, PlanError) as error:
-        # One recorded run is no fault of the plan: the page then shows that run, without a fleet.
-        if strict and isinstance(error, PlanError) and not isinstance(error, OneRun):
+        # What is the recording's fault as well (one run, too many kinds) leaves the page without a fleet.
+        if strict and not isinstance(error, FrameError):
             raise
         return None, f"There is no forecast: {error}", ()
 

@@ -40,6 +40,8 @@ _SCRIPTS = ("tables", "page")
 """Every page's own; the first to run comes first."""
 _OF_ALL = ("kinds", "percentiles")
 """Sections that are of all tasks, whether or not the others are of a sample."""
+_BY_KIND = ("findings", "growth", "structure", "inflation")
+"""Sections that take task kinds apart."""
 _BESIDE_CALLS = ("findings", "structure")
 """Sections that rest on tool calls and scopes, not on calls alone."""
 
@@ -75,6 +77,8 @@ class Report:
     """Of all calls of the store; None: those of `calls`."""
     sample: tuple[int, int] | None = None
     """Tasks that `calls` holds, and those of the store; None: all of them."""
+    kinds: tuple[int, int] | None = None
+    """Task kinds that are taken apart, those with most tokens, and how many there are; None: all of them."""
     largest: pd.DataFrame | None = None
     """Calls of tasks to take apart that a sample may lack."""
     known: pd.DataFrame | None = None
@@ -221,11 +225,13 @@ def _tasks(report: Report, live: Live | None) -> Section:
 
 
 def _of_sample(section: Section, report: Report) -> Section:
-    """Return the section as one that says of which tasks it is, where that is not all of them."""
-    if report.sample is None or section.key in _OF_ALL:
-        return section
-    told = note("Of a sample: {:,} of {:,} tasks.".format(*report.sample), "note sample")
-    return replace(section, body=[told, *section.body])
+    """Return the section as one that says of which tasks and kinds it is, where that is not all of them."""
+    told = []
+    if report.sample is not None and section.key not in _OF_ALL:
+        told.append("Of a sample: {:,} of {:,} tasks.".format(*report.sample))
+    if report.kinds is not None and section.key in _BY_KIND:
+        told.append("Task kinds: the {:,} with most tokens, of {:,}.".format(*report.kinds))
+    return replace(section, body=[*(note(one, "note sample") for one in told), *section.body])
 
 
 def _of_calls_alone(section: Section, report: Report) -> Section:

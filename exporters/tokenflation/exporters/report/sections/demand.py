@@ -52,6 +52,7 @@ def demand_section(demand: pd.DataFrame | None, missing: str, remarks: Sequence[
     if demand is None or demand.empty:
         return Section(key="demand", title=title, lede=lede, body=[note(missing, "empty")])
     manifest = demand.attrs.get("manifest", {})
+    demand = pd.DataFrame(demand)  # without the manifest, which pandas copies, each kind of it, at every step
     charts = [_chart(demand, *resource) for resource in _RESOURCES]
     body = [
         notes("Mind", manifest.get("warnings", []), "warning"),

@@ -53,6 +53,7 @@ def forecast_section(demand: pd.DataFrame | None, missing: str, remarks: Sequenc
     if demand is None or demand.empty:
         return Section(key="forecast", title=title, lede=lede, body=[note(missing, "empty")])
     manifest: Mapping[str, Any] = demand.attrs.get("manifest", {})
+    demand = pd.DataFrame(demand)  # without the manifest, which pandas copies, each kind of it, at every step
     there = [one for one in _FANS if demand.loc[demand["resource"] == one[0], "value"].notna().any()]
     body = [
         notes("Mind", manifest.get("warnings", []), "warning"),
