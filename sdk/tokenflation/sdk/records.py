@@ -137,8 +137,8 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
 
     call_id: str
     attempt: int
-    status_code: int | None
-    error_type: str | None
+    status_code: int | None = None
+    error_type: str | None = None
     started_at_ns: int
     ended_at_ns: int
 

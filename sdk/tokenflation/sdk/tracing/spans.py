@@ -8,11 +8,13 @@ Knows nothing of storage. Source: OpenTelemetry GenAI semantic conventions, sche
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec.structs import asdict
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from tokenflation.sdk.records import Call, SpanRecord
+from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.tracing.bridge import ForeignCalls
 
 if TYPE_CHECKING:
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 __all__ = [
+    "ATTEMPTS",
     "CALL_ATTRIBUTES",
+    "EXTRA",
     "SCOPE_NAME",
+    "TOOL_CALLS",
     "SpanEmitter",
     "attributes_of_call",
     "attributes_of_scope",
@@ -70,17 +75,47 @@ CALL_ATTRIBUTES = (
     ("depth", "tokenflation.agent.depth"),
     ("step", "tokenflation.turn.index"),
     ("attempts", "tokenflation.call.attempts"),
+    ("duration_s", "tokenflation.call.duration"),
+    ("ttft_s", "tokenflation.call.time_to_first_token"),
+    ("ttfo_s", "tokenflation.call.time_to_first_output"),
+    ("after_call_id", "tokenflation.call.after"),
+    ("continues_call_id", "tokenflation.call.continues"),
+    ("continues_evidence", "tokenflation.call.continues.evidence"),
+    ("branch", "tokenflation.call.branch"),
+    ("kept_messages", "tokenflation.call.kept_messages"),
+    ("history", "tokenflation.call.history"),
+    ("instructions_hash", "tokenflation.call.instructions_hash"),
+    ("answers", "tokenflation.call.answers"),
+    ("prompted_by", "tokenflation.call.prompted_by"),
+    ("inside_call_id", "tokenflation.call.inside"),
+    ("inside_tool_call_id", "tokenflation.call.inside.tool_call"),
+    ("inside_evidence", "tokenflation.call.inside.evidence"),
+    ("reasoning_blocks", "tokenflation.call.reasoning_blocks"),
+    ("conversation_id", "gen_ai.conversation.id"),
+    ("previous_response_id", "gen_ai.request.previous_response.id"),
     ("usage_source", "tokenflation.usage.source"),
     ("usage_complete", "tokenflation.usage.complete"),
     ("status", "tokenflation.call.status"),
     ("structure_source", "tokenflation.structure.source"),
+    ("structure_strength", "tokenflation.structure.strength"),
     ("tool_calls", "tokenflation.tool.calls_requested"),
+    ("system_tokens", "tokenflation.input.system_tokens"),
+    ("tool_definition_tokens", "tokenflation.input.tool_definition_tokens"),
     ("resent_tokens", "tokenflation.input.resent_tokens"),
+    ("tool_result_tokens", "tokenflation.input.tool_result_tokens"),
     ("new_tokens", "tokenflation.input.new_tokens"),
     ("split_method", "tokenflation.input.split.method"),
     ("shared_blocks", "tokenflation.prefix.common_blocks"),
 )
-"""Column of `calls` -> the attribute that says it, for those that say it as it is."""
+"""Column of `calls` -> the attribute that says it, bytes in hex; all but `block_hashes`, eight bytes for 64 tokens."""
+EXTRA = "tokenflation.call.extra"
+"""The column `extra`, as JSON."""
+ATTEMPTS = "tokenflation.rows.attempts"
+TOOL_CALLS = "tokenflation.rows.tool_calls"
+"""Rows of the two tables as JSON, what is None left out: of the call, and those of tool calls as they became since the
+last span.
+"""
+_MAX_KEPT = 4096
 
 
 def _operation(api: str) -> str:
@@ -93,7 +128,9 @@ def attributes_of_call(call: Call) -> dict[str, "AttributeValue"]:
     for field, name in CALL_ATTRIBUTES:
         value = getattr(call, field)
         if value is not None and value != ():
-            found[name] = value
+            found[name] = value.hex() if isinstance(value, bytes) else value
+    if call.extra:
+        found[EXTRA] = _json(call.extra)
     if call.stream:
         found["gen_ai.request.stream"] = True
         if "stream_end" in call.extra:
@@ -118,10 +155,21 @@ def attributes_of_scope(scope: SpanRecord) -> dict[str, "AttributeValue"]:
         "tokenflation.task.outcome": scope.outcome,
         "tokenflation.task.score": scope.score,
         "tokenflation.task.censored_by": scope.censored_by,
+        "tokenflation.tool.arguments_bytes": scope.arguments_bytes,
+        "tokenflation.tool.result_bytes": scope.result_bytes,
         "error.type": scope.error_type,
     }
     found.update({name: value for name, value in optional.items() if value is not None})
     return found
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _rows(rows: Iterable[Attempt | ToolRun]) -> str:
+    given = [{key: value for key, value in asdict(row).items() if value is not None} for row in rows]
+    return _json(given)
 
 
 class _GivenIds:
@@ -147,6 +195,9 @@ class SpanEmitter:
     def __init__(self, provider: "trace.TracerProvider", foreign_calls: ForeignCalls | None = None) -> None:
         self._ids = _GivenIds()
         self._foreign_calls = foreign_calls
+        self._attempts: dict[str, list[Attempt]] = {}
+        self._tool_runs: dict[tuple[str, str], ToolRun] = {}
+        """What became of tool calls since the last span."""
         tracer: Any = provider.get_tracer(SCOPE_NAME)
         self._tracer = tracer
         # Each get_tracer() of the SDK makes a tracer that reads its own id generator: ours gives the ids that the store
@@ -155,9 +206,21 @@ class SpanEmitter:
         if self._ids_are_ours:
             tracer.id_generator = self._ids
 
+    def note(self, attempts: Iterable[Attempt] = (), tool_runs: Iterable[ToolRun] = ()) -> None:
+        """Keep rows for the spans to come: an attempt's for its call's, a tool call's for the next."""
+        for one in attempts:
+            self._attempts.setdefault(one.call_id, []).append(one)
+        for run in tool_runs:
+            self._tool_runs[run.call_id, run.tool_call_id] = run
+        for kept in (self._attempts, self._tool_runs):
+            while len(kept) > _MAX_KEPT:
+                del kept[next(iter(kept))]  # type: ignore[arg-type]  # a key of this one
+
     def call(self, call: Call) -> None:
         """Emit one call as a CLIENT span; inside a foreign span of the same call, as an INTERNAL one beneath it."""
         attributes = attributes_of_call(call)
+        if attempts := self._attempts.pop(call.call_id, None):
+            attributes[ATTEMPTS] = _rows(attempts)
         operation = _operation(call.api)
         name = f"{operation} {call.model}" if call.model else operation
         kind = SpanKind.CLIENT
@@ -181,6 +244,9 @@ class SpanEmitter:
               failed: bool) -> None:  # fmt: skip
         trace_id, span_id, parent_id = ids
         self._ids.trace_id, self._ids.span_id = int(trace_id, 16), int(span_id, 16)
+        if self._tool_runs:
+            attributes[TOOL_CALLS] = _rows(self._tool_runs.values())
+            self._tool_runs.clear()
         if not self._ids_are_ours:
             attributes["tokenflation.span.id"] = span_id
         # An empty context, so that what happens to be current on this thread is never the parent.

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.importers.spans.names import CallFacts
+from tokenflation.sdk.importers.spans.own import Rows
 from tokenflation.sdk.importers.spans.usage import Counted
 from tokenflation.sdk.records import Usage
 from tokenflation.sdk.tracing.spanwords import Role
@@ -54,7 +55,11 @@ class Node(Struct, kw_only=True):
     totals: bool = False
     """It is no call and carries token counts: sums over calls inside."""
     given: Mapping[str, Any] = {}
-    """Structure columns that the source names outright: our own spans do."""
+    """Columns that the source names outright: our own spans do."""
+    ours: bool = False
+    """It is our own span of a call, which says all that was recorded of it."""
+    rows: Rows | None = None
+    """What it carries of other tables: our own spans do."""
     doubles: tuple[str, ...] = ()
     """Libraries whose spans of the same call are in it."""
 

@@ -5,13 +5,12 @@ Pure.
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, time_ns
-from tokenflation.sdk.importers.spans import by_counts
+from tokenflation.sdk.importers.spans import by_counts, own
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.claude_code import ITS_CALL, given_by, in_full, is_its_call, its_role
 from tokenflation.sdk.importers.spans.gemini_cli import ITS_SCOPE, its_attributes, its_prompt_id, its_trace_id
@@ -23,24 +22,14 @@ from tokenflation.sdk.importers.spans.names import (
     is_call,
     question,
 )
-from tokenflation.sdk.tracing.spans import CALL_ATTRIBUTES, SCOPE_NAME
+from tokenflation.sdk.tracing.spans import SCOPE_NAME
 from tokenflation.sdk.tracing.spanwords import Role, role_of
-from tokenflation.sdk.wire.values import count_of, dumps, loads
+from tokenflation.sdk.wire.values import dumps, loads
 
 __all__ = ["node_of", "span_id_of", "trace_id_of"]
 
 _HEX = re.compile(r"[0-9a-f]+")
 _NO_SERVICE = "unknown_service"
-# What our own spans say of where a call stands; the rest of them is read as any other's.
-_TEXTS = frozenset({"task", "task_id", "agent", "agent_run_id", "api"})
-_COUNTS = frozenset({"depth", "step"})
-_WORDS = {
-    "structure_source": frozenset({"scope", "span", "wire"}),
-    "status": frozenset({"ok", "error", "cut", "cancelled"}),
-}
-_LIMITS = frozenset({"max_calls", "max_tokens", "max_depth", "max_cost"})
-_OURS = {column: name for column, name in CALL_ATTRIBUTES if column in _TEXTS | _COUNTS or column in _WORDS}
-_RENAMED = "tokenflation.operation.name"
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "GeneratorExit", "KeyboardInterrupt"})
 
 
@@ -104,10 +93,7 @@ def node_of(
         attributes = in_full(attributes)
     if library == ITS_SCOPE:
         attributes, trace_id = its_attributes(attributes), its_trace_id(attributes) or trace_id
-    if library == SCOPE_NAME and _RENAMED in attributes:  # beneath another tracer's span of the same call
-        attributes = {
-            f"gen_ai.{key[13:]}" if f"gen_ai.{key[13:]}" in _GEN_AI else key: v for key, v in attributes.items()
-        }
+    attributes, ours = own.attributes_of(library, attributes), own.is_call(library, attributes)
     error = error_class(attributes.get("error.type")) or _raised(events)
     status = "ok"
     failed = failed or (attributes.get("success") is False and is_its_call(attributes))
@@ -117,7 +103,7 @@ def node_of(
             status = "cancelled"
     call = call_facts(attributes, library, resource) if is_call(attributes) else None
     first = None
-    if call is not None and call.ttfc_s is None:
+    if call is not None and call.ttfc_s is None and not ours:
         first = _first_token(events) or _completion_start(attributes)
     if call is not None and first is not None:
         call.ttfc_s = max(0, first - started_at_ns) / 1e9
@@ -144,16 +130,12 @@ def node_of(
         says=hash(says) if says else None,
         after_s=float(after) if call is not None and isinstance(after, int | float) else None,
         totals=call is None and has_totals(attributes),
-        given=_given(attributes)
+        given=own.given(attributes) | own.ending(attributes)
         if library == SCOPE_NAME
         else given_by(attributes) | by_counts.given_by(attributes, library),
+        ours=ours,
+        rows=own.rows(attributes) if library == SCOPE_NAME else None,
     )
-
-
-_GEN_AI = frozenset(name for _, name in CALL_ATTRIBUTES if name.startswith("gen_ai.")) | {
-    "gen_ai.operation.name",
-    "gen_ai.request.stream",
-}
 
 
 def _fixed(value: Any) -> Any:
@@ -179,35 +161,6 @@ def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
         if isinstance(found, dict) and found.get("lc_agent_name") == name:
             return Role("agent", role.name)
     return role
-
-
-def _given(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the structure columns that a span of our own names."""
-    found: dict[str, Any] = {}
-    for column, name in _OURS.items():
-        value = attributes.get(name)
-        if column in _COUNTS:
-            value = count_of(value)
-        elif not isinstance(value, str) or not value or value not in _WORDS.get(column, (value,)):
-            value = None
-        if value is not None:
-            found[column] = value
-    return found | _ending(attributes)
-
-
-def _ending(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a task of our own ended: its outcome, its score and the limit that cut it, as far as it says."""
-    outcome, score, limit = (
-        attributes.get(f"tokenflation.task.{name}") for name in ("outcome", "score", "censored_by")
-    )
-    found: dict[str, Any] = {}
-    if isinstance(outcome, bool):
-        found["outcome"] = outcome
-    if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
-        found["score"] = float(score)
-    if limit in _LIMITS:
-        found["censored_by"] = limit
-    return found
 
 
 def _vocabulary(attributes: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ What is taken how:
 * A tool run belongs to the call of the same agent run that started last before it, and to the tool call of its id
   there, or else of its name. Of calls without recorded answers only those tool calls are known that were run.
 * `structure_source` is `span`. Nothing is known of the prompt's parts and of its blocks.
+* Our own spans say themselves what their rows hold (`own`).
 """
 
 from collections import defaultdict
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.importers.files.fields import made_id
 from tokenflation.sdk.importers.files.formats import Context, Skipped, Taken
+from tokenflation.sdk.importers.spans import own
 from tokenflation.sdk.importers.spans.calls import Node, ancestors, one_each
 from tokenflation.sdk.importers.spans.names import CallFacts
 from tokenflation.sdk.importers.spans.tree import Place, places
@@ -37,6 +39,8 @@ class SpanPile:
     def __init__(self, format_name: str) -> None:
         self._format = format_name
         self._traces: defaultdict[str, dict[str, Node]] = defaultdict(dict)
+        self._told: defaultdict[str, dict[str, ToolRun]] = defaultdict(dict)
+        """Rows of tool calls that spans carry, by the ids of the calls that asked and their own."""
 
     def add(self, node: Node) -> Skipped | None:
         """Take a span; return what to report if it is there already."""
@@ -44,6 +48,9 @@ class SpanPile:
         if node.span_id in spans:
             return Skipped(node.where, "a span that the files hold more than once", node.span_id)
         spans[node.span_id] = node
+        for run in node.rows.tool_runs if node.rows is not None else ():
+            told = self._told[run.call_id]
+            told[run.tool_call_id] = own.newer(told.get(run.tool_call_id), run)
         return None
 
     def tasks(self, context: Context, default_kind: str) -> Iterator[Taken | Skipped]:
@@ -55,7 +62,7 @@ class SpanPile:
             spans = self._traces[trace_id]
             if trace_id in calls:
                 named = default_kind.removesuffix(".csv").removesuffix(".parquet")
-                yield from _Trace(spans, calls[trace_id], self._format).tasks(context, named)
+                yield from _Trace(spans, calls[trace_id], self._told, self._format).tasks(context, named)
             elif any(node.call is not None for node in spans.values()):
                 continue  # its calls are in the traces of their other spans
             elif lost := next((node for node in spans.values() if node.totals), None):
@@ -82,8 +89,15 @@ class _Seat(Struct, frozen=True):
 class _Trace:
     """One trace, while its rows are made."""
 
-    def __init__(self, spans: Mapping[str, Node], calls: Sequence[Node], format_name: str) -> None:
+    def __init__(
+        self,
+        spans: Mapping[str, Node],
+        calls: Sequence[Node],
+        told: Mapping[str, Mapping[str, ToolRun]],
+        format_name: str,
+    ) -> None:
         self._spans = spans
+        self._told = told
         self._calls = sorted(calls, key=lambda node: (node.started_at_ns, node.ended_at_ns or 0, node.span_id))
         self._format = format_name
         self._places = places(spans)
@@ -103,11 +117,15 @@ class _Trace:
         for key, calls in by_task.items():
             kind, task_id = self._kind(key, calls, context, default_kind), self._task_id(key)
             rows = [self._row(node, kind, task_id, steps[node.span_id]) for node in calls]
-            own = {node.span_id for node in calls}
-            runs = [run for call_id in own for run in self._tools.rows.get(call_id, ())]
+            ids = {node.span_id for node in calls}
+            runs = [
+                run for call_id in ids for run in (*self._tools.rows[call_id], *self._told.get(call_id, {}).values())
+            ]
             runs.sort(key=lambda run: (run.started_at_ns or 0, run.call_id, run.tool_call_id))
-            batch = self._as_given(Batch(calls=rows, tool_runs=runs, spans=self._span_rows(key, kind, task_id)))
-            yield Taken(batch, {self._given[one]: (one,) for one in own if one in self._given})
+            tries = [one for node in calls if node.rows is not None for one in node.rows.attempts]
+            spans = self._span_rows(key, kind, task_id)
+            batch = self._as_given(Batch(calls=rows, attempts=tries, tool_runs=runs, spans=spans))
+            yield Taken(batch, {self._given[one]: (one,) for one in ids if one in self._given})
 
     def _as_given(self, batch: Batch) -> Batch:
         """Return the rows with the ids of calls that sources give instead of their spans'."""
@@ -115,6 +133,7 @@ class _Trace:
         if not given:
             return batch
         return Batch(
+            attempts=batch.attempts,
             calls=[
                 replace(
                     call,
@@ -175,7 +194,7 @@ class _Trace:
         known = (usage.input_tokens is not None) + (usage.output_tokens is not None)
         ended = node.ended_at_ns
         asked = max(len(facts.tools), self._tools.ran.get(node.span_id, 0))
-        return Call(
+        made = Call(
             call_id=node.span_id,
             trace_id=node.trace_id,
             parent_id=node.parent_id,
@@ -217,11 +236,14 @@ class _Trace:
             tool_calls=asked or int(not _ASKS_FOR_TOOLS.isdisjoint(facts.finish_reasons)),
             extra=facts.extra,
         )
+        return own.as_recorded(made, node.given) if node.ours else made
 
     def _tool_runs(self) -> "_Tools":
         tools = _Tools(self._calls)
         before: defaultdict[str, list[Node]] = defaultdict(list)
         for node in self._calls:
+            if node.ours:
+                continue  # which tool runs are its own, its rows say
             before[self._seats[node.span_id].run_id].append(node)
         runs = [(node, place) for node, place in self._counting("tool")]
         runs.sort(key=lambda pair: (pair[0].started_at_ns, pair[0].span_id))
@@ -269,6 +291,8 @@ class _Trace:
                         outcome=node.given.get("outcome"),
                         score=node.given.get("score"),
                         censored_by=node.given.get("censored_by"),
+                        arguments_bytes=node.given.get("arguments_bytes"),
+                        result_bytes=node.given.get("result_bytes"),
                     )
                 )
         return rows
@@ -301,7 +325,7 @@ class _Tools:
         """Span id of a tool run -> its tool call."""
         self.ran: defaultdict[str, int] = defaultdict(int)
         for node in calls:
-            asked = node.call.tools if node.call is not None else ()
+            asked = node.call.tools if node.call is not None and not node.ours else ()
             self.rows[node.span_id] = [
                 ToolRun(call_id=node.span_id, tool_call_id=one.tool_call_id, name=one.name, kind=one.kind)
                 for one in asked
