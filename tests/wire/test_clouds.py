@@ -262,6 +262,40 @@ def test_a_call_of_watsonx_has_the_model_that_its_body_names(sent: Sent) -> None
     assert (row["model"], tokens(row)) == ("granite", (3, None, None, 2, None))
 
 
+@pytest.mark.parametrize("path", ["/ml/v1/text/generation_stream", "/ml/v1-beta/generation/text_stream"])
+def test_a_stream_of_watsonx_says_its_input_once_and_its_output_so_far(sent: Sent, path: str) -> None:
+    pieces = [("", 0, 8, "not_finished"), (" sky", 10, 0, "not_finished"), ("", 11, 0, "eos_token")]
+    names = ("generated_text", "generated_token_count", "input_token_count", "stop_reason")
+    events = [{"model_id": "flan", "results": [dict(zip(names, piece, strict=True))]} for piece in pieces]
+    row = sent(f"https://us-south.ml.cloud.ibm.com{path}", {"model_id": "flan", "input": "hi"}, Stream(events))
+    assert (row["api"], row["status"], row["finish_reasons"]) == ("ibm.text_generation", "ok", '["eos_token"]')
+    assert tokens(row) == (8, None, None, 11, None)
+
+
+def test_aleph_alphas_completions_and_embeddings_are_counted(sent: Sent) -> None:
+    at, asked = "https://api.aleph-alpha.com", {"model": "pharia", "prompt": [{"type": "text", "data": "hi"}]}
+    counts = {"num_tokens_prompt_total": 9, "num_tokens_generated": 30}
+    answer = {"completions": [{"completion": "Ho", "finish_reason": "maximum_tokens"}], "model_version": "2022-04"}
+    row = sent(f"{at}/complete", {**asked, "maximum_tokens": 30}, {**answer, **counts})
+    assert (row["api"], row["provider"], row["model"]) == ("aleph_alpha.complete", "aleph_alpha", "pharia")
+    assert (tokens(row), row["finish_reasons"]) == ((9, None, None, 30, None), '["maximum_tokens"]')
+    summary = {"type": "stream_summary", "index": 0, "model_version": "2022-04", "finish_reason": "maximum_tokens"}
+    events = [{"type": "stream_chunk", "index": 0, "completion": "Ho"}, summary]
+    events += [{"type": "completion_summary", "model_version": "2022-04", **counts}]
+    row = sent(f"{at}/complete", {**asked, "maximum_tokens": 30, "stream": True}, Stream([*events, "[DONE]"]))
+    assert (tokens(row), row["status"], row["ttft_s"] is None) == ((9, None, None, 30, None), "ok", False)
+    row = sent(f"{at}/semantic_embed", asked, {"embedding": [0.1], "num_tokens_prompt_total": 9})
+    assert (row["api"], tokens(row)) == ("aleph_alpha.embed", (9, None, None, 0, None))
+    assert sent("https://forms.test/complete", {"prompt": "?", "answer": 1}, {"completions": []}) == {}
+
+
+def test_a_stream_of_writers_ends_with_its_counts(sent: Sent) -> None:
+    last = {"id": "c", "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}
+    events = Stream([last, {"id": "c", "choices": [], "usage": USAGE}])
+    row = sent("https://api.writer.com/v1/chat", {"model": "palmyra-x4", "stream": True, **ASKED}, events)
+    assert (row["status"], tokens(row)) == ("ok", (20, None, None, 9, None))
+
+
 def test_a_cache_that_alibabas_chat_writes_is_counted_in_the_details(sent: Sent) -> None:
     details = {"cached_tokens": 0, "cache_creation_input_tokens": 16, "cache_type": "ephemeral"}
     answer = {**COMPLETION, "usage": {**USAGE, "prompt_tokens_details": details}}

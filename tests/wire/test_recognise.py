@@ -1,9 +1,14 @@
 """Model endpoints are known by method and path, on any host."""
 
+import json
+from typing import Any
+
 import pytest
 
 from tokenflation.sdk.wire import ExchangeBytes, provider_of, read, recognise
 from tokenflation.sdk.wire.endpoints import recognise as recognising
+
+USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
 
 
 @pytest.mark.parametrize(
@@ -174,3 +179,23 @@ def test_paths_that_hold_an_id_are_recognised_however_many_there_are_and_none_is
     assert len(recognising._known) <= 256
     assert "/v1/threads/thread_599/runs" in recognising._known
     assert not any("?" in path for path in recognising._known)
+
+
+@pytest.mark.parametrize(
+    ("request_body", "answer", "is_call"),
+    [
+        pytest.param(b'{"messages": [{"content": "hi"},]}', {"id": "c", "usage": USAGE}, True, id="counted"),
+        pytest.param(b'{"messages": [{"content": "hi"},]}', {"id": "c", "choices": []}, False, id="not counted"),
+        pytest.param(b"name=A&note=hi", {"id": "c", "usage": USAGE}, False, id="a form"),
+    ],
+)
+def test_a_request_of_broken_json_is_a_call_if_the_answer_counts_tokens(
+    request_body: bytes, answer: dict[str, Any], is_call: bool
+) -> None:
+    chunks = [(0, json.dumps(answer).encode())]
+    view = ExchangeBytes(
+        api="openai.chat", host="gateway.test", status_code=200, request_body=request_body, chunks=chunks, end="read"
+    )
+    reading = read(view, key=b"key")
+    assert (reading is not None and reading.usage.input_tokens == 20) is is_call
+    assert is_call or reading is None

@@ -185,7 +185,9 @@ def _note_extra(facts: Facts, name: str, value: Any) -> None:
 
 
 def _merge_usage(facts: Facts, rules: Answer, usage: dict[str, Any], kind: Any) -> None:
-    dropped = rules.placeholders.get(kind, ()) if type(kind) is str else ()
+    dropped = rules.placeholders.get(kind, frozenset()) if type(kind) is str else frozenset()
+    if rules.said_once:
+        dropped |= {key for key in rules.said_once if facts.usage.get(key) and not usage.get(key)}
     facts.usage.update({key: value for key, value in usage.items() if value is not None and key not in dropped})
 
 

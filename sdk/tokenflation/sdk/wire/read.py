@@ -1,6 +1,6 @@
-"""From the bytes of one exchange to a `Reading`: the only entry to this package's parts. Pure and total.
+"""From the bytes of one exchange to a `Reading`, or None where it is no request to a model: the entry to this package.
 
-Whatever the bytes are, the result is a `Reading` or None (no request to a model); nothing here raises on them.
+Pure and total: whatever the bytes are, nothing here raises on them.
 """
 
 import re
@@ -39,16 +39,18 @@ _SPACE = b" \t\r\n\xef\xbb\xbf"
 def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
     """Return what the bytes say, or None if this is no request to a model or its api is not known here.
 
-    `key` (at most 64 bytes) keys the hashes of the prompt. A request without a body that could be kept is judged by
-    its answer, and so is a GET of an answer that an earlier request asked for (`Reading.fetched`).
+    `key` (at most 64 bytes) keys the hashes of the prompt. A request whose body could not be kept is judged by its
+    answer, as is a GET of an answer that was asked for before (`Reading.fetched`); broken JSON by the answer's counts.
     """
     dialects = DIALECTS.get(view.api, ())
-    asked = loads(decode_body(view.request_body)) if view.request_body else None
+    sent = decode_body(view.request_body) if view.request_body else b""
+    asked = loads(sent) if sent else None
+    broken = asked is None and sent.lstrip(_SPACE).startswith(b"{")
     # Sound and pictures say nothing, and there is much of them.
     chunks = () if _is_media(view) else decode_chunks(view.chunks, view.content_encoding)
     if view.api in PAYLOAD_STREAMS and chunks and _opening(chunks) == b"\0":
         chunks = [(event.time_ns, event.data) for event in aws_events(chunks) if not event.name.startswith(EXCEPTION)]
-    candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked)]
+    candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked, broken)]
     if not candidates:
         return None
     if len(candidates) < len(dialects):  # an answer in another dialect than the request's comes last
@@ -64,7 +66,8 @@ def read(view: ExchangeBytes, *, key: bytes) -> Reading | None:
         dialect = candidates[0]
         facts, streamed = _answer(view, dialect, chunks or ())
     request: dict[str, Any] = asked if type(asked) is dict else {}
-    if not _is_answer(view, dialect, facts, asked_for=bool(request)):
+    proven = not broken or _has_usage(facts, dialect.answer)
+    if not proven or not _is_answer(view, dialect, facts, asked_for=bool(request)):
         return None
     for path in dialect.request.within:
         if type(inner := at(request, path)) is dict:
@@ -79,9 +82,9 @@ def _is_media(view: ExchangeBytes) -> bool:
     return view.content_type.startswith(_MEDIA)
 
 
-def _may_be(view: ExchangeBytes, dialect: Dialect, asked: Any) -> bool:
-    """Return whether a request may be one of this dialect; one whose body was not kept may be any."""
-    if not view.request_body or (dialect.request.forms and asked is None):
+def _may_be(view: ExchangeBytes, dialect: Dialect, asked: Any, broken: bool) -> bool:
+    """Return whether a request may be one of this dialect; one whose body was not kept, or is broken, may be any."""
+    if not view.request_body or broken or (dialect.request.forms and asked is None):
         return view.method == "POST" or dialect.fetches or not dialect.request.proof
     if dialect.fetches:
         return True
@@ -377,14 +380,11 @@ def _finish_reasons(facts: Facts, status: Status) -> tuple[str, ...]:
     """Return why each choice ended; `error` where its generation was cut, empty where the provider did not say."""
     if status == "ok" and len(facts.finish) == 1 and (reason := next(iter(facts.finish.values()))):
         return (reason,)
-    missing = "" if status == "ok" else "error"
-    reasons = tuple(facts.finish[index] or missing for index in sorted(facts.finish))
-    if status == "ok":
-        state = facts.extra.get("state")
-        if not any(reasons):
-            return (state,) if type(state) is str else ()
-        return reasons
-    return reasons or ("error",)
+    reasons = tuple(facts.finish[index] or ("" if status == "ok" else "error") for index in sorted(facts.finish))
+    if status != "ok":
+        return reasons or ("error",)
+    state = facts.extra.get("state")
+    return reasons if any(reasons) else (state,) if type(state) is str else ()
 
 
 def _extra(view: ExchangeBytes, facts: Facts, rules: Answer, readable: bool) -> Mapping[str, Any]:

@@ -148,6 +148,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Response headers with counts, lower case; they stand beside the fields of the usage object."""
     merge_usage: bool = False
     """The last value of each field wins, instead of the last object as a whole."""
+    said_once: frozenset[str] = frozenset()
+    """Usage fields that one event fills, and those after it with 0."""
     shared_counts: frozenset[str] = frozenset()
     """Usage fields that stand in answers of other dialects, too: they do not prove that an answer is of this one."""
     counts_one: str = ""

@@ -46,6 +46,8 @@ _ONE = (
     clouds.DASHSCOPE_APPLICATION,
     clouds.FAL,
     more.MISTRAL_CONVERSATIONS,
+    more.ALEPH_ALPHA,
+    more.ALEPH_ALPHA_EMBED,
     more.WATSONX,
     more.WATSONX_READ,
     more.DASHSCOPE,

@@ -1,6 +1,6 @@
 """Mistral's conversations, IBM watsonx's text generation, Alibaba's DashScope, Snowflake, Replicate, Sber's GigaChat.
 
-Part of `dialects`: data only.
+And Aleph Alpha's completions. Part of `dialects`: data only.
 """
 
 from typing import Final
@@ -12,6 +12,8 @@ from tokenflation.sdk.wire.dialects.openai_more import EMBEDDINGS
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
 
 __all__ = [
+    "ALEPH_ALPHA",
+    "ALEPH_ALPHA_EMBED",
     "DASHSCOPE",
     "DASHSCOPE_EMBED",
     "GIGACHAT",
@@ -69,7 +71,8 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
     common_path=True,
 )
 
-# cloud.ibm.com/apidocs/watsonx-ai, "Infer text" and its event stream: counts stand in each result.
+# cloud.ibm.com/apidocs/watsonx-ai, "Infer text" and its event stream: counts stand in each result, in a stream that of
+# the input in the first alone and that of the output so far.
 _COUNTED = ("results", 0)
 _WATSONX_MODEL = (("model_id",),)
 WATSONX: Final = Dialect(
@@ -87,6 +90,7 @@ WATSONX: Final = Dialect(
         error_words=(("code",), ("type",)),
         usage=(_COUNTED,),
         merge_usage=True,
+        said_once=frozenset({"input_token_count"}),
         input=Count(terms=((("input_token_count",),),)),
         output=Count(terms=((("generated_token_count",),),)),
     ),
@@ -279,4 +283,41 @@ GIGACHAT: Final = Dialect(
         output=Count(terms=((("output_tokens",),),)),
         total=("total_tokens",),
     ),
+)
+
+# github.com/Aleph-Alpha/aleph-alpha-client, completion.py and embedding.py: `model_version` is no model's name. Both
+# counts are of all completions together; a stream has them in its `completion_summary`.
+_ALEPH_ALPHA_READ = (("num_tokens_prompt_total",),)
+ALEPH_ALPHA: Final = Dialect(
+    api="aleph_alpha.complete",
+    compatible="aleph_alpha",
+    request=Request(proof=(frozenset({"prompt"}), frozenset({"maximum_tokens"})), messages=("prompt",)),
+    answer=Answer(
+        model=(),
+        response_id=(),
+        parts=(("completions",), ()),
+        keyed={"completion": Part()},
+        finish=(("completions", 0, "finish_reason"), ("finish_reason",)),
+        terminator=b"[DONE]",
+        usage=((),),
+        merge_usage=True,
+        input=Count(terms=(_ALEPH_ALPHA_READ,)),
+        output=Count(terms=((("num_tokens_generated",),),)),
+    ),
+    common_path=True,
+)
+ALEPH_ALPHA_EMBED: Final = Dialect(
+    api="aleph_alpha.embed",
+    compatible="aleph_alpha",
+    request=Request(proof=(frozenset({"prompt", "prompts", "input"}),)),
+    answer=Answer(
+        model=(),
+        response_id=(),
+        parts=(),
+        finish=(),
+        usage=((),),
+        input=Count(terms=(_ALEPH_ALPHA_READ,)),
+        output=Count(terms=((),), zero_beside=_ALEPH_ALPHA_READ),
+    ),
+    common_path=True,
 )

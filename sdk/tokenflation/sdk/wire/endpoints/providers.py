@@ -37,6 +37,7 @@ _HOSTS = {
     "amazonaws.com": "aws.bedrock",
     "api.aws": "aws.bedrock",
     "ml.cloud.ibm.com": "ibm.watsonx.ai",
+    "api.aleph-alpha.com": "aleph_alpha",
     "api.together.xyz": "together_ai",
     "api.together.ai": "together_ai",
     "api-inference.together.ai": "together_ai",

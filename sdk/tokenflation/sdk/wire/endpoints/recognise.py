@@ -81,7 +81,8 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "runs": (("/threads/", "openai.assistants.run"), ("/evals/", "evaluations"), ("/maestro/", "ai21.maestro")),
     "submit_tool_outputs": (("/runs/", "openai.assistants.run.retrieve"),),
     "messages": (("/v1/messages", _MESSAGES),),
-    "complete": (("/v1/", "anthropic.complete"),),
+    "complete": (("/v1/", "anthropic.complete"), ("", "aleph_alpha.complete")),
+    **dict.fromkeys(("semantic_embed", "batch_semantic_embed", "instructable_embed"), (("", "aleph_alpha.embed"),)),
     "count-tokens:rawPredict": (),
     **dict.fromkeys(
         (":rawPredict", ":streamRawPredict"),
@@ -141,6 +142,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "multimodal-embedding": (("/embeddings/multimodal-embedding/", "dashscope.embed"),),
     "text-rerank": (("/rerank/text-rerank/", "dashscope.embed"),),
     "generation_stream": (("/text/", "ibm.text_generation"),),
+    "text_stream": (("/v1-beta/generation/", "ibm.text_generation"),),
     ":complete": (("/cortex/", "snowflake.complete"),),
     # llama.cpp, Nvidia
     **dict.fromkeys(("rerank", "reranking"), (("/text/rerank", "ibm.text_read"), ("", "cohere.rerank"))),
@@ -176,7 +178,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     **dict.fromkeys((":answer", ":streamAnswer"), (("/servingConfigs/", "google.agents"),)),
     **dict.fromkeys((":assist", ":streamAssist"), (("/assistants/", "google.agents"),)),
     "heroku": (("/v1/agents/", "heroku.agents"),),
-    "text": (("/agentAliases/", "bedrock.agents"),),
+    "text": (("/agentAliases/", "bedrock.agents"), ("/v1-beta/generation/", "ibm.text_generation")),
     **dict.fromkeys(
         (
             "retrieveAndGenerate",
