@@ -120,6 +120,45 @@ def test_a_fork_does_not_wait_for_a_log_file_that_a_thread_of_its_parent_was_wri
     assert len(rows(store)) == 1
 
 
+def test_forks_of_which_python_is_not_told_write_their_own_rows(provider: Provider, store: Path) -> None:
+    program = """
+        import ctypes
+        def work():
+            with httpx.Client() as client:
+                for number in range(3):
+                    with tf.task("job"):
+                        ask(client)
+        handle = tf.instrument(store)
+        work()
+        handle.flush()
+        child = ctypes.PyDLL(None).fork()  # C's own, as uWSGI's: it runs no handler of Python's
+        work()
+        if child:
+            os.waitpid(child, 0)
+        os._exit(handle.drops != {})
+    """
+    done = run(program, provider, store)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len({row["task_id"] for row in rows(store)}) == len(rows(store)) == 9
+    assert len(rows(store, "SELECT * FROM spans")) == 9
+    assert journals(store) == []
+
+
+def test_a_fork_of_which_python_is_not_told_ends_at_once_if_it_calls_nothing(provider: Provider, store: Path) -> None:
+    program = """
+        import ctypes
+        handle = tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+        if not ctypes.PyDLL(None).fork():
+            handle.close()
+            os._exit(handle.drops != {})
+        print(os.wait()[1])
+    """
+    assert run(program, provider, store).stdout == "0\n"
+    assert len(rows(store)) == 1
+
+
 def reachable(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,12 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.recording.dates import Dates
 from tokenflation.sdk.recording.drops import Drops
-from tokenflation.sdk.recording.forks import watch_forks
+from tokenflation.sdk.recording.forks import Forked, begin_if_untold, watch_forks
 from tokenflation.sdk.recording.inbox import Inbox, rest_s
 from tokenflation.sdk.recording.marks import Flush, Grown, in_order, portions, size_of
 from tokenflation.sdk.recording.stacks import started
 from tokenflation.sdk.records import Call, SpanRecord
 from tokenflation.sdk.scoping import scopes
-from tokenflation.sdk.scoping.scopes import Scope
 from tokenflation.sdk.scoping.sentfrom import SentFrom, admit, give_up, settle
 from tokenflation.sdk.store.journals.underway import Noted, Underway, noted
 from tokenflation.sdk.store.losses import WAITING
@@ -41,13 +40,12 @@ __all__ = ["Recorder"]
 _RETRY_S = 1.0
 _SWEEP_S = 0.05
 """So often we look at the calls under way, while there are any."""
-_ID_MASK = 2**64 - 1
 _UNREADABLE: Any = object()
 """What is made of an answer that cannot be read."""
 _log = logging.getLogger("tokenflation")
 
 
-class Recorder:
+class Recorder(Forked):
     """Owns the inbox, the worker thread and the store's writer of this process."""
 
     def __init__(
@@ -72,7 +70,7 @@ class Recorder:
         self._default_task = default_task
         self._key = key
         self._make_assembler = partial(Assembler, key=key, default_task=default_task, exact_tokens=exact_tokens)
-        self._foreign = foreign
+        self._foreign = foreign or (lambda: None)
         self._queue_size = queue_size
         self._closed = False
         self._dates = Dates()
@@ -93,7 +91,8 @@ class Recorder:
     @property
     def drops(self) -> dict[str, int]:
         """Records lost so far in this process, by reason; and those that the end of recording left unwritten."""
-        return {**self._drops, **({WAITING: waiting} if (waiting := self._outbox.left) else {})}
+        waiting = self._outbox.left
+        return {**self._drops, **({WAITING: waiting} if waiting else {})}
 
     @property
     def recorded(self) -> int:
@@ -105,8 +104,10 @@ class Recorder:
         self._drops[reason] += count
         self._drops.tell()
 
-    def scope_changed(self, scope: Scope, opened: bool) -> None:
+    def scope_changed(self, scope: scopes.Scope, opened: bool) -> None:
         """Note a scope that closed."""
+        if opened and scope.process_id != self.process_id:
+            begin_if_untold(self)
         if not opened:
             try:
                 self._put(scope.record())
@@ -117,7 +118,8 @@ class Recorder:
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
         if self._closed or self._is_idle():
             return True
-        self._put(mark := Flush(), force=True)
+        mark = Flush()
+        self._put(mark, force=True)
         self._inbox.hurry()
         deadline = now_ns() + int(timeout_s * 1e9)
         while not mark.done.wait(max(0.0, min(_SWEEP_S, (deadline - now_ns()) / 1e9))):
@@ -132,10 +134,9 @@ class Recorder:
         self._closed = True
         atexit.unregister(self.close)
         if not self._is_idle():
-            worker = self._start()
             self._inbox.put(None, force=True)
             self._inbox.hurry()
-            if worker is None:
+            if (worker := self._start()) is None:
                 self._run()
             else:
                 worker.join(timeout_s)
@@ -148,10 +149,11 @@ class Recorder:
 
     def leave(self, timeout_s: float = 1.0) -> None:
         """Write what is left, as the process ends without running its exit handlers."""
-        if not self._closed and self._process_id == os.getpid() and self.flush(timeout_s):
+        if not self._closed and self.process_id == os.getpid() and self.flush(timeout_s):
             self._guarded(self._underway.close_unused)
 
     def _is_idle(self) -> bool:
+        begin_if_untold(self)  # what stands here is its parent's
         return self._worker is None and not len(self._inbox) and not self._drops
 
     def _reset(self) -> None:
@@ -166,7 +168,6 @@ class Recorder:
         self._unwritten: list[Noted] = []
         """What has been read and is not in the store yet; its bodies are let go of."""
         self._drops = Drops(self.store)
-        self._process_id = os.getpid()
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
         writer_id = secrets.token_hex(8)
@@ -176,13 +177,12 @@ class Recorder:
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
 
     def _context(self) -> SentFrom:
-        return SentFrom(self.spans.around(scopes.current()), self._foreign() if self._foreign else None, last_call())
+        return SentFrom(self.spans.around(scopes.current()), self._foreign(), last_call())
 
     def _run_tool(self, name: str, arguments: bytes | None) -> OpenRun | None:
         if self._closed:
             return None
-        foreign = self._foreign() if self._foreign else None
-        return OpenRun(name, arguments, key=self._key, foreign=foreign, submit=self._put)
+        return OpenRun(name, arguments, key=self._key, foreign=self._foreign(), submit=self._put)
 
     # A fork, in whichever thread of the host.
 
@@ -206,9 +206,11 @@ class Recorder:
     # The host's side.
 
     def _begin_exchange(self, exchange: Exchange) -> None:
+        if exchange.process_id != self.process_id:
+            begin_if_untold(self)
         if self._closed:
             return
-        exchange.call_id = f"{next(self._ids) & _ID_MASK:016x}"
+        exchange.call_id = f"{next(self._ids) & (2**64 - 1):016x}"
         sent = exchange.context
         if isinstance(sent, SentFrom) and sent.scope is not None and sent.scope.budget is not None:
             self._admit(exchange)
@@ -235,7 +237,7 @@ class Recorder:
             self._not_noted(error)
 
     def _submit_exchange(self, exchange: Exchange) -> None:
-        if exchange.process_id != self._process_id or self._closed:
+        if exchange.process_id != self.process_id or self._closed:
             return  # it left before a fork: the parent writes it
         try:
             self._underway.end(exchange)
@@ -321,7 +323,8 @@ class Recorder:
 
     def _take(self, items: list[Any]) -> None:
         self._underway.look()
-        ordered = in_order(items, partial(self._guarded, self._underway.let_go, self._assembler.is_whole))
+        let_go = partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
+        ordered = in_order(items, let_go)
         self._in_hand = sum(isinstance(one, Exchange | SpanRecord) for one in ordered)
         for some in portions(ordered):
             self._underway.make_room()
@@ -349,8 +352,7 @@ class Recorder:
     def _take_span(self, span: SpanRecord) -> None:
         if span.kind == "tool":
             span, tool_runs = self._assembler.tool_spans.place(span)
-            self._outbox.add(None, (), tool_runs := self._dates.runs(tool_runs, span))
-            self._export((), (None, (), tool_runs))
+            self._outbox.add(None, (), self._dates.runs(tool_runs, span))
         self._outbox.add_span(span := self._dates.one(span))
         if self.emitter is not None and not span.foreign:
             self._guarded(self.emitter.scope, span)
@@ -368,12 +370,12 @@ class Recorder:
         self._guarded(settle, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
-        self._outbox.add(*(added := self._dates.rows(rows)))
+        self._outbox.add(*self._dates.rows(rows))
         for call in rows.moved:
             self._outbox.add(self._dates.one(call), (), ())
         for span in self._assembler.tool_spans.moved(rows.moved):
             self._outbox.add_span(self._dates.one(span))
-        self._export(rows.final, added)
+        self._export(rows.final)
 
     def _sweep(self, last: bool = False) -> bool:
         """Look at the calls under way; whether there is anything to write."""
@@ -385,11 +387,9 @@ class Recorder:
         self._export(self._assembler.expire(now_ns()))
         return self._outbox.due()
 
-    def _export(self, calls: Iterable[Call], rows: tuple[Any, ...] = ()) -> None:
-        if self.emitter is not None:
-            self._guarded(self.emitter.note, *rows[1:])
-            for call in calls:
-                self._guarded(self.emitter.call, self._dates.one(call))
+    def _export(self, calls: list[Call]) -> None:
+        for call in calls if self.emitter is not None else ():
+            self._guarded(self.emitter.call, self._dates.one(call))
 
     def _write(self, now: int) -> bool:
         if not self._outbox.write(waiting=self._underway.make_room):

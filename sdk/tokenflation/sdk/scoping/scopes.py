@@ -12,7 +12,6 @@ import contextvars
 import functools
 import logging
 import os
-import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
@@ -52,10 +51,6 @@ Kind = Literal["task", "agent", "tool"]
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("tokenflation")
 _current: contextvars.ContextVar["Scope | None"] = contextvars.ContextVar("tokenflation_scope", default=None)
-_random = random.Random()
-"""Our own: a host that seeds the global one must not give two processes the same ids."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
 _listeners: list[Callable[["Scope", bool], None]] = []
 _PACKED = ("kind", "name", "span_id", "trace_id", "parent_id", "task", "task_id", "agent_run_id", "agent", "depth")
 """What another process must know of a scope; limits stay where they are counted."""
@@ -65,12 +60,12 @@ _root: "Scope | None" = None
 
 def new_span_id() -> str:
     """Return 16 random hex digits."""
-    return f"{_random.getrandbits(64):016x}"
+    return os.urandom(8).hex()  # no generator of ours: two processes of one origin would give the same ids
 
 
 def new_trace_id() -> str:
     """Return 32 random hex digits."""
-    return f"{_random.getrandbits(128):032x}"
+    return os.urandom(16).hex()
 
 
 def listen(listener: Callable[["Scope", bool], None]) -> Callable[[], None]:
