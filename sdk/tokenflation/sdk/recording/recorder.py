@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -91,8 +91,7 @@ class Recorder(Forked):
     @property
     def drops(self) -> dict[str, int]:
         """Records lost so far in this process, by reason; and those that the end of recording left unwritten."""
-        waiting = self._outbox.left
-        return {**self._drops, **({WAITING: waiting} if waiting else {})}
+        return {**self._drops, **({WAITING: waiting} if (waiting := self._outbox.left) else {})}
 
     @property
     def recorded(self) -> int:
@@ -118,8 +117,7 @@ class Recorder(Forked):
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
         if self._closed or self._is_idle():
             return True
-        mark = Flush()
-        self._put(mark, force=True)
+        self._put(mark := Flush(), force=True)
         self._inbox.hurry()
         deadline = now_ns() + int(timeout_s * 1e9)
         while not mark.done.wait(max(0.0, min(_SWEEP_S, (deadline - now_ns()) / 1e9))):
@@ -323,8 +321,7 @@ class Recorder(Forked):
 
     def _take(self, items: list[Any]) -> None:
         self._underway.look()
-        let_go = partial(self._guarded, self._underway.let_go, self._assembler.is_whole)
-        ordered = in_order(items, let_go)
+        ordered = in_order(items, partial(self._guarded, self._underway.let_go, self._assembler.is_whole))
         self._in_hand = sum(isinstance(one, Exchange | SpanRecord) for one in ordered)
         for some in portions(ordered):
             self._underway.make_room()
@@ -352,7 +349,8 @@ class Recorder(Forked):
     def _take_span(self, span: SpanRecord) -> None:
         if span.kind == "tool":
             span, tool_runs = self._assembler.tool_spans.place(span)
-            self._outbox.add(None, (), self._dates.runs(tool_runs, span))
+            self._outbox.add(None, (), tool_runs := self._dates.runs(tool_runs, span))
+            self._export((), (None, (), tool_runs))
         self._outbox.add_span(span := self._dates.one(span))
         if self.emitter is not None and not span.foreign:
             self._guarded(self.emitter.scope, span)
@@ -370,12 +368,12 @@ class Recorder(Forked):
         self._guarded(settle, exchange, rows.call)
         if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
             self._outbox.remove(exchange.call_id)
-        self._outbox.add(*self._dates.rows(rows))
+        self._outbox.add(*(added := self._dates.rows(rows)))
         for call in rows.moved:
             self._outbox.add(self._dates.one(call), (), ())
         for span in self._assembler.tool_spans.moved(rows.moved):
             self._outbox.add_span(self._dates.one(span))
-        self._export(rows.final)
+        self._export(rows.final, added)
 
     def _sweep(self, last: bool = False) -> bool:
         """Look at the calls under way; whether there is anything to write."""
@@ -387,9 +385,11 @@ class Recorder(Forked):
         self._export(self._assembler.expire(now_ns()))
         return self._outbox.due()
 
-    def _export(self, calls: list[Call]) -> None:
-        for call in calls if self.emitter is not None else ():
-            self._guarded(self.emitter.call, self._dates.one(call))
+    def _export(self, calls: Iterable[Call], rows: tuple[Any, ...] = ()) -> None:
+        if self.emitter is not None:
+            self._guarded(self.emitter.note, *rows[1:])
+            for call in calls:
+                self._guarded(self.emitter.call, self._dates.one(call))
 
     def _write(self, now: int) -> bool:
         if not self._outbox.write(waiting=self._underway.make_room):
