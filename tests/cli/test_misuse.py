@@ -69,7 +69,8 @@ def test_a_shell_completes_commands_and_formats() -> None:
 def test_an_export_refuses_options_that_its_format_would_pass_over(
     options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, told = _refused(capsys, "export", "none.db", str(tmp_path / "out"), *options)
+    store = write_store(tmp_path / "runs.db", [call("c", "r", 0, 0)])
+    code, told = _refused(capsys, "export", str(store), str(tmp_path / "out"), *options)
 
     assert (code, said in told) == (2, True)
 

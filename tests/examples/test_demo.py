@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from tests.stored import rows
 
 import tokenflation.sdk as tf
-from tokenflation.cli.demo import _check, command
+from tokenflation.cli.demo import command
+from tokenflation.cli.work.demo import _check
 from tokenflation.demo.drive import drive
 from tokenflation.demo.models import Ledger, Models, Reported
 from tokenflation.demo.replay import Exchange, Recording, load_recording, record, replay, save_recording

@@ -42,6 +42,7 @@ def test_what_is_written_can_be_read_again(demand: pd.DataFrame, tmp_path: Path,
 
 
 def test_an_ending_that_says_no_format_is_refused_before_anything_is_worked_out(tmp_path: Path) -> None:
+    (tmp_path / "none.db").touch()
     done = CliRunner().invoke(command, [str(tmp_path / "none.db"), "--tasks-per-day", "5", "-o", "a.xlsx"])
     assert isinstance(done.exception, ExportError)
 

@@ -131,7 +131,7 @@ def test_a_page_that_stops_while_it_reads_its_store_leaves_no_files_beside_it(st
     with contextlib.closing(sqlite3.connect(store)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     read_then_stop = (
-        "import signal, sqlite3, sys\nfrom tokenflation.cli import main, serve\n"
+        "import signal, sqlite3, sys\nfrom tokenflation.cli import main\nfrom tokenflation.cli.work import serve\n"
         "def reading(path, **_options):\n"
         "    held = sqlite3.connect(f'file:{path}?mode=ro', uri=True)\n"
         "    held.execute('select * from calls').fetchone()\n"

@@ -40,6 +40,7 @@ LAYERS = (
     ("demo",),
     ("cli.views",),
     ("cli.options",),
+    ("cli.work",),
     ("cli",),
 )
 

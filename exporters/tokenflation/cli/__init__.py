@@ -1,4 +1,4 @@
-"""The command line: one file per command, loaded only when that command runs, so that `run` starts without pandas."""
+"""The command line: one file per command for what it takes, light; what it does is loaded only when it runs."""
 
 from tokenflation.cli.main import main
 

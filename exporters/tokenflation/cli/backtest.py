@@ -1,23 +1,12 @@
 """`tokenflation backtest FILE|DB`: how forecasts of a recorded demand would have done. Knows nothing of the methods."""
 
-import json
 from functools import partial
 from typing import Any
 
 import click
-import pandas as pd
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from tokenflation import analysis as an
-from tokenflation.analysis.history.backtest import backtest
-from tokenflation.analysis.history.reading import History, is_store, read_history
-from tokenflation.analysis.history.recorded import sum_of, task_arrivals
+from tokenflation.cli.options.output import WITH_MANIFEST, output_options
 from tokenflation.cli.options.ranges import Number, Whole
-from tokenflation.cli.views.output import WITH_MANIFEST, emit, human_share, json_rows, output_options
-from tokenflation.sdk.errors import PlanError
-from tokenflation.sdk.words import percent
 
 __all__ = ["command"]
 
@@ -32,58 +21,12 @@ __all__ = ["command"]
 @click.option("--level", type=Number(0.5, 1, max_open=True), metavar="P", default=0.9, show_default=True,
               help="Probability that an interval claims.")  # fmt: skip
 @partial(output_options, of=WITH_MANIFEST)
-def command(history: str, column: str | None, task: str | None, step_s: float | None, first: int | None, level: float,
-            as_json: bool, as_csv: bool) -> None:  # fmt: skip
+def command(**given: Any) -> None:
     """Say how forecasts of a recorded demand would have done: errors, intervals, capacity, beside simple ones.
 
     FILE is CSV or JSON lines, of bins (a time and numbers) or one row per request; DB is a store, of which the starts
     of tasks are taken. Every forecast sees only what was recorded before it.
     """
-    frame = backtest(_series(history, column, task), step_s=step_s, first=first, level=level)
-    manifest = frame.attrs["manifest"]
-    if as_json and not as_csv:
-        click.echo(json.dumps({"manifest": manifest, "models": json_rows(frame)}, indent=2, allow_nan=False))
-        return
-    emit(frame, as_json, as_csv, lambda: _page(frame, manifest))
+    from tokenflation.cli.work.backtest import run
 
-
-def _series(history: str, column: str | None, task: str | None) -> History:
-    if not is_store(history):
-        if task is not None:
-            raise click.UsageError("--task is of a store; a file has no kinds.")
-        return read_history(history, column=column)
-    if column is not None:
-        raise click.UsageError("--column is of a file; of a store the starts of tasks are taken.")
-    kinds = task_arrivals(an.load(history))
-    if task is not None and task not in kinds:
-        raise PlanError(f"{history} has no tasks of kind {task!r}; it has {', '.join(map(repr, kinds))}.")
-    return sum_of(kinds) if task is None else kinds[task]
-
-
-def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
-    parts: list[RenderableType] = []
-    for ahead in frame["ahead"].unique():
-        parts += [_table(frame[frame["ahead"] == ahead], f"{manifest['series']}: {ahead}", manifest), Text()]
-    gaps = manifest["gap_bins"]
-    parts.append(
-        Text(f"{gaps:,} {'bin is a gap' if gaps == 1 else 'bins are gaps'}; steps that are mostly gap are not judged.")
-    )
-    return Group(*parts)
-
-
-def _table(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
-    table = Table(title=f"{title}, {int(rows['steps'].iloc[0]):,} steps of {manifest['step_s']:g} s", title_justify="left",
-                  title_style="bold", caption="capacity: to be provided so that 1 in 100 bins is short, over mean demand.",
-                  caption_justify="left")  # fmt: skip
-    table.add_column("model")
-    for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {percent(manifest['level'])}", "capacity"):
-        table.add_column(name, justify="right")
-    for row in rows.to_dict("records"):
-        plain = [_number(row[name]) for name in ("mase", "pinball")]
-        table.add_row(str(row["model"]), human_share(row["wape"]), human_share(row["wape_all"]), *plain,
-                      human_share(row["coverage"]), _number(row["provisioned"]))  # fmt: skip
-    return table
-
-
-def _number(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.2f}"
+    run(**given)

@@ -61,23 +61,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PLAIN = {"±": "+-", "×": "x", "›": ">", "…": "..."}
 
 
-class _NotInstalled(click.Command):
-    """Stands for a command whose packages are missing: it has a help, and refuses whatever else is asked of it."""
-
-    def __init__(self, name: str, summary: str, extra: str) -> None:
-        missing = MissingExtra(f"`tokenflation {name}`", extra)
-
-        def refuse() -> None:
-            raise missing
-
-        install = f"It needs packages that are not installed:\n\n    pip install 'tokenflation[{extra}]'"
-        told = f"{summary}\n\n\b\n{install}\n\nOnce they are, this shows its options."
-        super().__init__(name, callback=refuse, help=told)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [one for one in args if one in ctx.help_option_names])
-
-
 class _Lazy(click.Group):
     """A group whose commands are imported when they are asked for."""
 
@@ -87,15 +70,7 @@ class _Lazy(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, summary, extra = _COMMANDS[cmd_name]
-        try:
-            command = importlib.import_module(module).command
-        except ModuleNotFoundError as error:
-            if not extra or (error.name or "").startswith("tokenflation"):
-                raise
-            return _NotInstalled(cmd_name, summary, extra)
-        except MissingExtra:
-            return _NotInstalled(cmd_name, summary, extra)
+        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
 
@@ -114,6 +89,13 @@ class _Lazy(click.Group):
         except KeyboardInterrupt:
             # click would say "Aborted!" with the exit code of wrong input, which scripts take for an answer.
             _say_stopped(ctx.obj)
+        except (ModuleNotFoundError, MissingExtra) as error:
+            name = str(ctx.invoked_subcommand)
+            extra = _COMMANDS[name][2]
+            of_us = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("tokenflation")
+            if not extra or of_us:
+                raise
+            raise MissingExtra(f"`tokenflation {name}`", extra) from error
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -3,22 +3,12 @@
 Knows nothing of the demand model.
 """
 
-import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tokenflation.sdk.errors import MissingExtra, PlanError
-
-try:
-    from tokenflation import analysis as an
-    from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
-    from tokenflation.analysis.fleet.planned import models_of_runs
-    from tokenflation.analysis.planning.file import template
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("tokenflation"):
-        raise
-    raise MissingExtra("`tokenflation plan`", "analysis") from error
+from tokenflation.cli.options.stores import check_there
 
 __all__ = ["command"]
 
@@ -32,28 +22,9 @@ def command() -> None:
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write it here; without it, print it. A file that is there is not replaced.")  # fmt: skip
-def _init(store: str, output: Path | None) -> None:
+def _init(**given: Any) -> None:
     """Write a commented YAML plan with the task kinds of the store."""
-    calls = an.load(store)
-    fleet, _ = without_baselines(calls, choose_baselines(calls))
-    starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
-    recorded = {str(kind): (len(of), float(of.max() - of.min()) / 1e9) for kind, of in starts}
-    if not recorded:
-        raise PlanError(
-            f"{store} has no task; record some first: `tokenflation run --store {shlex.quote(store)} SCRIPT`."
-        )
-    runs = fleet.assign(models=models_of_runs(fleet)).drop_duplicates(["task", "task_id"])
-    models: dict[str, dict[str, int]] = {kind: {} for kind in recorded}
-    for kind, model in zip(runs["task"].astype(str), runs["models"].astype(str), strict=True):
-        models[kind][model] = models[kind].get(model, 0) + 1
-    text = template(recorded, models=models)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise PlanError(f"The plan cannot be written to {output}: {error.strerror}. Choose another -o FILE.") from error
-    follows = shlex.join(["tokenflation", "forecast", store, "--plan", str(output)])
-    click.echo(f"Wrote {output}. Edit its volumes, then: {follows}", err=True)
+    check_there(given["store"])
+    from tokenflation.cli.work.plan import run
+
+    run(**given)

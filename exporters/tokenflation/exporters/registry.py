@@ -37,7 +37,6 @@ class Format:
 
     write: Callable[[Export], int]
     block_size: int | None
-    meaning: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,6 @@ class FlameFormat:
     """One format of flame graphs: what makes a file's bytes of the stacks of all calls."""
 
     encode: Encode
-    meaning: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +51,14 @@ class TableFormat:
     """One format that holds the calls as they are, in a folder that grows by what is new."""
 
     seal: Callable[..., WriteSummary]
-    meaning: str
 
 
 FORMATS: Mapping[str, Format | FlameFormat | TableFormat] = {
-    "mooncake": Format(write=write_mooncake, block_size=BLOCK_SIZE, meaning="one line per call, ordered by arrival"),
-    "parquet": TableFormat(
-        seal=seal,
-        meaning="a folder of the calls themselves, tool calls and scopes beside them, for DuckDB, Spark and pandas",
-    ),
-    "pprof": FlameFormat(encode=encode_pprof, meaning="flame graph of tokens for go tool pprof and its viewers"),
-    "speedscope": FlameFormat(encode=encode_speedscope, meaning="flame graph of tokens for speedscope.app"),
-    "weka": Format(write=write_weka, block_size=None, meaning="one session per task, with sub-agents and think times"),
+    "mooncake": Format(write=write_mooncake, block_size=BLOCK_SIZE),
+    "parquet": TableFormat(seal=seal),
+    "pprof": FlameFormat(encode=encode_pprof),
+    "speedscope": FlameFormat(encode=encode_speedscope),
+    "weka": Format(write=write_weka, block_size=None),
 }
 """The formats that `write` knows, by name."""
 

@@ -8,55 +8,34 @@ Standard output carries the result alone, so that it can be piped; remarks go to
 import json
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
+import pandas as pd
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
+from tokenflation.cli.views.fitting import fitting
 from tokenflation.cli.views.words import printable_lines
-from tokenflation.sdk.errors import MissingExtra
 from tokenflation.sdk.words import percent
 
-try:
-    import pandas as pd
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
-    from rich.text import Text
-
-    from tokenflation.cli.views.fitting import fitting
-except ModuleNotFoundError as error:
-    raise MissingExtra("This command", "analysis") from error
-
 __all__ = [
-    "WITH_MANIFEST",
     "emit",
     "human",
     "human_length",
     "human_share",
     "human_time",
     "json_rows",
-    "output_options",
     "remark",
     "small",
 ]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Rich takes 80 columns for a pipe; our tables are laid out for 100.
 _PIPE_COLUMNS = 100
 
 _LEAST = 0.005
 _SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-WITH_MANIFEST = "one object, of a manifest and lists with one object per row"
-"""What `--json` prints of a command whose result is several tables."""
-
-
-def output_options(function: _Function, *, of: str = "a list with one object per row") -> _Function:
-    """Add `--json` (which prints what `of` says) and `--csv` to a command; they arrive as `as_json` and `as_csv`."""
-    as_json = click.option("--json", "as_json", is_flag=True, help=f"Print JSON: {of}.")
-    as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
-    return as_json(as_csv(function))
 
 
 def emit(frame: pd.DataFrame, as_json: bool, as_csv: bool, table: Callable[[], RenderableType]) -> None:

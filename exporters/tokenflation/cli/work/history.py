@@ -21,7 +21,6 @@ from tokenflation.analysis.history.recorded import forecast_series, forecast_tas
 from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
 from tokenflation.cli.options.plan import plan_in, refuse_given
-from tokenflation.cli.options.ranges import Number, Whole
 from tokenflation.cli.views.output import emit, human, human_length, human_time, json_rows
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import FrameError, PlanError
@@ -33,7 +32,6 @@ _STEPS = 24
 _MOST_STEPS = 336
 _SHOWN_STEPS = 24
 _HOUR_S = 3600.0
-_LONGEST_STEP_S = 7 * 86_400.0
 _MONTH_DAYS = 365.25 / 12
 _DATED_S = 1e8
 """Times beyond are dates; those below count from a start of their own."""
@@ -57,29 +55,12 @@ _NAMES = {
 
 
 def with_history(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of recorded demand to a command with an argument `store`, which may then be left out."""
+    """Let recorded demand, where it is given, stand in for what a function plans for the argument `store`."""
 
-    @click.option("--history", metavar="FILE|DB",
-                  help="Forecast this recorded demand instead of a planned volume; with --plan, months ahead by its growth.")  # fmt: skip
-    @click.option("--column", metavar="NAME", help="With --history: the column of its numbers.")
-    @click.option("--hours", type=Whole(1, 336), metavar="N",
-                  help="With --history: hours to look ahead; 24 steps by default.")  # fmt: skip
-    @click.option("--step", "step_s", type=Number(min=0, min_open=True, max=_LONGEST_STEP_S), metavar="S",
-                  help="With --history: seconds to forecast at a time; an hour by default, or a longer bin of the record.")  # fmt: skip
-    @click.option("--months", type=Whole(1, 60), metavar="N",
-                  help="With --history: look months ahead, by --growth or a plan's growth.")  # fmt: skip
-    @click.option("--growth", "growths", multiple=True, metavar="NAME=F",
-                  help="With --months: growth a month of one scenario, such as high=0.1; repeat for others.")  # fmt: skip
     @wraps(function)
     def wrapped(*, store: str | None, history: str | None, column: str | None, hours: int | None,
                 step_s: float | None, months: int | None, growths: tuple[str, ...], **others: Any) -> Any:  # fmt: skip
         if history is None:
-            if store is None:
-                raise click.UsageError("Missing argument 'DB': give a store, or --history FILE.")
-            if column or months or growths or hours or step_s:
-                raise click.UsageError(
-                    "--column, --hours, --step, --months and --growth belong to --history FILE; give that too."
-                )
             return function(store=store, **others)
         if others.get("kinds") or others.get("tasks_per_day") is not None:
             raise click.UsageError("--history takes volumes from the record; leave out --tasks-per-day and --kind.")

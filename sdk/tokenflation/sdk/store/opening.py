@@ -19,7 +19,7 @@ from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.paths import PATH_ALONE, database_scheme
 from tokenflation.sdk.store.tables import SCHEMA_VERSION
 
-__all__ = ["NoStoreError", "reader"]
+__all__ = ["NoStoreError", "no_file", "reader"]
 
 _RECORD = (
     "Record calls with `tokenflation run --store DB SCRIPT`, or import a trace with "
@@ -59,6 +59,11 @@ def reader(path: str | os.PathLike[str]) -> Callable[[], sqlite3.Connection]:
     return partial(_connect, uri)
 
 
+def no_file(path: str | os.PathLike[str]) -> NoStoreError:
+    """Return what to raise where there is nothing to open."""
+    return NoStoreError(f"{Path(path).absolute()}: there is no such file. {_RECORD}")
+
+
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=30)
     connection.execute("PRAGMA query_only = ON")
@@ -87,7 +92,7 @@ def _check_file(path: Path) -> None:
             f"{path.name} is a database: this command reads a store's file. Those that analyse calls read databases too."
         )
     if not path.exists():
-        raise NoStoreError(f"{path}: there is no such file. {_RECORD}")
+        raise no_file(path)
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a store. Give the path of a store's file.")
     if not os.access(path, os.R_OK):
