@@ -55,8 +55,9 @@ _LIMITS = """
 - **A prompt that is written anew for each step** (browser-use, `dspy.ReAct`) is the next step of the agent where it begins
   as the one before and repeats such a text of what this was answered with. Of a stream the first 512 characters are known.
 - **Parts and votes before they are put together.** Calls made at once are tasks of their own until a prompt repeats their
-  answers, which then makes them one: the newest 16 of them, where each is repeated as it was said. A prompt that puts the
-  answers of several tasks into one report therefore makes those one, too.
+  answers, which then makes them one: the newest 16, and any number from the last five minutes of which a piece of 23 bytes
+  without escapes is repeated, each as it was said. A prompt that puts the answers of several tasks into one report
+  therefore makes those one, too.
 - **The same question put again after an answer**, as by a program that did not like it, is told as a new task: votes and a
   batch of equal tasks look the same. One that failed is another matter: its successor within a minute stands beside it.
 - **Equal sub-agents of tasks that run at once.** Where each step runs in a context of its own (LangGraph, pydantic-ai), what

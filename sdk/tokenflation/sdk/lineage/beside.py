@@ -5,15 +5,16 @@ results of its earlier tool calls, was told them by what runs the agent. Pure: k
 """
 
 import re
-from collections.abc import Iterable
 
 from tokenflation.sdk.lineage.continuing import contains, first_messages, last_answer, last_messages, sums_up
 from tokenflation.sdk.lineage.histories import History, Run
+from tokenflation.sdk.lineage.recalling import Near
 from tokenflation.sdk.records import Reading
 
 __all__ = ["Told", "may_tell", "sums_in"]
 
 _MIN_BYTES = 64
+_MAX_SAID = 32 * 1024
 _MIN_OPENING = 16
 _MIN_PLAIN = 24
 _PLAIN = re.compile(r"[A-Za-z0-9 .,:;()/+=_-]{24,}")
@@ -25,7 +26,7 @@ def may_tell(reading: Reading) -> bool:
     return not reading.tool_definition_bytes and len(reading.prompt) - fixed >= _MIN_BYTES
 
 
-def sums_in(reading: Reading, asked: History, recent: Iterable[Run]) -> list[History]:
+def sums_in(reading: Reading, asked: History, near: Near) -> list[History]:
     """Return the calls, each an agent run till now, that summed up what came before the tool calls of another call.
 
     They left while that waited. A request that brings the results then holds the summary where the history was: before
@@ -38,6 +39,7 @@ def sums_in(reading: Reading, asked: History, recent: Iterable[Run]) -> list[His
     kept = sum(reading.message_bytes[: last_answer(reading.message_roles)[0]])
     before = reading.prompt[start : start + kept]
     found: dict[str, History] = {}
+    recent = near(before[:_MAX_SAID], asked.ended_at_ns)
     for run in sorted({*asked.run.inner, *recent}, key=lambda one: one.started_at_ns):
         if run.newest is not None and _may_sum(run, asked) and sums_up(run.newest, before):
             found.setdefault(run.newest.answer, run.newest)  # of two that said the same the other is another run's

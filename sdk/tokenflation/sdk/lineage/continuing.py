@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run, Strength
+from tokenflation.sdk.lineage.recalling import Ends, RecentRuns
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 from tokenflation.sdk.wire.values import dumps
@@ -26,9 +27,8 @@ _MIN_SUMMARY = 32
 _MIN_QUOTE = 24
 _KEY_CHARS = 64
 _HEAD_BYTES = 32 * 1024
-_RECENT_RUNS = 16
 _RUNS_WITH_WORDS = 128
-_EQUALS_KEPT = 8
+_TOLD_WINDOW_NS = 300_000_000_000
 _MIN_ID = 6
 _ONE_QUESTION = ("user",)
 """The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
@@ -50,15 +50,15 @@ class Histories:
     """The newest calls of histories, found by what a request that continues them must hold."""
 
     def __init__(self) -> None:
-        self._by_end: Recent[bytes, list[History]] = Recent()
+        self._by_end = Ends()
         self._by_response: Recent[str, History] = Recent()
         self._by_conversation: Recent[str, History] = Recent()
         self._by_tool: Recent[str, History] = Recent()
         self._by_answer: Recent[str, History] = Recent()
-        self._recent: deque[Run] = deque(maxlen=_RECENT_RUNS)
-        """Agent runs longest silent first; a run stands in it once."""
+        self._recent = RecentRuns()
+        self.near = self._recent.near
         self._with_words: deque[Run] = deque(maxlen=_RUNS_WITH_WORDS)
-        """Likewise, of those whose answers are made of fields."""
+        """Agent runs whose answers are made of fields, longest silent first; a run stands in it once."""
         self._near: tuple[Reading, bytes, list[tuple[Run, History]]] | None = None
         """What `_tellable` found last: it is asked up to three times while one call is placed."""
 
@@ -66,8 +66,7 @@ class Histories:
         """Note a call as the newest of its history."""
         self._near = None
         if history.end_hash:
-            same = self._by_end.get(history.end_hash, [])[1 - _EQUALS_KEPT :]
-            self._by_end.put(history.end_hash, [*same, history])
+            self._by_end.put(history)
         if history.failed:
             return
         if reading.response_id:
@@ -82,10 +81,11 @@ class Histories:
         key = _answer_key(history.answer)
         if key:
             self._by_answer.put(key, history)
-        for runs in (self._recent, self._with_words) if history.words else (self._recent,):
-            if history.run in runs:
-                runs.remove(history.run)
-            runs.append(history.run)
+        self._recent.put(history.run)
+        if history.words:
+            if history.run in self._with_words:
+                self._with_words.remove(history.run)
+            self._with_words.append(history.run)
 
     def knows(self, end_hash: bytes) -> bool:
         """Return whether a call that is remembered sent a request that ends with the message of this hash."""
@@ -102,13 +102,13 @@ class Histories:
         return self._by_return(reading, run_id, prefix) or prefix
 
     def summarised(
-        self, reading: Reading, run_id: str | None, started_at_ns: int
+        self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None
     ) -> tuple[Run, History, list[History]] | None:
         """Return the run with these instructions that begins anew with a summary, the call that made it, its like.
 
         That call is the run's own, or was told the run's messages; its like are calls of others that made other parts.
         """
-        head, near = self._tellable(reading)
+        head, near = self._tellable(reading, started_at_ns, after)
         opening: str | None = None
         for run, history in near:
             if history.answer_chars > len(head) or history.open_tool_calls:
@@ -123,29 +123,16 @@ class Histories:
                 if len(run.opening) < _MIN_QUOTE or not opening.startswith(run.opening):
                     continue  # nothing to summarise
             if sums_up(history, head):
-                return told, history, self._like(history, told, head)
+                return told, history, _like(history, told, head, near)
         return None
 
-    def _like(self, history: History, told: Run, head: bytes) -> list[History]:
-        """Return the other calls with a summary's instructions whose answers stand in a history's first messages."""
-        others = [run for run in self._recent if run is not told and run is not history.run and run.steps == 1]
-        return [
-            run.newest
-            for run in others
-            if run.newest is not None
-            and run.instructions_hash == history.instructions_hash
-            and run.scope_run_id == told.scope_run_id
-            and run.about in (None, told)
-            and sums_up(run.newest, head)
-        ]
-
-    def quoted(self, reading: Reading, started_at_ns: int) -> list[History]:
+    def quoted(self, reading: Reading, started_at_ns: int, after: str | None) -> list[History]:
         """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
 
         Of those that said the same as many as it is quoted times. Of an answer made of fields, words of it will do, if
         no newer one said them.
         """
-        head, near = self._tellable(reading)
+        head, near = self._tellable(reading, started_at_ns, after)
         found: list[History] = []
         told: set[str] = set()
         for run, history in near:
@@ -161,9 +148,9 @@ class Histories:
                 found.append(history)
         return found
 
-    def told(self, reading: Reading, run_id: str | None, started_at_ns: int) -> Run | None:
+    def told(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Run | None:
         """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
-        head, near = self._tellable(reading)
+        head, near = self._tellable(reading, started_at_ns, after)
         for run, newest in near:
             if run.scope_run_id != run_id or newest.ended_at_ns > started_at_ns:
                 continue
@@ -171,29 +158,28 @@ class Histories:
                 return run
         return None
 
-    def _tellable(self, reading: Reading) -> tuple[bytes, list[tuple[Run, History]]]:
+    def _tellable(
+        self, reading: Reading, started_at_ns: int, after: str | None
+    ) -> tuple[bytes, list[tuple[Run, History]]]:
         """Return a new history's first messages, and the agent runs, newest first, with the calls that it may tell of.
 
         Its first messages must have room for their answers, as those of a short question, of nearly all, have not; or
-        the calls wait for tools.
+        the calls wait for tools. The call before in its context is the first of them.
         """
         near = self._near
         if near is None or near[0] is not reading:
             head = first_messages(reading)
             room = len(head)
-            found = [
-                (run, run.newest) for run in reversed(self._recent) if run.tells_from <= room and run.newest is not None
-            ]
+            runs = self._recent.near(head, started_at_ns - _TOLD_WINDOW_NS)
+            found = [(run, run.newest) for run in runs if run.tells_from <= room and run.newest is not None]
+            if after:
+                found.sort(key=lambda one: one[1].call_id != after)
             near = self._near = reading, head, found
         return near[1], near[2]
 
     def with_words(self) -> Iterable[Run]:
         """Return the agent runs that said something in fields last, newest first."""
         return reversed(self._with_words)
-
-    def recent(self) -> Iterable[Run]:
-        """Return the agent runs heard of last, newest first."""
-        return reversed(self._recent)
 
     def _kept_by_provider(self, reading: Reading) -> Continued | None:
         named = self._by_response.get(reading.previous_response_id or "")
@@ -376,6 +362,21 @@ def _returned(history: History, reading: Reading, end: int, evidence: str, prefi
 def sums_up(history: History, head: bytes) -> bool:
     """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
     return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
+
+
+def _like(history: History, told: Run, head: bytes, near: Iterable[tuple[Run, History]]) -> list[History]:
+    """Return the other calls with a summary's instructions whose answers stand in a history's first messages."""
+    return [
+        newest
+        for run, newest in near
+        if run is not told
+        and run is not history.run
+        and run.steps == 1
+        and run.instructions_hash == history.instructions_hash
+        and run.scope_run_id == told.scope_run_id
+        and run.about in (None, told)
+        and sums_up(newest, head)
+    ][::-1]
 
 
 def _only_text(reading: Reading) -> str:

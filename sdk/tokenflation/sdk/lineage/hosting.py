@@ -4,12 +4,13 @@ Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
 from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages, first_text, times_in
 from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength, hands_over
+from tokenflation.sdk.lineage.recalling import Near, Waiting
 from tokenflation.sdk.lineage.tools import BY_CONTEXT, Tools
 from tokenflation.sdk.records import Reading, ToolResult
 
@@ -20,15 +21,15 @@ _RESULT_CHARS = 256
 _SLACK_NS = 1_000_000_000
 _MIN_CHARS = 8
 _WAIT_NS = 3_600_000_000_000
-_MAX_NEEDLES = 64
 _MAX_GIVEN = 16
+_MAX_SAID = 32 * 1024
 
 
 class Hosts:
     """The agent runs that wait for tool results."""
 
     def __init__(self) -> None:
-        self._waiting: Recent[str, History] = Recent()
+        self._waiting = Waiting()
         self._calls: Recent[str, History] = Recent()
         self._kinds: Recent[tuple[bytes, str], bool] = Recent()
         """(instructions, agent run): calls without tools, with these instructions, are told about this run."""
@@ -42,9 +43,9 @@ class Hosts:
         if history.beside is not None:
             return
         if history.open_tool_calls and any(not one.answers for one in history.open_tool_calls.values()):
-            self._waiting.put(history.run.run_id, history)
+            self._waiting.put(history)
         else:
-            self._waiting.pop(history.run.run_id, None)
+            self._waiting.pop(history.run.run_id)
 
     def call(self, call_id: str) -> History | None:
         """Return a call by its id, while it is remembered."""
@@ -82,8 +83,9 @@ class Hosts:
         """
         # A client may close a stream only after what it asked for has begun.
         until = started_at_ns + _SLACK_NS
-        waiting = [one for one in self._waiting.values() if one.run.scope_run_id == run_id and one.ended_at_ns <= until]
-        told = self._by_arguments(reading, waiting, self._context(after) if after else None) if waiting else None
+        waiting = [one for one in self._waiting.all() if one.run.scope_run_id == run_id and one.ended_at_ns <= until]
+        near = self._context(after) if after else None
+        told = self._by_arguments(reading, self._tellable(reading, waiting, near), near) if waiting else None
         if told is not None and told[1]:
             return told[0]
         found = self._by_context(reading, run_id, after, waiting) if after else None
@@ -101,7 +103,7 @@ class Hosts:
         if not self._waiting:
             return None
         bare = may_tell(reading)
-        waiting = [one for one in self._waiting.values() if one.run.scope_run_id is None][-_MAX_NEEDLES:]
+        waiting = [one for one in self._waiting.near(first_messages(reading)) if one.run.scope_run_id is None]
         if after:
             before = self._context(after)
             told = [before] if before is not None and before.waits and self._is_told(reading, before.run, bare) else []
@@ -123,7 +125,7 @@ class Hosts:
         One that said a last word after it did so told the other one what it gave the tool.
         """
         opening: str | None = None
-        for one in list(self._waiting.values())[-_MAX_NEEDLES:]:
+        for one in self._waiting.near(first_messages(reading)):
             gives = [call for call in one.open_tool_calls.values() if hands_over(call.name) and not call.runs]
             if not gives or one.run.scope_run_id is not None or one.ended_at_ns > started_at_ns:
                 continue
@@ -144,10 +146,12 @@ class Hosts:
 
     def repeated(self, reading: Reading, around: Run | None) -> Run | None:
         """Return the run whose first message a new history repeats: the one around it, or the only one that waits."""
+        if around is None and not self._waiting:
+            return None
         said = Told(reading)
         if around is not None:
             return around if said.opening(around) else None
-        waiting = [one.run for one in self._waiting.values() if one.run.scope_run_id is None][-_MAX_NEEDLES:]
+        waiting = [one.run for one in self._waiting.near(first_messages(reading)) if one.run.scope_run_id is None]
         found = [run for run in waiting if said.opening(run)]
         return found[0] if len(found) == 1 else None
 
@@ -166,11 +170,12 @@ class Hosts:
             return any(contains(head, text) for text in run.results)
         return (reading.instructions_hash, run.run_id) in self._kinds or Told(reading).result(run)
 
-    def by_result(self, history: History, results: Sequence[ToolResult], runs: Iterable[Run]) -> list[tuple[Run, Host]]:
+    def by_result(self, history: History, results: Sequence[ToolResult], near: Near) -> list[tuple[Run, Host]]:
         """Return the finished agent runs whose answers are in the results of a call's tool calls, with their hosts."""
         told = [one for one in results if one.said and one.tool_call_id in history.open_tool_calls]
         found: list[tuple[Run, Host]] = []
-        for run in runs if told else ():
+        said = b"".join(text[:_MAX_SAID].encode("utf-8", "replace") for one in told for text in one.said)
+        for run in near(said, history.ended_at_ns) if told else ():
             if run is history.run or not _may_move(run, history):
                 continue
             assert run.newest is not None  # see _may_move
@@ -201,7 +206,7 @@ class Hosts:
             if newest is not None and newest.waits:
                 self.tools.note_left(newest)
                 if all(call.answers for call in newest.open_tool_calls.values()):
-                    self._waiting.pop(around.run_id, None)
+                    self._waiting.pop(around.run_id)
                 left += [one for one in around.inner if self._is_left(one, newest)]
             if around.instructions_hash == instructions_hash or around.host is None:
                 break
@@ -216,6 +221,11 @@ class Hosts:
         call = asked.open_tool_calls.get(host.tool_call_id)
         return call is not None and not self.tools.hosts(asked, call)
 
+    def _tellable(self, reading: Reading, waiting: list[History], near: History | None) -> list[History]:
+        """Return those of many that wait of which a new history may tell, and the one that its context waits for."""
+        few = {*self._waiting.near(first_messages(reading)), near}
+        return [one for one in waiting if one in few]
+
     def _by_arguments(
         self, reading: Reading, waiting: Sequence[History], near: History | None = None
     ) -> tuple[Host, bool] | None:
@@ -226,7 +236,7 @@ class Hosts:
         """
         head = first_messages(reading)
         found: list[tuple[tuple[int, bool, bool, int, int], History, str]] = []
-        for history in waiting[-_MAX_NEEDLES:] if head else ():
+        for history in waiting if head else ():
             # A run whose last call is about it may be over: a short text is no proof that it is not.
             least = _MIN_CHARS if history.run.newest is history else _SURE_CHARS
             for id_, call in history.open_tool_calls.items():

@@ -82,15 +82,15 @@ class Lineage:
             told = retold(reading, scope_run, started_at_ns, self._histories.with_words())
             before = Continued(told, 0, Edge("words", "strong"), changed=True) if told is not None else None
         if before is None and scope is None:
-            before = self._summary(reading, started_at_ns)
+            before = self._summary(reading, started_at_ns, after)
             before = before or self._goes_on(reading, started_at_ns, after)
         run = self._run_for(reading, call_id, scope, started_at_ns, before, after)
         if before is not None:
             asked = before.asked or before.history
             before.history.continued += 1
             self._hosts.note_results(asked, reading)
-            self._moves.make_steps(sums_in(reading, asked, self._histories.recent()), asked, "compaction")
-            for moved, host in self._hosts.by_result(asked, reading.tool_results, self._histories.recent()):
+            self._moves.make_steps(sums_in(reading, asked, self._histories.near), asked, "compaction")
+            for moved, host in self._hosts.by_result(asked, reading.tool_results, self._histories.near):
                 self._moves.put(moved, host)
             if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
                 run.opening = first_text(reading)
@@ -157,9 +157,9 @@ class Lineage:
             after = self._links.get(after, "")
         return after
 
-    def _summary(self, reading: Reading, started_at_ns: int) -> Continued | None:
+    def _summary(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
         """Return the call that summed up what this new history goes on from, made a step of the run it summed up."""
-        found = self._histories.summarised(reading, None, started_at_ns)
+        found = self._histories.summarised(reading, None, started_at_ns, after)
         if found is None:
             return None
         told, summary, like = found
@@ -198,26 +198,27 @@ class Lineage:
             run.quotes = True
             return run
         host = self._hosts.find(reading, run_of(scope), started_at_ns, after)
-        quoted = self._histories.quoted(reading, started_at_ns) if host is None and scope is None else []
+        quoted = self._histories.quoted(reading, started_at_ns, after) if host is None and scope is None else []
         if quoted:
             run = self._handed_over(reading, call_id, quoted[0].run, started_at_ns)
             beside = [self._runs.get(one.run.task_id) for one in quoted[1:] if one.run.host is None]
             self._moves.join([one for one in beside if one is not None], quoted[0].run)
-            run.about, run.quotes = self._histories.told(reading, None, started_at_ns), True
+            run.about, run.quotes = self._histories.told(reading, None, started_at_ns, after), True
             return run
         told = scope is None and may_tell(reading)
         repeats = self._hosts.repeated(reading, host.run if host is not None else None) if told else None
         if host is None and after and scope is None and repeats is None:
             self._leave(reading, after)
-        run = self._new_run(reading, call_id, scope, started_at_ns, host)
+        run = self._new_run(reading, call_id, scope, started_at_ns, host, after)
         if host is None and scope is None and after is not None and repeats is None:
             self._hosts.tools.note_place(run, None, None)
         run.repeats = repeats
         return run
 
     def _new_run(
-        self, reading: Reading, run_id: str, scope: Scope | None, started_at_ns: int, host: Host | None
-    ) -> Run:
+        self, reading: Reading, run_id: str, scope: Scope | None, started_at_ns: int, host: Host | None,
+        after: str | None,
+    ) -> Run:  # fmt: skip
         around = host.run if host is not None else None
         depth = around.depth + 1 if around is not None else 0
         if host is None and scope is not None and leaves_open(scope):
@@ -246,7 +247,7 @@ class Lineage:
             run.task = self._default_task or agent or self._kind(reading)
             run.trace_id = self._new_trace_id()
         if scope is None and len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
-            run.about = self._histories.told(reading, None, started_at_ns)
+            run.about = self._histories.told(reading, None, started_at_ns, after)
         if host is not None and around is not None:
             around.take_in(run)
             count_run(self._hosts.call(host.call_id), host)
