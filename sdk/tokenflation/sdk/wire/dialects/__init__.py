@@ -81,6 +81,8 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "triton.generate": local.TRITON[:1],
     "triton.generate_stream": local.TRITON[1:],
     "baidu.wenxin": clouds.BAIDU,
+    # learn.microsoft.com/azure/foundry/agents: at an agent's own endpoint a request names neither model nor agent.
+    "azure.agent": (replace(RESPONSES, request=replace(RESPONSES.request, proof=RESPONSES.request.proof[:1])),),
     # docs.perplexity.ai/api-reference/agent-post; other programs may have an agent of their own at such a path.
     "perplexity.agent": (replace(RESPONSES, common_path=True),),
     # Some servers answer a chat under `/completions`: the request's `messages` tell.

@@ -32,10 +32,15 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "chat_stream": (("/text/", _CHAT),),  # watsonx
     "chatcompletion_v2": (("/text/", _CHAT),),  # MiniMax
     # SageMaker, Databricks; what an agent runtime is sent is up to the agent.
-    "invocations": (("/runtimes/", "bedrock.agentcore"), ("/automations/", "openai.agents"), ("", "invocations")),
+    "invocations": (
+        ("/runtimes/", "bedrock.agentcore"),
+        ("/automations/", "openai.agents"),
+        ("/endpoint/protocols/", "azure.agents"),
+        ("", "invocations"),
+    ),
     "invocations-response-stream": (("/endpoints/", "invocations"),),
-    "async-invocations": (("/endpoints/", "bedrock.later"),),
-    "responses": (("/presets/", None), ("", "openai.responses")),
+    "async-invocations": (("/endpoints/", "bedrock.later"), ("/inference-routers/", "bedrock.later")),
+    "responses": (("/presets/", None), ("/endpoint/protocols/", "azure.agent"), ("", "openai.responses")),
     "agent": (("/v1/agent", "perplexity.agent"),),
     "sonar": (("/async/", "chat.later"), ("/v1/sonar", _CHAT)),  # Perplexity
     "create": (("/context/", _CHAT),),  # Volcengine
@@ -71,7 +76,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     **dict.fromkeys(("pooling", "score"), (("", "vllm.pooling"),)),
     "embedText": (("/actions/", "oci.embed"),),
     **dict.fromkeys(("generateText", "summarizeText", "rerankText"), (("/actions/", "oci.others"),)),
-    "generations": (("/images/", "openai.images"), ("/videos/", "videos")),
+    "generations": (("/async/images/", "chat.later"), ("/images/", "openai.images"), ("/videos/", "videos")),
     "images": (("/v1/images", "openai.images"),),  # OpenRouter
     "edits": (("/images/", "openai.images"), ("/videos/", "videos"), ("", "openai.completions")),
     "variations": (("/images/", "openai.images"),),
@@ -159,7 +164,12 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "events": (("/agents/sessions/", "openai.agents"), ("/v1/sessions/", "anthropic.sessions")),
     "run": (("/v1/deployments/", "anthropic.sessions"), ("/graders/", "evaluations"), ("/v2/", "runpod.jobs")),
     "runsync": (("/v2/", "runpod.jobs"),),
-    ":run": (("/cortex/agent:run", "snowflake.agents"), ("/agents/", "snowflake.agents")),
+    ":run": (
+        ("/cortex/agent:run", "snowflake.agents"),
+        ("/agents/", "snowflake.agents"),
+        ("/redTeams/", "evaluations"),
+    ),
+    "agents": (("/v1/agents", "z_ai.agents"),),
     "message": (("/cortex/analyst/", "snowflake.agents"),),
     **dict.fromkeys(("ai_service", "ai_service_stream"), (("/deployments/", "ibm.agents"),)),
     "tasks": (("/contents/generations/", "videos"),),  # Volcengine
@@ -168,13 +178,17 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "t2a_v2": (("/v1/", "speech"),),
     "dreams": (("/v1/", "anthropic.sessions"),),
     "batches": (("", "batches"),),
+    "batchInferenceJobs": (("/accounts/", "batches"),),  # Fireworks
     "jobs": (("/batch/", "batches"), ("/applications/", "writer.applications")),
     "embed-jobs": (("/v1/", "batches"),),
     "batchPredictionJobs": (("/locations/", "google.batches"),),
     ":batchGenerateContent": (("", "google.batches"),),
     ":asyncBatchEmbedContent": (("", "google.batches"),),
     ":predictLongRunning": (("", "google.videos"),),
-    **dict.fromkeys((":query", ":streamQuery", ":asyncQuery"), (("/reasoningEngines/", "google.agents"),)),
+    **dict.fromkeys(
+        (":query", ":streamQuery", ":asyncQuery", ":generate", ":ingestEvents"),
+        (("/reasoningEngines/", "google.agents"),),
+    ),
     **dict.fromkeys((":answer", ":streamAnswer"), (("/servingConfigs/", "google.agents"),)),
     **dict.fromkeys((":assist", ":streamAssist"), (("/assistants/", "google.agents"),)),
     "heroku": (("/v1/agents/", "heroku.agents"),),
@@ -189,16 +203,31 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ),
         (("", "bedrock.agents"),),
     ),
-    "executions": (("/flows/", "bedrock.agents"),),
+    "executions": (("/flows/", "bedrock.agents"), ("/triggers/", "google.agents")),
     "async-invoke": (("", "bedrock.later"),),
     "model-invocation-job": (("", "bedrock.later"),),
     **dict.fromkeys((":update_memories", ":search_memories"), (("/memory_stores/", "azure.memory"),)),
     "calls": (("/realtime/", "voice"),),
     "accept": (("/realtime/calls/", "voice"), ("/live/sessions/", "voice")),
+    "fork": (("/live/sessions/", "voice"),),
     "videos": (("/v1/", "videos"), ("/v2/", "videos")),
     **dict.fromkeys(("extensions", "remix"), (("/videos/", "videos"),)),
     **dict.fromkeys(("image-synthesis", "video-synthesis"), (("/services/aigc/", "dashscope.later"),)),
     "evaluation": (("/v1/", "evaluations"),),
+    "evaluationJobs": (("/accounts/", "evaluations"),),  # Fireworks
+    "live-judging": (("/observability/", "evaluations"),),  # Mistral
+    "batch-evaluate": (("/evaluations/", "bedrock.agentcore"),),
+    **dict.fromkeys(
+        (
+            ":evaluateInstances",
+            ":evaluateDataset",
+            ":generateInstanceRubrics",
+            ":generateLossClusters",
+            ":generateUserScenarios",
+            "evaluationRuns",
+        ),
+        (("/locations/", "evaluations"),),
+    ),
     "submit": (("/queue/", "together.later"),),
     "sample": (("/training-sessions/", "together.later"),),
     "asample": (("/api/v1/", "together.later"),),
@@ -218,6 +247,8 @@ _GET = {
     "/predictions/": "replicate.predictions.retrieve",
     "/batches/": "batches",
     "/batch/jobs/": "batches",
+    "/batchInferenceJobs/": "batches",
+    "/batchPredictionJobs/": "google.batches",
     "/chat/deferred-completion/": "chat.later",
 }
 _STORED = tuple(_GET)
@@ -234,6 +265,9 @@ _NAMED: dict[str, str] = {
     "/rpc/2.0/ai_custom/v1/wenxinworkshop/": "baidu.wenxin",
     "/openrouter/router": FAL,
     "/fal-ai/": FAL_MODELS,
+    "/novita/v3/hf/": FAL_MODELS,
+    "/wavespeed/api/v3/": FAL_MODELS,
+    "/evaluations/evaluate/": "bedrock.agentcore",
 }
 # developers.cloudflare.com: Workers AI by itself, and behind Cloudflare's gateway; a model's name ends the path.
 _CLOUDFLARE = "/client/v4/accounts/"

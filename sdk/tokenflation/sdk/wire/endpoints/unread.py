@@ -41,21 +41,31 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "openai.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"openai"})),
     # platform.claude.com/docs/en/managed-agents: events of a session tell of each call of its models.
     "anthropic.sessions": Unread(what="sessions", why=_AGENT, providers=frozenset({"anthropic"})),
+    # learn.microsoft.com/azure/foundry/agents, hosted agents: the protocol "invocations" has bodies of their own.
+    "azure.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"azure.ai.inference"})),
     # learn.microsoft.com/azure/foundry/agents, memory stores.
     "azure.memory": Unread(what="memory", why=_LATER, providers=frozenset({"azure.ai.inference"})),
     # docs.aws.amazon.com/bedrock/latest/APIReference: API_agent-runtime_InvokeAgent, _InvokeInlineAgent, _InvokeFlow,
     # _RetrieveAndGenerate, _RetrieveAndGenerateStream, _AgenticRetrieveStream, _OptimizePrompt, _GenerateQuery.
     "bedrock.agents": Unread(what="agents", why=_AGENT, providers=_BEDROCK, hosts=("bedrock-agent-runtime",)),
-    # docs.aws.amazon.com/bedrock-agentcore/latest/APIReference: InvokeAgentRuntime, InvokeHarness.
+    # docs.aws.amazon.com/bedrock-agentcore/latest/APIReference: InvokeAgentRuntime, InvokeHarness, Evaluate,
+    # StartBatchEvaluation.
     "bedrock.agentcore": Unread(what="agentcore", why=_AGENT, providers=_BEDROCK, hosts=("bedrock-agentcore",)),
     # docs.aws.amazon.com/bedrock: API_runtime_StartAsyncInvoke, API_CreateModelInvocationJob;
-    # docs.aws.amazon.com/sagemaker: API_runtime_InvokeEndpointAsync.
-    "bedrock.later": Unread(what="later", why=_LATER, providers=_BEDROCK, hosts=("bedrock", "runtime.sagemaker")),
-    # cloud.google.com/vertex-ai/generative-ai/docs/agent-engine: query, streamQuery; .../generative-ai-app-builder:
-    # answer, streamAssist.
+    # docs.aws.amazon.com/sagemaker: API_runtime_InvokeEndpointAsync; boto3's `invoke_inference_router_async`.
+    "bedrock.later": Unread(
+        what="later",
+        why=_LATER,
+        providers=_BEDROCK,
+        hosts=("bedrock", "runtime.sagemaker", "inferencerouter-runtime.sagemaker"),
+    ),
+    # cloud.google.com/vertex-ai/generative-ai/docs/agent-engine: query, streamQuery, memories:generate;
+    # .../generative-ai-app-builder: answer, streamAssist; google-genai's `triggers.run`.
     "google.agents": Unread(what="agents", why=_AGENT, providers=_GEMINI | {"gcp.discovery_engine"}),
     # devcenter.heroku.com/articles/heroku-inference-api-v1-agents-heroku.
     "heroku.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"heroku"})),
+    # docs.z.ai/api-reference/agents: agents for translation, slides and the like, asked by their ids.
+    "z_ai.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"z_ai"})),
     # ai.google.dev/gemini-api/docs/batch-api; cloud.google.com/vertex-ai/docs/reference/rest, batchPredictionJobs.
     "google.batches": Unread(what="batches", why=_BATCH, providers=_GEMINI),
     # ai.google.dev/gemini-api/docs/video: predictLongRunning.
@@ -70,7 +80,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "writer.applications": Unread(what="applications", why=_SILENT, providers=frozenset({"writer"})),
     # docs.ai21.com/reference: Maestro runs.
     "ai21.maestro": Unread(what="maestro", why=_AGENT, providers=frozenset({"ai21"})),
-    # docs.perplexity.ai/api-reference/async-chat-completions-post; docs.z.ai, async chat; docs.x.ai, deferred chats.
+    # docs.perplexity.ai/api-reference/async-chat-completions-post; docs.z.ai, async chat and pictures; docs.x.ai,
+    # deferred chats.
     "chat.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity", "x_ai", "z_ai"})),
     # developers.cloudflare.com/ai-gateway/usage/universal: a list of requests to several providers, the first that
     # succeeds answers.
@@ -79,8 +90,9 @@ UNREAD: Final[Mapping[str, Unread]] = {
         why="sends a list of requests to the one provider or the other",
         providers=frozenset({"cloudflare"}),
     ),
-    # fal.ai/docs/model-apis: a queue takes most requests, and few answers have tokens.
-    FAL_MODELS: Unread(what="models", why=_LATER, providers=frozenset({"fal_ai"})),
+    # fal.ai/docs/model-apis: a queue takes most requests, and few answers have tokens. router.huggingface.co passes
+    # pictures and videos on to it, Novita and WaveSpeed (huggingface_hub's `inference/_providers`).
+    FAL_MODELS: Unread(what="models", why=_LATER, providers=frozenset({"fal_ai", "huggingface"})),
     # docs.snowflake.com, Cortex Agents and Cortex Analyst.
     "snowflake.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"snowflake"})),
     # cloud.ibm.com/apidocs/watsonx-ai, AI services: what a deployment does is up to its owner.
@@ -103,7 +115,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     # platform.openai.com/docs/api-reference/batch, which Groq, Together, Perplexity, OpenRouter and others copy;
     # platform.claude.com/docs/en/api/creating-message-batches; docs.cohere.com/reference/create-batch.
     "batches": Unread(what="batches", why=_BATCH),
-    # platform.openai.com/docs/api-reference/evals/createRun and /graders/run.
+    # platform.openai.com/docs/api-reference/evals/createRun and /graders/run; docs.mistral.ai/api, judges; Vertex AI's
+    # evaluation service; Foundry's red teams.
     "evaluations": Unread(what="evaluations", why="asks the models of this evaluation itself"),
     # platform.openai.com/docs/api-reference/realtime-calls; openai's `live`; docs.mistral.ai/api, audio sessions.
     "voice": Unread(what="voice", why=_VOICE),
