@@ -218,6 +218,45 @@ def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
     assert [chunk for _, chunk in collected.only.chunks] == [created, done]
 
 
+WRITTEN = {
+    "input_tokens": 26,
+    "input_token_details": {"text_tokens": 4, "audio_tokens": 22},
+    "output_tokens": 17,
+    "total_tokens": 43,
+}
+"""As in the example of .../realtime-server-events/conversation/item/input_audio_transcription/completed."""
+
+
+def written(socket: ServerConnection) -> None:
+    """Write down what is said, twice at a time: gpt-4o-transcribe counts tokens, whisper-1 seconds."""
+    said = "conversation.item.input_audio_transcription"
+    settings = {"type": "transcription", "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
+    socket.send(json.dumps({"type": "session.created", "event_id": "e", "session": settings}))
+    for _ in socket:
+        for item, words in (("item_1", "good"), ("item_2", "bye"), ("item_1", " day")):
+            socket.send(json.dumps({"type": f"{said}.delta", "event_id": "e", "item_id": item, "delta": words}))
+        for item, usage in (("item_1", WRITTEN), ("item_2", {"type": "duration", "seconds": 2.5})):
+            ended = {"event_id": "e", "item_id": item, "transcript": "good day", "usage": usage}
+            socket.send(json.dumps({"type": f"{said}.completed", **ended}))
+
+
+def test_who_writes_down_what_is_said_in_a_realtime_session_is_a_call_of_its_own(tmp_path: Path) -> None:
+    with tf.instrument(tmp_path / "runs.db"), serve(written, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.socket.getsockname()[1]}/v1"
+        client = openai.OpenAI(base_url=address, api_key="s3cret")
+        with client, client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+            connection.input_audio_buffer.append(audio="AAAA")
+            heard = [event for _, event in zip(range(6), connection, strict=False)]
+        server.shutdown()
+    assert heard[-1].type.endswith("transcription.completed")
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as store:
+        columns = "api, model, status, input_tokens, output_tokens, extra ->> 'audio_input_seconds'"
+        rows = store.execute(f"SELECT {columns} FROM calls ORDER BY input_tokens DESC").fetchall()
+    of = ("openai.transcriptions", "gpt-4o-transcribe", "ok")
+    assert rows == [(*of, 26, 17, None), (*of, None, None, 2.5)]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -227,6 +266,7 @@ def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
         b'{"type": 1}',
         b'{"type":"response.created","response":[]}',
         b'{"type":"response.steer","previous_response_id":[]}',
+        b'{"type":"conversation.item.input_audio_transcription.failed","item_id":[]}',
     ],
 )
 def test_messages_of_another_shape_pass(data: bytes, collected: Collected) -> None:

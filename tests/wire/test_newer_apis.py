@@ -7,7 +7,7 @@ import pytest
 from tests.matrix.server import event_stream_message
 
 from tokenflation.sdk.records import Usage
-from tokenflation.sdk.wire import ExchangeBytes, read
+from tokenflation.sdk.wire import ExchangeBytes, read, recognise
 
 QUESTIONS = {"q": {"type": "noul", "instructions": "Is it kind?"}}
 ANSWERS = {"q": {"type": "noul", "noul": 0.3}}
@@ -129,3 +129,49 @@ def test_a_stream_of_sagemakers_is_read_through_its_pieces() -> None:
     reading = _read("invocations", asked, b"".join(event_stream_message(headers, piece) for piece in pieces))
     assert (reading.api, reading.usage, reading.status) == ("openai.chat", Usage(input_tokens=8, output_tokens=3), "ok")
     assert (reading.stream, reading.answer, reading.usage_complete) == (True, "yes", True)
+
+
+def test_a_request_to_an_agents_own_endpoint_names_neither_model_nor_agent(exchange: Any) -> None:
+    path = "/api/projects/p/agents/a/endpoint/protocols/openai/responses?api-version=v1"
+    api = recognise("POST", path)
+    answer = {"id": "resp_1", "status": "completed", "model": "gpt-x", "output": [], "usage": {"input_tokens": 9}}
+    reading = exchange(api, answer, request={"input": "hi"}, path=path)
+    assert (reading.api, reading.response_model, reading.usage.input_tokens) == ("openai.responses", "gpt-x", 9)
+    assert recognise("POST", "/v1/responses") == "openai.responses"
+
+
+@pytest.mark.parametrize(
+    ("api", "asked", "usage", "extra"),
+    [
+        ("openai.transcriptions", {"file": "x"}, {"type": "duration", "seconds": 2.5}, {"audio_input_seconds": 2.5}),
+        ("openai.chat", {"messages": []}, {"server_tool_use_details": {"web_search_requests": 2}}, {"web_search_requests": 2}),
+        ("openai.responses", {"model": "m", "input": "hi"}, {"server_tool_use_details": {"web_search_requests": 2}},
+         {"web_search_requests": 2}),
+        ("openai.embeddings", {"input": "x"}, {"prompt_tokens_details": {"image_tokens": 7}}, {"image_input_tokens": 7}),
+        ("google.interactions", {"model": "m", "input": "hi"}, {"initial_input_tokens": 5}, {"initial_input_tokens": 5}),
+        ("cohere.rerank", {"query": "q", "documents": []}, {"billed_units": {"pages": 3}}, {"pages": 3}),
+    ],
+)  # fmt: skip
+def test_what_a_usage_object_says_beside_the_counts_is_kept(
+    exchange: Any, api: str, asked: Any, usage: dict[str, Any], extra: dict[str, Any]
+) -> None:
+    counts = {} if "seconds" in usage else {"prompt_tokens": 9, "input_tokens": 9, "total_input_tokens": 9}
+    reading = exchange(api, {"id": "r", "text": "hi", "usage": {**usage, **counts}}, request=asked)
+    assert extra.items() <= reading.extra.items()
+
+
+def test_pictures_write_to_a_cache_and_writers_cached_tokens_have_a_name_of_their_own(exchange: Any) -> None:
+    counts = {"prompt_tokens": 30, "completion_tokens": 4}
+    picture = {"data": [], "usage": {**counts, "prompt_tokens_details": {"cache_write_tokens": 11}}}
+    assert exchange("openai.images", picture, request={"prompt": "a cat"}).usage.cache_write_tokens == 11
+    choice = {"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    said = {"id": "c", "choices": [choice], "usage": {**counts, "prompt_token_details": {"cached_tokens": 20}}}
+    asked = {"model": "palmyra-x5", "messages": [{"role": "user", "content": "hi"}]}
+    reading = exchange("cohere.v1", said, request=asked, host="api.writer.com")
+    assert (reading.api, reading.usage.cache_read_tokens) == ("writer.chat", 20)
+
+
+def test_what_agents_tell_each_other_is_no_users_word(exchange: Any) -> None:
+    told = [{"type": "agent_message", "content": [{"type": "encrypted_content", "text": "x"}]}, {"type": "message"}]
+    reading = exchange("openai.responses", {"id": "r"}, request={"model": "m", "input": told})
+    assert reading.message_roles == ("assistant", "user")

@@ -174,7 +174,12 @@ REALTIME = [
                 "total_tokens": 253,
                 "input_tokens": 132,
                 "output_tokens": 121,
-                "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "cached_tokens": 64},
+                "input_token_details": {
+                    "text_tokens": 119,
+                    "audio_tokens": 13,
+                    "cached_tokens": 64,
+                    "cached_tokens_details": {"image_tokens": 0, "text_tokens": 64},
+                },
                 "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
             },
         },
@@ -199,6 +204,7 @@ def test_a_realtime_response_is_read_from_the_messages_of_its_socket(body: Any, 
 
     assert reading is not None
     assert reading.usage == Usage(input_tokens=132, cache_read_tokens=64, output_tokens=121)
+    assert (reading.extra["text_cache_read_tokens"], reading.extra["image_cache_read_tokens"]) == (64, 0)
     assert (reading.response_model, reading.response_id, reading.finish_reasons) == (
         "gpt-realtime",
         "resp_1",

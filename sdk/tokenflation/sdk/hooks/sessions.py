@@ -22,6 +22,7 @@ __all__ = ["RealtimeSession", "ResponsesSession", "Session", "session_for"]
 _MAX_INPUT_BYTES = 8 * 1024 * 1024
 """Of what the host sends for one response we keep at most so much."""
 _MAX_ASKED = 64
+_TRANSCRIPTION = b"conversation.item.input_audio_transcription."
 _NOTHING = msgspec.Raw(b"null")
 _TEXT, _CONTINUATION = 1, 0
 """Opcodes of RFC 6455, section 5.2."""
@@ -32,6 +33,7 @@ class _Message(msgspec.Struct):
 
     type: str = ""
     item: msgspec.Raw = _NOTHING
+    item_id: Any = None
     session: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
     stream_id: Any = None
@@ -135,9 +137,10 @@ class Session:
         raise NotImplementedError
 
     def _begin(self, body: bytes | None = None) -> Exchange | None:
-        return self.tap.begin(
-            self.method, self._host, self._path, body, {}, api=self.api, context=self._context, left=True
-        )
+        return self._began(self.api, self.method, body)
+
+    def _began(self, api: str, method: str, body: bytes | None) -> Exchange | None:
+        return self.tap.begin(method, self._host, self._path, body, {}, api=api, context=self._context, left=True)
 
 
 class ResponsesSession(Session):
@@ -240,6 +243,8 @@ def _joined(inputs: list[bytes]) -> list[Any]:
 class RealtimeSession(Session):
     """A realtime session: settings and items make up the request; responses are asked for, or begin by themselves.
 
+    What was said is written down, where the settings ask for it, by another model, which counts by itself.
+
     Source: platform.openai.com/docs/api-reference/realtime-client-events and /realtime-server-events.
     """
 
@@ -254,6 +259,8 @@ class RealtimeSession(Session):
         self._input_bytes = 0
         self._asked: deque[tuple[Exchange, bytes]] = deque(maxlen=_MAX_ASKED)
         self._running: dict[bytes, Exchange] = {}
+        self._written: dict[str, Exchange] = {}
+        """By what was said: the transcription of it."""
 
     def sent(self, data: bytes) -> None:
         """Note what the host sends: settings, items and the wish for a response; audio only passes by."""
@@ -283,6 +290,8 @@ class RealtimeSession(Session):
             self._settings = bytes(_parsed(data).session)
         elif kind == b"error" and self._asked:
             self._asked[0][0].add(data)
+        elif kind.startswith(_TRANSCRIPTION):
+            self._write(kind, data)
         if not kind.startswith(b"response."):
             return
         alone = len(self._running) == 1
@@ -297,8 +306,9 @@ class RealtimeSession(Session):
 
     def _forgotten(self) -> Iterable[Exchange]:
         self._refused()
-        left = [*self._running.values(), *(self._with_body(*asked) for asked in self._asked)]
+        left = [*self._running.values(), *(self._with_body(*asked) for asked in self._asked), *self._written.values()]
         self._running.clear()
+        self._written.clear()
         self._asked.clear()
         return left
 
@@ -330,12 +340,36 @@ class RealtimeSession(Session):
         exchange.answer(200, "application/json", "")
         self._running[msgspec.json.encode(_answer(message).id)] = exchange
 
+    def _write(self, kind: bytes, data: bytes) -> None:
+        """Note one message of a transcription."""
+        name = str(_parsed(data).item_id)
+        exchange = self._written.pop(name, None)
+        if exchange is None:
+            asked = b'{"model":%b,"input_audio":null}' % msgspec.json.encode(_transcriber(self._settings))
+            exchange = self._began("openai.transcriptions", "POST", asked)
+            if exchange is None:
+                return
+            exchange.answer(200, "application/json", "")
+        exchange.add(data)
+        if kind.endswith((b".completed", b".failed")):
+            exchange.finish("read")
+        else:
+            self._written[name] = exchange
+
     def _refused(self) -> None:
         """Finish what was asked, never begun, and answered by an error: the host asks again."""
         while self._asked and self._asked[0][0].chunks:
             exchange = self._with_body(*self._asked.popleft())
             exchange.answer(200, "application/json", "")
             exchange.finish("read")
+
+
+def _transcriber(settings: bytes) -> Any:
+    """Return the model that writes down what is said, where the session's settings name it."""
+    found: Any = msgspec.json.decode(settings)
+    for key in ("audio", "input", "transcription", "model"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 _SESSIONS: dict[str, Callable[[Tap, str, str, str], Session]] = {

@@ -42,6 +42,7 @@ _BILLED = {
     "billed_units_image_tokens": ("billed_units", "image_tokens"),
     "search_units": ("billed_units", "search_units"),
     "classifications": ("billed_units", "classifications"),
+    "pages": ("billed_units", "pages"),
 }
 _FAILED: Final[Mapping[str, Literal["error"]]] = {
     "ERROR": "error",
@@ -214,7 +215,18 @@ BEDROCK_RERANK: Final = Dialect(
     answer=replace(_META, model=(), usage=(), error_header="x-amzn-errortype"),
 )
 # dev.writer.com/api-reference/completion-api/chat-completion: OpenAI's bodies at a path that Cohere uses too.
-WRITER: Final = replace(CHAT, api="writer.chat", compatible="writer")
+# writer-sdk's `ChatCompletionUsage` has its cached tokens in `prompt_token_details`.
+WRITER: Final = replace(
+    CHAT,
+    api="writer.chat",
+    compatible="writer",
+    answer=replace(
+        CHAT.answer,
+        cache_read=Count(
+            terms=((("prompt_token_details", "cached_tokens"), ("prompt_tokens_details", "cached_tokens")),)
+        ),
+    ),
+)
 # docs.reka.ai/api-reference/chat/create; reka-api's `ChatResponse` and `ChunkChatResponse`: `responses`, whose text a
 # stream says again with each event.
 _REKA = ("responses", 0)

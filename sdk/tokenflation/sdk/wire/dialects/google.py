@@ -153,7 +153,10 @@ _INTERACTION = Answer(
         "tool_use_tokens_by_modality": "{}_tool_use_input_tokens",
     },
     split_by=("modality", "tokens"),
-    usage_extra={"tool_use_input_tokens": ("total_tool_use_tokens",)},
+    usage_extra={
+        "tool_use_input_tokens": ("total_tool_use_tokens",),
+        "initial_input_tokens": ("initial_input_tokens",),  # of the first of its turns
+    },
     extra={"service_tier": ("service_tier",)},
 )
 INTERACTIONS: Final = (

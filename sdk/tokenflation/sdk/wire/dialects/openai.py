@@ -123,6 +123,7 @@ _CHAT_ANSWER = Answer(
         "raw_reasoning_tokens": ("reasoning_tokens",),
         "citation_tokens": ("citation_tokens",),
         "num_search_queries": ("num_search_queries",),
+        "web_search_requests": ("server_tool_use_details", "web_search_requests"),  # OpenRouter
         "queue_time": ("queue_time",),  # Groq, seconds
         "prompt_time": ("prompt_time",),
         "completion_time": ("completion_time",),
@@ -170,6 +171,7 @@ _RESPONSES_REQUEST = Request(
         "mcp_approval_request": "assistant",
         "multi_agent_call": "assistant",
         "multi_agent_call_output": "assistant",
+        "agent_message": "assistant",
         "program": "assistant",
         "program_output": "assistant",
         "additional_tools": "system",
@@ -286,6 +288,7 @@ _RESPONSES_ANSWER = Answer(
         "cost_in_usd_ticks": ("cost_in_usd_ticks",),
         "num_sources_used": ("num_sources_used",),  # xAI
         "num_server_side_tools_used": ("num_server_side_tools_used",),
+        "web_search_requests": ("server_tool_use_details", "web_search_requests"),  # OpenRouter
         # openai's `ResponseUsage`: written with 30-minute, and with 12-hour retention.
         "cache_write_30m_tokens": ("input_tokens_details", "cache_write_tokens_details", "ttl_30m_tokens"),
         "cache_write_12h_tokens": ("input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens"),

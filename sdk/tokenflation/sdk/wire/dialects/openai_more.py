@@ -73,6 +73,9 @@ EMBEDDINGS: Final = Dialect(
             "cost": ("cost",),
             "image_pixels": ("image_pixels",),  # docs.voyageai.com/reference/multimodal-embeddings-api
             "text_input_tokens": ("text_tokens",),
+            "image_input_tokens": ("prompt_tokens_details", "image_tokens"),  # OpenRouter
+            "audio_input_tokens": ("prompt_tokens_details", "audio_tokens"),
+            "video_input_tokens": ("prompt_tokens_details", "video_tokens"),
             "audio_input_seconds": ("prompt_audio_seconds",),
         },
     ),
@@ -114,6 +117,7 @@ IMAGES: Final = Dialect(
         cache_read=Count(
             terms=((("input_tokens_details", "cached_tokens"), ("prompt_tokens_details", "cached_tokens")),)
         ),
+        cache_write=Count(terms=((("prompt_tokens_details", "cache_write_tokens"),),)),
         output=Count(terms=((("output_tokens",), ("completion_tokens",)),)),
         reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"),),)),
         total=("total_tokens",),
@@ -131,7 +135,9 @@ IMAGES: Final = Dialect(
 )
 
 # platform.openai.com/docs/api-reference/audio/json-object and /audio/transcript-text-done-event: usage in tokens
-# (gpt-4o-transcribe) or in seconds (whisper-1); docs.mistral.ai/capabilities/audio: chat's names beside audio seconds.
+# (gpt-4o-transcribe) or in seconds (whisper-1); docs.mistral.ai/capabilities/audio: chat's names beside audio seconds;
+# .../realtime-server-events/conversation/item/input_audio_transcription: of what was said in a realtime session.
+_HEARD = "conversation.item.input_audio_transcription"
 TRANSCRIPTIONS: Final = Dialect(
     api="openai.transcriptions",
     compatible=_COMPATIBLE,
@@ -140,9 +146,11 @@ TRANSCRIPTIONS: Final = Dialect(
         model=(("model",),),
         response_id=(),
         parts=((),),
-        keyed={"text": Part()},
+        keyed={"text": Part(), "transcript": Part()},
         finish=(),
         events={
+            f"{_HEARD}.delta": EventRule(channel="answer", content=("delta",)),
+            f"{_HEARD}.completed": EventRule(channel="answer", content=("transcript",), ends=True),
             "transcript.text.delta": EventRule(channel="answer", content=("delta",)),
             "transcript.text.done": EventRule(channel="answer", content=("text",), ends=True),
             "transcription.text.delta": EventRule(channel="answer", content=("text",)),  # Mistral
@@ -157,10 +165,10 @@ TRANSCRIPTIONS: Final = Dialect(
         usage_extra={
             "text_input_tokens": ("input_token_details", "text_tokens"),
             "audio_input_tokens": ("input_token_details", "audio_tokens"),
-            "audio_input_seconds": ("seconds",),
             "prompt_audio_seconds": ("prompt_audio_seconds",),
             "cost": ("cost",),
         },
+        extra={"audio_input_seconds": ("usage", "seconds")},  # often all that it has
     ),
 )
 
@@ -288,6 +296,7 @@ REALTIME: Final = Dialect(
             "image_input_tokens": ("input_token_details", "image_tokens"),
             "text_cache_read_tokens": ("input_token_details", "cached_tokens_details", "text_tokens"),
             "audio_cache_read_tokens": ("input_token_details", "cached_tokens_details", "audio_tokens"),
+            "image_cache_read_tokens": ("input_token_details", "cached_tokens_details", "image_tokens"),
             "text_output_tokens": ("output_token_details", "text_tokens"),
             "audio_output_tokens": ("output_token_details", "audio_tokens"),
         },
