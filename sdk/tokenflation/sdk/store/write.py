@@ -26,6 +26,7 @@ from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.logs import is_left_alone, take_log_away
+from tokenflation.sdk.store.mapped import check_room, index_in_place
 from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.paths import no_folder, real_path
 from tokenflation.sdk.store.statements import create_statements, insert_statement, of_rows, rows_at_once
@@ -223,12 +224,14 @@ def open_writer(
     file = Path(path).absolute()
     _check_file(file)
     try:
+        check_room(file)
         connection = sqlite3.connect(file, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise _unwritable(file, error) from error
     try:
-        _check_ours(connection, file)
-        _use_wal(connection, timeout_s)
+        with index_in_place(file):
+            _check_ours(connection, file)
+            _use_wal(connection, timeout_s)
         _check_shared(file)
         _prepare(connection, file, created_by, key)
     except sqlite3.Error as error:

@@ -37,6 +37,7 @@ from typing import Any
 import msgspec
 
 from tokenflation.sdk.store.descriptors import held_on, is_at, never_close
+from tokenflation.sdk.store.mapped import keep_in_place
 from tokenflation.sdk.store.paths import real_path
 
 __all__ = ["DRAFT", "MAGIC", "Begun", "Ended", "Journal", "entries", "moved_by", "without_slot"]
@@ -338,6 +339,7 @@ def _new_file(path: Path, slots: int) -> int:
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        keep_in_place(descriptor)
         _reserve(descriptor, 0, slots * _SLOT_BYTES)
         os.pwrite(descriptor, MAGIC, 0)
         os.rename(draft, path)  # only now may others see it: it is held and has its magic
