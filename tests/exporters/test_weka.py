@@ -98,6 +98,23 @@ def test_times_are_seconds_and_think_time_runs_since_the_same_agent_runs_last_an
     assert (last["type"], last["ttft"], last["think_time"]) == ("s", 0.25, 5.0)
 
 
+def test_think_time_runs_since_all_ended_that_stands_before_in_the_same_list(tmp_path: Path) -> None:
+    deep = {"depth": 2, "agent_run_id": "run-deep"}
+    beside = {"agent_run_id": "run-beside"}
+    calls = frame(
+        [
+            call(at_s=0, duration_s=10.0), call(at_s=1, **beside), call(at_s=12, step=1),
+            call(at_s=20, depth=1, agent_run_id="run-sub"), call(at_s=21.5, **deep), call(at_s=24, depth=1, agent_run_id="run-sub"),
+        ]
+    )  # fmt: skip
+
+    (session,) = _written(calls, tmp_path)
+
+    *main, marker = session["requests"]
+    assert [request["think_time"] for request in main] == [0.0, 0.0, 2.0]
+    assert [request["think_time"] for request in marker["requests"]] == [0.0, 0.5, 1.5]
+
+
 def test_an_unknown_duration_leaves_the_next_think_time_out(tmp_path: Path) -> None:
     calls = frame([call(at_s=0, duration_s=None), call(at_s=5, step=1)])
 

@@ -7,10 +7,11 @@ Calls in it are plain, unless a Weka file had them streamed: inference-perf 0.7 
 Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones.
 
 Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the
-importer kept them. Elsewhere `think_time` is the time since the agent run's last call ended, and a marker's are
+importer kept them. Elsewhere `think_time` is the time since all before it in the same list ended, and a marker's are
 computed; its `status` is always `completed` then, the only one that Dynamo reads.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ import msgspec
 
 from tokenflation.exporters.blocks import BlockIds
 from tokenflation.exporters.files import atomic_file, atomic_folder
-from tokenflation.exporters.nesting import nested
+from tokenflation.exporters.nesting import Nested, nested
 from tokenflation.exporters.sessions import CallRow, Export, Session
 from tokenflation.sdk.errors import ExportError
 
@@ -74,10 +75,10 @@ def _session(session: Session, export: Export) -> dict[str, Any]:
     ids = BlockIds(export.block_tokens, export.block_size, export.tally)
     # Times that count from the session's start stay as they are: its first call need not be at 0.
     first_ns = session.calls[0].started_at_ns if session.dated else 0
-    requests = _requests(session.calls, first_ns, ids)
+    plan = nested(session.calls, export.tally)
+    requests = _requests(session.calls, first_ns, ids, _gaps_s(plan))
     for call in session.calls:
         export.tally.add(call.input_tokens, call.output_tokens)
-    plan = nested(session.calls, export.tally)
     kept = session.kept
     for call in (call for run in plan.sub_agents if "subagent" not in run[0].extra for call in run):
         export.tally.unstreamed += requests[call.call_id]["type"] == "s"
@@ -99,12 +100,28 @@ def _session(session: Session, export: Export) -> dict[str, Any]:
     }
 
 
-def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[str, dict[str, Any]]:
+def _gaps_s(plan: Nested) -> dict[str, float | None]:
+    """Return by call id the seconds since what stands before it in its list had ended; None if the end is unknown.
+
+    Readers send a list one by one, also one in which several agent runs are written.
+    """
+    gaps: dict[str, float | None] = {}
+    for calls in (plan.main, *plan.sub_agents):
+        gaps[calls[0].call_id], latest_ns = 0.0, 0
+        for before, call in itertools.pairwise(calls):
+            ended_ns = _ended_ns(before)
+            latest_ns = max(latest_ns, ended_ns or 0)
+            gaps[call.call_id] = None if ended_ns is None else max(0.0, (call.started_at_ns - latest_ns) / 1e9)
+    return gaps
+
+
+def _requests(
+    calls: Sequence[CallRow], first_ns: int, ids: BlockIds, gaps_s: Mapping[str, float | None]
+) -> dict[str, dict[str, Any]]:
     """Return the request of each call by call id; fields without a value are left out, as recorders of it do."""
-    last: dict[str, CallRow] = {}
     requests: dict[str, dict[str, Any]] = {}
     for call in calls:
-        think_s = call.extra["think_time"] if "think_time" in call.extra else _gap_s(last.get(call.agent_run_id), call)
+        think_s = call.extra["think_time"] if "think_time" in call.extra else gaps_s[call.call_id]
         request = {
             "t": (call.started_at_ns - first_ns) / 1e9,
             "type": "s" if call.stream else "n",
@@ -120,20 +137,11 @@ def _requests(calls: Sequence[CallRow], first_ns: int, ids: BlockIds) -> dict[st
             "ttft": call.ttft_s if call.stream else None,
         }
         requests[call.call_id] = {name: value for name, value in request.items() if value is not None}
-        last[call.agent_run_id] = call
     return requests
 
 
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: "n" if name == "type" else value for name, value in request.items() if name != "ttft"}
-
-
-def _gap_s(before: CallRow | None, call: CallRow) -> float | None:
-    """Return the seconds between the agent run's last call and this one; 0 for its first, None if unknown."""
-    if before is None:
-        return 0.0
-    ended_ns = _ended_ns(before)
-    return None if ended_ns is None else max(0.0, (call.started_at_ns - ended_ns) / 1e9)
 
 
 def _ended_ns(call: CallRow) -> int | None:
