@@ -174,6 +174,14 @@ def test_an_older_gemini_chat_in_one_document_gives_the_same_calls_once(imported
     assert rows(TOKENS) == [(910, 300, 65, 25), (1000, 0, 5, None)]
 
 
+def test_an_older_gemini_chat_that_a_tool_copied_to_a_name_for_lines_is_read_as_the_document_it_is(
+    imported: Any,
+) -> None:
+    messages = [one for one in GEMINI if "id" in one]
+    rows = imported({"full.jsonl": json.dumps(GEMINI_ABOUT | {"messages": messages}, indent=2)})
+    assert rows(TOKENS) == [(910, 300, 65, 25), (1000, 0, 5, None)]
+
+
 def test_atif_totals_are_its_final_metrics_and_copied_steps_are_no_calls(imported: Any) -> None:
     rows = imported({"trajectory.json": json.dumps(ATIF, indent=2)})
     query = "SELECT sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), count(*) FROM calls WHERE depth = 0"

@@ -151,6 +151,14 @@ def test_a_broken_line_is_named_and_costs_nothing_else(tmp_path: Path, store: Pa
     assert summary.problems[0].where.endswith("broken.jsonl:17")
 
 
+def test_two_records_that_were_appended_to_one_line_at_once_are_both_taken(tmp_path: Path, store: Path) -> None:
+    first, one, other, last = (json.dumps(session(request(0.0), id=name)) for name in ("first", "one", "other", "last"))
+    (tmp_path / "a.jsonl").write_text(f'{first}\n{one} {other}\n{one[:-9]}\n{last}{{"id": "cut\n')
+    summary = import_paths([tmp_path / "a.jsonl"], store)
+    assert (summary.tasks, summary.broken) == (4, {"not JSON": 2})
+    assert [problem.where.rpartition(":")[2] for problem in summary.problems] == ["3", "4"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -168,7 +176,7 @@ def test_a_broken_line_is_named_and_costs_nothing_else(tmp_path: Path, store: Pa
         ("a.jsonl.gz", b"this is no gz", "cannot be unpacked"),
         ("a.jsonl.xz", lzma.compress(json.dumps(TRACE).encode() * 50)[:-40], "cannot be unpacked"),
         ("a.jsonl.gz", gzip.compress(json.dumps(TRACE).encode())[:-20], "cannot be unpacked"),
-        ("a.json", json.dumps(TRACE).encode() * 2, "is not JSON"),
+        ("a.json", json.dumps(TRACE).encode()[:-5], "is not JSON"),
         ("a.jsonl", json.dumps({"timestamp": 1, "input_length": 2}).encode(), "is of no known format"),
     ],
 )

@@ -17,7 +17,7 @@ from typing import Any
 from tokenflation.sdk.importers.files.entries import Entry
 from tokenflation.sdk.importers.files.fields import count, dicts, mapping, size, text, time_ns
 from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
-from tokenflation.sdk.importers.files.reading import document, lines
+from tokenflation.sdk.importers.files.reading import document, values
 from tokenflation.sdk.importers.rows.building import Run, TaskRows
 from tokenflation.sdk.importers.spans.by_counts import GEMINI, call_id_of
 
@@ -68,13 +68,11 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
 
 
 def _records(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
-    if not entry.name.endswith(".json"):
-        yield from lines(entry, context)
-        return
-    found = document(entry)
-    if not isinstance(found, Skipped) and "_cut_at_line" in found[1]:
-        yield Skipped(entry.place(found[1].pop("_cut_at_line")), "cut off", "what came before it was taken")
-    yield found
+    # A tool that keeps what it copies under a name of its own may have named a document `.jsonl`.
+    for found in [document(entry)] if entry.name.endswith(".json") else values(entry, context):
+        if not isinstance(found, Skipped) and "_cut_at_line" in found[1]:
+            yield Skipped(entry.place(found[1].pop("_cut_at_line")), "cut off", "what came before it was taken")
+        yield found
 
 
 def _rows(chats: list[tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]], task: str, default_id: str) -> Taken:

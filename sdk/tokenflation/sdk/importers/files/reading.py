@@ -5,6 +5,7 @@ the one object), or objects one after another that are laid out over lines (`blo
 means.
 """
 
+import json
 import lzma
 import re
 import tarfile
@@ -24,6 +25,7 @@ UNREADABLE = (ImportSourceError, OSError, EOFError, lzma.LZMAError, zlib.error, 
 """What opening or reading an entry may raise."""
 
 _LONGEST_LINE = 1 << 28
+_DECODER = json.JSONDecoder()
 
 
 def unreadable(shown: str, error: BaseException) -> Skipped:
@@ -36,7 +38,7 @@ def unreadable(shown: str, error: BaseException) -> Skipped:
 
 
 def lines(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
-    """Yield line number and object of each line; a line that is no JSON object is named. Blank lines mean nothing.
+    """Yield line number and object of each line, or objects; what is no JSON object is named. Blank lines mean nothing.
 
     What cannot be unpacked or read to its end is named behind what could be read.
     """
@@ -55,10 +57,29 @@ def lines(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]]
                 found = decoded(line)
                 if isinstance(found, dict):
                     yield number, found
-                else:
-                    yield _skipped(entry, number, found)
+                    continue
+                whole, rest = _run_together(line) if isinstance(found, ValueError) else ([], line)
+                yield from ((number, one) for one in whole)
+                if rest:
+                    yield _skipped(entry, number, decoded(rest))
     except UNREADABLE as error:
         yield unreadable(entry.shown, error)
+
+
+def _run_together(line: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """Return the objects that a line begins with, and what is behind them: two programs may append to a log at once."""
+    text, whole = line.decode("utf-8", "surrogateescape").strip(), []
+    while text.startswith("{"):
+        try:
+            _, end = _DECODER.raw_decode(text)
+        except (ValueError, RecursionError):
+            break
+        found = decoded(text[:end].encode("utf-8", "surrogateescape"))
+        if not isinstance(found, dict):
+            break
+        whole.append(found)
+        text = text[end:].lstrip()
+    return whole, text.encode("utf-8", "surrogateescape")
 
 
 def blocks(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
