@@ -175,3 +175,12 @@ def test_what_agents_tell_each_other_is_no_users_word(exchange: Any) -> None:
     told = [{"type": "agent_message", "content": [{"type": "encrypted_content", "text": "x"}]}, {"type": "message"}]
     reading = exchange("openai.responses", {"id": "r"}, request={"model": "m", "input": told})
     assert reading.message_roles == ("assistant", "user")
+
+
+def test_an_interaction_that_goes_on_by_a_token_sends_no_input_and_counts_by_itself(exchange: Any) -> None:
+    asked = {"model": "gemini-x", "previous_interaction_id": "int_1", "continuation_token": "t"}
+    usage = {"total_input_tokens": 20, "total_output_tokens": 5, "total_tokens": 25}
+    answer = {"id": "int_2", "status": "requires_continuation", "model": "gemini-x", "steps": [], "usage": usage}
+    reading = exchange("google.interactions", answer, request=asked)
+    assert (reading.usage, reading.status) == (Usage(input_tokens=20, output_tokens=5), "ok")
+    assert (reading.previous_response_id, reading.finish_reasons) == ("int_1", ("requires_continuation",))

@@ -19,6 +19,7 @@ _HOSTS = {
     "models.ai.azure.com": "azure.ai.inference",
     "models.inference.ai.azure.com": "azure.ai.inference",
     "api.anthropic.com": "anthropic",
+    "claude.googleapis.com": "anthropic",
     "generativelanguage.googleapis.com": "gcp.gemini",
     "aiplatform.googleapis.com": "gcp.vertex_ai",
     "api.groq.com": "groq",
@@ -103,6 +104,8 @@ def provider_of(host: str, compatible: str) -> str:
         name = name.partition(":")[0]
     if name.endswith("-aiplatform.googleapis.com"):  # us-central1-aiplatform.googleapis.com
         return "gcp.vertex_ai"
+    if name.startswith("aws-external-anthropic."):  # ...us-east-1.api.aws
+        return "anthropic"
     if name.startswith("inference.generativeai.") and ".oci." in name:  # ...us-chicago-1.oci.oraclecloud.com
         return "oci"
     while name:

@@ -39,8 +39,9 @@ _GEMINI = frozenset({"gcp.gemini", "gcp.vertex_ai"})
 UNREAD: Final[Mapping[str, Unread]] = {
     # openai's `beta.agents`: turns of a session have usage, "best effort and may change", for all their calls together.
     "openai.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"openai"})),
-    # platform.claude.com/docs/en/managed-agents: events of a session tell of each call of its models.
-    "anthropic.sessions": Unread(what="sessions", why=_AGENT, providers=frozenset({"anthropic"})),
+    # platform.claude.com/docs/en/managed-agents: events of a session tell of each call of its models. Foundry has them,
+    # too (anthropic's `AnthropicFoundry`).
+    "anthropic.sessions": Unread(what="sessions", why=_AGENT, providers=frozenset({"anthropic", "azure.ai.inference"})),
     # learn.microsoft.com/azure/foundry/agents, hosted agents: the protocol "invocations" has bodies of their own.
     "azure.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"azure.ai.inference"})),
     # learn.microsoft.com/azure/foundry/agents, memory stores.
