@@ -100,6 +100,14 @@ def test_each_piece_of_a_process_pools_work_runs_inside_the_scope_that_handed_it
         assert third.result() is None
 
 
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_what_joblib_hands_in_when_an_earlier_piece_is_done_runs_inside_the_scope_too(backend: str) -> None:
+    work = joblib.Parallel(2, backend=backend, pre_dispatch=2, batch_size=1)
+    for name in ("one", "two"):
+        with tf.task("triage", id=name), tf.agent("planner"):
+            assert work(joblib.delayed(where)(number) for number in range(6)) == [(name, "planner", 0)] * 6
+
+
 def test_the_processes_of_joblib_serve_each_scope_in_turn() -> None:
     with tf.task("triage", id="one"), tf.agent("planner"):
         first = joblib.Parallel(2)(joblib.delayed(where)(number) for number in range(3))

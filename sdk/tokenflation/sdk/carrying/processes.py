@@ -49,6 +49,8 @@ _ENV_OF_POPEN, _ENV_OF_OS = 11, 2
 """How many arguments stand before `env`, the instance included."""
 _CHAIN = "_tokenflation_chain"
 """Set on a job of ppft: the scope that handed it in; on its worker once that has done one."""
+_CALLED = "_tokenflation_called"
+"""Set on what joblib calls when a batch is done: how it goes on inside the scope that handed that batch in."""
 _MAX_CHARS = 32_000
 """An operating system refuses long variables."""
 _Packed = list[dict[str, Any]]
@@ -87,6 +89,8 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         ("ppft._pp", covering("start", by=_nowhere_shell, of="_Worker")),
         ("ppft._pp", covering("__init__", by=_job_shell, of="_Task")),
         ("ppft._pp", covering("_run_local", by=_job_run_shell, of="Server")),
+        ("joblib.parallel", covering("__init__", by=_batch_shell, of="BatchCompletionCallBack")),
+        ("joblib.parallel", covering("__call__", by=_batch_done_shell, of="BatchCompletionCallBack")),
         *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
@@ -176,6 +180,29 @@ def _carried(pool: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         return within(function)
     chain = _packed()
     return _Work(chain, function) if chain is not None else function
+
+
+def _batch_shell(original: Any) -> Any:
+    @functools.wraps(original)
+    def make(this: Any, *args: Any, **kwargs: Any) -> None:
+        original(this, *args, **kwargs)
+        setattr(this, _CALLED, within(_called))
+
+    return make
+
+
+def _batch_done_shell(original: Any) -> Any:
+    """Return what hands a pool of joblib's the next batch: in a thread of that pool, which serves many scopes."""
+
+    @functools.wraps(original)
+    def done(this: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(this, _CALLED, _called)(original, this, *args, **kwargs)
+
+    return done
+
+
+def _called(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
 
 
 def _queued_shell(original: Any) -> Any:
