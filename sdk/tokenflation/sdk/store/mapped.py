@@ -4,14 +4,13 @@ Room is taken ahead, and the file system must leave it at that. Knows nothing of
 """
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Iterator
 
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["check_room", "index_in_place", "keep_in_place"]
+__all__ = ["has_room", "index_in_place", "keep_in_place"]
 
 try:
     import fcntl
@@ -22,7 +21,6 @@ _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _NO_COPY_ON_WRITE = 0x00800000
 """Linux' `FS_IOC_GETFLAGS`, `FS_IOC_SETFLAGS` and `FS_NOCOW_FL`."""
 _PAGE_BYTES = 4096
-"""Of so many SQLite writes one, to take room for all."""
 _LEAST_BYTES = 256 * 1024
 
 
@@ -58,14 +56,12 @@ def index_in_place(store: str | os.PathLike[str]) -> Iterator[None]:
                 os.unlink(path)
 
 
-def check_room(store: str | os.PathLike[str]) -> None:
-    """Refuse to open a store for whose index SQLite may find too little room without noticing that.
+def has_room(store: str | os.PathLike[str]) -> bool:
+    """Return whether SQLite can open a store: not on a disk of smaller pieces than it expects that is all but full.
 
-    Raises:
-        OSError: the disk is all but full, and gives room in smaller pieces than SQLite expects.
+    It takes room for its index by a byte in each page, which there is not room for the page.
     """
     if not hasattr(os, "statvfs"):
-        return
+        return True
     found = os.statvfs(real_path(store).parent)
-    if found.f_blocks and found.f_frsize < _PAGE_BYTES and found.f_bavail * found.f_frsize < _LEAST_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return not found.f_blocks or found.f_frsize >= _PAGE_BYTES or found.f_bavail * found.f_frsize >= _LEAST_BYTES

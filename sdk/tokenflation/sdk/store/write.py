@@ -4,15 +4,15 @@ One transaction per batch, begun IMMEDIATE: a deferred one that reads first fail
 Knows nothing of threads, queues and retries; they are the recorder's.
 """
 
+import errno
 import json
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, compress, groupby
 from operator import attrgetter
 from pathlib import Path
@@ -20,14 +20,14 @@ from typing import Any
 
 import msgspec
 
-from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.logs import is_left_alone, take_log_away
-from tokenflation.sdk.store.mapped import check_room, index_in_place
+from tokenflation.sdk.store.mapped import has_room, index_in_place
 from tokenflation.sdk.store.migrations import migrate, read_version
+from tokenflation.sdk.store.modes import choose_mode, needs_no_log, take_from_log
 from tokenflation.sdk.store.paths import no_folder, real_path
 from tokenflation.sdk.store.statements import create_statements, insert_statement, of_rows, rows_at_once
 from tokenflation.sdk.store.tables import SCHEMA_VERSION, TABLES, column_names
@@ -41,7 +41,6 @@ _GETTERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
 _NESTED = {"calls": tuple(map(column_names(_TABLES["calls"]).index, ("finish_reasons", "answers", "extra")))}
 """By table, the places of the columns that are written as JSON."""
 _REFUSED = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-_PAUSE_S = 0.01
 _LEAST_BYTES = 512
 """SQLite's smallest page: it takes a file of one byte for an empty database, and would write over it."""
 _LOG_REMOVED = (
@@ -223,28 +222,42 @@ def open_writer(
     """
     file = Path(path).absolute()
     _check_file(file)
+    if not has_room(file):
+        raise _unwritable(file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     try:
-        check_room(file)
-        connection = sqlite3.connect(file, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    except (OSError, sqlite3.Error) as error:
+        try:
+            connection = _prepared(file, created_by, key, timeout_s)
+        except sqlite3.OperationalError as error:
+            if not needs_no_log(error):
+                raise
+            take_from_log(file, partial(_check_ours, path=file), timeout_s)
+            connection = _prepared(file, created_by, key, timeout_s)
+    except sqlite3.OperationalError as error:
         raise _unwritable(file, error) from error
-    try:
-        with index_in_place(file):
-            _check_ours(connection, file)
-            _use_wal(connection, timeout_s)
-        _check_shared(file)
-        _prepare(connection, file, created_by, key)
     except sqlite3.Error as error:
-        connection.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise _unwritable(file, error) from error
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise _no_sqlite(file) from error
         raise StoreError(f"{file} is damaged: {error}. Restore it from a copy, or give another file.") from error
+    return SqliteWriter(connection, file, writer_id or secrets.token_hex(8))
+
+
+def _prepared(path: Path, created_by: str, key: bytes | None, timeout_s: float) -> sqlite3.Connection:
+    """Return a connection to a store whose tables are there, as this library knows them."""
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    try:
+        with index_in_place(path):
+            _check_ours(connection, path)
+            choose_mode(connection, path, timeout_s)
+        _check_shared(path)
+        version = _check_ours(connection, path)
+        if version is None:
+            version = _create(connection, path, created_by, key)
+        if version < SCHEMA_VERSION:
+            migrate(connection)
     except BaseException:
         connection.close()
         raise
-    return SqliteWriter(connection, file, writer_id or secrets.token_hex(8))
+    return connection
 
 
 def _check_file(path: Path) -> None:
@@ -278,20 +291,6 @@ def _unwritable(path: Path, error: Exception) -> StoreUnwritableError:
     )
 
 
-def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
-    deadline = now_ns() + int(timeout_s * 1e9)
-    while True:
-        try:
-            # The switch does not wait for other connections as a transaction would, so wait here.
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            break
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or now_ns() > deadline:
-                raise
-            time.sleep(_PAUSE_S)
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
 def _check_shared(path: Path) -> None:
     """Refuse to write beside an older connection of this process that lost its locks, and then its log, to others.
 
@@ -317,14 +316,6 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> int | None:
             "Upgrade it (pip install -U tokenflation), or give another store."
         )
     return version
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, created_by: str, key: bytes | None) -> None:
-    version = _check_ours(connection, path)
-    if version is None:
-        version = _create(connection, path, created_by, key)
-    if version < SCHEMA_VERSION:
-        migrate(connection)
 
 
 def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: bytes | None) -> int:
