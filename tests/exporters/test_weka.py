@@ -115,6 +115,12 @@ def test_think_time_runs_since_all_ended_that_stands_before_in_the_same_list(tmp
     assert [request["think_time"] for request in marker["requests"]] == [0.0, 0.5, 1.5]
 
 
+def test_no_sessions_id_has_a_colon_and_each_stays_its_own(tmp_path: Path) -> None:
+    rows = [call(task_id=name, agent_run_id=f"run-{name}") for name in ("a:b", "a/b", "A/b", "plain")]
+
+    assert [session["id"] for session in _written(frame(rows), tmp_path)] == ["a/b", "a/b-2", "A/b", "plain"]
+
+
 def test_an_unknown_duration_leaves_the_next_think_time_out(tmp_path: Path) -> None:
     calls = frame([call(at_s=0, duration_s=None), call(at_s=5, step=1)])
 
@@ -230,7 +236,7 @@ def test_two_kinds_with_one_task_id_are_two_sessions_with_different_ids(tmp_path
 
     sessions = _written(calls, tmp_path)
 
-    assert [session["id"] for session in sessions] == ["fix:t1", "review:t1"]
+    assert [session["id"] for session in sessions] == ["fix/t1", "review/t1"]
 
 
 def test_what_the_source_said_of_a_session_and_a_sub_agent_is_written_back(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ Times are seconds from the task's first call, those inside a sub-agent too: read
 as relative and any other as absolute, so only absolute times mean the same everywhere. An agent run at depth 1 is one
 `subagent` entry; a deeper one is written inside the entry that was running when it began, as the format nests once.
 Calls in it are plain, unless a Weka file had them streamed: inference-perf 0.7 refuses a session with such.
-Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones.
+Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones. A session's id has a slash where
+a task's has a colon: inference-perf 0.7 takes what stands before one for the whole id, and waits for ever.
 
 Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the
 importer kept them. Elsewhere `think_time` is the time since all before it in the same list ended, and a marker's are
@@ -13,7 +14,7 @@ computed; its `status` is always `completed` then, the only one that Dynamo read
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ def write_weka(export: Export) -> int:
     """
     if export.folder:
         return _write_folder(export)
-    count = 0
+    count, taken = 0, set[str]()
     with atomic_file(export.path) as file:
         for count, session in enumerate(export.sessions, start=1):
             if count > 1 and export.path.suffix == ".json":
@@ -45,16 +46,17 @@ def write_weka(export: Export) -> int:
                     f"{export.path}: a .json file holds one session and there are more. "
                     "Name it .jsonl, or give a folder for one file each."
                 )
-            file.write(msgspec.json.encode(_session(session, export)) + b"\n")
+            file.write(msgspec.json.encode(_session(session, export, taken)) + b"\n")
     return count
 
 
 def _write_folder(export: Export) -> int:
-    taken: set[str] = set()
+    names, taken = set[str](), set[str]()
     with atomic_folder(export.path) as folder:
         for session in export.sessions:
-            (folder / _file_name(session.id, taken)).write_bytes(msgspec.json.encode(_session(session, export)))
-    return len(taken)
+            written = msgspec.json.encode(_session(session, export, taken))
+            (folder / _file_name(session.id, names)).write_bytes(written)
+    return len(names)
 
 
 def _file_name(session_id: str, taken: set[str]) -> str:
@@ -62,15 +64,20 @@ def _file_name(session_id: str, taken: set[str]) -> str:
     stem = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in session_id
     )
-    name, number = stem[:100], 1
-    while name.lower() in taken:
+    return f"{_free(stem[:100], taken, str.lower)}.json"
+
+
+def _free(wanted: str, taken: set[str], alike: Callable[[str], str] = str) -> str:
+    """Return the name, with a number behind it if one that is alike is taken."""
+    name, number = wanted, 1
+    while alike(name) in taken:
         number += 1
-        name = f"{stem[:100]}-{number}"
-    taken.add(name.lower())
-    return f"{name}.json"
+        name = f"{wanted}-{number}"
+    taken.add(alike(name))
+    return name
 
 
-def _session(session: Session, export: Export) -> dict[str, Any]:
+def _session(session: Session, export: Export, taken: set[str]) -> dict[str, Any]:
     """Return the session as the format's object."""
     ids = BlockIds(export.block_tokens, export.block_size, export.tally)
     # Times that count from the session's start stay as they are: its first call need not be at 0.
@@ -89,7 +96,7 @@ def _session(session: Session, export: Export) -> dict[str, Any]:
     export.tally.empty_sub_agents += len(empty) if isinstance(empty, list) else 0
     entries = [requests[call.call_id] for call in plan.main] + markers
     return {
-        "id": session.id,
+        "id": _free(session.id.replace(":", "/"), taken),
         "models": _models(session.calls, kept),
         "block_size": export.block_size,
         "hash_id_scope": "local",
