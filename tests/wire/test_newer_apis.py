@@ -184,3 +184,24 @@ def test_an_interaction_that_goes_on_by_a_token_sends_no_input_and_counts_by_its
     reading = exchange("google.interactions", answer, request=asked)
     assert (reading.usage, reading.status) == (Usage(input_tokens=20, output_tokens=5), "ok")
     assert (reading.previous_response_id, reading.finish_reasons) == ("int_1", ("requires_continuation",))
+
+
+@pytest.mark.parametrize("asked", [{"tool_confirmations": [{"tool_call_id": "t"}]}, {"from_entry_id": "e"}])
+def test_a_conversation_goes_on_without_a_word_of_the_users(exchange: Any, asked: dict[str, Any]) -> None:
+    said = [{"type": "message.output", "id": "m", "model": "mistral-x", "content": "done"}]
+    answer = {"conversation_id": "conv_1", "outputs": said, "usage": {"prompt_tokens": 40, "completion_tokens": 6}}
+    reading = exchange("mistral.conversations", answer, request=asked, path="/v1/conversations/conv_1")
+    assert (reading.usage, reading.previous_response_id) == (Usage(input_tokens=40, output_tokens=6), "conv_1")
+
+
+@pytest.mark.parametrize("asked", [{}, {"requestMetadata": {"team": "a"}}])
+def test_a_prompt_that_bedrock_keeps_needs_nothing_of_the_request(exchange: Any, asked: dict[str, Any]) -> None:
+    said = {"message": {"role": "assistant", "content": [{"text": "hi"}]}}
+    answer = {"output": said, "stopReason": "end_turn", "usage": {"inputTokens": 10, "outputTokens": 2}}
+    path = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aprompt%2FP%3A1/converse"
+    reading = exchange("bedrock.converse", answer, request=asked, path=path)
+    assert (reading.usage, reading.model) == (
+        Usage(input_tokens=10, output_tokens=2),
+        "arn:aws:bedrock:us-east-1:1:prompt/P:1",
+    )
+    assert _read("bedrock.converse", asked, b'{"answer": "hi"}') is None

@@ -24,7 +24,6 @@ _ONE = (
     RESPONSES,
     MESSAGES,
     COMPLETE,
-    CONVERSE,
     google.GENERATE_CONTENT,
     *google.INTERACTIONS,
     google.EMBED,
@@ -66,6 +65,8 @@ _ONE = (
 _SERVED = (CHAT, openai.COMPLETIONS, openai.EMBEDDINGS, local.HUGGINGFACE)
 DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     **{dialect.api: (dialect,) for dialect in _ONE},
+    # A prompt that is kept there brings its messages: without variables nothing is sent, and the answer tells.
+    "bedrock.converse": (CONVERSE, replace(CONVERSE, request=replace(CONVERSE.request, proof=()), common_path=True)),
     "bedrock.invoke": INVOKE,
     "google.predict": google.PREDICT,
     "openai.decisions": (openai.DECISIONS, google.DECISIONS),

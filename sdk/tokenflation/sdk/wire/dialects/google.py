@@ -87,7 +87,7 @@ _SERVER_CALLS = (
 _MEDIA = {name: Part(content=(("data",), ("uri",))) for name in ("image", "audio", "video", "document")}
 _INTERACTION_REQUEST = Request(
     # google-genai's `_interactions_continuation`: what reached a limit is gone on with by a token, without an input.
-    proof=(frozenset({"input", "continuation_token"}), frozenset({"model", "agent"})),
+    proof=(frozenset({"input", "continuation_token", "previous_interaction_id"}), frozenset({"model", "agent"})),
     previous=(("previous_interaction_id",),),
     messages=("input",),
     alone=True,

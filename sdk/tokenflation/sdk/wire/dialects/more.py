@@ -32,7 +32,8 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
     api="mistral.conversations",
     compatible="mistral_ai",
     request=Request(
-        proof=(frozenset({"inputs"}),),
+        # mistralai's `ConversationAppendRequest` may bring confirmations alone, its restart an entry.
+        proof=(frozenset({"inputs", "tool_confirmations", "from_entry_id"}),),
         messages=("inputs",),
         system=("instructions",),
         kinds={"assistant": "assistant", "message.output": "assistant", "function.call": "assistant"},
