@@ -235,6 +235,8 @@ def written(socket: ServerConnection) -> None:
     for _ in socket:
         for item, words in (("item_1", "good"), ("item_2", "bye"), ("item_1", " day")):
             socket.send(json.dumps({"type": f"{said}.delta", "event_id": "e", "item_id": item, "delta": words}))
+        so_far = {"event_id": "e", "item_id": "item_1", "transcript": "good", "status": "in_progress"}  # as xAI's
+        socket.send(json.dumps({"type": f"{said}.completed", **so_far}))
         for item, usage in (("item_1", WRITTEN), ("item_2", {"type": "duration", "seconds": 2.5})):
             ended = {"event_id": "e", "item_id": item, "transcript": "good day", "usage": usage}
             socket.send(json.dumps({"type": f"{said}.completed", **ended}))

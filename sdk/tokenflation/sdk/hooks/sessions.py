@@ -34,6 +34,7 @@ class _Message(msgspec.Struct):
     type: str = ""
     item: msgspec.Raw = _NOTHING
     item_id: Any = None
+    status: Any = None
     session: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
     stream_id: Any = None
@@ -341,8 +342,9 @@ class RealtimeSession(Session):
         self._running[msgspec.json.encode(_answer(message).id)] = exchange
 
     def _write(self, kind: bytes, data: bytes) -> None:
-        """Note one message of a transcription."""
-        name = str(_parsed(data).item_id)
+        """Note one message of a transcription; xAI completes some several times, as more is said."""
+        message = _parsed(data)
+        name = str(message.item_id)
         exchange = self._written.pop(name, None)
         if exchange is None:
             asked = b'{"model":%b,"input_audio":null}' % msgspec.json.encode(_transcriber(self._settings))
@@ -351,7 +353,7 @@ class RealtimeSession(Session):
                 return
             exchange.answer(200, "application/json", "")
         exchange.add(data)
-        if kind.endswith((b".completed", b".failed")):
+        if kind.endswith((b".completed", b".failed")) and message.status != "in_progress":
             exchange.finish("read")
         else:
             self._written[name] = exchange
