@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from tests.store.builders import call
 
+from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.store.contents import info
+from tokenflation.sdk.store.journals.journal import Begun, Ended, Journal
 from tokenflation.sdk.store.keys import load_key
 from tokenflation.sdk.store.write import Batch, StoreUnwritableError, open_writer
 
@@ -52,6 +54,15 @@ def _info_is_shown(store: Path) -> None:
     assert info(store)["rows"]["calls"] == 1
 
 
+def _calls_of_others_are_told(store: Path) -> None:
+    assert info(store)["left_beside"] == 1
+
+
+def _calls_of_others_are_added(store: Path) -> None:
+    found = info(store)
+    assert (found["rows"]["calls"], found["left_beside"]) == (1, 0)
+
+
 def _keys_differ(store: Path) -> None:
     assert load_key(store) != load_key(store)
 
@@ -70,6 +81,25 @@ def test_a_read_only_store_in_a_read_only_folder_can_be_read(folder: Path) -> No
     writer.write(Batch(calls=[call(1)]))
     writer.close()
     assert _as_nobody(_info_is_shown, folder / "runs.db") == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is another user at will")
+@pytest.mark.parametrize(
+    ("may_write", "seen"), [(False, _calls_of_others_are_told), (True, _calls_of_others_are_added)]
+)
+def test_what_a_killed_process_of_another_user_left_is_for_whoever_may_have_the_store(
+    folder: Path, may_write: bool, seen: Callable[[Path], None]
+) -> None:
+    store = folder / "runs.db"
+    open_writer(store).close()
+    if may_write:
+        for path in (store, folder):
+            os.chown(path, NOBODY, NOBODY)
+    journal = Journal.open(store)
+    now = now_ns()
+    journal.end(journal.begin(Begun("c1", now, "openai.responses", "openai")), Ended(now, "read", 200))
+    journal.leave()
+    assert _as_nobody(seen, store) == 0
 
 
 def test_without_a_writable_folder_the_key_lives_in_memory(folder: Path) -> None:

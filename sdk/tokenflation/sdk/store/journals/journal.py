@@ -340,6 +340,7 @@ def _new_file(path: Path, slots: int) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         keep_in_place(descriptor)
+        _share_as_store(path, descriptor)
         _reserve(descriptor, 0, slots * _SLOT_BYTES)
         os.pwrite(descriptor, MAGIC, 0)
         os.rename(draft, path)  # only now may others see it: it is held and has its magic
@@ -347,6 +348,15 @@ def _new_file(path: Path, slots: int) -> int:
         _remove(draft, descriptor)
         raise
     return descriptor
+
+
+def _share_as_store(path: Path, descriptor: int) -> None:
+    """Let whoever may read or write the store do that with a file beside it, as SQLite does with its own."""
+    with contextlib.suppress(OSError):
+        found = path.with_name(path.name.rpartition(".underway-")[0]).stat()
+        if os.geteuid() == 0:
+            os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchmod(descriptor, found.st_mode & 0o666)
 
 
 def _remove(path: Path, descriptor: int) -> None:
