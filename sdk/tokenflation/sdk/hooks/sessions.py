@@ -34,7 +34,6 @@ class _Message(msgspec.Struct):
     type: str = ""
     item: msgspec.Raw = _NOTHING
     item_id: Any = None
-    status: Any = None
     session: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
     stream_id: Any = None
