@@ -91,3 +91,31 @@ def test_a_hundred_sub_agents_are_found_by_what_they_said_once_the_tools_have_an
         agents.call(user(asked), said(**{f"call_{one}": f"r{one}"}), result(f"call_{one}", answer), after="")
     moved = agents.moved()
     assert [moved[call_id].run.task_id for call_id, _ in inner] == [one.task_id for one in roots]
+
+
+def test_equal_agents_at_once_whose_oldest_messages_are_dropped_go_on_each_in_its_own_context() -> None:
+    agents, same = Agents(), said("I will look for part 3 now.")
+    first = [agents.call(user("How much?"), says="I will look for part 2 now.", after="") for _ in MANY]
+    grown = (user("How much?"), said("I will look for part 2 now."), user("Go on."))
+    then = [agents.call(*grown, says="I will look for part 3 now.", after=call_id) for call_id, _ in first]
+    last = [agents.call(same, user("And?"), after=call_id)[1] for call_id, _ in then]
+    assert [one.agent_run_id for one in last] == [run.agent_run_id for _, run in first]
+
+
+def test_equal_agents_at_once_without_contexts_go_on_each_once_and_weakly() -> None:
+    agents = Agents()
+    runs = [agents.call(user("How much?"), says="I will look for part 2 now.", after="")[1] for _ in range(20)]
+    then = [agents.call(said("I will look for part 2 now."), user("And?"), after="")[1] for _ in runs]
+    assert {one.agent_run_id for one in then} == {run.agent_run_id for run in runs}
+    assert {one.strength for one in then[:-1]} == {"weak"}
+
+
+def test_a_history_without_answers_in_the_context_of_an_equal_one_is_of_its_run() -> None:
+    agents = Agents()
+    asked = user("How much?")
+    first = [agents.call(asked, asks={"0": "coal"}, after="") for _ in MANY]
+    grown = (asked, said(**{"0": "coal"}), result("0", "much"))
+    then = [agents.call(*grown, asks={"1": "iron"}, after=call_id) for call_id, _ in first]
+    cut = (asked, said(**{"1": "iron"}), result("1", "little"))
+    last = [agents.call(*cut, after=call_id)[1] for call_id, _ in then]
+    assert [one.agent_run_id for one in last] == [run.agent_run_id for _, run in first]

@@ -50,8 +50,8 @@ that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, t
 are forgotten.
 """  # noqa: W505 (a table)
 
-from tokenflation.sdk.lineage.continuing import contains
 from tokenflation.sdk.lineage.histories import MAX_HISTORIES, History
+from tokenflation.sdk.lineage.messages import contains
 from tokenflation.sdk.lineage.places import Move, Placement
 from tokenflation.sdk.lineage.placing import Lineage
 

@@ -6,8 +6,9 @@ results of its earlier tool calls, was told them by what runs the agent. Pure: k
 
 import re
 
-from tokenflation.sdk.lineage.continuing import contains, first_messages, last_answer, last_messages, sums_up
+from tokenflation.sdk.lineage.continuing import sums_up
 from tokenflation.sdk.lineage.histories import History, Run
+from tokenflation.sdk.lineage.messages import contains, first_messages, last_answer, last_messages
 from tokenflation.sdk.lineage.recalling import Near
 from tokenflation.sdk.records import Reading
 

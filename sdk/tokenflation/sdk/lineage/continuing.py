@@ -4,29 +4,25 @@ Pure: readings in, an edge out. Knows nothing of agent runs inside of others, no
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run, Strength
-from tokenflation.sdk.lineage.recalling import Ends, RecentRuns
+from tokenflation.sdk.lineage.messages import contains, first_messages, first_text, last_answer, pieces, times_in
+from tokenflation.sdk.lineage.recalling import Alike, RecentRuns
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
-from tokenflation.sdk.wire.values import dumps
 
-__all__ = [
-    "Continued", "Histories", "contains", "first_messages", "first_text", "last_answer", "last_messages", "sums_up",
-    "times_in",
-]  # fmt: skip
+__all__ = ["Continued", "Histories", "sums_up"]
 
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
 _MIN_SUMMARY = 32
 _MIN_QUOTE = 24
 _KEY_CHARS = 64
-_HEAD_BYTES = 32 * 1024
 _RUNS_WITH_WORDS = 128
 _TOLD_WINDOW_NS = 300_000_000_000
 _MIN_ID = 6
@@ -50,11 +46,11 @@ class Histories:
     """The newest calls of histories, found by what a request that continues them must hold."""
 
     def __init__(self) -> None:
-        self._by_end = Ends()
+        self._by_end: Alike[bytes] = Alike()
         self._by_response: Recent[str, History] = Recent()
         self._by_conversation: Recent[str, History] = Recent()
         self._by_tool: Recent[str, History] = Recent()
-        self._by_answer: Recent[str, History] = Recent()
+        self._by_answer: Alike[str] = Alike()
         self._recent = RecentRuns()
         self.near = self._recent.near
         self._with_words: deque[Run] = deque(maxlen=_RUNS_WITH_WORDS)
@@ -66,7 +62,7 @@ class Histories:
         """Note a call as the newest of its history."""
         self._near = None
         if history.end_hash:
-            self._by_end.put(history)
+            self._by_end.put(history.end_hash, history)
         if history.failed:
             return
         if reading.response_id:
@@ -99,7 +95,7 @@ class Histories:
         prefix = self._by_prefix(reading, run_id, started_at_ns, after)
         if prefix is not None and _is_tight(reading, prefix):
             return prefix
-        return self._by_return(reading, run_id, prefix) or prefix
+        return self._by_return(reading, run_id, prefix, after) or prefix
 
     def summarised(
         self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None
@@ -206,7 +202,9 @@ class Histories:
                 return _choose(matches, reading, (length, sent), after)
         return None
 
-    def _by_return(self, reading: Reading, run_id: str | None, prefix: Continued | None) -> Continued | None:
+    def _by_return(
+        self, reading: Reading, run_id: str | None, prefix: Continued | None, after: str | None
+    ) -> Continued | None:
         """Return the call whose tool calls the request answers, or whose answer is the last one in it."""
         last, end = last_answer(reading.message_roles)
         for result in reading.tool_results:
@@ -215,89 +213,36 @@ class Histories:
                 return _returned(history, reading, end, "tool_call_id", prefix)
         if end == 0:
             return None
-        for text in texts(_pieces(reading, last, end)):
-            history = self._by_answer.get(_answer_key(text) or " ")
-            if (
-                history is None
-                or history.run.scope_run_id != run_id
-                or not text.strip().startswith(history.answer.strip())
-            ):
-                continue
-            own = prefix.history.run if prefix is not None else None
-            if history.run is own or (own is None and is_of_one_agent(history, reading)):
-                return _returned(history, reading, end, "answer", prefix)
+        own = prefix.history.run if prefix is not None else None
+        for text in texts(pieces(reading, last, end)):
+            said = [
+                one
+                for one in self._by_answer.get(_answer_key(text) or " ") or ()
+                if one.run.scope_run_id == run_id and text.strip().startswith(one.answer.strip())
+            ]
+            known = [one for one in said if one.call_id == after and is_of_one_agent(one, reading)]
+            known = known or [one for one in said if one.run is own]
+            if own is None and not known:
+                known = _likeliest([one for one in said if is_of_one_agent(one, reading)], reading)
+            if known:
+                found = _returned(known[-1], reading, end, "answer", prefix)
+                alone = all(one.run is found.history.run for one in known)
+                return found if alone else replace(found, edge=Edge("answer", "weak"))
         return None
 
 
-def contains(text: bytes, needle: str) -> bool:
-    """Return whether canonical bytes hold a text, as JSON writes it, or as JSON inside of JSON does."""
-    return any(map(text.__contains__, _as_written(needle)))
-
-
-def times_in(text: bytes, needle: str) -> int:
-    """Return how often canonical bytes hold a text, written in one of the ways that `contains` knows."""
-    return max(map(text.count, _as_written(needle)), default=0)
-
-
-@lru_cache(maxsize=256)
-def _as_written(needle: str) -> tuple[bytes, ...]:
-    """Return the canonical bytes of a text, and of it inside of JSON; new histories are held against the same."""
-    needle = needle.strip()
-    if not needle:
-        return ()
-    once = dumps(needle)[1:-1]
-    twice = dumps(once.decode("utf-8", "replace"))[1:-1]
-    return (once,) if twice == once else (once, twice)
-
-
-def first_messages(reading: Reading) -> bytes:
-    """Return the canonical bytes of the messages, or of a system prompt that has none behind it: the first 32 KiB."""
-    start = reading.system_bytes + reading.tool_definition_bytes if reading.message_hashes else 0
-    return reading.prompt[start : start + _HEAD_BYTES]
-
-
-def last_messages(reading: Reading) -> bytes:
-    """Return the canonical bytes of the messages' last 32 KiB, as far as they are not the first."""
-    start = reading.system_bytes + reading.tool_definition_bytes + _HEAD_BYTES
-    return reading.prompt[max(start, len(reading.prompt) - _HEAD_BYTES) :]
-
-
-def first_text(reading: Reading) -> str:
-    """Return the beginning of the text of the first message; a summary may stand before, as a turn of the model's."""
-    if not reading.message_bytes or not reading.prompt:
-        return ""
-    roles = reading.message_roles
-    first = next((at for at, role in enumerate(roles) if role != "assistant"), 0)
-    found = texts(_pieces(reading, first, first + 1))
-    return max(found, key=len)[:256] if found else ""
-
-
-def _pieces(reading: Reading, start: int, end: int) -> list[bytes]:
-    """Return the canonical bytes of messages; none where the prompt was not kept."""
-    if not reading.prompt:
-        return []
-    at = len(reading.prompt) - sum(reading.message_bytes[start:])
-    found = []
-    for size in reading.message_bytes[start:end]:
-        found.append(reading.prompt[at : at + size])
-        at += size
-    return found
+def _likeliest(said: list[History], reading: Reading) -> list[History]:
+    """Return which of agents of one kind that said the same may be told it: who was not told yet, and was asked it."""
+    if len(said) > 1:
+        opening = first_text(reading)
+        said = [one for one in said if not one.continued] or said
+        said = [one for one in said if one.run.opening == opening] or said
+    return said
 
 
 def _answer_key(answer: str) -> str:
     answer = answer.strip()
     return answer[:_KEY_CHARS] if len(answer) >= _MIN_ANSWER else ""
-
-
-def last_answer(roles: Sequence[str]) -> tuple[int, int]:
-    """Return where the last run of assistant messages begins and ends; 0, 0 if there is none."""
-    end = len(roles)
-    while end and roles[end - 1] != "assistant":
-        end -= 1
-    start = end
-    while start and roles[start - 1] == "assistant":
-        start -= 1
-    return start, end
 
 
 def _is_tight(reading: Reading, one: Continued) -> bool:
@@ -335,10 +280,12 @@ def _choose(matches: list[History], reading: Reading, answer: tuple[int, int], a
     if len(by_ids) == 1:
         return Continued(by_ids[0], answer[1], Edge("history" if len(whole) == 1 else "tool_call_id", "exact"))
     whole = by_ids or whole  # several: ids made by us, where an api has none
-    said = b"".join(_pieces(reading, *answer)) if answer[0] < answer[1] else b""
+    said = b"".join(pieces(reading, *answer)) if answer[0] < answer[1] else b""
     by_answer = [one for one in whole if one.answer and said and contains(said, one.answer)]
     among = by_answer or whole
-    among = [one for one in among if one.call_id == after] or among
+    among = (
+        [one for one in among if one.call_id == after] or [one for one in among if _newest_of(one) == after] or among
+    )
     sure: Strength = "exact" if len(by_answer) == 1 else "strong" if len(among) == 1 else "weak"
     fewest = min(one.continued for one in among)
     chosen = [one for one in among if one.continued == fewest][-1]
@@ -347,6 +294,11 @@ def _choose(matches: list[History], reading: Reading, answer: tuple[int, int], a
     known = bool(chosen.answer) and bool(said)  # and it is not what came back
     weak = known or chosen.failed or answer[0] == answer[1] or len(among) > 1
     return Continued(chosen, answer[1], Edge("history", "weak" if weak else "strong"))
+
+
+def _newest_of(history: History) -> str:
+    newest = history.run.newest
+    return newest.call_id if newest is not None else ""
 
 
 def _returned(history: History, reading: Reading, end: int, evidence: str, prefix: Continued | None) -> Continued:

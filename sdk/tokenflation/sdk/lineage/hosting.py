@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
-from tokenflation.sdk.lineage.continuing import Continued, contains, first_messages, first_text, times_in
+from tokenflation.sdk.lineage.continuing import Continued
 from tokenflation.sdk.lineage.heads import is_of_one_agent
 from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength, hands_over
+from tokenflation.sdk.lineage.messages import contains, first_messages, first_text, times_in
 from tokenflation.sdk.lineage.recalling import Near, Waiting
 from tokenflation.sdk.lineage.tools import BY_CONTEXT, Tools
 from tokenflation.sdk.records import Reading, ToolResult

@@ -7,10 +7,11 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.beside import may_tell, sums_in
 from tokenflation.sdk.lineage.blocks import TaskBlocks
-from tokenflation.sdk.lineage.continuing import Continued, Histories, first_text
+from tokenflation.sdk.lineage.continuing import Continued, Histories
 from tokenflation.sdk.lineage.heads import head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
 from tokenflation.sdk.lineage.hosting import Hosts, of_its_kind
+from tokenflation.sdk.lineage.messages import first_text
 from tokenflation.sdk.lineage.moving import Moves
 from tokenflation.sdk.lineage.naming import agent_name, task_kind
 from tokenflation.sdk.lineage.places import (

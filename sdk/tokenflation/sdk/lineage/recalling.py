@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from tokenflation.sdk.lineage.histories import MAX_HISTORIES, History, Recent, Run
+from tokenflation.sdk.lineage.histories import History, Recent, Run
 from tokenflation.sdk.wire.values import dumps
 
-__all__ = ["Ends", "Near", "RecentRuns", "Sayings", "Waiting"]
+__all__ = ["Alike", "Near", "RecentRuns", "Sayings", "Waiting"]
 
 _PIECE = 16
 _STRIDE = 8
@@ -22,6 +22,7 @@ _MAX_TEXTS = 16
 _RECENT_RUNS = 16
 _MANY_WAIT = 64
 
+K = TypeVar("K")
 T = TypeVar("T")
 Near = Callable[[bytes, int], Iterable[Run]]
 """Returns the agent runs, heard of since then, of which a text may tell."""
@@ -70,32 +71,32 @@ def _told_by(history: History) -> Iterable[str]:
     return (history.answer, *history.words, *asked[:_MAX_TEXTS])
 
 
-class Ends:
-    """Calls by the message that their requests end with; a batch of equal tasks has any number of them at once."""
+class Alike(Generic[K]):
+    """Calls by what they have in common; a batch of equal tasks has any number of them at once."""
 
     def __init__(self) -> None:
-        self._by_end: Recent[bytes, list[History]] = Recent()
-        self.get = self._by_end.get
-        self._equals: deque[bytes] = deque()
-        """The ends of those that are not the first with that end, oldest first."""
+        self._by_key: Recent[K, list[History]] = Recent()
+        self.get = self._by_key.get
+        self._equals: deque[K] = deque()
+        """The keys of those that are not the first with that key, oldest first."""
 
-    def __contains__(self, end_hash: bytes) -> bool:
-        return end_hash in self._by_end
+    def __contains__(self, key: K) -> bool:
+        return key in self._by_key
 
-    def put(self, history: History) -> None:
+    def put(self, key: K, history: History) -> None:
         """Note a call."""
-        same = self._by_end.get(history.end_hash)
+        same = self._by_key.get(key)
         if same is None:
-            self._by_end.put(history.end_hash, [history])
+            self._by_key.put(key, [history])
             return
         same.append(history)
-        self._by_end.move_to_end(history.end_hash)
+        self._by_key.move_to_end(key)
         if len(same) > _MAX_ALIKE:
             del same[0]
             return
-        self._equals.append(history.end_hash)
-        if len(self._equals) > MAX_HISTORIES:
-            oldest = self._by_end.get(self._equals.popleft(), [])
+        self._equals.append(key)
+        if len(self._equals) > Recent.room:
+            oldest = self._by_key.get(self._equals.popleft(), [])
             del oldest[: len(oldest) > 1]
 
 

@@ -5,8 +5,8 @@ Pure: readings and histories in, what they share out.
 
 from collections.abc import Iterable
 
-from tokenflation.sdk.lineage.continuing import contains, first_text
 from tokenflation.sdk.lineage.histories import History, OpenCall, Run
+from tokenflation.sdk.lineage.messages import contains, first_text
 from tokenflation.sdk.records import Reading
 
 __all__ = ["retold", "words_of"]
