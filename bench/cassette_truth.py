@@ -5,9 +5,9 @@
 
 A checkout is a clone of any project whose tests keep recorded HTTP exchanges in YAML or JSON: vcrpy's form
 (pydantic-ai, crewAI, openllmetry, openinference, dd-trace-py, mirascope, chatlas), Ruby's VCR (ruby_llm), go-vcr
-(fantasy). Each exchange is sent by a client of httpx or httpx2 as `wire_truth.py` does, and the tokens of its row are
-held against those that `counted` reads from the body by the rules of `shared/data/README.md`, without this library.
-Exchanges whose path it does not know count as left out. Exits 1 if a cell differs or a counted call has no row.
+(fantasy), HAR (openllmetry-js), langchain-aws. Each exchange is sent by a client of httpx or httpx2 as `wire_truth.py`
+does, and the tokens of its row are held against those that `counted` reads from the body, without this library. What
+it cannot read, or reports no tokens, is not counted. Exits 1 if a cell differs or a counted call has no row.
 """
 
 import argparse
@@ -63,11 +63,13 @@ for _tag in ("tag:yaml.org,2002:binary", "!binary"):
 def exchanges(checkout: Path) -> Iterator[Recorded]:
     """Yield the recorded exchanges below a folder."""
     for path in sorted(checkout.rglob("*")):
-        if not _FOLDERS.search(str(path.relative_to(checkout))) or not re.search(r"\.(ya?ml|json)(\.gz)?$", path.name):
+        if not _FOLDERS.search(str(path.relative_to(checkout))) or not re.search(
+            r"\.(ya?ml|json|har)(\.gz)?$", path.name
+        ):
             continue
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         try:
-            document = json.loads(data) if ".json" in path.name else yaml.load(data, Loader=_Loader)
+            document = json.loads(data) if path.name.endswith((".json", ".har")) else yaml.load(data, Loader=_Loader)
         except (ValueError, yaml.YAMLError):
             continue
         for number, one in enumerate(_interactions(document)):
@@ -78,7 +80,11 @@ def exchanges(checkout: Path) -> Iterator[Recorded]:
 
 def _interactions(document: Any) -> list[Any]:
     if isinstance(document, dict):
-        document = document.get("interactions") or document.get("http_interactions") or [document]
+        found = document.get("interactions") or document.get("http_interactions")
+        if not found and isinstance(document.get("requests"), list):
+            pairs = zip(document["requests"], document.get("responses") or (), strict=False)
+            found = [{"request": request, "response": response} for request, response in pairs]
+        document = found or _at(document, "log", "entries") or [document]
     return [one for one in document or () if isinstance(one, dict) and "request" in one and "response" in one]
 
 
@@ -89,9 +95,11 @@ def _recorded(one: dict[str, Any], name: str) -> Recorded | None:
     status = status.get("code") if isinstance(status, dict) else answered.get("code") or status
     if not isinstance(url, str) or not str(status)[:3].isdecimal():
         return None
+    said = answered.get("headers") or {}
+    said = {one["name"]: one["value"] for one in said} if isinstance(said, list) else said
     headers = {
         str(key).lower(): ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for key, value in (answered.get("headers") or {}).items()
+        for key, value in said.items()
     }
     body = _unpacked(_body(answered), headers.pop("content-encoding", ""))
     url = re.sub(r"<[^>]*>", "x", url if url.startswith("http") else f"http://{url}")
@@ -109,11 +117,11 @@ def _recorded(one: dict[str, Any], name: str) -> Recorded | None:
 
 
 def _body(message: Mapping[str, Any]) -> bytes:
-    body = message.get("body")
+    body = next((message[key] for key in ("body", "parsed_body", "content", "postData") if message.get(key)), None)
     if isinstance(body, dict) and "base64_string" in body:
         return base64.b64decode(body["base64_string"])
-    body = body.get("string", body) if isinstance(body, dict) else body
-    body = message.get("parsed_body", message.get("content")) if body is None else body
+    if isinstance(body, dict):
+        body = next((body[key] for key in ("string", "text") if key in body), body)
     if body is None or isinstance(body, bytes):
         return body or b""
     return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else json.dumps(body).encode()
