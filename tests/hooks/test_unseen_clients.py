@@ -22,6 +22,14 @@ def test_functions_of_baml_are_reported(recorded: Collected) -> None:
     assert recorded.failures == ["unseen:baml"]
 
 
+def test_predictions_of_lm_studios_own_sdk_are_reported(recorded: Collected) -> None:
+    lmstudio = pytest.importorskip("lmstudio", reason="lmstudio is not installed")
+    api = pytest.importorskip("lmstudio.json_api")
+    for _ in range(2):  # what `LLM.respond` begins with, once it is connected
+        assert api.ChatResponseEndpoint("m", lmstudio.Chat("Be brief."))
+    assert recorded.failures == ["unseen:lmstudio"]
+
+
 def test_what_lm15_asks_a_model_is_reported_and_nothing_else(recorded: Collected, provider: Provider) -> None:
     lm15 = pytest.importorskip("lm15.transports", reason="lm15 is not installed")
     bodies = ({"orders": [1]}, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})

@@ -2,9 +2,9 @@
 
 It watches these ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
 while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML, transports of
-lm15 (DSPy's own engine), asyncio's pools of urllib3-future (niquests), and coding agents that are started as programs,
-as their own SDKs do. It records nothing, reads no answer, and names a provider's host, an api or an agent's command
-only: the host name of a private server is kept nowhere.
+lm15 (DSPy's own engine), predictions of LM Studio's SDK, asyncio's pools of urllib3-future (niquests), and coding
+agents that are started as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's
+host, an api or an agent's command only: the host name of a private server is kept nowhere.
 """
 
 import functools
@@ -75,10 +75,13 @@ _BY_SOCKET = (
     "%s is talked to over a WebSocket in a protocol that tokenflation does not read: those calls are missing in the "
     "store. Of sockets it reads OpenAI's realtime and Responses protocols; ask over HTTP to record the others."
 )
-_BY_BAML = (
-    "%s asks models by %s, which tokenflation does not see: those calls are missing in the store. Let BAML build the "
-    "requests alone (b.request) and send them with httpx to record them."
+_ASKS = "%s asks models by %s, which tokenflation does not see: those calls are missing in the store. "
+_BAML = (
+    "baml",
+    "an HTTP client of its own",
+    f"{_ASKS}Let BAML build the requests alone (b.request) and send them with httpx to record them.",
 )
+_LMSTUDIO = ("lmstudio", "a WebSocket of its own", f"{_ASKS}Ask LM Studio's server over HTTP to record them.")
 _BAML_CALLS = ("call_function", "call_function_sync", "stream_function", "stream_function_sync")
 _LM15 = tuple(
     (f"{lm15}.transports.{module}", owner, "stream")
@@ -131,7 +134,8 @@ class _Watch:
             ("grpc.aio", "", "secure_channel", self._channel),
             ("curl_cffi.curl", "Curl", "setopt", self._setopt),
             ("subprocess", "Popen", "__init__", self._popen),
-            *(("baml_py", "BamlRuntime", name, self._baml) for name in _BAML_CALLS),
+            *(("baml_py", "BamlRuntime", name, functools.partial(self._saying, _BAML)) for name in _BAML_CALLS),
+            ("lmstudio.json_api", "PredictionEndpoint", "__init__", functools.partial(self._saying, _LMSTUDIO)),
             *((*place, self._lm15) for place in _LM15),
             *(
                 (f"{future}._async.connectionpool", "AsyncHTTPConnectionPool", "_make_request", self._async_pool)
@@ -279,11 +283,11 @@ class _Watch:
 
         return shell
 
-    def _baml(self, original: Any) -> Any:
+    def _saying(self, said: tuple[str, ...], original: Any) -> Any:
         @functools.wraps(original)
-        def shell(runtime: Any, *args: Any, **kwargs: Any) -> Any:
-            self._look(self._report, "baml", "an HTTP client of its own", _BY_BAML)
-            return original(runtime, *args, **kwargs)
+        def shell(*args: Any, **kwargs: Any) -> Any:
+            self._look(self._report, *said)
+            return original(*args, **kwargs)
 
         return shell
 
