@@ -34,6 +34,17 @@ def test_rows_are_ordered_by_whole_milliseconds_since_the_earliest_call(tmp_path
     assert all(isinstance(row["timestamp"], int) for row in rows)
 
 
+def test_the_summary_tells_of_models_that_the_format_cannot_name_and_of_empty_answers(tmp_path: Path) -> None:
+    calls = frame(
+        [call(model="big"), call(model="embedder", output_tokens=0), call(model="embedder", output_tokens=None)]
+    )
+
+    summary = write(calls, tmp_path / "out.jsonl", format="mooncake")
+
+    assert any(note.startswith("calls of 2 models") for note in summary.notes)
+    assert any(note.startswith("1 call with 0 output tokens") for note in summary.notes)
+
+
 def test_a_row_has_sizes_and_ids_and_no_session_unless_asked(tmp_path: Path) -> None:
     rows = _written(_two_tasks(), tmp_path)
     grouped = _written(_two_tasks(), tmp_path, sessions=True)

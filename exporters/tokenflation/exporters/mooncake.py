@@ -79,4 +79,5 @@ def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[in
             "hash_ids": ids.ids(call).tolist(),
         }
         export.tally.add(call.input_tokens, call.output_tokens)
+        export.tally.unnamed_models.add(call.model)
         yield call.started_at_ns, msgspec.json.encode(row)[1:] + b"\n"

@@ -49,6 +49,9 @@ class Tally:
     padded: int = 0
     trimmed: int = 0
     no_output: int = 0
+    empty_output: int = 0
+    unnamed_models: set[str] = field(default_factory=set)
+    """Models of the calls written, where the format names none."""
     flattened_runs: int = 0
     merged_sessions: int = 0
     promoted_sessions: int = 0
@@ -66,6 +69,7 @@ class Tally:
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens or 0
         self.no_output += output_tokens is None
+        self.empty_output += output_tokens == 0
 
     def skip(self, call_id: str) -> None:
         """Count a call that cannot be written, and keep the names of the first few."""
@@ -121,6 +125,7 @@ _NOTES = (
     ("padded", "call", "with fewer hashes than ceil(input / block): new ids for the blocks at the end"),
     ("trimmed", "call", "with more hashes than ceil(input / block): the surplus left out"),
     ("no_output", "call", "with no output count: written as 0"),
+    ("empty_output", "call", "with 0 output tokens (an embedding's, for one): load generators ask for 1 or more"),
     ("flattened_runs", "agent run", "deeper than one level: written inside the sub-agent that was running"),
     ("merged_sessions", "task", "with several outermost agent runs: written as one list, in order of time"),
     ("promoted_sessions", "task", "whose outermost calls have no input count: the next level written as outermost"),
@@ -142,6 +147,10 @@ def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, 
     """Return one sentence per count that is not 0; sizes of a block, of the file and of the store are in tokens."""
     counted = ((getattr(tally, name), noun, text) for name, noun, text in _NOTES)
     notes = [f"{many(count, noun)} {text}" for count, noun, text in counted if count]
+    if len(tally.unnamed_models) > 1:
+        notes.append(
+            f"calls of {len(tally.unnamed_models)} models: the format names none, so that readers take them for one"
+        )
     if tally.hidden_calls:
         share = tally.hidden_tokens / tally.input_tokens
         notes.append(
