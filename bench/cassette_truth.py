@@ -117,11 +117,12 @@ def _recorded(one: dict[str, Any], name: str) -> Recorded | None:
 
 
 def _body(message: Mapping[str, Any]) -> bytes:
-    body = next((message[key] for key in ("body", "parsed_body", "content", "postData") if message.get(key)), None)
-    if isinstance(body, dict) and "base64_string" in body:
-        return base64.b64decode(body["base64_string"])
+    body = next((message[key] for key in ("body", "content", "postData") if message.get(key)), None)
     if isinstance(body, dict):
-        body = next((body[key] for key in ("string", "text") if key in body), body)
+        if "base64_string" in body:
+            return base64.b64decode(body["base64_string"])
+        body = body.get("string", body.get("text"))
+    body = message.get("parsed_body") if body is None else body
     if body is None or isinstance(body, bytes):
         return body or b""
     return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else json.dumps(body).encode()
