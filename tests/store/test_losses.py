@@ -34,6 +34,24 @@ def test_the_notes_of_all_users_count_and_no_user_is_in_the_way_of_another(
     assert read_losses(store) == {"store_error:OSError": 1}
 
 
+def test_losses_of_a_store_that_was_removed_are_not_those_of_the_next_one_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    store = tmp_path / "runs.db"
+    note_losses(store, "early", {"store_error:OSError": 1})
+    open_writer(store).close()
+    (tmp_path / "runs.db.lost-far.json").mkdir()  # so that it is noted elsewhere
+    for writer_id in ("near", "far"):
+        note_losses(store, writer_id, {"store_error:OSError": 2})
+    (tmp_path / "runs.db.lost-far.json").rmdir()
+    assert info(store)["lost"] == 5
+    store.unlink()
+    open_writer(store).close()
+    assert info(store)["lost"] == 1  # of a program that had no store at all
+
+
 def test_what_somebody_else_wrote_later_is_no_loss(tmp_path: Path) -> None:
     store = tmp_path / "runs.db"
     note = note_losses(store, "dead", {"waiting_for_store": 3, "queue_full": 1})

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["WAITING", "forget_losses", "note_losses", "note_written", "noted_waiting", "read_losses"]
+__all__ = ["WAITING", "forget_former", "forget_losses", "note_losses", "note_written", "noted_waiting", "read_losses"]
 
 WAITING = "waiting_for_store"
 """What a writer could not wait for any longer: lost, unless somebody writes it later."""
@@ -30,7 +30,7 @@ def note_losses(store: str | os.PathLike[str], writer_id: str, drops: Mapping[st
         try:
             if folder != real_path(store).parent:  # where the store's own folder is gone, it is not ours to make
                 folder.mkdir(parents=True, exist_ok=True)
-            _write(path, drops)
+            _write(path, drops, has_store=_is_there(store))
         except OSError:
             continue
         return path
@@ -44,6 +44,16 @@ def forget_losses(store: str | os.PathLike[str], writer_id: str) -> None:
             (folder / f"{stem}{writer_id}.json").unlink(missing_ok=True)
         except OSError:
             continue
+
+
+def forget_former(store: str | os.PathLike[str]) -> None:
+    """Remove the notes on what a store lost that was here before the one that is made now."""
+    for folder, stem in _places(store):
+        with suppress(OSError):
+            for path in _notes(folder, stem):
+                with suppress(OSError, ValueError, KeyError, TypeError):
+                    if json.loads(path.read_text(encoding="utf-8"))["has_store"]:
+                        path.unlink()
 
 
 def noted_waiting(store: str | os.PathLike[str], writer_id: str) -> int:
@@ -64,7 +74,7 @@ def note_written(store: str | os.PathLike[str], writer_id: str, count: int) -> N
             drops = Counter[str](json.loads(path.read_text(encoding="utf-8"))["drops"])
             drops[WAITING] -= count
             if +drops:
-                _write(path, +drops)
+                _write(path, +drops, has_store=True)
             else:
                 path.unlink()
         except (OSError, ValueError, KeyError, TypeError):
@@ -76,7 +86,7 @@ def read_losses(store: str | os.PathLike[str]) -> Counter[str]:
     latest: dict[str, tuple[int, Counter[str]]] = {}
     for folder, stem in _places(store, of_all=True):
         try:
-            paths = [path for path in folder.iterdir() if path.name.startswith(stem) and path.suffix == ".json"]
+            paths = _notes(folder, stem)
         except OSError:
             continue
         for path in paths:
@@ -92,11 +102,21 @@ def read_losses(store: str | os.PathLike[str]) -> Counter[str]:
     return sum((drops for _, drops in latest.values()), Counter())
 
 
-def _write(path: Path, drops: Mapping[str, int]) -> None:
+def _notes(folder: Path, stem: str) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.startswith(stem) and path.suffix == ".json"]
+
+
+def _is_there(store: str | os.PathLike[str]) -> bool:
+    with suppress(OSError):
+        return real_path(store).stat().st_size > 0
+    return False
+
+
+def _write(path: Path, drops: Mapping[str, int], *, has_store: bool) -> None:
     """Write a note whole or, where there is no room for it, not at all."""
     draft = path.with_suffix(".draft")
     try:
-        draft.write_text(json.dumps({"drops": dict(drops)}, sort_keys=True), encoding="utf-8")
+        draft.write_text(json.dumps({"drops": dict(drops), "has_store": has_store}, sort_keys=True), encoding="utf-8")
         draft.replace(path)
     except OSError:
         with suppress(OSError):

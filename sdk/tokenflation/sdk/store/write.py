@@ -25,6 +25,7 @@ from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.logs import is_left_alone, take_log_away
+from tokenflation.sdk.store.losses import forget_former
 from tokenflation.sdk.store.mapped import has_room, index_in_place
 from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.modes import choose_mode, needs_no_log, take_from_log
@@ -337,6 +338,7 @@ def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: by
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    forget_former(path)
     return SCHEMA_VERSION
 
 
