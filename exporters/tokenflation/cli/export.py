@@ -36,7 +36,7 @@ def command(**given: Any) -> None:
     """Write the calls of DB to OUT, whole or not at all.
 
     OUT is a file; for weka it may be a folder (ending in a slash, or existing and empty): one file per task, as AIPerf
-    and inference-perf want them. GuideLLM and Dynamo take all in one .jsonl. For parquet it is a folder, new or of an
+    and inference-perf want them. Dynamo takes all in one .jsonl. For parquet it is a folder, new or of an
     earlier export, to which only what is new is added.
     """
     check_there(given["store"])

@@ -1,11 +1,12 @@
-"""Writes Weka session traces: one JSON object per task, read by AIPerf, inference-perf, GuideLLM and Dynamo.
+"""Writes Weka session traces: one JSON object per task, read by AIPerf, inference-perf and Dynamo.
 
 Times are seconds from the task's first call, those inside a sub-agent too: readers take a nested time before its marker
 as relative and any other as absolute, so only absolute times mean the same everywhere. An agent run at depth 1 is one
 `subagent` entry; a deeper one is written inside the entry that was running when it began, as the format nests once.
 Calls in it are plain, unless a Weka file had them streamed: inference-perf 0.7 refuses a session with such.
 Block ids hold within a session. Fields follow AIPerf 0.13, which refuses unknown ones. A session's id has a slash where
-a task's has a colon: inference-perf 0.7 takes what stands before one for the whole id, and waits for ever.
+a task's has a colon: inference-perf 0.7 takes what stands before one for the whole id, and waits for ever. GuideLLM 0.8
+takes the format too, and sends each prompt behind all before it.
 
 Fields that no column holds (`think_time`, `input_types`, a marker's `agent_id` ...) come from `extra` where the
 importer kept them. Elsewhere `think_time` is the time since all before it in the same list ended, and a marker's are
