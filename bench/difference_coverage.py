@@ -1,6 +1,10 @@
-"""How often intervals of what differs between two samples hold the truth, for `interval_coverage.py --differences`."""
+"""How often intervals of what differs between two samples hold the truth, for `interval_coverage.py`.
+
+`--differences` asks of samples of their own, `--pairs` of the same tasks done twice.
+"""
 
 import lzma
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from task_laws import sized
 from tokenflation.analysis.comparison.effects import Side, bounds, chains_of, effects_between, with_sums
 from tokenflation.analysis.statistics.prototypes import kappa
 
-__all__ = ["differences", "show_differences"]
+__all__ = ["differences", "of_pairs", "show_differences", "show_pairs"]
 
 Floats = NDArray[np.float64]
 
@@ -99,6 +103,56 @@ def _side(amounts: Floats) -> Side:
 
 def _point(a: Side, b: Side) -> Floats:
     return effects_between(chains_of(a, ["k"], False), chains_of(b, ["k"], False), _SHARED, "lmdi")
+
+
+def of_pairs(draws: int, seed: int) -> pd.DataFrame:
+    """Return one row per law, spread of a task's own, number of tasks, effect, and how the two samples were drawn.
+
+    `pairs`: the same tasks done twice, of which the intervals know; `unknown`: of which they do not; `other`: other
+    tasks. `own` is what two runs of one task differ by, in log of calls and of tokens.
+    """
+    rows = []
+    for number, (law, own, scale) in enumerate(product(MADE, (0.1, 0.5), (1.0, 1.3))):
+        rng = np.random.default_rng([seed, number])
+        size = sized(law, rng, _MANY)
+        first, second = (_runs(size, own, times, rng) for times in (1.0, scale))
+        truth = with_sums(_point(_side(first), _side(second)))[0]
+        for n, how in product((10, 30, 60), ("pairs", "unknown", "other")):
+            ends = []
+            for _ in range(draws):
+                at = rng.integers(_MANY, size=n)
+                ids = np.arange(n).astype(object) if how == "pairs" else None
+                sides = first[at], second[rng.integers(_MANY, size=n) if how == "other" else at]
+                a, b = (Side(kinds=np.array(["k"] * n, dtype=object), amounts=one, ids=ids) for one in sides)
+                low, high = bounds(a, b, ["k"], _SHARED, total=False, method="lmdi", rng=rng, level=LEVEL)
+                ends.append((low[0], high[0]))
+            low, high = np.array(ends).transpose(1, 0, 2)
+            rows += [(law, own, n, how, name, ((low <= truth) & (truth <= high))[:, k].mean(), np.median(high - low, axis=0)[k])
+                     for k, name in FACTORS.items() if name != "output"]  # fmt: skip
+    return pd.DataFrame(rows, columns=["law", "own", "n", "how", "effect", "coverage", "width"])
+
+
+def _runs(size: Floats, own: float, times: float, rng: np.random.Generator) -> Floats:
+    """Return what runs of tasks of these sizes take."""
+    calls, tokens, output = (np.exp(own * rng.standard_normal(len(size))) for _ in range(3))
+    calls = np.maximum(1.0, np.round(8 * size * calls))
+    return _amounts(calls, times * 1000 * calls**1.5 * tokens, 50 * calls * output)
+
+
+def show_pairs(found: pd.DataFrame) -> None:
+    """Print coverage and width by spread of a task's own, and coverage by law."""
+    print(
+        found.pivot_table(index=["own", "effect"], columns=["how", "n"], values=["coverage"], sort=False)
+        .round(2)
+        .to_string()
+    )
+    print(
+        found.pivot_table(index=["law", "own"], columns=["how", "effect"], values=["coverage"], sort=False)
+        .round(2)
+        .to_string()
+    )
+    widths = found.pivot_table(index=["own", "effect", "n", "law"], columns="how", values="width")
+    print((widths["pairs"] / widths["unknown"]).groupby(["own", "effect", "n"]).median().unstack().round(2).to_string())
 
 
 def show_differences(found: pd.DataFrame) -> None:

@@ -92,7 +92,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from difference_coverage import differences, show_differences
+from difference_coverage import differences, of_pairs, show_differences, show_pairs
 from numpy.typing import NDArray
 from share_coverage import SHARE_SIZES, shares, show_shares
 from task_laws import LAWS, sized
@@ -335,6 +335,7 @@ def main() -> None:
     parser.add_argument("--equal", action="store_true", help="widths at the coverage of the bar instead")
     parser.add_argument("--shares", action="store_true", help="intervals of shares instead")
     parser.add_argument("--differences", action="store_true", help="what differs between two samples instead")
+    parser.add_argument("--pairs", action="store_true", help="what differs between two runs of the same tasks instead")
     parser.add_argument("--laws", action="store_true", help="means and ratios of made-up tasks instead")
     options = parser.parse_args()
     if options.shares:
@@ -342,6 +343,9 @@ def main() -> None:
         return
     if options.differences:
         show_differences(differences(options.data, sessions_of(options.data), options.draws, options.seed))
+        return
+    if options.pairs:
+        show_pairs(of_pairs(options.draws, options.seed))
         return
     if options.laws:
         found = laws(options.draws, options.seed)

@@ -48,6 +48,7 @@ def test_people_read_what_changed_by_how_much_and_why(
     assert "A task of B takes 10.1k billed tokens against 3.03k in A: 7.03k more, 3.32 times as many." in flat
     assert "Driven by calls per task (+" in flat
     assert "The baseline, once, is no part of the fleet. --with-baselines keeps it in." in flat
+    assert "12 tasks are in A and B by kind and id: intervals take each for the same work, done twice." in flat
     assert max(len(line) for line in text.splitlines()) <= 100
 
 

@@ -191,6 +191,55 @@ def test_the_interval_of_an_effect_covers_its_true_value_about_as_often_as_it_sa
     assert covered / trials >= 0.75
 
 
+def _asked_twice(rng: np.random.Generator, tasks: int, ids: str) -> list[dict[str, Any]]:
+    """Return tasks of very different sizes, each a fifth larger in the second run but for some chance of its own."""
+    sizes = np.exp(np.random.default_rng(9).normal(7, 1, tasks))
+    twice = 1.2 if ids.startswith("B") else 1.0
+    own = np.exp(0.1 * rng.standard_normal(tasks))
+    return [_call("x", f"{ids[1:]}{n}", (int(twice * sizes[n] * own[n]), 10)) for n in range(tasks)]
+
+
+def _whole(found: pd.DataFrame) -> Any:
+    return found[(found["factor"] == "total") & found["task"].isna()].iloc[0]
+
+
+def test_the_same_tasks_done_twice_are_compared_one_by_one(make_calls: Calls) -> None:
+    rng = np.random.default_rng(3)
+    a, b, others = (make_calls(_asked_twice(rng, 30, name)) for name in ("A", "B", "Bother-"))
+    paired, apart = (diff(a, side, rng=np.random.default_rng(0)) for side in (b, others))
+    same, free = _whole(paired), _whole(apart)
+
+    assert (paired.attrs["manifest"]["pairs"], apart.attrs["manifest"]["pairs"]) == (30, 0)
+    assert free["effect_low"] < 0 < same["effect_low"]
+    assert same["effect_high"] - same["effect_low"] < 0.4 * (free["effect_high"] - free["effect_low"])
+
+
+def test_tasks_of_one_side_alone_stand_among_pairs(make_calls: Calls) -> None:
+    rng = np.random.default_rng(3)
+    a, b = (_asked_twice(rng, 30, name) for name in ("A", "B"))
+    b[:3] = [one | {"task_id": f"new-{n}"} for n, one in enumerate(b[:3])]
+    found = diff(make_calls(a), make_calls(b), total=True, rng=np.random.default_rng(0))
+    whole, volume = _whole(found), found[(found["factor"] == "volume") & found["task"].isna()].iloc[0]
+
+    assert found.attrs["manifest"]["pairs"] == 27
+    assert whole["effect_low"] < whole["effect"] < whole["effect_high"]
+    assert [volume["effect_low"], volume["effect_high"]] == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_fewer_than_ten_tasks_on_both_sides_are_no_pairs(make_calls: Calls) -> None:
+    a = [_call("x", f"a{n}", (100 + n, 1)) for n in range(20)]
+    b = [one | {"task_id": f"b{n}"} if n >= 9 else one for n, one in enumerate(a)]
+
+    assert diff(make_calls(a), make_calls(b), rng=np.random.default_rng(0)).attrs["manifest"]["pairs"] == 0
+
+
+def test_a_side_against_itself_leaves_no_doubt(make_calls: Calls) -> None:
+    calls = make_calls(_asked_twice(np.random.default_rng(3), 30, "A"))
+    found = diff(calls, calls, rng=np.random.default_rng(0))
+
+    assert np.abs(found[["effect_low", "effect_high"]].to_numpy(dtype=float)).max() < 1e-9
+
+
 def test_too_few_tasks_on_a_side_give_no_interval(make_calls: Calls) -> None:
     calls = make_calls([_call("x", n, (100 + n, 1)) for n in range(30)])
     few = make_calls([_call("x", n, (100 + n, 1)) for n in range(9)])

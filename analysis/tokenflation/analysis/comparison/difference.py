@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.columns.inflation import DIFF_COLUMNS
 from tokenflation.analysis.comparison.costs import PriceTable, with_cost
-from tokenflation.analysis.comparison.effects import METHODS, Side, bounds, chains_of, effects_between, with_sums
+from tokenflation.analysis.comparison.effects import (
+    METHODS,
+    Side,
+    bounds,
+    chains_of,
+    effects_between,
+    pairs_of,
+    with_sums,
+)
 from tokenflation.analysis.comparison.inflation import stages
 from tokenflation.analysis.comparison.ledger import RESENT_SOURCES, SOURCES, ledger, source_of
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
@@ -64,7 +72,8 @@ def diff(
     bars of their own, `new kinds` and `gone kinds`; with `pooled`, all tasks are of one kind.
 
     With `rng` and at least `prototypes.LEAST_RUNS` tasks on each side, effects have intervals at `level`
-    (`statistics.tilting`). Of very unequal tasks they hold less often than they claim, the more so the heavier the
+    (`statistics.tilting`); tasks that are on both sides by kind and id, if they are as many, count as the same work
+    done twice. Of very unequal tasks they hold less often than they claim, the more so the heavier the
     tail. `attrs["manifest"]` says what was counted, and from what, on each side, and warns where few tasks have most of
     the tokens.
 
@@ -91,9 +100,10 @@ def diff(
         found = found[found["factor"] != "volume"].reset_index(drop=True)
     if shared.all():
         found = found[~found["factor"].isin(["new kinds", "gone kinds"])].reset_index(drop=True)
+    pairs = pairs_of(a, b)
     found.attrs["manifest"] = {
         "measure": measure, "per": "fleet" if total else "task", "method": method, "view": view, "counted": counted,
-        "level": level, "unit": _unit(measure, total, prices), "a": a.facts, "b": b.facts,
+        "level": level, "unit": _unit(measure, total, prices), "pairs": pairs if pairs >= LEAST_RUNS else 0, "a": a.facts, "b": b.facts,
         "warnings": _warnings(a.facts, b.facts, counted, view, shared),
     }  # fmt: skip
     return found
@@ -138,7 +148,8 @@ def _side(booked: pd.DataFrame, measure: str, view: str, counted: str, name: str
     if measure == "cost":
         work = np.column_stack([work, _floats(tasks, "list_cost"), _floats(tasks, "cost")])
     kinds = tasks["task"].to_numpy(dtype=object)
-    return Side(kinds=kinds, amounts=work, facts=_facts(booked, tasks, tokens))
+    ids = tasks["task_id"].to_numpy(dtype=object)
+    return Side(kinds=kinds, amounts=work, ids=ids, facts=_facts(booked, tasks, tokens))
 
 
 def _floats(tasks: pd.DataFrame, name: str) -> Floats:

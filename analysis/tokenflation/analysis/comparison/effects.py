@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenflation.analysis.statistics.decomposition import chain_factors, lmdi, shapley
-from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, mean_ends
 from tokenflation.analysis.statistics.tilting import arms, tilted
 
-__all__ = ["METHODS", "Side", "bounds", "chains_of", "effects_between", "with_sums"]
+__all__ = ["METHODS", "Side", "bounds", "chains_of", "effects_between", "pairs_of", "with_sums"]
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +31,8 @@ class Side:
 
     kinds: NDArray[Any]
     amounts: Floats
+    ids: NDArray[Any] | None = None
+    """Of the tasks: one that the other side has too, in the same kind, is the same work done twice."""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,8 +77,12 @@ def bounds(
     """Return the ends of the effects by kind and factor; the last row is all kinds, the last column all factors.
 
     How far each side alone leaves an effect in doubt adds as squares. Source: G. Y. Zou, A. Donner, "Construction of
-    confidence limits about effect measures: a general approach", Statistics in Medicine 27 (2008).
+    confidence limits about effect measures: a general approach", Statistics in Medicine 27 (2008). Where enough tasks
+    are on both sides, tasks are drawn once for both, those of one side alone among them: what makes a task large on
+    both sides leaves no doubt about the difference.
     """
+    if pairs_of(a, b) >= LEAST_RUNS:
+        return _bounds_of_pairs(a, b, kinds, shared, total=total, method=method, rng=rng, level=level)
     sums_a, sums_b = (_by_chance(side, kinds, rng) for side in (a, b))
     whole_a, whole_b = (_chains(one.sum(axis=0), total) for one in (sums_a, sums_b))
     tasks_a, tasks_b = (one[..., 0].sum(axis=1) for one in (sums_a, sums_b))
@@ -93,6 +99,54 @@ def bounds(
     down_a, up_a = _arms(sums_a, with_a, len(a.kinds), rng, level)
     down_b, up_b = _arms(sums_b, with_b, len(b.kinds), rng, level)
     return point - np.hypot(down_a, down_b), point + np.hypot(up_a, up_b)
+
+
+def pairs_of(a: Side, b: Side) -> int:
+    """Return how many tasks are on both sides."""
+    return 0 if a.ids is None or b.ids is None else len({*_keys(a)} & {*_keys(b)})
+
+
+def _keys(side: Side) -> list[tuple[Any, Any]]:
+    return list(zip(side.kinds, side.ids if side.ids is not None else (), strict=True))
+
+
+def _bounds_of_pairs(
+    a: Side, b: Side, kinds: Sequence[str], shared: NDArray[np.bool_], *, total: bool, method: str,
+    rng: np.random.Generator, level: float,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the ends where a task that is on both sides is drawn for both.
+
+    Two runs of a task differ by more the larger it is, and few tasks seldom hold the large ones. So the arms are
+    widened by the root of how many times larger than here the mean size may be: chosen on made-up tasks, as that holds
+    about as often as the intervals of other tasks do (`bench/interval_coverage.py --pairs`).
+    """
+    keys = [_keys(side) for side in (a, b)]
+    place = {key: number for number, key in enumerate(dict.fromkeys([*keys[0], *keys[1]]))}
+    count = min(len(place), _GROUPS)
+    groups = np.arange(count) if count == len(place) else rng.permutation(len(place)) % count
+    sums_a, sums_b = (
+        _grouped(side, kinds, groups[[place[key] for key in of]], count)
+        for side, of in zip((a, b), keys, strict=True)
+    )  # fmt: skip
+    wholes = [_chains(one.sum(axis=0), total) for one in (sums_a, sums_b)]
+    point = effects_between(wholes[0], wholes[1], shared, method)
+
+    def with_both(weights: Floats, of: slice) -> Floats:
+        drawn = [_in_number(weights, one, of, total) for one in (sums_a, sums_b)]
+        return with_sums(effects_between(drawn[0], drawn[1], shared[of], method) - point[of])
+
+    both = sums_a + sums_b
+    down, up = _arms(both, with_both, len(place), rng, level)
+    wider = np.sqrt(mean_ends(both[..., -1].sum(axis=1, keepdims=True), level)[1, 0])
+    point = with_sums(point)
+    return point - wider * down, point + wider * up
+
+
+def _in_number(weights: Floats, sums: Floats, of: slice, total: bool) -> Floats:
+    """Return the chains under weights, of as many tasks as there are: a side that is drawn less often is no smaller."""
+    tasks = sums[..., 0].sum(axis=1)
+    drawn = np.maximum(weights @ tasks, 1.0)
+    return _weighted(weights * (tasks.sum() / drawn)[:, None], sums, tasks, of, total)
 
 
 def _arms(

@@ -191,6 +191,12 @@ def _note(manifest: dict[str, Any], together: list[_Row]) -> str:
     notes = [*manifest["remarks"], f"Split by {method}: what the factors add sums to the whole difference."]
     if manifest["view"] == "work":
         notes.append("Work = new input + visible output of calls that ended well.")
-    if all(pd.isna(row["effect_low"]) for row in together):
+    unsure = all(pd.isna(row["effect_low"]) for row in together)
+    if manifest["pairs"] and not unsure:
+        notes.append(
+            f"{many(manifest['pairs'], 'task')} are in A and B by kind and id: intervals "
+            "take each for the same work, done twice."
+        )
+    if unsure:
         notes.append("No intervals: they need 10 tasks on each side.")
     return " ".join(notes)
