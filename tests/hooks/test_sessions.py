@@ -209,6 +209,24 @@ class Frame:
     fin: bool = True
 
 
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({"audio": {"input": {"transcription": {"model": "t"}}}}, "t"),
+        ({"input_audio_transcription": {"model": "t"}}, "t"),
+        ({"input_audio_transcription": None}, None),
+        ([], None),
+    ],
+)
+def test_the_settings_of_a_realtime_session_name_who_writes_down_what_is_said(
+    settings: Any, model: str | None, collected: Collected
+) -> None:
+    session = RealtimeSession(collected.tap, "h", "/v1/realtime", "model=m")
+    session.received(json.dumps({"type": "session.updated", "session": settings}).encode())
+    session.received(b'{"type": "conversation.item.input_audio_transcription.failed", "item_id": "i"}')
+    assert json.loads(collected.only.request_body or b"")["model"] == model
+
+
 def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
     session = RealtimeSession(collected.tap, "h", "/v1/realtime", "model=m")
     created = b'{"type": "response.created", "response": {"id": "resp_1"}}'

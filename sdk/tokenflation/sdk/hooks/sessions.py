@@ -367,10 +367,12 @@ class RealtimeSession(Session):
 
 def _transcriber(settings: bytes) -> Any:
     """Return the model that writes down what is said, where the session's settings name it."""
-    found: Any = msgspec.json.decode(settings)
+    said: Any = msgspec.json.decode(settings)
+    if isinstance(said, dict) and "input_audio_transcription" in said:  # Azure's Voice Live, and OpenAI's beta
+        said = {"audio": {"input": {"transcription": said["input_audio_transcription"]}}}
     for key in ("audio", "input", "transcription", "model"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+        said = said.get(key) if isinstance(said, dict) else None
+    return said
 
 
 _SESSIONS: dict[str, Callable[[Tap, str, str, str], Session]] = {
