@@ -25,3 +25,12 @@ def test_a_name_that_the_disk_refuses_is_told(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="not written: File name too long"), atomic_file(path) as file:
         file.write(b"report")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_many_take_for_standard_output_makes_no_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match="not written to standard output"), atomic_file(Path("-")):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -19,8 +19,10 @@ def check_file(path: Path) -> None:
     """Make sure that a file can stand there, before anything is made for it.
 
     Raises:
-        ExportError: the folder does not exist, or `path` is a folder, a device, a pipe or a database.
+        ExportError: the folder does not exist, or `path` is a folder, a device, a pipe, a database or `-`.
     """
+    if str(path) == "-":
+        raise ExportError("- would be a file of that name: this is not written to standard output. Give another name.")
     if path.is_dir():
         raise ExportError(
             f"{path} is a folder, and this format is one file. Give a file name, such as {path}/trace.jsonl."
