@@ -58,6 +58,8 @@ _LIMITS = """
   answers, which then makes them one: the newest 16, and any number from the last five minutes of which a piece of 23 bytes
   without escapes is repeated, each as it was said. A prompt that puts the answers of several tasks into one report
   therefore makes those one, too.
+- **A memory in what the user says.** A prompt that tells there what an earlier task's agent answered, in words of 24
+  characters and more, goes on in that task. In the system prompt, where mem0 and others have it, it does not.
 - **The same question put again after an answer**, as by a program that did not like it, is told as a new task: votes and a
   batch of equal tasks look the same. One that failed is another matter: its successor within a minute stands beside it.
 - **Equal sub-agents of tasks that run at once.** Where each step runs in a context of its own (LangGraph, pydantic-ai), what

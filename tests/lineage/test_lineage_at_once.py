@@ -119,3 +119,30 @@ def test_a_history_without_answers_in_the_context_of_an_equal_one_is_of_its_run(
     cut = (asked, said(**{"1": "iron"}), result("1", "little"))
     last = [agents.call(*cut, after=call_id)[1] for call_id, _ in then]
     assert [one.agent_run_id for one in last] == [run.agent_run_id for _, run in first]
+
+
+def test_what_keeps_a_memory_of_all_tasks_is_of_the_task_whose_answer_it_is_told_first() -> None:
+    agents, facts, answers, places = Agents(), "", "", []
+    for asked, place in zip(QUESTIONS[:5], ("Turku", "Vaasa", "Pori", "Oulu", "Kotka"), strict=True):
+        answer, fact = f"In {place} there is much of it, I am sure.", f"The user digs for coal around {place}."
+        _, chat = agents.call(user(asked), says=answer, tools=(), after="")
+        answers += answer
+        keeps = f"Known so far: {facts} Said so far: {answers}"
+        _, memory = agents.call(user(keeps), system=WORKER, says=f'{{"fact": "{fact}"}}', tools=(), after="")
+        facts += fact
+        places.append((chat.task_id, memory.task_id))
+    assert all(chat == memory for chat, memory in places)
+    assert len({chat for chat, _ in places}) == 5
+    assert not agents.moved()
+
+
+def test_parts_that_were_each_judged_before_are_one_task_once_they_are_put_together() -> None:
+    agents = Agents()
+    parts = [f"Part {one}: coal was dug up here since the middle ages." for one in range(4)]
+    runs = [agents.call(user(asked), says=part, after="") for asked, part in zip(QUESTIONS, parts, strict=False)]
+    for part in parts:
+        agents.call(user(f"How good is this? {part}"), system="You judge.", says="7", after="")
+    _, whole = agents.call(user("Put together: " + " ".join(parts)), system=WORKER, after="")
+    moved = agents.moved()
+    tasks = {moved[call_id].run.task_id if call_id in moved else place.task_id for call_id, place in runs}
+    assert tasks == {whole.task_id}

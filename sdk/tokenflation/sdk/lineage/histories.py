@@ -196,6 +196,8 @@ class History(Struct, eq=False):
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False
+    told: bool = False
+    """Another agent was told its answer."""
     beside: "History | None" = None
     """The call whose agent run waited, and waits on, as this one was told about it."""
 

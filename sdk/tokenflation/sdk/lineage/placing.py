@@ -201,6 +201,7 @@ class Lineage:
         host = self._hosts.find(reading, run_of(scope), started_at_ns, after)
         quoted = self._histories.quoted(reading, started_at_ns, after) if host is None and scope is None else []
         if quoted:
+            quoted = _first_told(quoted, reading)
             run = self._handed_over(reading, call_id, quoted[0].run, started_at_ns)
             beside = [self._runs.get(one.run.task_id) for one in quoted[1:] if one.run.host is None]
             self._moves.join([one for one in beside if one is not None], quoted[0].run)
@@ -375,6 +376,22 @@ class Lineage:
             if len(named) == 1
             else None
         )
+
+
+def _first_told(quoted: list[History], reading: Reading) -> list[History]:
+    """Return the quoted calls whose answers nobody was told yet, if there are any: others belong where they were told.
+
+    What keeps a memory is told, with the newest answer, those of tasks before and what it made of them itself.
+    """
+    new = [
+        one
+        for one in quoted
+        if not one.told
+        and (one.run.run_id == one.run.task_id or one.run.instructions_hash != reading.instructions_hash)
+    ]
+    for one in quoted:
+        one.told = True
+    return new or quoted
 
 
 def _is_about(run: Run, before: History) -> bool:
