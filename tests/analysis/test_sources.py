@@ -1,6 +1,7 @@
 """Reading calls: every source gives the same frame, types hold, and what is not a store is refused with a reason."""
 
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_a_text_that_is_first_given_after_a_hundred_thousand_calls_is_read(make_
     last = load(path).iloc[-1]
 
     assert (last["error_type"], last["ttft_s"], last["cache_read_tokens"]) == ("http_503", 0.5, 7)
+
+
+def test_a_store_is_analysed_where_no_folder_for_temporary_files_can_be_had(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_store([{"task_id": "1"}, {"task_id": "2"}])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    assert profile(path)["tasks"].tolist() == [2]
 
 
 def test_prefix_hashes_come_only_when_asked_for_and_as_bytes(make_store: MakeStore) -> None:

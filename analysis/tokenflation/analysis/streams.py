@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,12 +106,11 @@ def in_order(path: Path, columns: Sequence[Column], memory: str) -> Iterator[duc
 
 @contextmanager
 def _engine(memory: str = _MEMORY, *, ordered: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    with (
-        tempfile.TemporaryDirectory(prefix="tokenflation-", ignore_cleanup_errors=True) as folder,
-        duckdb.connect() as connection,
-    ):
+    with ExitStack() as stack, duckdb.connect() as connection:
+        with suppress(OSError):  # a read-only container has none, and memory must do
+            folder = tempfile.TemporaryDirectory(prefix="tokenflation-", ignore_cleanup_errors=True)
+            connection.execute("set temp_directory = ?", [stack.enter_context(folder)])
         connection.execute(f"set memory_limit = '{memory}'")
-        connection.execute("set temp_directory = ?", [folder])
         connection.execute(f"set threads = {_threads()}")
         connection.execute(f"set preserve_insertion_order = {str(ordered).lower()}")
         yield connection
