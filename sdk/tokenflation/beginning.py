@@ -4,7 +4,6 @@ Nobody imports it by hand. That it is an import lets Python see to threads that 
 """
 
 import logging
-from typing import Any
 
 from tokenflation.children import hand_on, told
 from tokenflation.sdk.interrupts import let_through
@@ -12,32 +11,6 @@ from tokenflation.sdk.interrupts import let_through
 __all__ = ["OVER"]
 
 _log = logging.getLogger("tokenflation")
-
-
-class _Exporter:
-    """Sends spans to an OTLP endpoint; made when the first span is sent.
-
-    Only then is it imported: with it comes a client library, and one that the program imports just now must not be
-    imported inside of that.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._made: Any = None
-
-    def export(self, spans: Any) -> Any:
-        if self._made is None:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-            self._made = OTLPSpanExporter(endpoint=self._url)
-        return self._made.export(spans)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return bool(self._made.force_flush(timeout_millis)) if self._made is not None else True
-
-    def shutdown(self) -> None:
-        if self._made is not None:
-            self._made.shutdown()
 
 
 def _begin() -> None:
@@ -48,7 +21,12 @@ def _begin() -> None:
 
     if active() is None:
         url = settings.pop("otlp", None)
-        handle = instrument(**settings, span_exporter=_Exporter(url) if url else None, children=True)
+        exporter = None
+        if url:
+            from tokenflation.sdk.tracing.exporting import OtlpExporter
+
+            exporter = OtlpExporter(url)
+        handle = instrument(**settings, span_exporter=exporter, children=True)
         handle.lent = True
         if url:
             hand_on({**settings, "otlp": url})

@@ -91,3 +91,31 @@ def test_a_program_that_never_closes_has_its_spans_exported(provider: Provider, 
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert "chat m-1" in done.stdout
     assert "invoke_workflow triage" in done.stdout
+
+
+def test_forks_that_end_without_exit_handlers_have_their_spans_sent(
+    provider: Provider, collector: _Collector, tmp_path: Path
+) -> None:
+    script = tmp_path / "forks.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import multiprocessing, sys, httpx
+            def ask(name):
+                body = {"model": name, "messages": [{"role": "user", "content": name}]}
+                httpx.post(sys.argv[1] + "/chat/completions", json=body)
+            ask("parent")
+            forks = [multiprocessing.get_context("fork").Process(target=ask, args=(f"fork-{n}",)) for n in range(3)]
+            for fork in forks:
+                fork.start()
+            for fork in forks:
+                fork.join()
+            """
+        )
+    )
+    endpoint = f"http://127.0.0.1:{collector.server_address[1]}/v1/traces"
+    arguments = ["run", "--store", str(tmp_path / "runs.db"), "--otlp", endpoint, str(script), provider.openai_url]
+    command = [sys.executable, "-c", "from tokenflation.cli import main; main()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(span.name for span in collector.spans) == ["chat fork-0", "chat fork-1", "chat fork-2", "chat parent"]

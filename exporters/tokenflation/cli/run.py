@@ -175,12 +175,14 @@ def _exporter(url: str | None) -> object:
             f"--otlp {url!r} is no URL to send spans to; give the whole one, as http://localhost:4318/v1/traces."
         )
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401  (a program that ran would lack it)
+
+        from tokenflation.sdk.tracing.exporting import OtlpExporter
     except ImportError:
         from tokenflation.sdk.errors import MissingExtra
 
         raise MissingExtra("--otlp", "otlp") from None
-    return OTLPSpanExporter(endpoint=url)
+    return OtlpExporter(url)
 
 
 def _is_web_address(url: str) -> bool:

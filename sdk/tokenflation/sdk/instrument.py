@@ -117,7 +117,7 @@ class Instrumentation:
                 delattr(sys, _HANDLE)
             atexit.unregister(self._end)
         if self._owns_provider and self._provider is not None:
-            _quietly(self._shut_provider_down)
+            _quietly(partial(self._shut_provider_down, _LENT_EXPORT_WAIT_S if self.lent else _EXPORT_WAIT_S))
         if limit is not None:
             raise limit
 
@@ -126,12 +126,12 @@ class Instrumentation:
         for exchange in self._recorder._underway.exchanges():
             exchange.finish("dropped")
 
-    def _shut_provider_down(self) -> None:
+    def _shut_provider_down(self, wait_s: float) -> None:
         from tokenflation.sdk.store.losses import note_losses
         from tokenflation.sdk.tracing.exporting import shut_down
 
         before = self.drops  # they are in the store; the exporter fails too late for that
-        shut_down(self._provider, _LENT_EXPORT_WAIT_S if self.lent else _EXPORT_WAIT_S)
+        shut_down(self._provider, wait_s)
         if self._exporter is not None and self._exporter.missing():
             self._recorder.count_loss("export_unfinished", self._exporter.missing())
         late = {reason: count - before.get(reason, 0) for reason, count in self.drops.items()}
@@ -240,7 +240,7 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
         carry_scopes_to_processes,
         partial(serve_in_traces, recorder.count_loss),
         stand_inside,
-        partial(before_os_exit, partial(_leave, recorder)),
+        partial(before_os_exit, _leave),
         partial(before_exec, partial(recorder.flush, _EXEC_WAIT_S)),
         partial(before_raised_signal, _end_active),
         partial(hooks.install, recorder.tap),
@@ -313,8 +313,11 @@ def _quietly(step: Callable[[], object]) -> None:
         let_through(error)
 
 
-def _leave(recorder: "Recorder") -> None:
-    recorder.leave()
+def _leave() -> None:
+    if _active is not None:
+        _active._recorder.leave()
+        if _active._exporter is not None and _active._exporter.missing():
+            _quietly(partial(_active._shut_provider_down, _LENT_EXPORT_WAIT_S))
     let_say()
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["Counted", "shut_down"]
+__all__ = ["Counted", "OtlpExporter", "shut_down"]
 
 _log = logging.getLogger("tokenflation")
 
@@ -66,6 +66,39 @@ class Counted(SpanExporter, SpanProcessor):
         if self._process_id != os.getpid():  # what had ended before a fork is the parent's to export
             self._process_id = os.getpid()
             self._ended = self._done = 0
+
+
+class OtlpExporter(SpanExporter):
+    """Sends spans to an OTLP endpoint; made when a process sends its first span.
+
+    Only then is it imported: with it comes a client library, and one that the program imports just now must not be
+    imported inside of that. A fork makes its own: on a connection of its parent's their requests would run together.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._made: list[Any] = []
+        """Of this process and those that it is a fork of: what is let go of would close its connections with locks."""
+        self._process_id = 0
+
+    def export(self, spans: Sequence["ReadableSpan"]) -> SpanExportResult:
+        """Send spans."""
+        if self._process_id != os.getpid():
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+            self._made.append(OTLPSpanExporter(endpoint=self._url))
+            self._process_id = os.getpid()
+        result: SpanExportResult = self._made[-1].export(spans)
+        return result
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return whether nothing waits here."""
+        return self._process_id != os.getpid() or bool(self._made[-1].force_flush(timeout_millis))
+
+    def shutdown(self) -> None:
+        """Send no more."""
+        if self._process_id == os.getpid():
+            self._made[-1].shutdown()
 
 
 def shut_down(provider: Any, timeout_s: float) -> bool:
