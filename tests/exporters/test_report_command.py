@@ -130,6 +130,7 @@ def test_a_baseline_that_is_not_there_is_named_with_those_that_are(
 def test_a_folder_that_is_not_there_is_named_before_the_store_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "none.db").write_text("no store", encoding="utf-8")
     assert _run("report", tmp_path / "none.db", "-o", tmp_path / "no" / "report.html") == 1
     said = capsys.readouterr().err
     assert str(tmp_path / "no") in said
