@@ -18,6 +18,7 @@ _STRIDE = 8
 _ESCAPE = b"\\"
 _LEAST = _PIECE + _STRIDE - 1
 _MAX_ALIKE = 512
+_MAX_PIECES = 16_384
 _MAX_TEXTS = 16
 _RECENT_RUNS = 16
 _MANY_WAIT = 64
@@ -50,7 +51,7 @@ class Sayings(Generic[T]):
             for at in range(spare // 2, spare // 2 + _STRIDE) if spare >= 0 else ():
                 pieces.setdefault(plain[at : at + _PIECE], []).append(one)
         self._puts += 1
-        if self._puts >= Recent.room:
+        if self._puts >= Recent.room or len(pieces) >= _MAX_PIECES:
             self._new, self._old, self._puts = {}, pieces, 0
 
     def find(self, text: bytes) -> Iterable[T]:
