@@ -159,6 +159,27 @@ def test_a_fork_of_which_python_is_not_told_ends_at_once_if_it_calls_nothing(pro
     assert len(rows(store)) == 1
 
 
+def test_the_master_of_uwsgi_has_no_thread_that_its_workers_would_wait_for(provider: Provider, store: Path) -> None:
+    program = """
+        import ctypes, types
+        master = os.getpid()
+        sys.modules["uwsgi"] = types.SimpleNamespace(masterpid=lambda: master)
+        tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+        print(threading.active_count(), flush=True)
+        if not ctypes.PyDLL(None).fork():
+            with httpx.Client() as client:
+                ask(client)
+            print(threading.active_count(), flush=True)
+            os._exit(0)
+        os.wait()
+    """
+    assert run(program, provider, store).stdout == "1\n2\n"
+    assert len(rows(store)) == 2
+    assert journals(store) == []
+
+
 def reachable(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,8 +1,10 @@
-"""Starts a thread with room on its stack for JSON that is nested deep, as the host's own may lack.
+"""Starts a thread with room on its stack for JSON that is nested deep, as the host's own may lack, and none where it would do harm.
 
 Knows nothing of what the thread does.
 """
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -15,8 +17,10 @@ def started(run: Callable[[], object]) -> threading.Thread:
     """Return a thread that runs this now; a host that gives its threads small stacks gives this one more.
 
     Raises:
-        RuntimeError: no thread can be had.
+        RuntimeError: no thread can be had, or none should be.
     """
+    if _is_master_of_uwsgi():
+        raise RuntimeError("uWSGI forks without a word to Python: a worker waits for ever for what a thread holds then")
     thread = threading.Thread(target=run, name="tokenflation", daemon=True)
     given = threading.stack_size()
     if not 0 < given < _LEAST_BYTES:  # 0: the system's own
@@ -28,3 +32,8 @@ def started(run: Callable[[], object]) -> threading.Thread:
     finally:
         threading.stack_size(given)
     return thread
+
+
+def _is_master_of_uwsgi() -> bool:
+    master = getattr(sys.modules.get("uwsgi"), "masterpid", None)  # the module is there where uWSGI runs the program
+    return master is not None and bool(master() == os.getpid())
