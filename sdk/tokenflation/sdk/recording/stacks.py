@@ -1,4 +1,4 @@
-"""Starts a thread with room on its stack for JSON that is nested deep, as the host's own may lack, and none where it would do harm.
+"""Starts a thread with room on its stack for deeply nested JSON, as the host's own may lack; none where it does harm.
 
 Knows nothing of what the thread does.
 """
