@@ -60,3 +60,19 @@ def test_raise_signal_refuses_what_it_refused(store: Path) -> None:
             with pytest.raises((TypeError, ValueError, OSError)):
                 signal.raise_signal(wrong)  # type: ignore[arg-type]
     assert signal.raise_signal is before
+
+
+def test_a_signal_that_the_host_blocks_and_waits_for_is_not_taken_by_the_recorders_thread(
+    provider: Provider, store: Path
+) -> None:
+    program = """
+        tf.instrument(store)
+        with httpx.Client() as client:
+            ask(client)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(signal.sigwait({signal.SIGTERM}).name)
+    """
+    done = run(program, provider, store)
+    assert (done.returncode, done.stdout) == (0, "SIGTERM\n")
+    assert len(rows(store)) == 1

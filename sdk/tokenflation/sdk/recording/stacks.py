@@ -4,6 +4,7 @@ Knows nothing of what the thread does.
 """
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from collections.abc import Callable
 __all__ = ["started"]
 
 _LEAST_BYTES = 1024 * 1024
+_FAULTS = frozenset(getattr(signal, name, None) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV"))
 
 
 def started(run: Callable[[], object]) -> threading.Thread:
@@ -21,7 +23,13 @@ def started(run: Callable[[], object]) -> threading.Thread:
     """
     if _is_master_of_uwsgi():
         raise RuntimeError("uWSGI forks without a word to Python: a worker waits for ever for what a thread holds then")
-    thread = threading.Thread(target=run, name="tokenflation", daemon=True)
+
+    def run_undisturbed() -> None:
+        if hasattr(signal, "pthread_sigmask"):  # signals are for the host's threads, which may wait for them
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        run()
+
+    thread = threading.Thread(target=run_undisturbed, name="tokenflation", daemon=True)
     given = threading.stack_size()
     if not 0 < given < _LEAST_BYTES:  # 0: the system's own
         thread.start()
