@@ -24,22 +24,30 @@ def started(run: Callable[[], object]) -> threading.Thread:
     if _is_master_of_uwsgi():
         raise RuntimeError("uWSGI forks without a word to Python: a worker waits for ever for what a thread holds then")
 
-    def run_undisturbed() -> None:
-        if hasattr(signal, "pthread_sigmask"):  # signals are for the host's threads, which may wait for them
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
-        run()
-
-    thread = threading.Thread(target=run_undisturbed, name="tokenflation", daemon=True)
+    thread = threading.Thread(target=run, name="tokenflation", daemon=True)
     given = threading.stack_size()
-    if not 0 < given < _LEAST_BYTES:  # 0: the system's own
+    too_small = 0 < given < _LEAST_BYTES  # 0: the system's own
+    if too_small:
+        threading.stack_size(_LEAST_BYTES)
+    try:
+        _start(thread)
+    finally:
+        if too_small:
+            threading.stack_size(given)
+    return thread
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start a thread that takes no signals: they are for the host's, which may wait for them."""
+    if not hasattr(signal, "pthread_sigmask"):
         thread.start()
-        return thread
-    threading.stack_size(_LEAST_BYTES)
+        return
+    # Handed down by this one: what gevent starts is no thread, and would take them from the host's.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
     try:
         thread.start()
     finally:
-        threading.stack_size(given)
-    return thread
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_master_of_uwsgi() -> bool:
