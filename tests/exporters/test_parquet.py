@@ -216,8 +216,9 @@ def test_the_command_seals_a_store_and_profiles_of_both_are_equal(
 
 
 def test_the_command_refuses_a_choice_of_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path / "runs.db", _rows(1))
     with pytest.raises(SystemExit, match="2"):
-        main(["export", "runs.db", str(tmp_path), "--format", "parquet", "--task", "x"])
+        main(["export", str(store), str(tmp_path / "lake"), "--format", "parquet", "--task", "x"])
     assert "--task" in capsys.readouterr().err
 
 
