@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.importers.test_damaged_logs import CALLS, SAMPLES, SWE_AGENT, _import
 
@@ -62,6 +62,7 @@ _JSON = st.recursive(
 )
 
 
+@example(value={"\\\\\\": 0}, around=False, cuts=[*range(60)], ascii_=False)
 @given(value=_JSON, around=st.booleans(), cuts=st.lists(st.integers(0, 400)), ascii_=st.booleans())
 def test_the_keys_of_a_first_object_are_the_same_however_its_text_is_cut(
     value: Any, around: bool, cuts: list[int], ascii_: bool

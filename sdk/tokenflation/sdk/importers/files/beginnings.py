@@ -145,7 +145,7 @@ def _tokens(parts: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
             rest = _END.match(piece)
             if rest is None or rest[1] != b'"':
                 over = b"" if rest is None else rest[1]
-                text += piece[: _LONGEST_KEY - len(text)]
+                text += piece[: min(len(piece) - len(over), _LONGEST_KEY - len(text))]
                 continue
             text, at, cut = text + piece[: min(rest.start(1), _LONGEST_KEY - len(text))], rest.end(), False
             yield b'"', text
