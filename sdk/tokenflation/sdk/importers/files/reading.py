@@ -68,18 +68,22 @@ def lines(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]]
 
 def _run_together(line: bytes) -> tuple[list[dict[str, Any]], bytes]:
     """Return the objects that a line begins with, and what is behind them: two programs may append to a log at once."""
-    text, whole = line.decode("utf-8", "surrogateescape").strip(), []
-    while text.startswith("{"):
+    text = line.decode("utf-8", "surrogateescape").strip()
+    whole: list[dict[str, Any]] = []
+    at = 0
+    while text.startswith("{", at):
         try:
-            _, end = _DECODER.raw_decode(text)
+            _, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             break
-        found = decoded(text[:end].encode("utf-8", "surrogateescape"))
+        found = decoded(text[at:end].encode("utf-8", "surrogateescape"))
         if not isinstance(found, dict):
             break
         whole.append(found)
-        text = text[end:].lstrip()
-    return whole, text.encode("utf-8", "surrogateescape")
+        at = end
+        while text[at : at + 1].isspace():
+            at += 1
+    return whole, text[at:].encode("utf-8", "surrogateescape")
 
 
 def blocks(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
