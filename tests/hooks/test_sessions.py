@@ -299,6 +299,15 @@ def test_messages_of_another_shape_pass(data: bytes, collected: Collected) -> No
     assert not collected.failures
 
 
+def test_transcriptions_that_never_end_do_not_add_up(collected: Collected) -> None:
+    session = session_for(collected.tap, "h", "/v1/realtime", "")
+    assert session is not None
+    for number in range(70):
+        said = {"type": "conversation.item.input_audio_transcription.delta", "item_id": str(number), "delta": "a"}
+        session.received(json.dumps(said).encode())
+    assert [one.end for one in collected.exchanges] == ["closed"] * 6
+
+
 @pytest.mark.parametrize("path", ["", "/", "/chat", "/v1/realtime/x", "/xrealtime"])
 def test_connections_to_other_paths_are_not_ours(path: str, collected: Collected) -> None:
     assert session_for(collected.tap, "h", path, "model=m") is None

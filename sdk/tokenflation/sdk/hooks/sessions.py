@@ -355,6 +355,8 @@ class RealtimeSession(Session):
         if kind.endswith((b".completed", b".failed")) and message.status != "in_progress":
             exchange.finish("read")
         else:
+            if len(self._written) >= _MAX_ASKED:  # what never ends must not add up
+                self._written.pop(next(iter(self._written))).finish("closed")
             self._written[name] = exchange
 
     def _refused(self) -> None:
