@@ -62,22 +62,6 @@ def test_factors_stay_in_their_range_whatever_is_reported(seen: list[tuple[list[
     assert all(0.25 <= factor <= 4 for factor in factors.factors)
 
 
-@given(st.lists(st.tuples(ESTIMATES, st.integers(0, 10**6)), max_size=10))
-def test_learning_is_deterministic_and_survives_dump_and_load(seen: list[tuple[list[float], int]]) -> None:
-    one, two = Factors(), Factors()
-    for by_kind, reported in seen:
-        one.observe(by_kind, reported)
-        two = Factors.load(json.loads(json.dumps(two.dump()))) or Factors()
-        two.observe(by_kind, reported)
-
-    assert one.dump() == two.dump()
-
-
-def test_a_dump_of_another_version_is_refused() -> None:
-    assert Factors.load([1.0, 2.0]) is None
-    assert Factors.load([float("nan")] * len(Factors().dump())) is None
-
-
 def test_a_sample_of_a_long_text_counts_like_the_whole() -> None:
     whole = [
         sum(column)

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.tokens.prefix import BlockHasher, block_ends, extend_anchors, shared_blocks
-from tokenflation.sdk.wire import block_hashes
-from tokenflation.sdk.wire.anatomy import anatomy
+from tokenflation.sdk.wire.anatomy import anatomy, block_state, roll_blocks
 from tokenflation.sdk.wire.dialects import DIALECTS
 
 KEY = b"k" * 32
@@ -83,13 +82,13 @@ def test_a_history_that_grows_keeps_the_hashes_of_its_full_blocks(steps: list[tu
         before, hashes = hashes, hasher.hashes(reading, anchors, str(at), str(at - 1))
         assert hashes[:full] == before[:full]
         assert len(hashes) == 8 * -(-total // 64)
-        assert hashes == block_hashes(reading.prompt, block_ends(anchors, 64), KEY)
+        assert hashes == roll_blocks(block_state(KEY), reading.prompt, block_ends(anchors, 64))
 
     messages[edited % len(messages)]["content"] += "!"
     other = asked(messages)
     anchors = extend_anchors((), len(other.prompt), total)
-    assert hasher.hashes(other, anchors, "edit", str(len(steps) - 1)) == block_hashes(
-        other.prompt, block_ends(anchors, 64), KEY
+    assert hasher.hashes(other, anchors, "edit", str(len(steps) - 1)) == roll_blocks(
+        block_state(KEY), other.prompt, block_ends(anchors, 64)
     )
 
 

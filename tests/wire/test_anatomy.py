@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenflation.sdk.records import Reading, ToolResult
-from tokenflation.sdk.wire import block_hashes, split
+from tokenflation.sdk.wire import split
+from tokenflation.sdk.wire.anatomy import block_state, roll_blocks
 from tokenflation.sdk.wire.canonical import canonical
 from tokenflation.sdk.wire.texts import texts
 
@@ -171,7 +172,7 @@ def test_a_photograph_does_not_outweigh_the_text(asked: Any) -> None:
 
 
 def test_hashes_depend_on_the_key() -> None:
-    assert block_hashes(b"same", [4], b"one") != block_hashes(b"same", [4], b"two")
+    assert roll_blocks(block_state(b"one"), b"same", [4]) != roll_blocks(block_state(b"two"), b"same", [4])
 
 
 def test_a_string_input_is_one_user_message(asked: Any) -> None:
@@ -181,9 +182,9 @@ def test_a_string_input_is_one_user_message(asked: Any) -> None:
 
 
 def test_block_hashes_roll_over_the_prefix() -> None:
-    one = block_hashes(b"aaaabbbbcc", [4, 8, 10], b"k")
-    two = block_hashes(b"aaaabbbbccdd", [4, 8, 12], b"k")
-    other = block_hashes(b"xaaabbbbcc", [4, 8, 10], b"k")
+    one = roll_blocks(block_state(b"k"), b"aaaabbbbcc", [4, 8, 10])
+    two = roll_blocks(block_state(b"k"), b"aaaabbbbccdd", [4, 8, 12])
+    other = roll_blocks(block_state(b"k"), b"xaaabbbbcc", [4, 8, 10])
 
     assert len(one) == 24
     assert one[:16] == two[:16]
@@ -195,9 +196,9 @@ def test_block_hashes_roll_over_the_prefix() -> None:
 def test_a_block_hash_depends_on_the_bytes_before_its_end_alone(prompt: bytes, ends: list[int]) -> None:
     boundaries = list(accumulate(ends, max))
 
-    hashes = block_hashes(prompt, boundaries, b"k")
+    hashes = roll_blocks(block_state(b"k"), prompt, boundaries)
 
-    alone = [block_hashes(prompt[: max(end, 0)], [end], b"k") for end in boundaries]
+    alone = [roll_blocks(block_state(b"k"), prompt[: max(end, 0)], [end]) for end in boundaries]
     assert [hashes[at : at + 8] for at in range(0, len(hashes), 8)] == alone
 
 

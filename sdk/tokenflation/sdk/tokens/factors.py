@@ -6,7 +6,6 @@ reported counts. Pure, without NumPy; knows nothing of calls.
 """
 
 from collections.abc import Sequence
-from math import isfinite
 from operator import mul
 from typing import Final
 
@@ -198,20 +197,3 @@ class Factors:
             if gain:
                 share = gain / variance
                 row[:] = [cell - share * other for cell, other in zip(row, spread, strict=True)]
-
-    def dump(self) -> list[float]:
-        """Return all of it as numbers, for `load`."""
-        return [float(self.observations), *self.factors, *(cell for row in self._covariance for cell in row)]
-
-    @classmethod
-    def load(cls, numbers: Sequence[float]) -> "Factors | None":
-        """Return what was dumped, or None if the numbers are no dump of this version."""
-        size = len(KINDS)
-        if len(numbers) != 1 + size + size * size or not all(isfinite(one) for one in numbers):
-            return None
-        found = cls()
-        found.observations = int(numbers[0])
-        found.factors = [min(max(one, _LOWEST), _HIGHEST) for one in numbers[1 : 1 + size]]
-        cells = numbers[1 + size :]
-        found._covariance = [list(cells[row * size : (row + 1) * size]) for row in range(size)]
-        return found

@@ -97,7 +97,7 @@ class BlockHasher:
         self._kept_bytes = 0
 
     def hashes(self, reading: Reading, anchors: tuple[Anchor, ...], call_id: str, continues: str | None) -> bytes:
-        """Return the rolling hashes of a call's blocks, 8 bytes each, as `block_hashes` gives them.
+        """Return the rolling hashes of a call's blocks, 8 bytes each, as `roll_blocks` gives them for the whole prompt.
 
         `continues` is the call that it may extend; taken over is only what has the same instructions, messages and
         anchors.

@@ -1,10 +1,10 @@
 """From the bytes of an HTTP exchange to what they say. Pure: no I/O, no clock, no state.
 
 `recognise` runs on the host's thread, for every request, and looks at nothing but method and path. `read` runs on the
-worker thread; `split` and `block_hashes` are for whoever lays token counts over a prompt.
+worker thread; `split` is for whoever lays token counts over a prompt.
 """
 
-from tokenflation.sdk.wire.anatomy import block_hashes, split
+from tokenflation.sdk.wire.anatomy import split
 from tokenflation.sdk.wire.dialects import RESPONSE_HEADERS
 from tokenflation.sdk.wire.endpoints.providers import provider_of, served_as
 from tokenflation.sdk.wire.endpoints.recognise import recognise
@@ -16,7 +16,6 @@ __all__ = [
     "RESPONSE_HEADERS",
     "UNREAD",
     "ExchangeBytes",
-    "block_hashes",
     "provider_of",
     "read",
     "recognise",

@@ -16,7 +16,7 @@ from tokenflation.sdk.wire.shapes import Request, Result
 from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import at, dumps, text
 
-__all__ = ["Anatomy", "anatomy", "answer_named", "block_hashes", "block_state", "roll_blocks", "split"]
+__all__ = ["Anatomy", "anatomy", "answer_named", "block_state", "roll_blocks", "split"]
 
 _HASH_BYTES = 8
 _SHORTEST_SAID = 8
@@ -98,24 +98,17 @@ def split(total_tokens: int, sizes: Sequence[int]) -> list[int]:
     return shares
 
 
-def block_hashes(prompt: bytes, boundaries: Sequence[int], key: bytes) -> bytes:
-    """Return one rolling keyed hash of 8 bytes per block, joined; `boundaries` are the byte ends of the blocks.
-
-    The hash of a block covers the prompt from its start, so equal hashes mean equal prefixes. Boundaries never go
-    backwards; one past the end of the prompt means its end.
-    """
-    return roll_blocks(block_state(key), prompt, boundaries)
-
-
 def block_state(key: bytes) -> Any:
     """Return the state of a rolling hash before the first block."""
     return _keyed(key, b"tf.block").copy()
 
 
 def roll_blocks(state: Any, prompt: bytes, boundaries: Sequence[int], start: int = 0) -> bytes:
-    """Return the hashes of the blocks from byte `start` on, and leave `state`, which has all before it, behind them.
+    """Return one rolling keyed hash of 8 bytes for each block from byte `start` on, joined.
 
-    No boundary lies before `start`.
+    `boundaries` are the byte ends of the blocks; none lies before `start` or the one before it, and one past the end of
+    the prompt means its end. `state` has all before `start`, and is left behind the last block. So a block's hash
+    covers the prompt from its start, and equal hashes mean equal prefixes.
     """
     update, copy = state.update, state.copy
     hashes = []
