@@ -1,7 +1,8 @@
 """Recorded demand to come, step by step: a series alone, or arrivals of tasks times what a task takes. Frames out.
 
 Tasks are forecast kind by kind where their mix moves, and as one series shared out by the mix where it does not: the
-sum is less noisy than its parts. What a task takes is the mean of the recorded tasks of its kind.
+sum is less noisy than its parts. What a task takes is the mean of the recorded tasks of its kind; how little these tell
+of that mean, and how far tasks of one step differ, widens the bounds of what arrives.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from tokenflation.analysis.history.backtest import whole_step_s
 from tokenflation.analysis.history.backtesting import Rolled, roll
 from tokenflation.analysis.history.reading import History, of_events
 from tokenflation.analysis.reduce import tasks
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, mean_ends
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["forecast_series", "forecast_tasks", "mix_is_stable", "sum_of", "taken_by_task", "task_arrivals"]
@@ -22,6 +24,7 @@ Floats = NDArray[np.float64]
 
 _TAKEN = {"calls": "calls", "input_tokens": "tokens", "output_tokens": "tokens"}
 _STATISTICS = ("mean", "low", "high", "provision")
+_SIDES = np.array([0.0, -1.0, 1.0, 1.0])[:, None]
 # How much the shares of kinds may differ between halves of the record, beyond what their counts allow.
 _MOVED = 0.05
 _TEACHING_DAYS = 8
@@ -40,7 +43,8 @@ def forecast_series(history: History, *, steps: int = 24, step_s: float | None =
         FrameError: too little demand is known.
     """
     step_s = step_s or whole_step_s(history)
-    return _rows(_rolled(history, steps, step_s, level, short), history, history.name, 1.0, history.unit)
+    rolled = _rolled(history, steps, step_s, level, short)
+    return _rows(_next(rolled), history, step_s, history.name, history.unit)
 
 
 def _rolled(history: History, steps: int, step_s: float, level: float, short: float) -> Rolled:
@@ -51,12 +55,16 @@ def _rolled(history: History, steps: int, step_s: float, level: float, short: fl
     return roll(history.values, history.bin_s, step_s=step_s, horizon=steps, level=level, short=short, first=first)
 
 
-def _rows(rolled: Rolled, history: History, name: str, scale: float, unit: str) -> pd.DataFrame:
-    values = (rolled.middle, rolled.low, rolled.high, rolled.provision)
+def _next(rolled: Rolled) -> Floats:
+    """Return the statistics of the steps after the series' end; shape (statistics, steps)."""
+    return np.stack([one[-1] for one in (rolled.middle, rolled.low, rolled.high, rolled.provision)])
+
+
+def _rows(values: Floats, history: History, step_s: float, name: str, unit: str) -> pd.DataFrame:
     end = history.start_s + len(history.values) * history.bin_s
-    starts = end + np.arange(rolled.middle.shape[1]) * rolled.step_s
-    parts = [pd.DataFrame({"bucket_start": starts, "resource": name, "statistic": statistic, "value": one[-1] * scale,
-                           "unit": unit}) for statistic, one in zip(_STATISTICS, values, strict=True)]  # fmt: skip
+    starts = end + np.arange(values.shape[1]) * step_s
+    parts = [pd.DataFrame({"bucket_start": starts, "resource": name, "statistic": statistic, "value": one, "unit": unit})
+             for statistic, one in zip(_STATISTICS, values, strict=True)]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
 
@@ -99,19 +107,18 @@ def mix_is_stable(arrivals: Mapping[str, History]) -> bool:
 
 
 def taken_by_task(calls: pd.DataFrame) -> pd.DataFrame:
-    """Return what a task takes on average: one row per kind, columns `calls`, `input_tokens`, `output_tokens`."""
+    """Return what tasks take: one row per task, the index its kind; `calls`, `input_tokens`, `output_tokens`."""
     by_task = tasks(calls)
-    numbers = by_task[list(_TAKEN)].astype("float64")
-    found: pd.DataFrame = numbers.groupby(by_task["task"].astype("str")).mean()
-    return found
+    return by_task[list(_TAKEN)].astype("float64").set_index(by_task["task"].astype("str"))
 
 
 def forecast_tasks(arrivals: Mapping[str, History], taken: pd.DataFrame, *, steps: int = 24, step_s: float | None = None,
                    level: float = 0.9, short: float = 0.01) -> pd.DataFrame:  # fmt: skip
     """Return tasks, calls and tokens per second of the next steps; columns as of `forecast_series`, and `task`.
 
-    Where kinds are forecast apart, the rows of `task` "all" are sums of theirs: of the ends of intervals too, which is
-    wide where kinds go their own ways. `attrs["manifest"]` says which way was taken.
+    `taken` has a row per recorded task, as of `taken_by_task`. From fewer than 10 tasks of a kind that report them,
+    calls and tokens have a mean and no bounds. Where kinds are forecast apart, bounds of the tasks of `task` "all" are
+    sums of theirs, which is wide where kinds go their own ways. `attrs["manifest"]` says which way was taken.
 
     Raises:
         FrameError: a kind has no profile, or too little demand is known.
@@ -122,37 +129,53 @@ def forecast_tasks(arrivals: Mapping[str, History], taken: pd.DataFrame, *, step
     whole = sum_of(arrivals)
     step_s = step_s or whole_step_s(whole)
     stable = mix_is_stable(arrivals) or min(int((one.values > 0).sum()) for one in arrivals.values()) < steps
-    parts = []
     if stable:
-        rolled = _rolled(whole, steps, step_s, level, short)
-        total = float(np.nansum(whole.values))
-        for kind, one in arrivals.items():
-            parts += _of_kind(rolled, whole, kind, float(np.nansum(one.values)) / total, _one(taken, kind))
+        together, total = _next(_rolled(whole, steps, step_s, level, short)), float(np.nansum(whole.values))
+        rates = {kind: together * (float(np.nansum(one.values)) / total) for kind, one in arrivals.items()}
     else:
-        for kind, one in arrivals.items():
-            parts += _of_kind(_rolled(one, steps, step_s, level, short), one, kind, 1.0, _one(taken, kind))
-    frame = pd.concat(parts, ignore_index=True)
-    together = frame.groupby(["bucket_start", "resource", "statistic", "unit"], sort=False, as_index=False)["value"]
-    everything = pd.DataFrame(together.sum(min_count=len(arrivals))).assign(task="all")
-    frame = pd.concat([everything, frame], ignore_index=True)
-    frame = pd.DataFrame(frame[["task", "bucket_start", "resource", "statistic", "value", "unit"]])
+        rates = {kind: _next(_rolled(one, steps, step_s, level, short)) for kind, one in arrivals.items()}
+    found = {kind: [_rows(rate, whole, step_s, "tasks_per_s", "tasks/s")] for kind, rate in rates.items()}
+    every = [_rows(np.sum(list(rates.values()), axis=0), whole, step_s, "tasks_per_s", "tasks/s")]
+    for name, unit in _TAKEN.items():
+        each = {kind: taken.loc[[kind], name].dropna().to_numpy(dtype=np.float64) for kind in rates}
+        means = {kind: rates[kind] * (values.mean() if len(values) else np.nan) for kind, values in each.items()}
+        apart = {kind: _apart(each[kind], rate[0], step_s, whole.bin_s, level, short) for kind, rate in rates.items()}
+        for kind in rates:
+            found[kind].append(_rows(_widened(means[kind], apart[kind]), whole, step_s, f"{name}_per_s", f"{unit}/s"))
+        both = _widened(np.sum(list(means.values()), axis=0), _together(list(means.values()), list(apart.values())))
+        every.append(_rows(both, whole, step_s, f"{name}_per_s", f"{unit}/s"))
+    parts = [one.assign(task=kind) for kind, rows in {"all": every, **found}.items() for one in rows]
+    columns = ["task", "bucket_start", "resource", "statistic", "value", "unit"]
+    frame = pd.DataFrame(pd.concat(parts, ignore_index=True)[columns])
+    counts = {kind: len(taken.loc[[kind]]) for kind in arrivals}
     frame.attrs["manifest"] = {"mix": "stable: all tasks together, shared out" if stable else "moving: kind by kind",
-                               "kinds": list(arrivals), "step_s": step_s, "level": level}  # fmt: skip
+                               "kinds": list(arrivals), "tasks": counts, "step_s": step_s, "level": level}  # fmt: skip
     return frame
 
 
-def _one(taken: pd.DataFrame, kind: str) -> dict[str, float]:
-    return {name: float(taken[name].to_numpy()[list(taken.index).index(kind)]) for name in _TAKEN}
+def _apart(values: Floats, rate: Floats, step_s: float, bin_s: float, level: float, short: float) -> Floats:
+    """Return by statistic how far the mean of a step's tasks may lie from that of the recorded `values`: a ratio."""
+    found = np.full((len(_STATISTICS), len(rate)), np.nan)
+    found[0] = 1.0
+    if len(values) >= LEAST_RUNS:
+        found[1:3] = mean_ends(values[:, None], level, future=np.maximum(rate * step_s, 1.0))
+        found[3] = mean_ends(values[:, None], 1 - 2 * short, future=np.maximum(rate * bin_s, 1.0))[1]
+    return found
 
 
-def _of_kind(
-    rolled: Rolled, history: History, kind: str, share: float, taken: Mapping[str, float]
-) -> list[pd.DataFrame]:
-    parts = [_rows(rolled, history, "tasks_per_s", share, "tasks/s")]
-    parts += [
-        _rows(rolled, history, f"{name}_per_s", share * taken[name], f"{unit}/s") for name, unit in _TAKEN.items()
-    ]
-    return [part.assign(task=kind) for part in parts]
+def _together(means: list[Floats], apart: list[Floats]) -> Floats:
+    """Return the same of all kinds, whose tasks know nothing of each other: squares add up."""
+    parts = np.array([one[0] for one in means])
+    shares = parts / np.maximum(parts.sum(axis=0), 1e-300)
+    off = (shares[:, None] * (np.array(apart) - 1)) ** 2
+    return np.asarray(1 + _SIDES * np.sqrt(off.sum(axis=0)), dtype=np.float64)
+
+
+def _widened(values: Floats, apart: Floats) -> Floats:
+    """Return bounds of what arrives and of what one task takes as those of their product: logs add in squares."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.hypot(np.maximum(_SIDES * np.log(values / values[0]), 0.0), np.log(apart))
+    return np.where(values[0] > 0, values[0] * np.exp(_SIDES * off), values + 0.0 * apart)
 
 
 def sum_of(arrivals: Mapping[str, History]) -> History:

@@ -117,11 +117,14 @@ def mean_interval(
     return float(low) * mean, float(high) * mean
 
 
-def mean_ends(values: Floats, level: float) -> Floats:
-    """Return both ends of the population mean's interval over the mean, by column of `values`; shape (2, columns)."""
+def mean_ends(values: Floats, level: float, *, future: Floats | None = None) -> Floats:
+    """Return both ends of the population mean's interval over the mean, by column of `values`; shape (2, columns).
+
+    With `future`, of the mean of so many further runs instead: one number for each column, or several for the only one.
+    """
     even = np.full(len(values), 1 / len(values))
     upper = NormalDist().inv_cdf((1 + level) / 2)
-    return _quantiles(_relative(values, even), np.array([-upper, upper]), None, even)
+    return _quantiles(_relative(values, even), np.array([-upper, upper]), future, even)
 
 
 @cache
@@ -138,7 +141,7 @@ def _relative(values: Floats, shares: Floats) -> Floats:
     return np.where(mean > 0, scaled / np.where(mean > 0, mean, 1.0), 1.0)
 
 
-def _quantiles(relative: Floats, z: Floats, future: int | None, shares: Floats,
+def _quantiles(relative: Floats, z: Floats, future: int | Floats | None, shares: Floats,
                known_error: Floats | None = None) -> Floats:  # fmt: skip
     """Return quantiles of (true mean / recorded mean) at normal scores `z` by column; shape (scores, columns).
 

@@ -20,11 +20,12 @@ from tokenflation.analysis.history.reading import History, as_rate, is_store, re
 from tokenflation.analysis.history.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
 from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli.options.plan import plan_in, refuse_given
 from tokenflation.cli.views.output import emit, human, human_length, human_time, json_rows
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import FrameError, PlanError
-from tokenflation.sdk.words import percent
+from tokenflation.sdk.words import many, percent
 
 __all__ = ["with_history"]
 
@@ -175,18 +176,19 @@ def _read(store: str | None, history: str,
         series = read_history(history, column=column)
         if taken is None:
             return None, None, series
-        if len(taken) > 1:
-            if column is None and (named := read_kinds(history, list(map(str, taken.index)))) is not None:
+        kinds = sorted(set(map(str, taken.index)))
+        if len(kinds) > 1:
+            if column is None and (named := read_kinds(history, kinds)) is not None:
                 return named, taken, sum_of(named)
             raise PlanError(
-                f"{store} holds the kinds {', '.join(map(str, taken.index))}, but {history} counts tasks of no kind; "
+                f"{store} holds the kinds {', '.join(kinds)}, but {history} counts tasks of no kind; "
                 "name a column after each kind, forecast it alone, or give a store of one kind."
             )
-        return {str(taken.index[0]): as_rate(series)}, taken, series
+        return {kinds[0]: as_rate(series)}, taken, series
     recorded = an.load(history)
     recorded, _ = without_baselines(recorded, choose_baselines(recorded))
-    kinds = task_arrivals(recorded)
-    return kinds, taken, sum_of(kinds)
+    arrivals = task_arrivals(recorded)
+    return arrivals, taken, sum_of(arrivals)
 
 
 def _scenarios(growths: tuple[str, ...]) -> dict[str, Growth]:
@@ -230,6 +232,9 @@ def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
             continue
         title = f"{_NAMES.get(str(resource), str(resource))}, {_unit(rows, manifest)}"
         parts += [_steps(rows, title, manifest), Text()]
+    few = {kind: count for kind, count in manifest.get("tasks", {}).items() if count < LEAST_RUNS}
+    parts += [Text(f"{kind}: {many(count, 'recorded task')} {'is' if count == 1 else 'are'} too few for intervals of what tasks take, "
+                   f"at least {LEAST_RUNS} are needed: record {LEAST_RUNS - count} more.") for kind, count in few.items()]  # fmt: skip
     if "mix" in manifest and len(manifest["kinds"]) > 1:
         parts.append(Text(f"The mix of {len(manifest['kinds'])} kinds is {manifest['mix']}."))
     return Group(*parts)
@@ -246,8 +251,10 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     table.add_column("step starts")
     for name in ("mean", f"{percent(manifest['level'])} interval", "provide for"):
         table.add_column(name, justify="right")
+    few = any(count < LEAST_RUNS for count in manifest.get("tasks", {}).values())
+    why = "too few tasks" if few else "too short a record"
     for start, row in wide.head(_SHOWN_STEPS).iterrows():
-        between = "too short a record" if pd.isna(row["low"]) else f"{human(row['low'])} to {human(row['high'])}"
+        between = why if pd.isna(row["low"]) else f"{human(row['low'])} to {human(row['high'])}"
         table.add_row(_when(float(str(start))), human(row["mean"]), between, human(row["provision"]))
     return table
 
