@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from tokenflation.sdk.lineage.continuing import Histories
-from tokenflation.sdk.lineage.histories import Edge, History, Host, Run
+from tokenflation.sdk.lineage.histories import Edge, History, Host, NewCall, Run
 from tokenflation.sdk.lineage.hosting import Hosts
 from tokenflation.sdk.records import Call, Reading, ToolCall, ToolResult, ToolRun
 
@@ -37,6 +37,22 @@ def rebuild(calls: Iterable[Call], tool_runs: Iterable[ToolRun]) -> dict[str, Re
     return _Rebuilding(asked).all(sorted(calls, key=lambda call: (call.ended_at_ns or call.started_at_ns, call.step)))
 
 
+def _new(call: Call, reading: Reading, scope_run: str | None) -> NewCall:
+    return NewCall(reading, scope_run, call.started_at_ns, call.after_call_id)
+
+
+def _begun(call: Call, run_id: str) -> Run:
+    return Run(
+        run_id=run_id,
+        agent=call.agent,
+        task=call.task,
+        task_id=call.task_id,
+        trace_id=call.trace_id,
+        depth=call.depth,
+        started_at_ns=call.started_at_ns,
+    )
+
+
 class _Rebuilding:
     def __init__(self, asked: Mapping[str, Sequence[ToolRun]]) -> None:
         self._asked = asked
@@ -54,7 +70,7 @@ class _Rebuilding:
         scope_run = None if call.structure_source == "wire" else call.agent_run_id
         before = self._known.get(call.continues_call_id or "")
         if call.continues_evidence in _BY_HASHES and reading.message_hashes:
-            found = self._histories.find(reading, scope_run, call.started_at_ns, call.after_call_id)
+            found = self._histories.find(_new(call, reading, scope_run))
             before = found.history if found is not None else None
         if before is not None:
             before.continued += 1
@@ -90,24 +106,15 @@ class _Rebuilding:
     def _run(self, call: Call, reading: Reading, scope_run: str | None, before: History | None) -> Run:
         host = None
         if call.inside_evidence in _BY_PLACE and call.structure_source == "wire":
-            found = self._hosts.find(reading, scope_run, call.started_at_ns, call.after_call_id)
+            found = self._hosts.find(_new(call, reading, scope_run))
             host = before.run.host if before is not None else found
         elif call.inside_tool_call_id is not None:
             asked = self._known.get(call.inside_call_id or "")
-            edge = Edge("flow_arguments", "strong")
-            host = Host(call.inside_call_id or "", call.inside_tool_call_id, asked.run if asked else None, edge)
-        return Run(
-            run_id=call.agent_run_id,
-            agent=call.agent,
-            task=call.task,
-            task_id=call.task_id,
-            trace_id=call.trace_id,
-            depth=call.depth,
-            host=host,
-            scope_run_id=scope_run,
-            instructions_hash=reading.instructions_hash,
-            started_at_ns=call.started_at_ns,
-        )
+            around = asked.run if asked is not None else _begun(call, "unknown")
+            host = Host(call.inside_call_id or "", call.inside_tool_call_id, around, Edge("flow_arguments", "strong"))
+        run = _begun(call, call.agent_run_id)
+        run.host, run.scope_run_id, run.instructions_hash = host, scope_run, reading.instructions_hash
+        return run
 
     def _reading(self, call: Call) -> Reading:
         roles, hashes = self._messages.get(call.continues_call_id or "", ((), ()))

@@ -8,14 +8,19 @@ import re
 
 from tokenflation.sdk.lineage.continuing import sums_up
 from tokenflation.sdk.lineage.histories import History, Run
-from tokenflation.sdk.lineage.messages import contains, first_messages, last_answer, last_messages
+from tokenflation.sdk.lineage.messages import (
+    LOOKED_AT_BYTES,
+    contains,
+    first_messages,
+    last_answer,
+    last_messages,
+)
 from tokenflation.sdk.lineage.recalling import Near
 from tokenflation.sdk.records import Reading
 
 __all__ = ["Told", "may_tell", "sums_in"]
 
 _MIN_BYTES = 64
-_MAX_SAID = 32 * 1024
 _MIN_OPENING = 16
 _MIN_PLAIN = 24
 _PLAIN = re.compile(r"[A-Za-z0-9 .,:;()/+=_-]{24,}")
@@ -40,7 +45,7 @@ def sums_in(reading: Reading, asked: History, near: Near) -> list[History]:
     kept = sum(reading.message_bytes[: last_answer(reading.message_roles)[0]])
     before = reading.prompt[start : start + kept]
     found: dict[str, History] = {}
-    recent = near(before[:_MAX_SAID], asked.ended_at_ns)
+    recent = near(before[:LOOKED_AT_BYTES], asked.ended_at_ns)
     for run in sorted({*asked.run.inner, *recent}, key=lambda one: one.started_at_ns):
         if run.newest is not None and _may_sum(run, asked) and sums_up(run.newest, before):
             found.setdefault(run.newest.answer, run.newest)  # of two that said the same the other is another run's

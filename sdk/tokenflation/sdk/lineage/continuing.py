@@ -5,18 +5,28 @@ Pure: readings in, an edge out. Knows nothing of agent runs inside of others, no
 
 from collections import deque
 from collections.abc import Iterable
+from operator import attrgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.heads import is_of_one_agent
-from tokenflation.sdk.lineage.histories import Edge, History, Recent, Run, Strength
-from tokenflation.sdk.lineage.messages import contains, first_messages, first_text, last_answer, pieces, times_in
+from tokenflation.sdk.lineage.histories import Edge, History, NewCall, Recent, Run, Strength
+from tokenflation.sdk.lineage.messages import (
+    MIN_CHARS,
+    MIN_ID_CHARS,
+    contains,
+    first_messages,
+    first_text,
+    last_answer,
+    pieces,
+    times_in,
+)
 from tokenflation.sdk.lineage.recalling import Alike, RecentRuns
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 
-__all__ = ["Continued", "Histories", "sums_up"]
+__all__ = ["Continued", "Histories", "Summarised", "sums_up"]
 
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
@@ -25,7 +35,7 @@ _MIN_QUOTE = 24
 _KEY_CHARS = 64
 _RUNS_WITH_WORDS = 128
 _TOLD_WINDOW_NS = 300_000_000_000
-_MIN_ID = 6
+_times_continued = attrgetter("continued")
 _ONE_QUESTION = ("user",)
 """The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
 
@@ -40,6 +50,16 @@ class Continued(Struct, frozen=True):
     """The history came back edited, cut or summarised."""
     asked: History | None = None
     """The call whose tool calls the request may answer, where that is another."""
+
+
+class Summarised(Struct, frozen=True):
+    """An agent run that begins anew with a summary."""
+
+    run: Run
+    summary: History
+    """The call that made it: the run's own, or one that was told the run's messages."""
+    like: list[History]
+    """Calls of others that made other parts of it."""
 
 
 class Histories:
@@ -72,7 +92,7 @@ class Histories:
         if reading.conversation_id:
             self._by_conversation.put(reading.conversation_id, history)
         for id_ in history.open_tool_calls:
-            if len(id_) >= _MIN_ID:
+            if len(id_) >= MIN_ID_CHARS:
                 self._by_tool.put(id_, history)
         key = _answer_key(history.answer)
         if key:
@@ -87,24 +107,21 @@ class Histories:
         """Return whether a call that is remembered sent a request that ends with the message of this hash."""
         return end_hash in self._by_end
 
-    def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Continued | None:
-        """Return what a request continues, or None; `run_id` is the scope's, `after` the call before in its context."""
+    def find(self, new: NewCall) -> Continued | None:
+        """Return what a request continues, or None."""
+        reading = new.reading
         kept = self._kept_by_provider(reading)
         if kept is not None or reading.message_roles == _ONE_QUESTION:
             return kept
-        prefix = self._by_prefix(reading, run_id, started_at_ns, after)
+        prefix = self._by_prefix(new)
         if prefix is not None and _is_tight(reading, prefix):
             return prefix
-        return self._by_return(reading, run_id, prefix, after) or prefix
+        return self._by_return(new, prefix) or prefix
 
-    def summarised(
-        self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None
-    ) -> tuple[Run, History, list[History]] | None:
-        """Return the run with these instructions that begins anew with a summary, the call that made it, its like.
-
-        That call is the run's own, or was told the run's messages; its like are calls of others that made other parts.
-        """
-        head, near = self._tellable(reading, started_at_ns, after)
+    def summarised(self, new: NewCall) -> Summarised | None:
+        """Return the agent run with these instructions that begins anew with a summary of what it said before."""
+        reading = new.reading
+        head, near = self._tellable(new)
         opening: str | None = None
         for run, history in near:
             if history.answer_chars > len(head) or history.open_tool_calls:
@@ -112,65 +129,63 @@ class Histories:
             told = run if run.instructions_hash == reading.instructions_hash else run.about or run.repeats
             if told is None or told.instructions_hash != reading.instructions_hash:
                 continue
-            if run.scope_run_id != run_id or history.ended_at_ns > started_at_ns:
+            if run.scope_run_id != new.scope_run_id or history.ended_at_ns > new.started_at_ns:
                 continue
             if told is run and run.steps < 2 and run.about is None:
                 opening = _only_text(reading) if opening is None else opening
                 if len(run.opening) < _MIN_QUOTE or not opening.startswith(run.opening):
                     continue  # nothing to summarise
             if sums_up(history, head):
-                return told, history, _like(history, told, head, near)
+                return Summarised(told, history, _like(history, told, head, near))
         return None
 
-    def quoted(self, reading: Reading, started_at_ns: int, after: str | None) -> list[History]:
+    def quoted(self, new: NewCall) -> list[History]:
         """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
 
         Of those that said the same as many as it is quoted times. Of an answer made of fields, words of it will do, if
         no newer one said them.
         """
-        head, near = self._tellable(reading, started_at_ns, after)
+        head, near = self._tellable(new)
         found: list[History] = []
         told: set[str] = set()
         for run, history in near:
-            if run.scope_run_id is not None or history.ended_at_ns > started_at_ns:
+            if run.scope_run_id is not None or history.ended_at_ns > new.started_at_ns:
                 continue
             if not all(call.answers for call in history.open_tool_calls.values()):
                 continue
             times = times_in(head, history.answer) if _MIN_QUOTE <= history.answer_chars <= len(head) else 0
             same = sum(one.answer == history.answer for one in found)
-            new = {text for text in history.words if text not in told and contains(head, text)}
-            if same < times or new:
-                told |= new
+            fresh = {text for text in history.words if text not in told and contains(head, text)}
+            if same < times or fresh:
+                told |= fresh
                 found.append(history)
         return found
 
-    def told(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Run | None:
+    def told(self, new: NewCall) -> Run | None:
         """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
-        head, near = self._tellable(reading, started_at_ns, after)
+        head, near = self._tellable(new)
         for run, newest in near:
-            if run.scope_run_id != run_id or newest.ended_at_ns > started_at_ns:
+            if run.scope_run_id != new.scope_run_id or newest.ended_at_ns > new.started_at_ns:
                 continue
-            if len(run.opening) >= 8 and contains(head, run.opening) and _tells_end(head, newest):
+            if len(run.opening) >= MIN_CHARS and contains(head, run.opening) and _tells_end(head, newest):
                 return run
         return None
 
-    def _tellable(
-        self, reading: Reading, started_at_ns: int, after: str | None
-    ) -> tuple[bytes, list[tuple[Run, History]]]:
+    def _tellable(self, new: NewCall) -> tuple[bytes, list[tuple[Run, History]]]:
         """Return a new history's first messages, and the agent runs, newest first, with the calls that it may tell of.
 
         Its first messages must have room for their answers, as those of a short question, of nearly all, have not; or
         the calls wait for tools. The call before in its context is the first of them.
         """
         near = self._near
-        if near is None or near[0] is not reading:
-            head = first_messages(reading)
+        if near is None or near[0] is not new.reading:
+            head = first_messages(new.reading)
             room = len(head)
-            runs = self._recent.near(head, started_at_ns - _TOLD_WINDOW_NS)
+            runs = self._recent.near(head, new.started_at_ns - _TOLD_WINDOW_NS)
             found = [(run, run.newest) for run in runs if run.tells_from <= room and run.newest is not None]
-            if after:
-                found.sort(key=lambda one: one[1].call_id != after)
-            near = self._near = reading, head, found
+            if new.after:
+                found.sort(key=lambda one: one[1].call_id != new.after)
+            near = self._near = new.reading, head, found
         return near[1], near[2]
 
     def with_words(self) -> Iterable[Run]:
@@ -184,28 +199,25 @@ class Histories:
         named = self._by_conversation.get(reading.conversation_id or "")
         return Continued(named, 0, Edge("conversation_id", "exact")) if named is not None else None
 
-    def _by_prefix(
-        self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None
-    ) -> Continued | None:
+    def _by_prefix(self, new: NewCall) -> Continued | None:
         """Return the newest call whose whole request is the longest proper beginning of this one."""
-        hashes, roles = reading.message_hashes, reading.message_roles
+        hashes, roles = new.reading.message_hashes, new.reading.message_roles
         for length in range(len(hashes) - 1, 0, -1):
             known = self._by_end.get(hashes[length - 1])
             if known is None:
                 continue
             answered = roles[length] == "assistant"
-            matches = [one for one in known if _may_go_on(one, reading, run_id, started_at_ns, answered=answered)]
+            matches = [one for one in known if _may_go_on(one, new, answered=answered)]
             if matches:
                 sent = length
                 while sent < len(roles) and roles[sent] == "assistant":
                     sent += 1
-                return _choose(matches, reading, (length, sent), after)
+                return _choose(matches, new, length, sent)
         return None
 
-    def _by_return(
-        self, reading: Reading, run_id: str | None, prefix: Continued | None, after: str | None
-    ) -> Continued | None:
+    def _by_return(self, new: NewCall, prefix: Continued | None) -> Continued | None:
         """Return the call whose tool calls the request answers, or whose answer is the last one in it."""
+        reading, run_id = new.reading, new.scope_run_id
         last, end = last_answer(reading.message_roles)
         for result in reading.tool_results:
             history = self._by_tool.get(result.tool_call_id)
@@ -220,7 +232,7 @@ class Histories:
                 for one in self._by_answer.get(_answer_key(text) or " ") or ()
                 if one.run.scope_run_id == run_id and text.strip().startswith(one.answer.strip())
             ]
-            known = [one for one in said if one.call_id == after and is_of_one_agent(one, reading)]
+            known = [one for one in said if one.call_id == new.after and is_of_one_agent(one, reading)]
             known = known or [one for one in said if one.run is own]
             if own is None and not known:
                 known = _likeliest([one for one in said if is_of_one_agent(one, reading)], reading)
@@ -255,50 +267,49 @@ def _is_answered_elsewhere(reading: Reading, one: Continued) -> bool:
     return bool(reading.tool_results) and not any(result.tool_call_id in asked for result in reading.tool_results)
 
 
-def _may_go_on(one: History, reading: Reading, run_id: str | None, started_at_ns: int, *, answered: bool) -> bool:
+def _may_go_on(one: History, new: NewCall, *, answered: bool) -> bool:
     """Return whether a request that begins with this call's may continue it.
 
     Where its answer is left out, it must have been over, and be of the same agent: with one message in common alone,
     another agent may just have been asked about the same.
     """
-    if one.run.scope_run_id != run_id:
+    if one.run.scope_run_id != new.scope_run_id:
         return False
-    if one.failed and not 0 <= started_at_ns - one.ended_at_ns < _FAILED_WINDOW_NS:
+    if one.failed and not 0 <= new.started_at_ns - one.ended_at_ns < _FAILED_WINDOW_NS:
         return False
     if answered:
         return True
-    return started_at_ns >= one.ended_at_ns and (
-        one.failed or one.messages > 1 or one.instructions_hash == reading.instructions_hash
-    )
+    of_its_agent = one.failed or one.messages > 1 or one.instructions_hash == new.reading.instructions_hash
+    return of_its_agent and new.started_at_ns >= one.ended_at_ns
 
 
-def _choose(matches: list[History], reading: Reading, answer: tuple[int, int], after: str | None) -> Continued:
-    """Return which of several equal requests is continued: by ids it answers, the answer that came back, context."""
+def _choose(matches: list[History], new: NewCall, start: int, end: int) -> Continued:
+    """Return which of several equal requests is continued: by ids it answers, the answer that came back, context.
+
+    What was answered to them stands from `start` to `end` in the messages of the new request.
+    """
     whole = [one for one in matches if not one.failed] or matches
-    answered = {result.tool_call_id for result in reading.tool_results}
+    answered = {result.tool_call_id for result in new.reading.tool_results}
     by_ids = [one for one in whole if answered & one.open_tool_calls.keys()]
     if len(by_ids) == 1:
-        return Continued(by_ids[0], answer[1], Edge("history" if len(whole) == 1 else "tool_call_id", "exact"))
+        return Continued(by_ids[0], end, Edge("history" if len(whole) == 1 else "tool_call_id", "exact"))
     whole = by_ids or whole  # several: ids made by us, where an api has none
-    said = b"".join(pieces(reading, *answer)) if answer[0] < answer[1] else b""
+    said = b"".join(pieces(new.reading, start, end)) if start < end else b""
     by_answer = [one for one in whole if one.answer and said and contains(said, one.answer)]
     among = by_answer or whole
-    among = (
-        [one for one in among if one.call_id == after] or [one for one in among if _newest_of(one) == after] or among
-    )
-    sure: Strength = "exact" if len(by_answer) == 1 else "strong" if len(among) == 1 else "weak"
-    fewest = min(one.continued for one in among)
-    chosen = [one for one in among if one.continued == fewest][-1]
+    among = [one for one in among if one.call_id == new.after] or _whose_newest_is(new.after, among) or among
+    chosen = min(reversed(among), key=_times_continued)
     if by_answer:
-        return Continued(chosen, answer[1], Edge("history" if len(whole) == 1 else "answer", sure))
-    known = bool(chosen.answer) and bool(said)  # and it is not what came back
-    weak = known or chosen.failed or answer[0] == answer[1] or len(among) > 1
-    return Continued(chosen, answer[1], Edge("history", "weak" if weak else "strong"))
+        sure: Strength = "exact" if len(by_answer) == 1 else "strong" if len(among) == 1 else "weak"
+        return Continued(chosen, end, Edge("history" if len(whole) == 1 else "answer", sure))
+    is_another = bool(chosen.answer and said)
+    weak = is_another or chosen.failed or start == end or len(among) > 1
+    return Continued(chosen, end, Edge("history", "weak" if weak else "strong"))
 
 
-def _newest_of(history: History) -> str:
-    newest = history.run.newest
-    return newest.call_id if newest is not None else ""
+def _whose_newest_is(call_id: str | None, calls: list[History]) -> list[History]:
+    """Return the calls of agent runs whose newest call is this one."""
+    return [one for one in calls if one.run.newest is not None and one.run.newest.call_id == call_id]
 
 
 def _returned(history: History, reading: Reading, end: int, evidence: str, prefix: Continued | None) -> Continued:
@@ -338,9 +349,9 @@ def _only_text(reading: Reading) -> str:
 
 def _tells_end(head: bytes, newest: History) -> bool:
     """Return whether a text repeats the end of an agent run: its answer, or what it asked of its tools."""
-    if len(newest.answer) >= 8 and contains(head, newest.answer):
+    if len(newest.answer) >= MIN_CHARS and contains(head, newest.answer):
         return True
     asked = [text for call in newest.open_tool_calls.values() for text in call.said]
     return any(contains(head, text) for text in asked) or any(
-        len(id_) >= _MIN_ID and id_.encode() in head for id_ in newest.open_tool_calls
+        len(id_) >= MIN_ID_CHARS and id_.encode() in head for id_ in newest.open_tool_calls
     )

@@ -1,4 +1,4 @@
-"""What lineage remembers: agent runs, their newest calls, and the tool calls that are open. Knows no rule."""
+"""What lineage is asked and remembers: calls, agent runs, and the tool calls that are open. Knows no rule."""
 
 from collections import OrderedDict
 from typing import Generic, Literal, TypeVar
@@ -6,10 +6,12 @@ from weakref import ref
 
 from msgspec import Struct, field
 
+from tokenflation.sdk.records import Reading
 from tokenflation.sdk.tokens.prefix import Anchor
 
 __all__ = [
-    "MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "OpenCall", "Recent", "Run", "Strength", "hands_over", "weakest",
+    "MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "NewCall", "OpenCall", "Recent", "Run", "Strength", "hands_over",
+    "is_around", "weakest",
 ]  # fmt: skip
 
 MAX_HISTORIES = 4096
@@ -62,6 +64,18 @@ class Recent(OrderedDict[K, V], Generic[K, V]):
             self.popitem(last=False)
 
 
+class NewCall(Struct, frozen=True, gc=False):
+    """A call that is to be placed: what its request says, and where and when it left."""
+
+    reading: Reading
+    scope_run_id: str | None
+    """Agent run or task that the user's scopes give; None where the wire alone decides."""
+    started_at_ns: int
+    after: str | None
+    """The call that left before in the same context or in the one it was copied from; None where nobody looked, empty
+    where there was none."""
+
+
 class Edge(Struct, frozen=True, gc=False):
     """What an edge rests on, and how well."""
 
@@ -86,7 +100,7 @@ class Host(Struct, frozen=True):
 
     call_id: str
     tool_call_id: str
-    run: "Run | None"
+    run: "Run"
     edge: Edge
 
 
@@ -123,14 +137,18 @@ class Run(Struct, eq=False, weakref=True):
     """Bytes that a text must have to tell of its newest call: those of the answer; none while that waits for tools."""
     quotes: bool = False
     """It is in this task because it began with the answer of another run of it."""
-    _about: "ref[Run] | None" = None
-    _repeats: "ref[Run] | None" = None
     bare: bool = False
     """It began with a call that offers no tools."""
     moved: bool = False
     """It, or what it is inside of, was put elsewhere after calls of it had been placed."""
-
     # Weak: a program whose every prompt repeats the one before would keep all of them.
+    _about: "ref[Run] | None" = None
+    _repeats: "ref[Run] | None" = None
+
+    @property
+    def around(self) -> "Run | None":
+        """The agent run that it is inside of."""
+        return self.host.run if self.host is not None else None
 
     @property
     def about(self) -> "Run | None":
@@ -168,6 +186,15 @@ class Run(Struct, eq=False, weakref=True):
     def take_in(self, run: "Run") -> None:
         """Let another run move with this one."""
         self.inner = (*self.inner, run)[-_MAX_INNER:]
+
+
+def is_around(run: Run, inner: Run | None) -> bool:
+    """Return whether an agent run is this other one, or the other one is inside of it."""
+    while inner is not None:
+        if inner is run:
+            return True
+        inner = inner.around
+    return False
 
 
 class History(Struct, eq=False):

@@ -1,29 +1,48 @@
-"""Which tool call a new history is inside of: by arguments, the context it left from, what waits, its answer.
+"""Which tool call a new history is inside of: by arguments, the context it left from, what waits.
 
 Pure: knows nothing of scopes but an id, and nothing of where the tree is kept.
 """
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.beside import Told, may_tell
 from tokenflation.sdk.lineage.continuing import Continued
 from tokenflation.sdk.lineage.heads import is_of_one_agent
-from tokenflation.sdk.lineage.histories import Edge, History, Host, OpenCall, Recent, Run, Strength, hands_over
-from tokenflation.sdk.lineage.messages import contains, first_messages, first_text, times_in
-from tokenflation.sdk.lineage.recalling import Near, Waiting
+from tokenflation.sdk.lineage.histories import (
+    Edge,
+    History,
+    Host,
+    NewCall,
+    OpenCall,
+    Recent,
+    Run,
+    Strength,
+    hands_over,
+    is_around,
+)
+from tokenflation.sdk.lineage.messages import MIN_CHARS, SURE_CHARS, contains, first_messages, first_text
+from tokenflation.sdk.lineage.recalling import Waiting
 from tokenflation.sdk.lineage.tools import BY_CONTEXT, Tools
-from tokenflation.sdk.records import Reading, ToolResult
+from tokenflation.sdk.records import Reading
 
 __all__ = ["Hosts", "of_its_kind"]
 
-_SURE_CHARS = 16
 _RESULT_CHARS = 256
 _SLACK_NS = 1_000_000_000
-_MIN_CHARS = 8
 _WAIT_NS = 3_600_000_000_000
 _MAX_GIVEN = 16
-_MAX_SAID = 32 * 1024
+
+
+class _ByArguments(NamedTuple):
+    """A tool call whose arguments a new history says."""
+
+    host: Host
+    is_sure: bool
+    """They are long enough to prove it by themselves."""
 
 
 class Hosts:
@@ -73,28 +92,33 @@ class Hosts:
                 if hands_over(known.name) and history.instructions_hash == reading.instructions_hash:
                     self._gave.append((history.run, known))
             for text in result.said[:1]:
-                if len(text) >= _SURE_CHARS:
+                if len(text) >= SURE_CHARS:
                     history.run.note_result(text[:_RESULT_CHARS])
 
-    def find(self, reading: Reading, run_id: str | None, started_at_ns: int, after: str | None) -> Host | None:
-        """Return the tool call that a new history is inside of, or None.
+    def note_inside(self, run: Run, host: Host) -> None:
+        """Note that an agent run stands inside a tool call now."""
+        host.run.take_in(run)
+        asked = self._calls.get(host.call_id)
+        call = asked.open_tool_calls.get(host.tool_call_id) if asked is not None else None
+        if asked is not None and call is not None:
+            call.runs += 1
+            self.tools.note_inside(run, host, asked, call)
 
-        `after` is the call that left before in the same context or in the one it was copied from: None where nobody
-        looked, empty where there was none.
-        """
+    def find(self, new: NewCall) -> Host | None:
+        """Return the tool call that a new history is inside of, or None."""
         # A client may close a stream only after what it asked for has begun.
-        until = started_at_ns + _SLACK_NS
+        until, run_id = new.started_at_ns + _SLACK_NS, new.scope_run_id
         waiting = [one for one in self._waiting.all() if one.run.scope_run_id == run_id and one.ended_at_ns <= until]
-        near = self._context(after) if after else None
-        told = self._by_arguments(reading, self._tellable(reading, waiting, near), near) if waiting else None
-        if told is not None and told[1]:
-            return told[0]
-        found = self._by_context(reading, run_id, after, waiting) if after else None
+        near = self._context(new.after) if new.after else None
+        told = self._by_arguments(new.reading, self._tellable(new.reading, waiting, near), near) if waiting else None
+        if told is not None and told.is_sure:
+            return told.host
+        found = self._by_context(new, new.after, waiting) if new.after else None
         if found is not None or told is not None:
-            return found or (told[0] if told is not None else None)
-        return _by_waiting(reading, waiting, started_at_ns) if after is None else None
+            return found or (told.host if told is not None else None)
+        return _by_waiting(new, waiting) if new.after is None else None
 
-    def goes_on(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
+    def goes_on(self, new: NewCall) -> Continued | None:
         """Return the waiting call whose agent run goes on in a new history, or is what that is about; None if unclear.
 
         What is inside a tool call knows its arguments; what knows the results of the steps before is beside it. In
@@ -103,43 +127,44 @@ class Hosts:
         """
         if not self._waiting:
             return None
+        reading = new.reading
         bare = may_tell(reading)
         waiting = [one for one in self._waiting.near(first_messages(reading)) if one.run.scope_run_id is None]
-        if after:
-            before = self._context(after)
+        if new.after:
+            before = self._context(new.after)
             told = [before] if before is not None and before.waits and self._is_told(reading, before.run, bare) else []
         else:
-            told = _told_all_about(reading, waiting, started_at_ns) if bare else []
+            told = _told_all_about(new, waiting) if bare else []
         if len(told) != 1:
             return None
         run = told[0].run
         asked = self._by_arguments(reading, waiting if bare else told)
-        if asked is not None and asked[1] and not (bare and asked[0].run is run and Told(reading).all(run)):
+        if asked is not None and asked.is_sure and not (bare and asked.host.run is run and Told(reading).all(run)):
             return None
         if bare and reading.system_bytes:
             self._kinds.put((reading.instructions_hash, run.run_id), True)
         return Continued(told[0], 0, Edge("flow_result", "weak"), changed=True)
 
-    def handing_over(self, reading: Reading, started_at_ns: int) -> Run | None:
+    def handing_over(self, new: NewCall) -> Run | None:
         """Return the run that hands over to another agent, which is told its first message but not its history.
 
         One that said a last word after it did so told the other one what it gave the tool.
         """
-        opening: str | None = None
+        reading, opening = new.reading, ""
         for one in self._waiting.near(first_messages(reading)):
             gives = [call for call in one.open_tool_calls.values() if hands_over(call.name) and not call.runs]
-            if not gives or one.run.scope_run_id is not None or one.ended_at_ns > started_at_ns:
+            if not gives or one.run.scope_run_id is not None or one.ended_at_ns > new.started_at_ns:
                 continue
-            opening = first_text(reading) if opening is None else opening
-            if len(opening) >= _MIN_CHARS and opening == one.run.opening and not is_of_one_agent(one, reading):
+            opening = opening or first_text(reading)
+            if len(opening) >= MIN_CHARS and opening == one.run.opening and not is_of_one_agent(one, reading):
                 gives[0].runs += 1
                 return one.run
         head = first_messages(reading) if self._gave else b""
         for run, call in reversed(self._gave):
             told = max(call.said, key=len, default="")
-            if call.runs or len(told) < _SURE_CHARS or run.instructions_hash == reading.instructions_hash:
+            if call.runs or len(told) < SURE_CHARS or run.instructions_hash == reading.instructions_hash:
                 continue
-            over = run.newest is not None and run.newest.ended_at_ns <= started_at_ns
+            over = run.newest is not None and run.newest.ended_at_ns <= new.started_at_ns
             if over and run.scope_run_id is None and contains(head, told):
                 call.runs += 1
                 return run
@@ -171,29 +196,6 @@ class Hosts:
             return any(contains(head, text) for text in run.results)
         return (reading.instructions_hash, run.run_id) in self._kinds or Told(reading).result(run)
 
-    def by_result(self, history: History, results: Sequence[ToolResult], near: Near) -> list[tuple[Run, Host]]:
-        """Return the finished agent runs whose answers are in the results of a call's tool calls, with their hosts."""
-        told = [one for one in results if one.said and one.tool_call_id in history.open_tool_calls]
-        found: list[tuple[Run, Host]] = []
-        said = b"".join(text[:_MAX_SAID].encode("utf-8", "replace") for one in told for text in one.said)
-        for run in near(said, history.ended_at_ns) if told else ():
-            if run is history.run or not _may_move(run, history):
-                continue
-            assert run.newest is not None  # see _may_move
-            answer = run.newest.answer.strip()
-            within = [one for one in told if _is_in(answer, one.said)]
-            if within:
-                own = run.host.tool_call_id if run.host is not None and run.host.run is history.run else None
-                begun = {one.tool_call_id: history.open_tool_calls[one.tool_call_id].runs for one in within}
-                best = min(within, key=lambda one: begun[one.tool_call_id] - (one.tool_call_id == own))
-                if best.tool_call_id == own or (own is None and _is_told_of(best, answer, history, found)):
-                    continue
-                strength: Strength = "strong" if len(answer) >= _SURE_CHARS else "weak"
-                found.append(
-                    (run, Host(history.call_id, best.tool_call_id, history.run, Edge("flow_result", strength)))
-                )
-        return found
-
     def passed_by(self, run: Run, instructions_hash: bytes) -> list[Run]:
         """Return the runs whose place rests on a tool call that turns out to have been left.
 
@@ -209,9 +211,9 @@ class Hosts:
                 if all(call.answers for call in newest.open_tool_calls.values()):
                     self._waiting.pop(around.run_id)
                 left += [one for one in around.inner if self._is_left(one, newest)]
-            if around.instructions_hash == instructions_hash or around.host is None:
+            if around.instructions_hash == instructions_hash:
                 break
-            around = around.host.run
+            around = around.around
         return left
 
     def _is_left(self, run: Run, asked: History) -> bool:
@@ -229,8 +231,8 @@ class Hosts:
 
     def _by_arguments(
         self, reading: Reading, waiting: Sequence[History], near: History | None = None
-    ) -> tuple[Host, bool] | None:
-        """Return the open tool call whose arguments a new history says, and whether they say enough to be sure of it.
+    ) -> _ByArguments | None:
+        """Return the open tool call whose arguments a new history says.
 
         Of several that say the same it is one of the call `near` in the context, and weak: it may turn out otherwise.
         An agent is rather beside its like, which passes on what it was asked, than inside.
@@ -239,7 +241,7 @@ class Hosts:
         found: list[tuple[tuple[int, bool, bool, int, int], History, str]] = []
         for history in waiting if head else ():
             # A run whose last call is about it may be over: a short text is no proof that it is not.
-            least = _MIN_CHARS if history.run.newest is history else _SURE_CHARS
+            least = MIN_CHARS if history.run.newest is history else SURE_CHARS
             for id_, call in history.open_tool_calls.items():
                 size = 0 if call.answers else _longest(head, call.said)
                 if size >= least:
@@ -248,45 +250,46 @@ class Hosts:
         if not found:
             return None
         (size, *_), asked, id_ = max(found, key=lambda one: one[0])
-        sure = size >= _SURE_CHARS
+        sure = size >= SURE_CHARS
         alike = sum(one[0][0] == size for one in found)
         edge = Edge("flow_arguments", "strong" if sure and alike == 1 else "weak")
-        return Host(asked.call_id, id_, asked.run, edge), sure
+        return _ByArguments(Host(asked.call_id, id_, asked.run, edge), sure)
 
-    def _by_context(self, reading: Reading, run_id: str | None, after: str, waiting: Sequence[History]) -> Host | None:
-        before = self._calls.get(after)
-        if before is None or before.run.scope_run_id != run_id:
+    def _by_context(self, new: NewCall, after: str, waiting: Sequence[History]) -> Host | None:
+        """Return the tool call that a new history is inside of, by the call `after` that its context made before."""
+        reading, before = new.reading, self._calls.get(after)
+        if before is None or before.run.scope_run_id != new.scope_run_id:
             return None
-        if not before.open_tool_calls or all(call.answers for call in before.open_tool_calls.values()):
-            # That run is over; what it was inside of may go on, and call another.
-            host = before.run.host
-            around = self._calls.get(host.call_id) if host is not None else None
-            if host is None or around is None or not around.waits or _is_among(reading, around.run):
-                return None
-            call = around.open_tool_calls.get(host.tool_call_id)
-            if call is not None and not self.tools.may_host(around, call, reading):
-                return None
-            # A thread that serves several may go on with what another waits for.
-            alone = all(_is_around(one.run, around.run) for one in waiting)
-            return _after(host, around, "strong" if alone else "weak")
+        if all(call.answers for call in before.open_tool_calls.values()):
+            return self._behind(reading, before.run.host, waiting) if before.run.host is not None else None
         if _is_among(reading, before.run):
             return None
         told = self._by_arguments(reading, [before])
         if told is not None:
-            return Host(told[0].call_id, told[0].tool_call_id, before.run, Edge("context", told[0].edge.strength))
+            return replace(told.host, edge=Edge("context", told.host.edge.strength))
         calls = _run_calls(before)
         able = {id_: one for id_, one in calls.items() if self.tools.may_host(before, one, reading)}
         return _chosen(before, Edge("context", "weak" if len(calls) > 1 else "strong"), able) if able else None
 
+    def _behind(self, reading: Reading, host: Host, waiting: Sequence[History]) -> Host | None:
+        """Return the place of a new history whose context has left an agent run inside `host`: beside that run."""
+        around = self._calls.get(host.call_id)
+        if around is None or not around.waits or _is_among(reading, around.run):
+            return None
+        call = around.open_tool_calls.get(host.tool_call_id)
+        if call is not None and not self.tools.may_host(around, call, reading):
+            return None
+        # A thread that serves several may go on with what another waits for.
+        alone = all(is_around(one.run, around.run) for one in waiting)
+        return _after(host, around, "strong" if alone else "weak")
 
-def _by_waiting(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> Host | None:
-    open_ = [
-        one
-        for one in waiting
-        if one.instructions_hash != reading.instructions_hash and started_at_ns - one.ended_at_ns < _WAIT_NS
-    ]
+
+def _by_waiting(new: NewCall, waiting: Sequence[History]) -> Host | None:
+    """Return the open tool call of the one agent run with other instructions that waits."""
+    others = [one for one in waiting if one.instructions_hash != new.reading.instructions_hash]
+    open_ = [one for one in others if new.started_at_ns - one.ended_at_ns < _WAIT_NS]
     # The innermost of a chain of waiting runs is the one at work; two chains are two possibilities.
-    inner = [one for one in open_ if not any(other.run.host and other.run.host.run is one.run for other in open_)]
+    inner = [one for one in open_ if not any(other.run.around is one.run for other in open_)]
     return _chosen(inner[0], Edge("open_tool_call", "weak"), _run_calls(inner[0])) if len(inner) == 1 else None
 
 
@@ -326,14 +329,14 @@ def of_its_kind(reading: Reading, before: History) -> list[History]:
     ]
 
 
-def _told_all_about(reading: Reading, waiting: Sequence[History], started_at_ns: int) -> list[History]:
+def _told_all_about(new: NewCall, waiting: Sequence[History]) -> list[History]:
     """Return the waiting calls whose agent run's first message, and a result it was told, a new history repeats."""
-    said = Told(reading)
+    said = Told(new.reading)
     return [
         one
         for one in waiting
-        if one.ended_at_ns <= started_at_ns
-        and one.instructions_hash != reading.instructions_hash
+        if one.ended_at_ns <= new.started_at_ns
+        and one.instructions_hash != new.reading.instructions_hash
         and said.opening(one.run)
         and said.result(one.run)
     ]
@@ -344,55 +347,9 @@ def _is_among(reading: Reading, run: Run | None) -> bool:
     while run is not None:
         if run.instructions_hash == reading.instructions_hash:
             return True
-        run = run.host.run if run.host is not None else None
+        run = run.around
     return False
 
 
 def _longest(head: bytes, said: Sequence[str]) -> int:
     return max((len(text.strip()) for text in said if contains(head, text)), default=0)
-
-
-def _is_in(answer: str, said: Sequence[str]) -> bool:
-    """Return whether an answer stands in a result, or a result of some length in the answer."""
-    for text in said:
-        if answer in text or contains(text.encode("utf-8", "replace"), answer):
-            return True
-        if len(text.strip()) >= _SURE_CHARS and text.strip() in answer:
-            return True
-    return False
-
-
-def _is_told_of(result: ToolResult, answer: str, asked: History, found: Sequence[tuple[Run, Host]]) -> bool:
-    """Return whether runs inside a tool call said an answer as often as its result does: each has its own."""
-    inside = [run for run in asked.run.inner if run.host is not None and run.host.call_id == asked.call_id]
-    inside = [run for run in inside if run.host is not None and run.host.tool_call_id == result.tool_call_id]
-    inside += [run for run, host in found if host.tool_call_id == result.tool_call_id]
-    same = sum(run.newest is not None and run.newest.answer.strip() == answer for run in inside)
-    said = sum(max(text.count(answer), times_in(text.encode("utf-8", "replace"), answer)) for text in result.said)
-    return same >= max(1, said)
-
-
-def _may_move(run: Run, history: History) -> bool:
-    """Return whether a run may turn out to have been inside one of these tool calls: it began and ended meanwhile."""
-    newest = run.newest
-    if newest is None or run.started_at_ns < history.ended_at_ns or run.scope_run_id != history.run.scope_run_id:
-        return False
-    if newest.waits or run.placed_by_scope or len(newest.answer.strip()) < _MIN_CHARS:
-        return False
-    if run.host is None:
-        return not _is_around(run, history.run)
-    if run.host.edge.strength != "weak":
-        return False
-    if run.host.run is history.run:
-        return True
-    # Guessed to be inside another run; one inside of this one passes on the answers of its own.
-    sure = len(newest.answer.strip()) >= _SURE_CHARS
-    return sure and not _is_around(history.run, run.host.run) and not _is_around(run, history.run)
-
-
-def _is_around(run: Run, inner: Run | None) -> bool:
-    while inner is not None:
-        if inner is run:
-            return True
-        inner = inner.host.run if inner.host is not None else None
-    return False

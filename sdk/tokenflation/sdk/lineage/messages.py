@@ -10,9 +10,19 @@ from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 from tokenflation.sdk.wire.values import dumps
 
-__all__ = ["contains", "first_messages", "first_text", "last_answer", "last_messages", "pieces", "times_in"]
+__all__ = [
+    "LOOKED_AT_BYTES", "MIN_CHARS", "MIN_ID_CHARS", "SURE_CHARS", "contains", "first_messages", "first_text", "last_answer",
+    "last_messages", "pieces", "times_in",
+]  # fmt: skip
 
-_HEAD_BYTES = 32 * 1024
+LOOKED_AT_BYTES = 32 * 1024
+"""Of the beginning of messages, of their end, and of a result: what others said stands there or is not found."""
+MIN_CHARS = 8
+"""A shorter text that is repeated proves nothing."""
+SURE_CHARS = 16
+"""A shorter text may be repeated by chance."""
+MIN_ID_CHARS = 6
+"""Likewise a shorter id of a tool call: clients that make up their own count from 1."""
 
 
 def contains(text: bytes, needle: str) -> bool:
@@ -39,13 +49,13 @@ def _as_written(needle: str) -> tuple[bytes, ...]:
 def first_messages(reading: Reading) -> bytes:
     """Return the canonical bytes of the messages, or of a system prompt that has none behind it: the first 32 KiB."""
     start = reading.system_bytes + reading.tool_definition_bytes if reading.message_hashes else 0
-    return reading.prompt[start : start + _HEAD_BYTES]
+    return reading.prompt[start : start + LOOKED_AT_BYTES]
 
 
 def last_messages(reading: Reading) -> bytes:
     """Return the canonical bytes of the messages' last 32 KiB, as far as they are not the first."""
-    start = reading.system_bytes + reading.tool_definition_bytes + _HEAD_BYTES
-    return reading.prompt[max(start, len(reading.prompt) - _HEAD_BYTES) :]
+    start = reading.system_bytes + reading.tool_definition_bytes + LOOKED_AT_BYTES
+    return reading.prompt[max(start, len(reading.prompt) - LOOKED_AT_BYTES) :]
 
 
 def first_text(reading: Reading) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run
 from tokenflation.sdk.lineage.hosting import Hosts
-from tokenflation.sdk.lineage.places import MAX_RUN_CALLS, Move, count_run
+from tokenflation.sdk.lineage.places import MAX_RUN_CALLS, Move
 
 __all__ = ["Moves"]
 
@@ -25,18 +25,17 @@ class Moves:
 
     def put(self, run: Run, host: Host | None) -> None:
         """Put an agent run, and all inside of it, inside a tool call; without one it is a task of its own."""
-        around = host.run if host is not None else None
         self._take_out(run)
-        if around is not None and host is not None:
-            around.take_in(run)
-            count_run(self._hosts.call(host.call_id), host)
+        run.host = host
+        if host is not None:
+            self._hosts.note_inside(run, host)
+            around = host.run
             task, depth = (around.task, around.task_id, around.trace_id), around.depth + 1
         else:
+            self._hosts.tools.note_alone(run)
             task, depth = (self._default_task or run.agent, run.run_id, self._new_trace_id()), 0
         if run.agent in ("agent", "sub-agent"):
             run.agent = "agent" if depth == 0 else "sub-agent"
-        run.host = host
-        self._hosts.tools.note_place(run, host, self._hosts.call(host.call_id) if host is not None else None)
         self._shift(run, task, depth)
 
     def join(self, runs: Sequence[Run], giver: Run) -> None:
@@ -68,7 +67,7 @@ class Moves:
                 self._hosts.remember(history)
 
     def _take_out(self, run: Run) -> None:
-        for around in (run.host.run if run.host is not None else None, run.about):
+        for around in (run.around, run.about):
             if around is not None:
                 around.inner = tuple([one for one in around.inner if one is not run])
 
@@ -79,5 +78,4 @@ class Moves:
             known = self._moves.get(call_id)
             self._moves[call_id] = known or Move(call_id, run)
         for inner in run.inner:
-            inside = inner.host is not None and inner.host.run is run
-            self._shift(inner, task, depth + 1 if inside else depth)
+            self._shift(inner, task, depth + 1 if inner.around is run else depth)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from tokenflation.sdk.lineage.continuing import Continued
 from tokenflation.sdk.lineage.heads import head_of, is_of_one_agent
-from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run, Strength, hands_over
+from tokenflation.sdk.lineage.histories import Evidence, History, Run, Strength, hands_over
 from tokenflation.sdk.records import Reading, StructureSource
 from tokenflation.sdk.scoping.scopes import Scope
 
@@ -15,7 +15,6 @@ __all__ = [
     "Move",
     "Placement",
     "Question",
-    "count_run",
     "is_handoff",
     "leaves_open",
     "next_step",
@@ -81,13 +80,6 @@ def next_step(run: Run, call_id: str) -> int:
     if len(run.calls) > 2 * MAX_RUN_CALLS:
         del run.calls[:MAX_RUN_CALLS]
     return step
-
-
-def count_run(history: History | None, host: Host) -> None:
-    """Note that an agent run is inside a tool call."""
-    call = history.open_tool_calls.get(host.tool_call_id) if history is not None else None
-    if call is not None:
-        call.runs += 1
 
 
 def is_handoff(reading: Reading, before: Continued) -> bool:

@@ -9,21 +9,13 @@ from tokenflation.sdk.lineage.beside import may_tell, sums_in
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.continuing import Continued, Histories
 from tokenflation.sdk.lineage.heads import head_of
-from tokenflation.sdk.lineage.histories import Edge, History, Host, Recent, Run, weakest
+from tokenflation.sdk.lineage.histories import Edge, History, Host, NewCall, Recent, Run, weakest
 from tokenflation.sdk.lineage.hosting import Hosts, of_its_kind
+from tokenflation.sdk.lineage.inside import found_inside
 from tokenflation.sdk.lineage.messages import first_text
 from tokenflation.sdk.lineage.moving import Moves
-from tokenflation.sdk.lineage.naming import agent_name, task_kind
-from tokenflation.sdk.lineage.places import (
-    Placement,
-    Question,
-    count_run,
-    is_handoff,
-    leaves_open,
-    next_step,
-    question_of,
-    run_of,
-)
+from tokenflation.sdk.lineage.places import Placement, Question, is_handoff, leaves_open, next_step, question_of, run_of
+from tokenflation.sdk.lineage.runs import Runs
 from tokenflation.sdk.lineage.words import retold, words_of
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.scoping.scopes import Scope
@@ -50,16 +42,12 @@ class Lineage:
     """Memory of the histories of one process; not thread-safe, the recorder's worker owns it."""
 
     def __init__(self, *, default_task: str = "", new_trace_id: Callable[[], str], key: bytes = b"") -> None:
-        self._default_task = default_task
-        self._new_trace_id = new_trace_id
-        self._key = key
         self._histories = Histories()
         self.knows = self._histories.knows
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
-        self._runs: Recent[str, Run] = Recent()
+        self._runs = Runs(default_task=default_task, new_trace_id=new_trace_id, key=key)
         self._failed: Recent[Question, _Failed] = Recent()
-        self._kinds: Recent[bytes, str] = Recent()
         self._moves = Moves(self._hosts, default_task=default_task, new_trace_id=new_trace_id)
         self.take_moves = self._moves.take
         self._links: Recent[str, str] = Recent()
@@ -68,33 +56,15 @@ class Lineage:
 
     def place(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
               after: str | None = None) -> Placement:  # fmt: skip
-        """Return where the call stands; counts it as a step of its agent run.
-
-        `after` is the call that left before in the same context or in the one it was copied from: None where nobody
-        looked, empty where there was none.
-        """
+        """Return where the call stands; counts it as a step of its agent run. `after` is as in `NewCall`."""
         again = self._asked_again(reading, call_id, scope, started_at_ns) if self._failed else None
         if again is not None:
             return again
-        after = self._known(after)
-        scope_run = run_of(scope)
-        before = self._histories.find(reading, scope_run, started_at_ns, after)
-        if before is None:
-            told = retold(reading, scope_run, started_at_ns, self._histories.with_words())
-            before = Continued(told, 0, Edge("words", "strong"), changed=True) if told is not None else None
-        if before is None and scope is None:
-            before = self._summary(reading, started_at_ns, after)
-            before = before or self._goes_on(reading, started_at_ns, after)
-        run = self._run_for(reading, call_id, scope, started_at_ns, before, after)
+        new = NewCall(reading, run_of(scope), started_at_ns, self._known(after))
+        before = self._continued(new, scope)
+        run = self._run_for(new, call_id, scope, before)
         if before is not None:
-            asked = before.asked or before.history
-            before.history.continued += 1
-            self._hosts.note_results(asked, reading)
-            self._moves.make_steps(sums_in(reading, asked, self._histories.near), asked, "compaction")
-            for moved, host in self._hosts.by_result(asked, reading.tool_results, self._histories.near):
-                self._moves.put(moved, host)
-            if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
-                run.opening = first_text(reading)
+            self._note_continued(new, run, before)
         return self._placement(run, call_id, scope, before)
 
     def remember(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None, ended_at_ns: int,
@@ -158,160 +128,106 @@ class Lineage:
             after = self._links.get(after, "")
         return after
 
-    def _summary(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
+    def _continued(self, new: NewCall, scope: Scope | None) -> Continued | None:
+        """Return what a call continues: by ids and hashes, by words of an answer, or as a run that was summed up."""
+        before = self._histories.find(new)
+        if before is not None:
+            return before
+        told = retold(new, self._histories.with_words())
+        if told is not None:
+            return Continued(told, 0, Edge("words", "strong"), changed=True)
+        return self._summary(new) or self._goes_on(new) if scope is None else None
+
+    def _note_continued(self, new: NewCall, run: Run, before: Continued) -> None:
+        """Note what a request tells of the call that it continues, and of those that stood inside its tool calls."""
+        reading, asked = new.reading, before.asked or before.history
+        before.history.continued += 1
+        self._hosts.note_results(asked, reading)
+        self._moves.make_steps(sums_in(reading, asked, self._histories.near), asked, "compaction")
+        for moved, host in found_inside(asked, reading.tool_results, self._histories.near):
+            self._moves.put(moved, host)
+        if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
+            run.opening = first_text(reading)
+
+    def _summary(self, new: NewCall) -> Continued | None:
         """Return the call that summed up what this new history goes on from, made a step of the run it summed up."""
-        found = self._histories.summarised(reading, None, started_at_ns, after)
+        found = self._histories.summarised(new)
         if found is None:
             return None
-        told, summary, like = found
-        before = summary.beside or told.newest
-        parts = like if summary.run is told else [*like, summary]
+        summary = found.summary
+        before = summary.beside or found.run.newest
+        parts = found.like if summary.run is found.run else [*found.like, summary]
         parts = [one for one in parts if before is not None and _is_about(one.run, before)]
         if before is not None and parts:
             self._moves.make_steps(parts, before, "compaction")
         return Continued(parts[-1] if parts else summary, 0, Edge("compaction", "strong"), changed=True, asked=before)
 
-    def _goes_on(self, reading: Reading, started_at_ns: int, after: str | None) -> Continued | None:
+    def _goes_on(self, new: NewCall) -> Continued | None:
         """Return the waiting call that this new history goes on from or is about; others of its kind do, too."""
-        found = self._hosts.goes_on(reading, started_at_ns, after)
-        if found is not None and reading.system_bytes and not reading.tool_definition_bytes:
-            self._moves.make_steps(of_its_kind(reading, found.history), found.history, "flow_result")
+        found = self._hosts.goes_on(new)
+        if found is not None and new.reading.system_bytes and not new.reading.tool_definition_bytes:
+            self._moves.make_steps(of_its_kind(new.reading, found.history), found.history, "flow_result")
         return found
 
-    def _run_for(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
-                 before: Continued | None, after: str | None) -> Run:  # fmt: skip
+    def _run_for(self, new: NewCall, call_id: str, scope: Scope | None, before: Continued | None) -> Run:
         """Return the agent run that a call is a step of: that of the scope, of the call it continues, or a new one."""
         if scope is not None and scope.agent_run_id is not None and not leaves_open(scope):
-            known = self._runs.get(scope.agent_run_id)
-            if known is None:
-                known = self._scope_run(scope, scope.agent_run_id, reading, started_at_ns)
+            known = self._runs.get(scope.agent_run_id) or self._runs.begin_scoped(new, scope.agent_run_id, scope)
             known.host = known.host or self._host_of(scope) or (before.history.run.host if before else None)
             return known
-        if before is not None and not is_handoff(reading, before):
-            return before.history.run
-        if before is not None:
-            return self._handed_over(reading, call_id, before.history.run, started_at_ns)
-        giver = None
-        if self._hosts.tools.some_hand_over and scope is None:
-            giver = self._hosts.handing_over(reading, started_at_ns)
+        if before is None:
+            return self._begin(new, call_id, scope)
+        run = before.history.run
+        return self._runs.hand_over(new, call_id, run) if is_handoff(new.reading, before) else run
+
+    def _begin(self, new: NewCall, call_id: str, scope: Scope | None) -> Run:
+        """Return the agent run that begins with a new history."""
+        if scope is not None:
+            run = self._runs.begin(new, call_id, scope, self._hosts.find(new))
+            if run.host is not None:
+                self._hosts.note_inside(run, run.host)
+            return run
+        reading = new.reading
+        giver = self._hosts.handing_over(new) if self._hosts.tools.some_hand_over else None
         if giver is not None:
-            run = self._handed_over(reading, call_id, giver, started_at_ns)
+            run = self._runs.hand_over(new, call_id, giver)
             run.quotes = True
             return run
-        host = self._hosts.find(reading, run_of(scope), started_at_ns, after)
-        quoted = self._histories.quoted(reading, started_at_ns, after) if host is None and scope is None else []
+        host = self._hosts.find(new)
+        quoted = self._histories.quoted(new) if host is None else []
         if quoted:
-            quoted = _first_told(quoted, reading)
-            run = self._handed_over(reading, call_id, quoted[0].run, started_at_ns)
-            beside = [self._runs.get(one.run.task_id) for one in quoted[1:] if one.run.host is None]
-            self._moves.join([one for one in beside if one is not None], quoted[0].run)
-            run.about, run.quotes = self._histories.told(reading, None, started_at_ns, after), True
-            return run
-        told = scope is None and may_tell(reading)
-        repeats = self._hosts.repeated(reading, host.run if host is not None else None) if told else None
-        if host is None and after and scope is None and repeats is None:
-            self._leave(reading, after)
-        run = self._new_run(reading, call_id, scope, started_at_ns, host, after)
-        if host is None and scope is None and after is not None and repeats is None:
-            self._hosts.tools.note_place(run, None, None)
-        run.repeats = repeats
-        return run
-
-    def _new_run(
-        self, reading: Reading, run_id: str, scope: Scope | None, started_at_ns: int, host: Host | None,
-        after: str | None,
-    ) -> Run:  # fmt: skip
+            return self._quoting(new, call_id, _first_told(quoted, reading))
         around = host.run if host is not None else None
-        depth = around.depth + 1 if around is not None else 0
-        if host is None and scope is not None and leaves_open(scope):
-            depth = scope.depth + 1
-        system = reading.prompt[: reading.system_bytes]
-        agent = agent_name(system)
-        run = Run(
-            run_id=run_id,
-            agent=agent or ("agent" if depth == 0 else "sub-agent"),
-            task="",
-            task_id=run_id,
-            trace_id="",
-            depth=depth,
-            host=host,
-            scope_run_id=run_of(scope),
-            instructions_hash=reading.instructions_hash,
-            started_at_ns=started_at_ns,
-            opening=first_text(reading),
-            bare=not reading.tool_definition_bytes,
-        )
-        if scope is not None:
-            run.task, run.task_id, run.trace_id = scope.task, scope.task_id, scope.trace_id
-        elif around is not None:
-            run.task, run.task_id, run.trace_id = around.task, around.task_id, around.trace_id
-        else:
-            run.task = self._default_task or agent or self._kind(reading)
-            run.trace_id = self._new_trace_id()
-        if scope is None and len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
-            run.about = self._histories.told(reading, None, started_at_ns, after)
-        if host is not None and around is not None:
-            around.take_in(run)
-            count_run(self._hosts.call(host.call_id), host)
-            self._hosts.tools.note_place(run, host, self._hosts.call(host.call_id))
-        self._runs.put(run_id, run)
+        repeats = self._hosts.repeated(reading, around) if may_tell(reading) else None
+        if host is None and new.after and repeats is None:
+            self._leave(reading, new.after)
+        run = self._runs.begin(new, call_id, None, host)
+        run.repeats = repeats
+        if len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
+            run.about = self._histories.told(new)
+        if host is not None:
+            self._hosts.note_inside(run, host)
+        elif new.after is not None and repeats is None:
+            self._hosts.tools.note_alone(run)
         return run
 
-    def _kind(self, reading: Reading) -> str:
-        known = self._kinds.get(reading.instructions_hash)
-        if known is None:
-            at, end = reading.system_bytes, reading.system_bytes + reading.tool_definition_bytes
-            known = task_kind(reading.prompt[:at], reading.prompt[at:end], self._key)
-            self._kinds.put(reading.instructions_hash, known)
-        return known
-
-    def _scope_run(self, scope: Scope, run_id: str, reading: Reading, started_at_ns: int) -> Run:
-        run = Run(
-            run_id=run_id,
-            agent=scope.agent or agent_name(reading.prompt[: reading.system_bytes]) or "agent",
-            task=scope.task,
-            task_id=scope.task_id,
-            trace_id=scope.trace_id,
-            depth=scope.depth,
-            scope_run_id=run_of(scope),
-            placed_by_scope=True,
-            instructions_hash=reading.instructions_hash,
-            started_at_ns=started_at_ns,
-        )
-        self._runs.put(run_id, run)
-        return run
-
-    def _handed_over(self, reading: Reading, run_id: str, giver: Run, started_at_ns: int) -> Run:
-        """Return the run of another agent that goes on with a history: the same task, as deep."""
-        run = Run(
-            run_id=run_id,
-            agent=agent_name(reading.prompt[: reading.system_bytes]) or giver.agent,
-            task=giver.task,
-            task_id=giver.task_id,
-            trace_id=giver.trace_id,
-            depth=giver.depth,
-            host=giver.host,
-            scope_run_id=giver.scope_run_id,
-            instructions_hash=reading.instructions_hash,
-            started_at_ns=started_at_ns,
-            opening=giver.opening,
-        )
-        (giver.host.run if giver.host is not None and giver.host.run is not None else giver).take_in(run)
-        self._runs.put(run_id, run)
+    def _quoting(self, new: NewCall, call_id: str, quoted: list[History]) -> Run:
+        """Return the agent run that begins with quoted answers: in the task of the first, which the others join."""
+        first = quoted[0].run
+        run = self._runs.hand_over(new, call_id, first)
+        beside = [self._runs.get(one.run.task_id) for one in quoted[1:] if one.run.host is None]
+        self._moves.join([one for one in beside if one is not None], first)
+        run.about, run.quotes = self._histories.told(new), True
         return run
 
     def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None) -> Placement:
         step = next_step(run, call_id)
-        place: tuple[str, str, str, str | None] = (run.task, run.task_id, run.trace_id, None)
-        if scope is not None:
-            place = (scope.task, scope.task_id, scope.trace_id, scope.span_id)
-        task, task_id, trace_id, parent_id = place
-        host = run.host
+        place, host = scope or run, run.host
         return Placement(
-            trace_id=trace_id,
-            parent_id=parent_id,
-            task=task,
-            task_id=task_id,
+            trace_id=place.trace_id,
+            parent_id=scope.span_id if scope else None,
+            task=place.task,
+            task_id=place.task_id,
             agent=run.agent,
             agent_run_id=run.run_id,
             depth=run.depth,
@@ -366,16 +282,10 @@ class Lineage:
         named = [id_ for id_, call in waiting.open_tool_calls.items() if call.name == tool.name]
         if tool.tool_call_id in waiting.open_tool_calls:
             named = [tool.tool_call_id]
-        return (
-            Host(
-                waiting.call_id,
-                named[0],
-                waiting.run,
-                Edge("scope" if around.source == "wire" else around.source, "exact"),
-            )
-            if len(named) == 1
-            else None
-        )
+        if len(named) != 1:
+            return None
+        edge = Edge("scope" if around.source == "wire" else around.source, "exact")
+        return Host(waiting.call_id, named[0], waiting.run, edge)
 
 
 def _first_told(quoted: list[History], reading: Reading) -> list[History]:
@@ -396,5 +306,4 @@ def _first_told(quoted: list[History], reading: Reading) -> list[History]:
 
 def _is_about(run: Run, before: History) -> bool:
     """Return whether the one call of a run may be about another run that had made this call: it stands nowhere else."""
-    around = run.host.run if run.host is not None else None
-    return run.started_at_ns >= before.ended_at_ns and around in (None, before.run)
+    return run.started_at_ns >= before.ended_at_ns and run.around in (None, before.run)

@@ -55,17 +55,17 @@ class Tools:
                 self._asked.put((history.instructions_hash, call.name), False)
                 call.answers = True
 
-    def note_place(self, run: Run, host: Host | None, asked: History | None) -> None:
-        """Note where an agent run stands now: alone, or inside a tool call of the call `asked`.
+    def note_alone(self, run: Run) -> None:
+        """Note that an agent run stands inside no tool call."""
+        self._alone.put(run.instructions_hash, True)
+
+    def note_inside(self, run: Run, host: Host, asked: History, call: OpenCall) -> None:
+        """Note that an agent run stands inside a tool call of the call `asked`.
 
         Where nothing but its context says so, that is noted once the tool call is answered.
         """
-        if host is None:
-            self._alone.put(run.instructions_hash, True)
-        elif asked is not None and host.edge.evidence not in BY_CONTEXT:
-            call = asked.open_tool_calls.get(host.tool_call_id)
-            if call is not None:
-                self._note_hosted((asked.instructions_hash, call.name), run)
+        if host.edge.evidence not in BY_CONTEXT:
+            self._note_hosted((asked.instructions_hash, call.name), run)
 
     def _note_hosted(self, tool: tuple[bytes, str], run: Run) -> None:
         self._plain.put(tool, False)

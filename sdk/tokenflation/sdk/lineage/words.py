@@ -5,7 +5,7 @@ Pure: readings and histories in, what they share out.
 
 from collections.abc import Iterable
 
-from tokenflation.sdk.lineage.histories import History, OpenCall, Run
+from tokenflation.sdk.lineage.histories import History, NewCall, OpenCall, Run
 from tokenflation.sdk.lineage.messages import contains, first_text
 from tokenflation.sdk.records import Reading
 
@@ -26,21 +26,22 @@ def words_of(reading: Reading, asked: Iterable[OpenCall]) -> tuple[str, ...]:
     return tuple(text for text in long if len(text) >= _MIN_WORDS and not contains(reading.prompt, text))
 
 
-def retold(reading: Reading, run_id: str | None, started_at_ns: int, recent: Iterable[Run]) -> History | None:
+def retold(new: NewCall, recent: Iterable[Run]) -> History | None:
     """Return the newest call of the agent that goes on in a prompt that was written anew; None if none does.
 
     Such a prompt does not hold the answer as a message. It has the agent's instructions, begins as the one before did,
     and repeats words of the answer to that, which was not its last: who is told that is another agent.
     """
-    messages, opening = reading.prompt[reading.system_bytes + reading.tool_definition_bytes :], ""
+    reading, opening = new.reading, ""
+    messages = reading.prompt[reading.system_bytes + reading.tool_definition_bytes :]
     found: list[History] = []
     for run in recent:
         history = run.newest
         if history is None or history.is_last or not history.words:
             continue
-        if history.instructions_hash != reading.instructions_hash or run.scope_run_id != run_id:
+        if history.instructions_hash != reading.instructions_hash or run.scope_run_id != new.scope_run_id:
             continue
-        if history.ended_at_ns > started_at_ns:
+        if history.ended_at_ns > new.started_at_ns:
             continue
         opening = opening or first_text(reading)[:_OPENING]
         if len(opening) < _OPENING or not run.opening.startswith(opening):
