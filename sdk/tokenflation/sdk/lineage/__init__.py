@@ -1,5 +1,10 @@
 """Which call continues which, and which agent run is inside of which tool call. Pure: readings in, placements out.
 
+`placing` is the way in and joins the rest. What a call continues is found by `continuing` and `words`; what a new agent
+run is inside of by `hosting` at once, and by `inside` once results tell; what is only told about a run, to shorten or
+judge it, by `beside`. `runs` begins agent runs, `moving` puts them elsewhere. `histories` and `recalling` are the memory,
+`tools` and `blocks` are what else is remembered; `places`, `heads`, `messages` and `naming` look at one call alone.
+
 Explicit scopes win. Without them the wire tells, and each edge says what it rests on:
 
 | evidence | a call continues another (or an agent run is inside of a tool call) because | strength |
@@ -17,29 +22,35 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |
 
-An agent that gives up leaves its tool calls open, and its thread goes on to others. So context alone puts an agent run
-inside a tool that began its kind before, but inside another neither where the newest of its kind stood alone nor, if it
-offers tools, where the tool was answered without any agent inside. A context that so goes on to a task of its own has
-left the agent run, and what stood inside by context alone is taken out.
-
 What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
 branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,
 perhaps another model or host.
 
-A history that goes on with other instructions is the same agent run's, whose prompt holds a date or an id, or whose
-tools came and went. It is another agent's, of the same task and depth, if a tool call named `transfer_to_...` handed it
-over or if the system prompt begins with other words, unless what asked for tools is told their results and offers the
-same ones. So is a new history that begins with the first message of a run that hands over, quotes what one that is over
-gave the tool that hands over, or quotes the last answer of one that is over (`quoted`, weak), or of one that is made of
-fields (JSON, DSPy's, XML's elements) words that its request did not hold; where it quotes those of several tasks, as what puts parts or votes together does, they
-are one. A tool call that nobody answers, as the agent
-run begins anew in the same context, was its answer; `final_result` and its like, and a tool that the request forced,
-are known to be.
+Left tool calls. An agent that gives up leaves its tool calls open, and its thread goes on to others. So context alone
+puts an agent run inside a tool that began its kind before, but inside another neither where the newest of its kind stood
+alone nor, if it offers tools, where the tool was answered without any agent inside. A context that so goes on to a task
+of its own has left the agent run, and what stood inside by context alone is taken out. A tool call that nobody answers,
+as the agent run begins anew in the same context, was its answer; `final_result` and its like, and a tool that the
+request forced, are known to be.
 
-A call without tools that repeats results of an agent run that waits is about that run, which goes on to wait: what
-shortens a history does so. It is no sub-agent inside the open tool call, whose arguments it would know. In another
-context it must repeat the run's first message too; in the run's own, calls with the same system prompt are of its kind.
-Where its answer then begins a history with the run's instructions, the run goes on from there (`compaction`).
+Other agents of the same task. A history that goes on with other instructions is the same agent run's, whose prompt holds
+a date or an id, or whose tools came and went. It is another agent's, of the same task and depth, if
+
+* a tool call named `transfer_to_...` handed it over, or
+* its system prompt begins with other words, unless what asked for tools is told their results and offers the same ones.
+
+So is a new history that
+
+* begins with the first message of a run that hands over,
+* quotes what a run that is over gave the tool that hands over,
+* quotes the last answer of a run that is over (`quoted`, weak), or of an answer that is made of fields (JSON, DSPy's,
+  XML's elements) words that its request did not hold. Where it quotes those of several tasks, as what puts parts or
+  votes together does, they are one.
+
+Calls about a run. A call without tools that repeats results of an agent run that waits is about that run, which goes on
+to wait: what shortens a history does so. It is no sub-agent inside the open tool call, whose arguments it would know. In
+another context it must repeat the run's first message too; in the run's own, calls with the same system prompt are of
+its kind. Where its answer then begins a history with the run's instructions, the run goes on from there (`compaction`).
 After its first tool call a run was told no result that could be repeated. What knows its first message, or the summary
 that it went on from, is inside the tool call then, or a task of its own in another context, until its answer shows what
 it was: in such a beginning, or before the tool call that the run's next request keeps, it is the run's summary. A
