@@ -318,6 +318,19 @@ def test_a_guardrail_writes_the_counts_of_a_body_as_doubles(exchange: Any) -> No
     assert titan.usage == Usage(input_tokens=28, output_tokens=197)
 
 
+def test_a_titan_stream_that_a_guardrail_blocked_is_whole_without_the_metrics(exchange: Any) -> None:
+    said = {"outputText": "Blocked", "index": 0.0, "amazon-bedrock-guardrailAction": "INTERVENED"}
+    counts = {"totalOutputTextTokenCount": 3.0, "inputTextTokenCount": 6.0}
+    asked = {"inputText": "hi"}
+
+    blocked = exchange("bedrock.invoke", [chunk({**said, **counts})], request=asked, end="read")
+    broken = exchange("bedrock.invoke", [chunk({**said, "inputTextTokenCount": 6.0})], request=asked, end="read")
+
+    assert (blocked.status, blocked.usage_complete) == ("ok", True)
+    assert blocked.usage == Usage(input_tokens=6, output_tokens=3)
+    assert (broken.status, broken.usage_complete) == ("cut", False)
+
+
 def test_converse_says_how_long_what_was_written_to_the_cache_is_kept(exchange: Any) -> None:
     details = [{"ttl": "5m", "inputTokens": 200}, {"ttl": "1h", "inputTokens": 10}]
     usage = {"inputTokens": 3, "outputTokens": 4, "cacheWriteInputTokens": 210, "cacheDetails": details}

@@ -77,24 +77,17 @@ def test_reasoning_that_perplexity_bills_beside_the_completion_is_no_part_of_it(
     assert reading.extra == {"raw_reasoning_tokens": 95, "num_search_queries": 30, "citation_tokens": 20}
 
 
-@pytest.mark.parametrize(
-    ("host", "end", "status"),
-    [
-        ("api.perplexity.ai", "read", "ok"),
-        ("router.huggingface.co", "read", "ok"),
-        ("api.perplexity.ai", "closed", "ok"),
-        ("api.openai.com", "read", "cut"),
-    ],
-)
-def test_only_providers_that_never_say_done_end_a_stream_that_is_read_to_its_end_with_its_counts(
-    exchange: Any, host: str, end: str, status: str
+@pytest.mark.parametrize("host", ["api.perplexity.ai", "router.huggingface.co", "localhost:8080"])
+@pytest.mark.parametrize("end", ["read", "closed"])
+def test_a_chat_stream_without_done_is_whole_once_its_reason_and_its_counts_have_come(
+    exchange: Any, host: str, end: str
 ) -> None:
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": COUNTED}
     events = [{"choices": [{"index": 0, "delta": {"content": "yes"}}]}, last]
 
     reading = exchange("openai.chat", events, host=host, end=end)
 
-    assert (reading.status, reading.usage_complete) == (status, status == "ok")
+    assert (reading.status, reading.usage_source, reading.usage_complete) == ("ok", "provider", True)
 
 
 @pytest.mark.parametrize("lost", ["reason", "usage"])
@@ -104,7 +97,7 @@ def test_a_stream_without_its_terminator_needs_both_reason_and_counts(exchange: 
         "usage": None if lost == "usage" else COUNTED,
     }
 
-    assert exchange("openai.chat", [last], host="api.perplexity.ai").status == "cut"
+    assert exchange("openai.chat", [last], host="api.perplexity.ai", end="read").status == "cut"
 
 
 @pytest.mark.parametrize("request_body", [ASKED, {"variables": {"city": "x"}, "stream": False}])

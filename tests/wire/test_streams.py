@@ -59,22 +59,14 @@ def test_the_status_inside_a_refusal_is_no_reason_why_an_answer_ended(exchange: 
     assert (reading.finish_reasons, reading.error_type) == (("error",), "invalid_request_error")
 
 
-def test_a_stream_that_never_says_done_is_cut_though_its_usage_stands(exchange: Any, chat_stream: Any) -> None:
-    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
-
-    reading = exchange("openai.chat", chat_stream([{"content": "a"}], usage, done=False))
-
-    assert (reading.status, reading.usage_source, reading.usage_complete) == ("cut", "partial", False)
-
-
 _CHAT_COUNTS = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
 _ASKS = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 _ASKS_FOR_COUNTS = {**_ASKS, "stream_options": {"include_usage": True}}
 
 
-@pytest.mark.parametrize("end", ["closed", "dropped", "cancelled"])
+@pytest.mark.parametrize("end", ["closed", "dropped", "cancelled", "read"])
 @pytest.mark.parametrize("api", ["openai.chat", "anthropic.messages"])
-def test_a_stream_left_with_its_last_reason_and_counts_is_whole_without_its_terminator(
+def test_a_stream_with_its_last_reason_and_counts_is_whole_without_its_terminator(
     exchange: Any, chat_stream: Any, messages_stream: Any, api: str, end: str
 ) -> None:
     events = [*chat_stream([{"content": "a"}], _CHAT_COUNTS, done=False)]
@@ -88,24 +80,24 @@ def test_a_stream_left_with_its_last_reason_and_counts_is_whole_without_its_term
     assert reading.finish_reasons in (("stop",), ("end_turn",))
 
 
-@pytest.mark.parametrize(("end", "status"), [("read", "cut"), ("failed", "error")])
-def test_a_stream_that_ends_by_itself_without_its_terminator_is_not_whole(
-    exchange: Any, messages_stream: Any, end: str, status: str
-) -> None:
+def test_a_stream_that_fails_before_its_terminator_is_not_whole(exchange: Any, messages_stream: Any) -> None:
     events = messages_stream({"input_tokens": 1, "output_tokens": 1}, {"output_tokens": 2})[:-1]
 
-    reading = exchange("anthropic.messages", events, end=end)
+    reading = exchange("anthropic.messages", events, end="failed")
 
-    assert (reading.status, reading.usage_complete) == (status, False)
+    assert (reading.status, reading.usage_complete) == ("error", False)
 
 
-@pytest.mark.parametrize(("request_body", "status"), [(_ASKS, "ok"), (_ASKS_FOR_COUNTS, "cut")])
-def test_a_stream_left_with_its_last_reason_lost_its_counts_if_it_had_asked_for_them(
-    exchange: Any, chat_stream: Any, request_body: dict[str, Any], status: str
+@pytest.mark.parametrize(
+    ("request_body", "end", "status"),
+    [(_ASKS, "closed", "ok"), (_ASKS_FOR_COUNTS, "closed", "cut"), (_ASKS, "read", "cut")],
+)
+def test_a_stream_with_its_last_reason_lost_its_counts_if_it_had_asked_for_them_or_ended_by_itself(
+    exchange: Any, chat_stream: Any, request_body: dict[str, Any], end: str, status: str
 ) -> None:
     events = chat_stream([{"content": "a"}], done=False)
 
-    reading = exchange("openai.chat", events, request=request_body, end="closed")
+    reading = exchange("openai.chat", events, request=request_body, end=end)
 
     assert (reading.status, reading.finish_reasons, reading.usage_source) == (status, ("stop",), "absent")
     assert not reading.usage_complete

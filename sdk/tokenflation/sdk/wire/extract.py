@@ -16,7 +16,7 @@ from tokenflation.sdk.wire.values import Path, at, count_of, dumps, first, text,
 __all__ = ["document_reader", "whole"]
 
 _NO_KEY: CallKey = (-1, "")
-_LEFT = ("closed", "dropped", "cancelled")
+_UNBROKEN = ("read", "closed", "dropped", "cancelled")
 
 
 def _is_answer(document: dict[str, Any], key: str, values: frozenset[str | None]) -> bool:
@@ -149,12 +149,12 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return ["    " + line for line in lines]
 
 
-def whole(facts: Facts, rules: Answer, provider: str, *, end: str | None, choices: int, counts: bool) -> bool:
+def whole(facts: Facts, rules: Answer, *, end: str | None, choices: int, counts: bool) -> bool:
     """Return whether a stream that brought these facts came to its end: whether it lost nothing that was asked for.
 
-    `end` is how the host was done with it; it had asked for so many `choices`, and for their `counts` or not. Whoever
-    leaves a stream in which every choice has said why it ended, and the counts have come, leaves nothing behind but the
-    terminator. One that was read to its end needs that: without it, something between may have ended it.
+    `end` is how the host was done with it; it had asked for so many `choices`, and for their `counts` or not. After a
+    stream in which every choice has said why it ended, and the counts have come, there is nothing but the terminator,
+    which GPUStack, Perplexity and others never send. Read to its end without both, something between may have ended it.
     """
     if rules.ends_unmarked:
         return end == "read" and facts.first_token_ns is not None
@@ -163,10 +163,10 @@ def whole(facts: Facts, rules: Answer, provider: str, *, end: str | None, choice
     finished = bool(facts.finish) and None not in facts.finish.values()
     if rules.ends_with_finish or facts.ended or not finished:
         return finished if rules.ends_with_finish else facts.ended
-    if end == "read":
-        return provider in rules.ends_with_usage and bool(facts.usage)
     counted = facts.counted_in >= facts.finished_in > 0
-    return end in _LEFT and len(facts.finish) >= choices and (counted or not (counts or facts.usage))
+    return (
+        end in _UNBROKEN and len(facts.finish) >= choices and (counted or not (end == "read" or counts or facts.usage))
+    )
 
 
 def _number(value: Any, otherwise: int) -> int:

@@ -275,7 +275,7 @@ def _reading(
     provider = provider_of(view.host, dialect.compatible)
     samples = _samples(request, asked)
     ended = (
-        whole(facts, rules, provider, end=view.end, **_wanted(request, asked, samples)) if streamed else facts.ended
+        whole(facts, rules, end=view.end, **_wanted(request, asked, samples)) if streamed else facts.ended
     ) and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
     model = text(lookup(asked.model)(request)) or _in_path(view.path, asked.model_in_path)

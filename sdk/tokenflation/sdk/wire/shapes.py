@@ -126,9 +126,6 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Something true here ends a stream."""
     ends_with_finish: bool = False
     """There is no terminator: a stream is whole once every choice says why it ended."""
-    ends_with_usage: frozenset[str] = frozenset()
-    """Providers that leave the terminator out: a stream of theirs that was read to its end is whole once every choice
-    says why it ended and the counts have come."""
     ends_unmarked: bool = False
     """Nothing tells the end of a stream: one that was read to its end is whole."""
     mark: Path | None = None

@@ -126,7 +126,8 @@ _TEXT = Answer(
         ("generations", 0, "finish_reason"),
         ("completions", 0, "finishReason", "reason"),
     ),
-    ends_if=((_METRICS,),),
+    # What a guardrail blocks comes in one event without the metrics; before its last event Titan does not count.
+    ends_if=((_METRICS,), ("totalOutputTextTokenCount",)),
     error_header="x-amzn-errortype",
     usage=((),),
     merge_usage=True,

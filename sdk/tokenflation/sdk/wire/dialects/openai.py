@@ -56,8 +56,6 @@ _CHAT_ANSWER = Answer(
     },
     finish=(("finish_reason",),),
     terminator=b"[DONE]",
-    # Recorded: api.perplexity.ai, and Cerebras behind router.huggingface.co, close a stream without [DONE].
-    ends_with_usage=frozenset({"perplexity", "huggingface", "cerebras", "writer"}),
     # openrouter.ai/docs/api-reference/errors: inside the choice; console.groq.com/docs/errors: in x_groq.
     errors=(("error",), ("choices", 0, "error"), ("x_groq", "error")),
     # llama.cpp's server gives several choices the usage, and the `timings`, of the first; in a stream, of each.
