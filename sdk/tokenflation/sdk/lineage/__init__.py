@@ -1,9 +1,10 @@
 """Which call continues which, and which agent run is inside of which tool call. Pure: readings in, placements out.
 
 `placing` is the way in and joins the rest. What a call continues is found by `continuing` and `words`; what a new agent
-run is inside of by `hosting` at once, and by `inside` once results tell; what is only told about a run, to shorten or
-judge it, by `beside`. `runs` begins agent runs, `moving` puts them elsewhere. `histories` and `recalling` are the memory,
-`tools` and `blocks` are what else is remembered; `places`, `heads`, `messages` and `naming` look at one call alone.
+run is inside of by `hosting` at once, and by `inside` once results tell; what it tells of other runs by `retelling`, and
+what is only told about one, to shorten or judge it, by `beside`. `runs` begins agent runs, `moving` puts them elsewhere.
+`histories` and `recalling` are the memory, `tools` and `blocks` are what else is remembered; `places`, `heads`,
+`messages` and `naming` look at one call alone.
 
 Explicit scopes win. Without them the wire tells, and each edge says what it rests on:
 

@@ -6,7 +6,6 @@ results of its earlier tool calls, was told them by what runs the agent. Pure: k
 
 import re
 
-from tokenflation.sdk.lineage.continuing import sums_up
 from tokenflation.sdk.lineage.histories import History, Run
 from tokenflation.sdk.lineage.messages import (
     LOOKED_AT_BYTES,
@@ -16,6 +15,7 @@ from tokenflation.sdk.lineage.messages import (
     last_messages,
 )
 from tokenflation.sdk.lineage.recalling import Near
+from tokenflation.sdk.lineage.retelling import sums_up
 from tokenflation.sdk.records import Reading
 
 __all__ = ["Told", "may_tell", "sums_in"]

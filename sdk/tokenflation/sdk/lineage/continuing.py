@@ -3,38 +3,23 @@
 Pure: readings in, an edge out. Knows nothing of agent runs inside of others, nor of scopes but an id.
 """
 
-from collections import deque
-from collections.abc import Iterable
 from operator import attrgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.heads import is_of_one_agent
-from tokenflation.sdk.lineage.histories import Edge, History, NewCall, Recent, Run, Strength
-from tokenflation.sdk.lineage.messages import (
-    MIN_CHARS,
-    MIN_ID_CHARS,
-    contains,
-    first_messages,
-    first_text,
-    last_answer,
-    pieces,
-    times_in,
-)
-from tokenflation.sdk.lineage.recalling import Alike, RecentRuns
+from tokenflation.sdk.lineage.histories import Edge, History, NewCall, Recent, Strength
+from tokenflation.sdk.lineage.messages import MIN_ID_CHARS, contains, first_text, last_answer, pieces
+from tokenflation.sdk.lineage.recalling import Alike
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire.texts import texts
 
-__all__ = ["Continued", "Histories", "Summarised", "sums_up"]
+__all__ = ["Continued", "Histories"]
 
 _FAILED_WINDOW_NS = 60_000_000_000
 _MIN_ANSWER = 16
-_MIN_SUMMARY = 32
-_MIN_QUOTE = 24
 _KEY_CHARS = 64
-_RUNS_WITH_WORDS = 128
-_TOLD_WINDOW_NS = 300_000_000_000
 _times_continued = attrgetter("continued")
 _ONE_QUESTION = ("user",)
 """The roles of a request that holds no earlier answer and no result, so that its messages continue nothing."""
@@ -52,16 +37,6 @@ class Continued(Struct, frozen=True):
     """The call whose tool calls the request may answer, where that is another."""
 
 
-class Summarised(Struct, frozen=True):
-    """An agent run that begins anew with a summary."""
-
-    run: Run
-    summary: History
-    """The call that made it: the run's own, or one that was told the run's messages."""
-    like: list[History]
-    """Calls of others that made other parts of it."""
-
-
 class Histories:
     """The newest calls of histories, found by what a request that continues them must hold."""
 
@@ -71,16 +46,9 @@ class Histories:
         self._by_conversation: Recent[str, History] = Recent()
         self._by_tool: Recent[str, History] = Recent()
         self._by_answer: Alike[str] = Alike()
-        self._recent = RecentRuns()
-        self.near = self._recent.near
-        self._with_words: deque[Run] = deque(maxlen=_RUNS_WITH_WORDS)
-        """Agent runs whose answers are made of fields, longest silent first; a run stands in it once."""
-        self._near: tuple[Reading, bytes, list[tuple[Run, History]]] | None = None
-        """What `_tellable` found last: it is asked up to three times while one call is placed."""
 
     def remember(self, history: History, reading: Reading) -> None:
         """Note a call as the newest of its history."""
-        self._near = None
         if history.end_hash:
             self._by_end.put(history.end_hash, history)
         if history.failed:
@@ -97,11 +65,6 @@ class Histories:
         key = _answer_key(history.answer)
         if key:
             self._by_answer.put(key, history)
-        self._recent.put(history.run)
-        if history.words:
-            if history.run in self._with_words:
-                self._with_words.remove(history.run)
-            self._with_words.append(history.run)
 
     def knows(self, end_hash: bytes) -> bool:
         """Return whether a call that is remembered sent a request that ends with the message of this hash."""
@@ -117,80 +80,6 @@ class Histories:
         if prefix is not None and _is_tight(reading, prefix):
             return prefix
         return self._by_return(new, prefix) or prefix
-
-    def summarised(self, new: NewCall) -> Summarised | None:
-        """Return the agent run with these instructions that begins anew with a summary of what it said before."""
-        reading = new.reading
-        head, near = self._tellable(new)
-        opening: str | None = None
-        for run, history in near:
-            if history.answer_chars > len(head) or history.open_tool_calls:
-                continue
-            told = run if run.instructions_hash == reading.instructions_hash else run.about or run.repeats
-            if told is None or told.instructions_hash != reading.instructions_hash:
-                continue
-            if run.scope_run_id != new.scope_run_id or history.ended_at_ns > new.started_at_ns:
-                continue
-            if told is run and run.steps < 2 and run.about is None:
-                opening = _only_text(reading) if opening is None else opening
-                if len(run.opening) < _MIN_QUOTE or not opening.startswith(run.opening):
-                    continue  # nothing to summarise
-            if sums_up(history, head):
-                return Summarised(told, history, _like(history, told, head, near))
-        return None
-
-    def quoted(self, new: NewCall) -> list[History]:
-        """Return the finished calls, newest first, of agent runs that are over, whose answers the first messages quote.
-
-        Of those that said the same as many as it is quoted times. Of an answer made of fields, words of it will do, if
-        no newer one said them.
-        """
-        head, near = self._tellable(new)
-        found: list[History] = []
-        told: set[str] = set()
-        for run, history in near:
-            if run.scope_run_id is not None or history.ended_at_ns > new.started_at_ns:
-                continue
-            if not all(call.answers for call in history.open_tool_calls.values()):
-                continue
-            times = times_in(head, history.answer) if _MIN_QUOTE <= history.answer_chars <= len(head) else 0
-            same = sum(one.answer == history.answer for one in found)
-            fresh = {text for text in history.words if text not in told and contains(head, text)}
-            if same < times or fresh:
-                told |= fresh
-                found.append(history)
-        return found
-
-    def told(self, new: NewCall) -> Run | None:
-        """Return the newest agent run whose first message and last answer a new history repeats, if one does."""
-        head, near = self._tellable(new)
-        for run, newest in near:
-            if run.scope_run_id != new.scope_run_id or newest.ended_at_ns > new.started_at_ns:
-                continue
-            if len(run.opening) >= MIN_CHARS and contains(head, run.opening) and _tells_end(head, newest):
-                return run
-        return None
-
-    def _tellable(self, new: NewCall) -> tuple[bytes, list[tuple[Run, History]]]:
-        """Return a new history's first messages, and the agent runs, newest first, with the calls that it may tell of.
-
-        Its first messages must have room for their answers, as those of a short question, of nearly all, have not; or
-        the calls wait for tools. The call before in its context is the first of them.
-        """
-        near = self._near
-        if near is None or near[0] is not new.reading:
-            head = first_messages(new.reading)
-            room = len(head)
-            runs = self._recent.near(head, new.started_at_ns - _TOLD_WINDOW_NS)
-            found = [(run, run.newest) for run in runs if run.tells_from <= room and run.newest is not None]
-            if new.after:
-                found.sort(key=lambda one: one[1].call_id != new.after)
-            near = self._near = new.reading, head, found
-        return near[1], near[2]
-
-    def with_words(self) -> Iterable[Run]:
-        """Return the agent runs that said something in fields last, newest first."""
-        return reversed(self._with_words)
 
     def _kept_by_provider(self, reading: Reading) -> Continued | None:
         named = self._by_response.get(reading.previous_response_id or "")
@@ -320,38 +209,3 @@ def _returned(history: History, reading: Reading, end: int, evidence: str, prefi
     sent = prefix.sent if prefix is not None else 0
     edge = Edge("tool_call_id", "strong") if evidence == "tool_call_id" else Edge("answer", "strong")
     return Continued(history, sent, edge, changed=True)
-
-
-def sums_up(history: History, head: bytes) -> bool:
-    """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
-    return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
-
-
-def _like(history: History, told: Run, head: bytes, near: Iterable[tuple[Run, History]]) -> list[History]:
-    """Return the other calls with a summary's instructions whose answers stand in a history's first messages."""
-    return [
-        newest
-        for run, newest in near
-        if run is not told
-        and run is not history.run
-        and run.steps == 1
-        and run.instructions_hash == history.instructions_hash
-        and run.scope_run_id == told.scope_run_id
-        and run.about in (None, told)
-        and sums_up(newest, head)
-    ][::-1]
-
-
-def _only_text(reading: Reading) -> str:
-    """Return the beginning of the text of a history of one message: a prompt may grow by what was answered to it."""
-    return first_text(reading) if len(reading.message_hashes) == 1 else ""
-
-
-def _tells_end(head: bytes, newest: History) -> bool:
-    """Return whether a text repeats the end of an agent run: its answer, or what it asked of its tools."""
-    if len(newest.answer) >= MIN_CHARS and contains(head, newest.answer):
-        return True
-    asked = [text for call in newest.open_tool_calls.values() for text in call.said]
-    return any(contains(head, text) for text in asked) or any(
-        len(id_) >= MIN_ID_CHARS and id_.encode() in head for id_ in newest.open_tool_calls
-    )

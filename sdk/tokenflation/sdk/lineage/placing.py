@@ -15,6 +15,7 @@ from tokenflation.sdk.lineage.inside import found_inside
 from tokenflation.sdk.lineage.messages import first_text
 from tokenflation.sdk.lineage.moving import Moves
 from tokenflation.sdk.lineage.places import Placement, Question, is_handoff, leaves_open, next_step, question_of, run_of
+from tokenflation.sdk.lineage.retelling import Retellings
 from tokenflation.sdk.lineage.runs import Runs
 from tokenflation.sdk.lineage.words import retold, words_of
 from tokenflation.sdk.records import Reading
@@ -43,6 +44,7 @@ class Lineage:
 
     def __init__(self, *, default_task: str = "", new_trace_id: Callable[[], str], key: bytes = b"") -> None:
         self._histories = Histories()
+        self._retellings = Retellings()
         self.knows = self._histories.knows
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
@@ -106,17 +108,19 @@ class Lineage:
             answer=reading.answer,
             failed=failed,
             words=() if failed else words_of(reading, asked.values()),
-            is_last=any(call.answers and call.name != reading.forced_tool for call in asked.values()),
         )
         if placement.continues_evidence == "flow_result" and not reading.tool_definition_bytes:
             history.beside = placement.continues
-        answers = [text for call in asked.values() if call.answers for text in call.said]
+        answers = [call for call in asked.values() if call.answers]
         if answers:
-            history.answer = max(answers, key=len)[:MAX_ANSWER]
+            history.is_last = any(call.name != reading.forced_tool for call in answers)
+            said = [text for call in answers for text in call.said]
+            history.answer = max(said, key=len, default=reading.answer)[:MAX_ANSWER]
         if not failed:
             if history.beside is None or history.beside.waits:
                 run.note_newest(history)
             self._hosts.remember(history)
+            self._retellings.remember(history)
         self._histories.remember(history, reading)
         return history
 
@@ -133,7 +137,7 @@ class Lineage:
         before = self._histories.find(new)
         if before is not None:
             return before
-        told = retold(new, self._histories.with_words())
+        told = retold(new, self._retellings.with_words())
         if told is not None:
             return Continued(told, 0, Edge("words", "strong"), changed=True)
         return self._summary(new) or self._goes_on(new) if scope is None else None
@@ -143,15 +147,15 @@ class Lineage:
         reading, asked = new.reading, before.asked or before.history
         before.history.continued += 1
         self._hosts.note_results(asked, reading)
-        self._moves.make_steps(sums_in(reading, asked, self._histories.near), asked, "compaction")
-        for moved, host in found_inside(asked, reading.tool_results, self._histories.near):
+        self._moves.make_steps(sums_in(reading, asked, self._retellings.near), asked, "compaction")
+        for moved, host in found_inside(asked, reading.tool_results, self._retellings.near):
             self._moves.put(moved, host)
         if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
             run.opening = first_text(reading)
 
     def _summary(self, new: NewCall) -> Continued | None:
         """Return the call that summed up what this new history goes on from, made a step of the run it summed up."""
-        found = self._histories.summarised(new)
+        found = self._retellings.summarised(new)
         if found is None:
             return None
         summary = found.summary
@@ -194,7 +198,7 @@ class Lineage:
             run.quotes = True
             return run
         host = self._hosts.find(new)
-        quoted = self._histories.quoted(new) if host is None else []
+        quoted = self._retellings.quoted(new) if host is None else []
         if quoted:
             return self._quoting(new, call_id, _first_told(quoted, reading))
         around = host.run if host is not None else None
@@ -204,7 +208,7 @@ class Lineage:
         run = self._runs.begin(new, call_id, None, host)
         run.repeats = repeats
         if len(reading.prompt) - reading.system_bytes >= _TOLD_MIN_BYTES:
-            run.about = self._histories.told(new)
+            run.about = self._retellings.told(new)
         if host is not None:
             self._hosts.note_inside(run, host)
         elif new.after is not None and repeats is None:
@@ -217,7 +221,7 @@ class Lineage:
         run = self._runs.hand_over(new, call_id, first)
         beside = [self._runs.get(one.run.task_id) for one in quoted[1:] if one.run.host is None]
         self._moves.join([one for one in beside if one is not None], first)
-        run.about, run.quotes = self._histories.told(new), True
+        run.about, run.quotes = self._retellings.told(new), True
         return run
 
     def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None) -> Placement:
