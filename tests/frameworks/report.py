@@ -59,7 +59,8 @@ _LIMITS = """
   without escapes is repeated, each as it was said. A prompt that puts the answers of several tasks into one report
   therefore makes those one, too.
 - **A memory in what the user says.** A prompt that tells there what an earlier task's agent answered, in words of 24
-  characters and more, goes on in that task. In the system prompt, where mem0 and others have it, it does not.
+  characters and more, goes on in that task. In the system prompt, where mem0 and others have it, it does not. Examples
+  made of earlier answers, as DSPy's optimisers put them into prompts, are such a memory.
 - **The same question put again after an answer**, as by a program that did not like it, is told as a new task: votes and a
   batch of equal tasks look the same. One that failed is another matter: its successor within a minute stands beside it.
 - **Equal sub-agents of tasks that run at once.** Where each step runs in a context of its own (LangGraph, pydantic-ai), what
@@ -73,7 +74,11 @@ _LIMITS = """
   prompt only, the second continues the first. That is what an agent does that changes its instructions, too.
 - **Tool calls written as text.** ReAct prompts, and agents that answer with code, ask for tools in the text of their
   answers. The store then has the calls and the steps, but no tool calls, and a sub-agent has no tool call to be inside
-  of. The agents here use the provider's tool calls, which is each framework's default or its own option.
+  of: without a scope (`tf.task`) around both it is a task of its own. The agents here use the provider's tool calls,
+  which is each framework's default or its own option.
+- **Calls without messages**: embeddings, rankings, speech, transcriptions. Nothing in them says whose they are: without
+  a scope each is a task of its own, of the kind `task-embeddings`, `task-rerank` and so on. A retrieval pipeline so is
+  several tasks for each question; `tf.task` around the question makes it one.
 - **A call that is told the newest result alone.** What makes a tool's result shorter before the agent is told of it
   repeats nothing that was on the wire before. Made in the agent's own context, it is told as inside of the tool call,
   unless other calls with its system prompt repeat what the agent was told.

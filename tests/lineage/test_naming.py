@@ -1,9 +1,14 @@
 """Names of agents out of system prompts, as they stand in the canonical JSON of a request."""
 
 import json
+import sqlite3
+from pathlib import Path
 
+import openai
 import pytest
+from tests.recording.scripted import Scripted, as_json
 
+import tokenflation.sdk as tf
 from tokenflation.sdk.lineage.naming import agent_name
 
 
@@ -36,3 +41,22 @@ def test_an_agent_is_not_called_what_those_are_called_that_it_may_hand_over_to(o
     others = "You have a list of other agents to transfer to:\n\n\nAgent name: cy\nAgent description: reads\n"
     assert agent_name(_system(f"{own}\n\n{told}\n\n\n{others}")) == "ada"
     assert agent_name(_system("Your internal name is of no matter. You are Ada.")) == "Ada"
+
+
+def test_what_has_no_messages_is_a_task_named_by_what_was_asked_for_apart_from_chats_without_instructions(
+    tmp_path: Path,
+) -> None:
+    embedded = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "m"}
+    said = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}}]}
+    with (
+        tf.instrument(tmp_path / "runs.db"),
+        Scripted(as_json(embedded), as_json(said), as_json({})) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client,
+    ):
+        client.embeddings.create(model="m", input="hi", encoding_format="float")
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        client.audio.speech.create(model="m", voice="alloy", input="hi")
+    with sqlite3.connect(tmp_path / "runs.db") as store:
+        named = [task for (task,) in store.execute("SELECT task FROM calls ORDER BY started_at_ns")]
+    assert (named[0], named[2]) == ("task-embeddings", "task-speech")
+    assert named[1] not in (named[0], named[2])

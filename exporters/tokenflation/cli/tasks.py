@@ -28,7 +28,8 @@ def command(db: Path, rename: tuple[tuple[str, str], ...], as_json: bool, as_csv
     """Show the kinds of tasks in a store; rename them.
 
     Without scopes, a kind is named by its agent, where the system prompt gives that a name, or by a fingerprint of the
-    system prompt and the tools, such as task-3f2a. The new name holds for what is recorded already and what comes.
+    system prompt and the tools, such as task-3f2a; of what has no messages, by what it asks for: task-embeddings. The
+    new name holds for what is recorded already and what comes.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other; give one of them.")
