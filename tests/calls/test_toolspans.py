@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tokenflation.sdk.calls.toolspans import OpenRun, ToolSpans
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
 from tokenflation.sdk.scoping import scopes
-from tokenflation.sdk.wire.facts import digest_of
+from tokenflation.sdk.wire.toolcalls import digest_of
 from tokenflation.sdk.wire.values import dumps
 
 KEY = b"k" * 32

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
 from tokenflation.sdk.scoping import scopes
-from tokenflation.sdk.wire.facts import digest_of
+from tokenflation.sdk.wire.toolcalls import digest_of
 
 __all__ = ["OpenRun", "ToolSpans"]
 

@@ -2,6 +2,11 @@
 
 `recognise` runs on the host's thread, for every request, and looks at nothing but method and path. `read` runs on the
 worker thread; `split` is for whoever lays token counts over a prompt.
+
+What `read` calls, in this order: `choosing` finds the dialect of the exchange, a table in `dialects` made of the words
+that `shapes` defines. `body` frames the answer, `repeats` leaves out what says nothing new, `extract` takes in each
+document by the table, tool calls by `toolcalls`, into `facts`; `usage` makes them our counts. `anatomy` describes the
+prompt, by its canonical form. `straight` writes a table's look-ups out as Python.
 """
 
 from tokenflation.sdk.wire.anatomy import split

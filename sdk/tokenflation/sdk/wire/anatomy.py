@@ -13,13 +13,12 @@ from typing import Any, TypedDict
 from tokenflation.sdk.records import ToolResult
 from tokenflation.sdk.wire.canonical import canonical, clean, size_of, text_bytes
 from tokenflation.sdk.wire.shapes import Request, Result
-from tokenflation.sdk.wire.strings import strings
+from tokenflation.sdk.wire.strings import SHORTEST_SAID, strings
 from tokenflation.sdk.wire.values import at, dumps, text
 
 __all__ = ["Anatomy", "anatomy", "answer_named", "block_state", "roll_blocks", "split"]
 
 _HASH_BYTES = 8
-_SHORTEST_SAID = 8
 
 _Found = tuple[str | None, int, bool | None, tuple[str, ...]]
 """Of a tool result: its id, its bytes, whether it says that the tool failed, and its texts."""
@@ -233,7 +232,7 @@ def _result(value: Any, rule: Result) -> _Found:
         return None, 0, None, ()
     found = next((text(value.get(name)) for name in rule.id if text(value.get(name))), None)
     content = next((value[name] for name in rule.content if value.get(name) is not None), "")
-    return found, size_of(content), _failed(value, rule), strings(content, _SHORTEST_SAID)
+    return found, size_of(content), _failed(value, rule), strings(content, SHORTEST_SAID)
 
 
 def _failed(value: dict[str, Any], rule: Result) -> bool | None:

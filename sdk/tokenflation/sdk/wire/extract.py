@@ -7,15 +7,15 @@ says replaces what an earlier one said, and nothing is ever summed over document
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tokenflation.sdk.wire.facts import MAX_ANSWER, CallKey, Facts, SeenCall, note_answer
-from tokenflation.sdk.wire.shapes import Answer, EventRule, Part, Tool
+from tokenflation.sdk.wire.facts import MAX_ANSWER, Facts, note_answer
+from tokenflation.sdk.wire.shapes import Answer, EventRule, Part
 from tokenflation.sdk.wire.straight import find, function, once, shared
+from tokenflation.sdk.wire.toolcalls import append_arguments, call_in, note_call
 from tokenflation.sdk.wire.usage import scalars
-from tokenflation.sdk.wire.values import Path, at, count_of, dumps, first, text, word
+from tokenflation.sdk.wire.values import Path, at, text, word
 
 __all__ = ["document_reader", "whole"]
 
-_NO_KEY: CallKey = (-1, "")
 _UNBROKEN = ("read", "closed", "dropped", "cancelled")
 
 
@@ -259,9 +259,9 @@ def _apply_event(facts: Facts, rules: Answer, rule: EventRule, document: dict[st
         if piece and type(piece) is str:
             _touch(facts, "answer", time_ns)
             facts.noted_calls += 1
-            call = facts.calls.get(facts.slots.get(slot, _NO_KEY))
+            call = call_in(facts, slot)
             if call is not None:
-                _append(call, piece)
+                append_arguments(call, piece)
     facts.ended = facts.ended or rule.ends
 
 
@@ -316,7 +316,7 @@ def _apply_entry(
 
 def _apply(facts: Facts, rule: Part, value: Any, slot: tuple[int, int], time_ns: int) -> None:
     if rule.tool is not None:
-        if type(value) is dict and _note_call(facts, rule.tool, value, slot):
+        if type(value) is dict and note_call(facts, rule.tool, value, slot):
             _touch(facts, "answer", time_ns)
     elif rule.channel != "none":
         if rule.channel == "reasoning":
@@ -327,71 +327,3 @@ def _apply(facts: Facts, rule: Part, value: Any, slot: tuple[int, int], time_ns:
                 _touch(facts, rule.channel, time_ns)
                 _note_content(facts, rule.channel, content, slot)
                 break
-
-
-def _note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int, int]) -> bool:
-    """Take in a tool call or a piece of one; return whether it was one at all.
-
-    A piece without id and name goes on with the call in its slot. A new id, or a name without an id, begins a call:
-    several servers put all calls into slot 0, and some answer with an object of empty strings where there is no call.
-    """
-    facts.noted_calls += 1
-    call_id = text(first(value, tool.id)) or ""
-    name = text(first(value, tool.name)) or ""
-    call = _open_call(facts, call_id, name, slot)
-    lasting = text(at(value, tool.lasting)) if tool.lasting else None
-    if call is None and lasting is not None:
-        call = next((known for known in facts.calls.values() if known.lasting == lasting), None)
-        if call is not None:
-            call.tool_call_id = call_id or call.tool_call_id
-    if call is None:
-        if not (call_id or name or tool.named):
-            return False
-        key: CallKey = (slot[0], call_id or f"#{len(facts.calls)}")
-        if key in facts.calls:
-            key = (slot[0], f"{call_id}#{len(facts.calls)}")
-        server = tool.server or (tool.server_if is not None and at(value, tool.server_if[0]) == tool.server_if[1])
-        call = SeenCall(call_id, name or tool.named, server, lasting=lasting)
-        facts.calls[key] = call
-        facts.slots[slot] = key
-    call.name = call.name or name
-    call.document = facts.documents
-    call.slot = slot
-    for said, path in tool.counts.items():
-        count = count_of(at(value, path))
-        if count is not None:
-            call.counts[said] = count
-    arguments = first(value, tool.arguments)
-    if tool.appends and type(arguments) is str:
-        _append(call, arguments)
-    elif arguments is not None:
-        call.arguments_bytes = _size(arguments)
-        call.arguments = arguments
-        call.streamed.clear()
-    return True
-
-
-def _open_call(facts: Facts, call_id: str, name: str, slot: tuple[int, int]) -> SeenCall | None:
-    """Return the call that this piece belongs to, or None if it begins one."""
-    if call_id:
-        call = facts.calls.get((slot[0], call_id))
-        # The same id twice in one document is a careless server's second call, not the same call.
-        return None if call is not None and call.document == facts.documents and call.slot != slot else call
-    call = facts.calls.get(facts.slots.get(slot, _NO_KEY))
-    if call is None or not name:
-        return call
-    return call if call.tool_call_id and call.name == name else None
-
-
-def _append(call: SeenCall, piece: str) -> None:
-    size = _size(piece)
-    call.arguments_bytes = (call.arguments_bytes or 0) + size if call.pieces else size
-    call.pieces = True
-    call.streamed.append(piece)
-
-
-def _size(value: Any) -> int:
-    """Return the bytes of a text, or of a value as JSON."""
-    if type(value) is str:
-        return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
-    return len(dumps(value))

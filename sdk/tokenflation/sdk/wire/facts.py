@@ -1,33 +1,22 @@
-"""What the documents of one answer have said so far, and what that makes: tool calls and the beginning of its text."""
+"""What the documents of one answer have said so far. Knows no dialect."""
 
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct, field
-
-from tokenflation.sdk.records import ToolCall
-from tokenflation.sdk.wire.fields import fields
-from tokenflation.sdk.wire.strings import strings
-from tokenflation.sdk.wire.values import dumps, loads
 
 __all__ = [
     "MAX_ANSWER",
     "CallKey",
     "Facts",
     "SeenCall",
-    "complete",
-    "digest_of",
     "note_answer",
     "note_pieces",
-    "said",
     "signature",
-    "tool_calls",
 ]
 
 MAX_ANSWER = 512
 """Characters kept of an answer: enough to know it again."""
-_SHORTEST_SAID = 8
 _SHORTEST_REPEAT = 16
 _MAX_CHOICES = 128
 """More choices than a request may ask for are not compared with what they were before each document."""
@@ -145,57 +134,3 @@ def note_pieces(facts: Facts, pieces: Sequence[bytes]) -> None:
         facts.noted_answers += 1
         facts.answer.append(whole.decode())
         facts.answer_chars += len(whole)
-
-
-def said(facts: Facts) -> dict[str, Any]:
-    """Return the beginning of the answer's text, and the texts in its fields, as far as it was read."""
-    answer = "".join(facts.answer)
-    return {"answer": answer[:MAX_ANSWER], "answer_said": fields(answer)}
-
-
-def complete(extra: dict[str, Any], facts: Facts, named: Iterable[str]) -> None:
-    """Add to `extra` the tokens that tool calls took beside the answer's: the sums over all calls, by name.
-
-    Of several answers that are counted apart, what stands there by these names is of the last alone: it is taken out.
-    """
-    for name in named if len(facts.apart) > 1 else ():
-        extra.pop(name, None)
-    for call in facts.calls.values():
-        for name, count in call.counts.items():
-            extra[name] = extra.get(name, 0) + count
-
-
-def tool_calls(facts: Facts, key: bytes) -> tuple[ToolCall, ...]:
-    """Return the tool calls that the answer asks for, in order; `key` keys the hashes of their arguments.
-
-    A call without an id gets its position; a repeated id gets its position after it, so that ids tell calls apart.
-    """
-    found: dict[str, ToolCall] = {}
-    for position, call in enumerate(facts.calls.values()):
-        tool_call_id = call.tool_call_id or str(position)
-        if tool_call_id in found:
-            tool_call_id = f"{tool_call_id}#{position}"
-        arguments = _arguments(call)
-        found[tool_call_id] = ToolCall(
-            tool_call_id=tool_call_id,
-            name=call.name,
-            kind="server" if call.server else "client",
-            arguments_bytes=call.arguments_bytes,
-            arguments_hash=digest_of(dumps(arguments), key),
-            said=strings(arguments, _SHORTEST_SAID),
-        )
-    return tuple(found.values())
-
-
-def _arguments(call: SeenCall) -> Any:
-    """Return the arguments of a tool call as a value: clients write the same ones in many ways."""
-    given = "".join(call.streamed) if call.streamed else call.arguments
-    if type(given) is not str:
-        return given
-    read = loads(given.encode("utf-8", "surrogatepass"))
-    return given if read is None else read
-
-
-def digest_of(arguments: bytes, key: bytes) -> bytes:
-    """Return the hash of a tool call's arguments, which are canonical JSON: 8 bytes, keyed."""
-    return blake2b(arguments, digest_size=8, key=key, person=b"tf.arguments").digest()

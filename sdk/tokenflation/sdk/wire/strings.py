@@ -2,18 +2,20 @@
 
 from typing import Any
 
-__all__ = ["MAX_SAID", "strings"]
+__all__ = ["SHORTEST_SAID", "strings"]
 
-MAX_SAID = 4096
+_MAX_SAID = 4096
 """Characters kept of one tool call's arguments, or of one result."""
+SHORTEST_SAID = 8
+"""Characters of the shortest text that is kept of these: one with fewer stands in many prompts."""
 _MAX_TEXTS = 16
 _MAX_DEPTH = 8
 
 
-def strings(value: Any, shortest: int = 1) -> tuple[str, ...]:
+def strings(value: Any, shortest: int) -> tuple[str, ...]:
     """Return the texts in `value` of at least `shortest` characters, in order: at most 16, 4,096 characters in all."""
     found: list[str] = []
-    _collect(value, shortest, found, MAX_SAID, 0)
+    _collect(value, shortest, found, _MAX_SAID, 0)
     return tuple(found)
 
 
