@@ -1,6 +1,7 @@
 """A store that somebody removes, renames or empties while a program records: no row written is lost with it."""
 
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,9 @@ PROGRAM = """
             os.kill(os.getpid(), signal.SIGKILL)
 """
 
+KEEPS_ITS_LOCKS = sqlite3.sqlite_version_info >= (3, 51)
+"""Whether locks outlast that their program opens and closes the store as any file: <https://sqlite.org/changes.html>."""
+
 READ = """
     import shutil, subprocess
     from tokenflation.sdk.store.contents import info
@@ -65,13 +69,13 @@ READ = """
 """
 
 
-@pytest.mark.parametrize(("how", "is_left"), [("copied", "False"), ("read", "True"), ("loaded", "True")])
+@pytest.mark.parametrize(("how", "is_left"), [("copied", KEEPS_ITS_LOCKS), ("read", True), ("loaded", True)])
 def test_what_comes_after_a_program_has_read_its_own_store_and_another_has_closed_it_is_in_the_store(
-    provider: Provider, store: Path, how: str, is_left: str
+    provider: Provider, store: Path, how: str, is_left: bool
 ) -> None:
     done = run(READ, provider, store, how)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert done.stdout.split() == [is_left]  # whether the log that it writes is the store's still
+    assert done.stdout.split() == [str(is_left)]  # whether the log that it writes is the store's still
     assert info(store)["rows"]["calls"] == 4
 
 
@@ -102,7 +106,8 @@ def test_beside_an_older_connection_of_the_program_whose_log_was_removed_nothing
     provider: Provider, store: Path
 ) -> None:
     done = run(BESIDE, provider, store)
-    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["1", "3 {}"]), done.stderr
+    before_its_end = "2" if KEEPS_ITS_LOCKS else "1"
+    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, [before_its_end, "3 {}"]), done.stderr
     assert (info(store)["rows"]["calls"], info(store)["lost"]) == (3, 0)
 
 
