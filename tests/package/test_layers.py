@@ -28,7 +28,7 @@ LAYERS = (
     ("sdk",),
     ("beginning",),
     ("analysis.columns", "analysis.plain"),
-    ("analysis.frames",),
+    ("analysis.frames", "analysis.refusing"),
     ("analysis.streams",),
     ("analysis.sources", "analysis.reduce", "analysis.predictability", "analysis.statistics"),
     ("analysis.profiles", "analysis.comparison", "analysis.context", "analysis.structure"),

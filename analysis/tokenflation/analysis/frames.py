@@ -27,14 +27,22 @@ def from_arrays(values: Mapping[str, Any], columns: Sequence[Column]) -> pd.Data
 
 
 def from_rows(rows: Iterable[Sequence[Any]], columns: Sequence[Column]) -> pd.DataFrame:
-    """Return a frame out of rows of plain values, None where a value is missing."""
+    """Return a frame out of rows of plain values, None where a value is missing.
+
+    Raises:
+        FrameError: a column holds what its type cannot.
+    """
     transposed = list(zip(*rows, strict=True)) or [()] * len(columns)
     return pd.DataFrame(
-        {
-            column.name: pd.array(list(cells), dtype=_dtype(column))
-            for column, cells in zip(columns, transposed, strict=True)
-        }
+        {column.name: _of_cells(cells, column) for column, cells in zip(columns, transposed, strict=True)}
     )
+
+
+def _of_cells(cells: Sequence[Any], column: Column) -> Any:
+    try:
+        return pd.array(list(cells), dtype=_dtype(column))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _unfit(column, error) from error
 
 
 def prepared(calls: pd.DataFrame, names: Sequence[str], caller: str) -> pd.DataFrame:
@@ -84,10 +92,14 @@ def typed_array(values: Any, column: Column) -> Any:
     try:
         typed = _typed(values, column)
     except (TypeError, ValueError) as error:
-        raise FrameError(f"column {column.name!r} should hold {column.kind} ({column.meaning}): {error}") from error
+        raise _unfit(column, error) from error
     if column.kind == "float" and np.isinf(typed).any():
         raise FrameError(f"column {column.name!r} ({column.meaning}) holds an infinite number")
     return typed
+
+
+def _unfit(column: Column, error: Exception) -> FrameError:
+    return FrameError(f"column {column.name!r} should hold {column.kind} ({column.meaning}): {error}")
 
 
 def _typed(values: Any, column: Column) -> Any:

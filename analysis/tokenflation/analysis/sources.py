@@ -13,15 +13,8 @@ import pandas as pd
 
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import typed_array
-from tokenflation.analysis.streams import (
-    as_path,
-    in_order,
-    no_calls,
-    parquet_errors,
-    parquet_files,
-    store_errors,
-    url_frames,
-)
+from tokenflation.analysis.refusing import no_calls, parquet_errors, store_errors
+from tokenflation.analysis.streams import as_path, in_order, parquet_files, url_frames
 from tokenflation.sdk.store.tables import Column
 
 __all__ = ["load"]

@@ -16,17 +16,17 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import sqlalchemy as sa
-from adbc_driver_manager import Error as AdbcError
 from adbc_driver_sqlite import dbapi as adbc_sqlite
 
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.sdk.errors import FrameError, StoreError
+from tokenflation.analysis.refusing import check_table, check_version, no_calls, parquet_errors, store_errors, wanted
+from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.instrument import active
 from tokenflation.sdk.store.names import RENAMED_TASK
 from tokenflation.sdk.store.opening import reader
 from tokenflation.sdk.store.read import open_store
-from tokenflation.sdk.store.tables import SCHEMA_VERSION, Column
+from tokenflation.sdk.store.tables import Column
 
 __all__ = [
     "Source",
@@ -34,13 +34,9 @@ __all__ = [
     "apart",
     "as_path",
     "in_order",
-    "no_calls",
     "opened",
-    "parquet_errors",
     "parquet_files",
-    "store_errors",
     "url_frames",
-    "wanted",
 ]
 
 Source = pd.DataFrame | str | Path
@@ -55,9 +51,6 @@ _BATCH = 8192
 """Rows that SQLite hands over at once; the first are read before the streams run side by side."""
 _PART_ROWS = 200_000
 """A store of fewer rows is read by one connection."""
-_RECORD = (
-    "Record one with `tokenflation run --store DB SCRIPT`, or read a trace with `tokenflation import FILE --store DB`."
-)
 _TYPES = {"text": "varchar", "int": "bigint", "float": "double", "bytes": "blob"}
 
 
@@ -83,14 +76,6 @@ def opened(source: Source, names: Sequence[str], caller: str) -> Iterator[duckdb
         if connection.execute("select 1 from calls limit 1").fetchone() is None:
             raise no_calls(source)
         yield connection
-
-
-def no_calls(source: object) -> StoreError:
-    """Return what to raise for a source without calls."""
-    return StoreError(
-        f"{source}: the store holds no calls, so there is nothing to analyse. {_RECORD} "
-        "`tokenflation info DB` shows whether calls were lost."
-    )
 
 
 @contextmanager
@@ -135,10 +120,12 @@ def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Se
             connection.execute(
                 f"create view calls as select {_typed(columns)} from read_parquet([{listed}], union_by_name = true)"
             )
+            check_table(connection, str(path), columns)
         return
     with _store_reader(path, columns, _threads()) as (handles, names):
         connection.execute(f"create table calls ({', '.join(f'{one.name} {_TYPES[one.kind]}' for one in columns)})")
         _append(connection, handles, names)
+    check_table(connection, str(path), columns)
 
 
 def add_table(
@@ -163,6 +150,7 @@ def add_table(
         query = f"select 1 as sample, {_samples(columns)} union all select 0, {names} from {table}"
         stream = _stream(stack, stack.enter_context(apart(path)), query)
         _append(connection, [stream], ", ".join(one.name for one in columns), table)
+    check_table(connection, path, columns, table)
 
 
 def _append(connection: duckdb.DuckDBPyConnection, handles: Sequence[object], names: str, table: str = "calls") -> None:
@@ -220,26 +208,6 @@ def _is_parquet(path: Path) -> bool:
     except OSError:
         # Why it cannot be read is for open_store to say.
         return False
-
-
-@contextmanager
-def parquet_errors(path: Path) -> Iterator[None]:
-    """Say of what DuckDB refuses which source it was and what to do."""
-    try:
-        yield
-    except (duckdb.Error, FrameError) as error:
-        raise StoreError(f"{path} cannot be read as Parquet: {error}. Write it anew from its store.") from error
-
-
-@contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Say of what a database refuses which store it was and what to do."""
-    try:
-        yield
-    except (sa.exc.DatabaseError, sqlite3.Error, AdbcError, duckdb.Error, FrameError) as error:
-        raise StoreError(
-            f"{path} cannot be read as a store: {error}. Check that the file is complete, or restore a copy."
-        ) from error
 
 
 @contextmanager
@@ -352,40 +320,27 @@ def url_frames(url: str, columns: Sequence[Column], order: str = "") -> Iterator
             tables = set(inspector.get_table_names())
             meta = sa.table("meta", sa.column("name"), sa.column("value"))
             version = sa.select(meta.c.value).where(meta.c.name == "schema_version")
-            _check_store(shown, connection.scalar(version) if "meta" in tables else None)
+            check_version(shown, connection.scalar(version) if "meta" in tables else None)
             have = [str(column["name"]) for column in inspector.get_columns("calls")] if "calls" in tables else []
             wanted(shown, have, columns)
             names = _renamed(columns) if "task_names" in tables else ", ".join(column.name for column in columns)
             rows = connection.execute(sa.text(f"select {names} from calls {order}"))
             chunks = rows.partitions(_CHUNK)
-            yield from_rows((tuple(row) for row in next(chunks, [])), columns)
+            yield _checked(from_rows((tuple(row) for row in next(chunks, [])), columns), columns, shown)
             for chunk in chunks:
-                yield from_rows((tuple(row) for row in chunk), columns)
+                yield _checked(from_rows((tuple(row) for row in chunk), columns), columns, shown)
     except sa.exc.SQLAlchemyError as error:
         raise StoreError(f"{shown} cannot be read as a store: {error}. Check the address and the rights.") from error
     finally:
         engine.dispose()
 
 
-def _check_store(name: str, version: object) -> None:
-    if version is None:
-        raise StoreError(f"{name} is not a tokenflation store: its table `meta` gives no schema version. {_RECORD}")
-    if not str(version).isdigit() or int(str(version)) > SCHEMA_VERSION:
-        raise StoreError(
-            f"{name} was written by a newer tokenflation: its schema is {version}, this library reads up to "
-            f"{SCHEMA_VERSION}. Upgrade: pip install -U tokenflation"
-        )
-
-
-def wanted(name: str, have: Sequence[str], columns: Sequence[Column]) -> None:
-    """Make sure that a source has the columns.
-
-    Raises:
-        StoreError: it lacks some.
-    """
-    missing = [column.name for column in columns if column.name not in have]
-    if missing:
-        raise StoreError(f"{name} holds no calls as tokenflation writes them: columns {missing} are missing. {_RECORD}")
+def _checked(frame: pd.DataFrame, columns: Sequence[Column], name: str) -> pd.DataFrame:
+    with duckdb.connect() as connection:
+        connection.register("given", frame)
+        connection.execute(f"create temp view calls as select {_typed(columns)} from given")
+        check_table(connection, name, columns)
+    return frame
 
 
 def as_path(source: str | Path) -> str | Path:

@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 
 from tokenflation.analysis.columns import CALL_COLUMNS
+from tokenflation.analysis.refusing import store_errors
 from tokenflation.analysis.streams import Source, apart, as_path, opened, parquet_files
 from tokenflation.exporters.segments import clear, copied, quoted, seal_beside
 from tokenflation.exporters.summary import WriteSummary
@@ -131,9 +132,11 @@ def _closed_tasks(source: str | Path | pd.DataFrame) -> tuple[str, list[str]]:
         return "", []
     engine = open_store(path)
     try:
-        with engine.connect() as connection:
+        with store_errors(path), engine.connect() as connection:
             found = connection.exec_driver_sql("select value from meta where name = 'key_id'").scalar()
-            rows = connection.exec_driver_sql("select distinct task_id from spans where kind = 'task'").fetchall()
+            has_spans = connection.exec_driver_sql("select 1 from sqlite_master where name = 'spans'").scalar()
+            scopes = "select distinct task_id from spans where kind = 'task'"
+            rows = connection.exec_driver_sql(scopes).fetchall() if has_spans else []
     finally:
         engine.dispose()
     return str(found or ""), [row[0] for row in rows if row[0] is not None]

@@ -12,7 +12,8 @@ import duckdb
 import pandas as pd
 
 from tokenflation.analysis.frames import from_rows
-from tokenflation.analysis.streams import parquet_errors, parquet_files
+from tokenflation.analysis.refusing import check_table, parquet_errors
+from tokenflation.analysis.streams import parquet_files
 from tokenflation.sdk.store.tables import TABLES, Column
 
 __all__ = ["BESIDE", "beside", "load_beside", "segments_alone", "span_rows"]
@@ -88,10 +89,13 @@ def _rows(
             f"cast({one.name if one.name in have else 'null'} as {_TYPES[one.kind]}) as {one.name}"
             for one in BESIDE[table]
         )
-        query = f"select * from (select {cells} from read_parquet(?, union_by_name = true))"
+        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        connection.execute(f"create view {table} as select {cells} from read_parquet([{listed}], union_by_name = true)")
+        check_table(connection, source, BESIDE[table], table)
+        query = f"select * from {table}"
         query += f" where {where}" if where else ""
         query += f" order by {order or ', '.join(_keys(table))}"
-        return connection.execute(query, [files, *values]).fetchall()
+        return connection.execute(query, values).fetchall()
 
 
 def _keys(table: str) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """Reads what stands beside the calls of a store: tool calls and scopes, and which tasks a limit cut. Knows no trees."""
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from tokenflation.analysis.frames import from_rows
+from tokenflation.analysis.refusing import store_errors
 from tokenflation.analysis.structure.beside import load_beside, segments_alone, span_rows
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.cells import check_cells, optional
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
@@ -66,20 +70,15 @@ def load_structure(
     engine = _engine(source)
     if engine is None:
         return load_beside(source, task=task, task_ids=None if task_id is None else [task_id])
-    try:
-        with engine.connect() as connection:
-            calls = sa.table("calls", sa.column("call_id"), sa.column("task"), sa.column("task_id"))
-            wanted = [sa.literal_column(_kind(connection, "calls")) == task] if task is not None else []
-            wanted += [calls.c.task_id == task_id] if task_id is not None else []
-            chosen = sa.select(calls.c.call_id).select_from(calls).where(*wanted)
-            of_task = sa.column("call_id").in_(chosen) if wanted else None
-            # A scope knows the id of its task, not its kind.
-            in_task = sa.column("task_id") == task_id if task_id is not None else None
-            return _read(connection, "tool_calls", of_task), _read(connection, "spans", in_task)
-    except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"{source} cannot be read as a store: {error}. Check that it is complete.") from error
-    finally:
-        engine.dispose()
+    with _connected(engine, source, "tool_calls", "spans") as connection:
+        calls = sa.table("calls", sa.column("call_id"), sa.column("task"), sa.column("task_id"))
+        wanted = [sa.literal_column(_kind(connection, "calls")) == task] if task is not None else []
+        wanted += [calls.c.task_id == task_id] if task_id is not None else []
+        chosen = sa.select(calls.c.call_id).select_from(calls).where(*wanted)
+        of_task = sa.column("call_id").in_(chosen) if wanted else None
+        # A scope knows the id of its task, not its kind.
+        in_task = sa.column("task_id") == task_id if task_id is not None else None
+        return _read(connection, "tool_calls", of_task), _read(connection, "spans", in_task)
 
 
 def load_censored(source: str | Path) -> pd.DataFrame:
@@ -93,19 +92,14 @@ def load_censored(source: str | Path) -> pd.DataFrame:
     engine = _engine(source)
     if engine is None:
         return _limits(span_rows(source, ("task_id", "censored_by"), "censored_by is not null", "task_id, censored_by"))
-    try:
-        with engine.connect() as connection:
-            inspector = sa.inspect(connection)
-            have = inspector.has_table("spans") and any(
-                one["name"] == "censored_by" for one in inspector.get_columns("spans")
-            )
-            spans = sa.table("spans", sa.column("task_id"), sa.column("censored_by"))
-            query = sa.select(spans.c.task_id, spans.c.censored_by).where(spans.c.censored_by.is_not(None)).distinct()
-            rows = connection.execute(query.order_by(spans.c.task_id)).fetchall() if have else []
-    except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"{source} cannot be read as a store: {error}. Check that it is complete.") from error
-    finally:
-        engine.dispose()
+    with _connected(engine, source, "spans") as connection:
+        inspector = sa.inspect(connection)
+        have = inspector.has_table("spans") and any(
+            one["name"] == "censored_by" for one in inspector.get_columns("spans")
+        )
+        spans = sa.table("spans", sa.column("task_id"), sa.column("censored_by"))
+        query = sa.select(spans.c.task_id, spans.c.censored_by).where(spans.c.censored_by.is_not(None)).distinct()
+        rows = connection.execute(query.order_by(spans.c.task_id)).fetchall() if have else []
     return _limits([tuple(row) for row in rows])
 
 
@@ -128,23 +122,16 @@ def load_outcomes(source: str | Path) -> pd.DataFrame:
     if engine is None:
         names = ["name", *(column.name for column in _OUTCOMES[1:])]
         return _merged(span_rows(source, names, "kind = 'task'", "ended_at_ns, started_at_ns"))
-    try:
-        with engine.connect() as connection:
-            inspector = sa.inspect(connection)
-            have = (
-                {str(one["name"]) for one in inspector.get_columns("spans")} if inspector.has_table("spans") else set()
-            )
-            if not have:
-                return from_rows([], _OUTCOMES)
-            # A scope has a trace, and a name that is its kind as recorded; the calls say by what kind they go.
-            names = [_kind(connection, "spans", "name"), *(column.name for column in _OUTCOMES[1:])]
-            chosen = [name if position == 0 or name in have else "null" for position, name in enumerate(names)]
-            query = f"select {', '.join(chosen)} from spans where kind = 'task' order by ended_at_ns, started_at_ns"
-            rows = connection.execute(sa.text(query)).fetchall()
-    except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"{source} cannot be read as a store: {error}. Check that it is complete.") from error
-    finally:
-        engine.dispose()
+    with _connected(engine, source, "spans") as connection:
+        inspector = sa.inspect(connection)
+        have = {str(one["name"]) for one in inspector.get_columns("spans")} if inspector.has_table("spans") else set()
+        if not have:
+            return from_rows([], _OUTCOMES)
+        # A scope has a trace, and a name that is its kind as recorded; the calls say by what kind they go.
+        names = [_kind(connection, "spans", "name"), *(column.name for column in _OUTCOMES[1:])]
+        chosen = [name if position == 0 or name in have else "null" for position, name in enumerate(names)]
+        query = f"select {', '.join(chosen)} from spans where kind = 'task' order by ended_at_ns, started_at_ns"
+        rows = connection.execute(sa.text(query)).fetchall()
     return _merged([tuple(row) for row in rows])
 
 
@@ -156,6 +143,20 @@ def _merged(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
             before = merged.get((task, task_id), [None] * len(values))
             merged[task, task_id] = [old if new is None else new for old, new in zip(before, values, strict=True)]
     return from_rows([[*key, *values] for key, values in merged.items()], _OUTCOMES)
+
+
+@contextmanager
+def _connected(engine: sa.Engine, source: str | Path, *tables: str) -> Iterator[sa.Connection]:
+    """Yield a connection to a store, of whose tables these are made sure of; errors as of `load_structure`."""
+    shown = engine.url.render_as_string(hide_password=True) if "://" in str(source) else source
+    try:
+        with store_errors(shown), engine.connect() as connection:
+            store = connection.connection.dbapi_connection
+            if isinstance(store, sqlite3.Connection):  # other databases hold what their types say
+                check_cells(store, shown, tables)
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _kind(connection: sa.Connection, table: str, column: str = "task") -> str:
@@ -200,7 +201,6 @@ def _read(connection: sa.Connection, name: str, where: sa.ColumnElement[bool] | 
         return from_rows([], columns)
     present = [column for column in columns if column.name in have]
     # Nothing here is required of a row: what cannot be placed is left out of a tree, and its calls stay.
-    optional = [Column(column.name, column.kind, column.meaning) for column in present]
     query = sa.table(name, *(sa.column(column.name) for column in present)).select()
     rows = connection.execute(query if where is None else query.where(where))
-    return from_rows((tuple(row) for row in rows), optional)
+    return from_rows((tuple(row) for row in rows), optional(present))

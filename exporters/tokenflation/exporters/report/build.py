@@ -19,8 +19,8 @@ from tokenflation.analysis.context.pauses import hits_by_pause
 from tokenflation.analysis.context.steps import context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.findings import findings
+from tokenflation.analysis.refusing import store_errors
 from tokenflation.analysis.statistics.censoring import marked
-from tokenflation.analysis.streams import store_errors
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored, load_outcomes
 from tokenflation.analysis.structure.summary import structure_summary
 from tokenflation.analysis.structure.tools import tools

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from tokenflation import analysis
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_rows
-from tokenflation.analysis.streams import as_path, no_calls, opened, parquet_files, store_errors, url_frames
+from tokenflation.analysis.refusing import no_calls, store_errors
+from tokenflation.analysis.streams import as_path, opened, parquet_files, url_frames
 from tokenflation.analysis.structure.beside import load_beside
 from tokenflation.analysis.structure.rows import load_structure
 from tokenflation.exporters.report.facts import NEEDED, Facts, facts_of, read_facts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.cells import check_cells
 from tokenflation.sdk.store.journals.orphans import left_beside
 from tokenflation.sdk.store.keys import key_id, read_key
 from tokenflation.sdk.store.losses import read_losses
@@ -83,6 +84,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
         with closing(connect()) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")  # all counts are of one moment
+            check_cells(connection, file)
             found = {"path": str(path), "file_bytes": _file_bytes(file), **_meta(connection, file)}
             found |= _contents(connection)
             for reason, count in connection.execute("SELECT reason, sum(count) FROM drops GROUP BY reason"):

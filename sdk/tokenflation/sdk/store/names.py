@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tokenflation.sdk.errors import StoreError
+from tokenflation.sdk.store.cells import check_cells
 from tokenflation.sdk.store.opening import reader
 from tokenflation.sdk.store.statements import renamed_sql
 
@@ -31,6 +32,7 @@ def task_kinds(path: str | os.PathLike[str]) -> list[dict[str, object]]:
     connect = reader(path)
     try:
         with closing(connect()) as connection:
+            check_cells(connection, path, ("calls", "task_names"))
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query)]
     except sqlite3.Error as error:

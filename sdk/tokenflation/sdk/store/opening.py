@@ -104,7 +104,7 @@ def _check_file(path: Path) -> None:
 def _check_version(path: Path, version: int | None, tables: int) -> None:
     if version is None and not tables:
         raise NoStoreError(f"{path} is an empty database and holds no calls. {_RECORD}")
-    if version is None:
+    if version is None or version < 1:
         raise StoreError(f"{path} is an SQLite database but not a tokenflation store. {_RECORD}")
     if version > SCHEMA_VERSION:
         raise StoreError(

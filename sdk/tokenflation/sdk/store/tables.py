@@ -21,6 +21,11 @@ class Column:
     kind: Literal["text", "int", "float", "bytes"]
     meaning: str
     required: bool = False
+    json: Literal["", "array", "object"] = ""
+    """What the JSON in a text is."""
+    least: int = 0
+    most: int = 2**53
+    """Of a whole number that is no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ _CALLS = Table(
             required=True,
         ),
         Column("error_type", "text", "class of the failure; never a message"),
-        Column("finish_reasons", "text", "JSON list, one per choice", required=True),
+        Column("finish_reasons", "text", "JSON list, one per choice", required=True, json="array"),
         Column("attempts", "int", "HTTP attempts made", required=True),
         Column("started_at_ns", "int", "unix ns; the first attempt's send", required=True),
         Column("ended_at_ns", "int", "unix ns; last byte, or NULL where the source has no duration"),
@@ -93,12 +98,12 @@ _CALLS = Table(
             "text",
             "how the five parts were found: bytes = estimated by content kind, learnt = with factors learnt from reported counts, tokenizer = counted with the vocabulary",
         ),
-        Column("block_tokens", "int", "tokens per prefix block", required=True),
+        Column("block_tokens", "int", "tokens per prefix block", required=True, least=1, most=2**31),
         Column(
             "block_hashes", "bytes", "keyed rolling hashes, 8 bytes each, ceil(input_tokens / block_tokens) of them"
         ),
-        Column("prefix_blocks", "int", "blocks the source counted in the prompt, where it gives no hashes"),
-        Column("shared_blocks", "int", "leading blocks that an earlier call of the task had too"),
+        Column("prefix_blocks", "int", "blocks the source counted in the prompt, where it gives no hashes", most=2**31),
+        Column("shared_blocks", "int", "leading blocks that an earlier call of the task had too", most=2**31),
         Column(
             "inside_call_id",
             "text",
@@ -126,10 +131,17 @@ _CALLS = Table(
         Column("instructions_hash", "bytes", "keyed hash of system prompt and tool definitions, 8 bytes"),
         Column("kept_messages", "int", "leading messages of the request that are all of those of continues_call_id"),
         Column("history", "bytes", "the messages after them: role (u, a or t) and keyed rolling hash, 9 bytes each"),
-        Column("answers", "text", "JSON list of the ids of the tool calls that the request brings results for"),
+        Column(
+            "answers",
+            "text",
+            "JSON list of the ids of the tool calls that the request brings results for",
+            json="array",
+        ),
         Column("prompted_by", "text", "user, tool or both: who has spoken since the last answer"),
         Column("reasoning_blocks", "int", "separate pieces of reasoning in the answer, hidden ones too"),
-        Column("extra", "text", "JSON object: what only some providers or sources report", required=True),
+        Column(
+            "extra", "text", "JSON object: what only some providers or sources report", required=True, json="object"
+        ),
     ),
     indexes=(("task_id",), ("started_at_ns",)),
 )
@@ -192,7 +204,7 @@ _SPANS = Table(
         Column("ended_at_ns", "int", "unix ns", required=True),
         Column("status", "text", "ok or error", required=True),
         Column("error_type", "text", "class of the exception that left the scope"),
-        Column("outcome", "int", "1 success, 0 failure, NULL not said"),
+        Column("outcome", "int", "1 success, 0 failure, NULL not said", most=1),
         Column("score", "float", "as the user gave it"),
         Column("arguments_bytes", "int", "bytes of the arguments of a tool run that went through MCP"),
         Column("result_bytes", "int", "bytes of the content of its result"),
