@@ -260,7 +260,7 @@ class Hosts:
         reading, before = new.reading, self._calls.get(after)
         if before is None or before.run.scope_run_id != new.scope_run_id:
             return None
-        if all(call.answers for call in before.open_tool_calls.values()):
+        if not before.open_tool_calls or all(call.answers for call in before.open_tool_calls.values()):
             return self._behind(reading, before.run.host, waiting) if before.run.host is not None else None
         if _is_among(reading, before.run):
             return None

@@ -82,8 +82,10 @@ def pieces(reading: Reading, start: int, end: int) -> list[bytes]:
 
 def last_answer(roles: Sequence[str]) -> tuple[int, int]:
     """Return where the last run of assistant messages begins and ends; 0, 0 if there is none."""
+    if "assistant" not in roles:
+        return 0, 0
     end = len(roles)
-    while end and roles[end - 1] != "assistant":
+    while roles[end - 1] != "assistant":
         end -= 1
     start = end
     while start and roles[start - 1] == "assistant":

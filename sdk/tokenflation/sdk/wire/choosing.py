@@ -1,7 +1,9 @@
 """In which dialect an exchange is: by its request, and where several share a path by what the answer says. Pure."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from tokenflation.sdk.wire.body import facts_of, note_headers, opening
 from tokenflation.sdk.wire.dialects import DIALECTS
@@ -13,7 +15,7 @@ from tokenflation.sdk.wire.view import ExchangeBytes
 __all__ = ["Chosen", "choose"]
 
 
-class Chosen(NamedTuple):
+class Chosen(Struct, frozen=True):
     """A dialect, and what the answer says in it."""
 
     dialect: Dialect
@@ -28,13 +30,14 @@ def choose(view: ExchangeBytes, asked: Any, chunks: Sequence[tuple[int, bytes]],
     decoded. A request without a body that could be kept is judged by its answer, a broken one by the answer's counts.
     """
     dialects = DIALECTS.get(view.api, ())
-    candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked, broken)]
-    if not candidates:
-        return None
-    if len(candidates) < len(dialects):  # an answer in another dialect than the request's comes last
-        candidates += [dialect for dialect in dialects if all(dialect is not other for other in candidates)]
-    found = _first_that_says_something(view, candidates, chunks)
-    if broken and not _has_usage(found.facts, found.dialect.answer):
+    if len(dialects) == 1:
+        found = _answered(view, dialects[0], chunks) if _may_be(view, dialects[0], asked, broken) else None
+    else:
+        candidates = [dialect for dialect in dialects if _may_be(view, dialect, asked, broken)]
+        # An answer in another dialect than the request's comes last.
+        others = [dialect for dialect in dialects if all(dialect is not other for other in candidates)]
+        found = _first_that_says_something(view, [*candidates, *others], chunks) if candidates else None
+    if found is None or (broken and not _has_usage(found.facts, found.dialect.answer)):
         return None
     return found if _is_answer(view, found, asked_for=type(asked) is dict and bool(asked)) else None
 
@@ -44,11 +47,11 @@ def _first_that_says_something(
 ) -> Chosen:
     """Return the dialect in which the answer says something, or the first of them where it does in none."""
     tried = candidates
-    if len(candidates) > 1 and opening(chunks) == b"[":  # an array says more than each of its entries
+    if opening(chunks) == b"[":  # an array says more than each of its entries
         tried = sorted(candidates, key=lambda one: one.answer.listed is None and one.answer.apart is None)
     for dialect in tried:
         found = _answered(view, dialect, chunks)
-        if len(candidates) == 1 or _says_something(found.facts, dialect.answer):
+        if _says_something(found.facts, dialect.answer):
             return found
     return _answered(view, candidates[0], chunks)
 
