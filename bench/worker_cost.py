@@ -26,7 +26,7 @@ from typing import Any
 
 from valgrind import instructions
 
-from tokenflation.sdk.calls import assemble
+from tokenflation.sdk.calls import assemble, row
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.placing import Lineage
@@ -49,7 +49,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("remember", Lineage, "remember"),
     ("parts", Splitter, "take"),
     ("blocks", BlockHasher, "hashes"),
-    ("structure", assemble, "structure_of"),
+    ("structure", row, "structure_of"),
     ("shared", TaskBlocks, "shared"),
     ("rows", assemble.Assembler, "rows"),
 )

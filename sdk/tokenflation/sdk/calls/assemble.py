@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from tokenflation.sdk.calls.attempts import Attempts, Try, bill_of, failure_of
 from tokenflation.sdk.calls.heldcalls import HeldCalls
 from tokenflation.sdk.calls.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
-from tokenflation.sdk.calls.structure import PlacedCalls, structure_of
-from tokenflation.sdk.calls.timing import chunk_gaps_s
+from tokenflation.sdk.calls.row import Asked, attempt_of, end_of, of_stream, row_of
+from tokenflation.sdk.calls.structure import PlacedCalls
 from tokenflation.sdk.calls.toolruns import ToolRuns
 from tokenflation.sdk.calls.toolspans import ToolSpans
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import MAX_HISTORIES, Lineage, Placement
 from tokenflation.sdk.records import Attempt, Call, Reading, ToolRun
 from tokenflation.sdk.scoping.scopes import new_span_id, new_trace_id
-from tokenflation.sdk.scoping.sentfrom import SentFrom
+from tokenflation.sdk.scoping.sentfrom import SentFrom, sent_from
 from tokenflation.sdk.store.tables import BLOCK_TOKENS
 from tokenflation.sdk.tokens.parts import Parts, Splitter
 from tokenflation.sdk.tokens.prefix import BlockHasher, extend_anchors
@@ -46,26 +46,12 @@ class Rows(Struct):
     """Calls that are over for good, and so may be exported as spans."""
 
 
-class _Asked(Struct, frozen=True, kw_only=True):
-    """What a row needs to know of its call beside the reading: who asked, how often, and when."""
-
-    call_id: str
-    placement: Placement
-    sent: SentFrom
-    attempts: int
-    first_started_at_ns: int
-    started_at_ns: int
-    """Start of the last attempt."""
-    extra: Mapping[str, Any]
-    """What this exchange and the attempts before it add to the row's `extra`."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What a failed attempt leaves for the next one, or an unfinished response for the GET that finishes it."""
 
     call: Call
-    asked: _Asked
+    asked: Asked
     bill: Mapping[str, Any] | None = None
     """What the provider may bill for the attempt although it failed."""
     awaits_poll: bool = False
@@ -85,7 +71,7 @@ class Assembler:
     ) -> None:
         self._key = key
         self._held = HeldCalls(under_way, self.read)
-        self._early: OrderedDict[str, tuple[_Asked, Call]] = OrderedDict()
+        self._early: OrderedDict[str, tuple[Asked, Call]] = OrderedDict()
         """Calls that were placed before they ended."""
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id, key=key)
         self._attempts = Attempts()
@@ -112,7 +98,7 @@ class Assembler:
 
     def rows(self, exchange: Exchange, reading: Reading | None) -> Rows:
         """Return the rows of one finished exchange that has been read."""
-        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
+        sent = sent_from(exchange)
         if reading is None or reading.fetched:
             self._lineage.link(exchange.call_id, sent.after)
         if reading is None:
@@ -121,29 +107,28 @@ class Assembler:
             return self._polled(exchange, reading)
         if may_be_polled(exchange, reading):
             reading = self._polls.find_early(reading, exchange.started_at_ns)
-        scope_id = sent.scope.span_id if sent.scope else ""
         rows = Rows(tool_runs=self._take_held(exchange, reading))
         early = self._early.pop(exchange.call_id, None)
         if early is not None:
             asked, call = self._ended(exchange, reading, early)
             rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.weighed(reading, asked.placement, call))
         else:
-            asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, _end_of(exchange))
+            asked, call, tool_runs = self._taken(exchange, reading, sent, end_of(exchange))
             rows.tool_runs += tool_runs
         rows.call = call
-        rows.attempts = [_attempt(exchange, reading, call.call_id, asked.attempts - 1)]
+        rows.attempts = [attempt_of(exchange, reading, call.call_id, asked.attempts - 1)]
         moves = self._lineage.take_moves()
         if moves:
             rows.moved = self._placed.moved(moves)
             rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.moved(rows.moved))
-        rows.final = self._remember(exchange, reading, scope_id, call, asked)
+        rows.final = self._remember(exchange, reading, call, asked)
         return rows
 
     def _taken(
-        self, exchange: Exchange, reading: Reading, sent: SentFrom, scope_id: str, ended_at_ns: int
-    ) -> tuple[_Asked, Call, list[ToolRun]]:
+        self, exchange: Exchange, reading: Reading, sent: SentFrom, ended_at_ns: int
+    ) -> tuple[Asked, Call, list[ToolRun]]:
         """Place an exchange; return what is known of its call, the row of that, and those of tool calls."""
-        before = self._attempts.find(exchange, scope_id)
+        before = self._attempts.find(exchange, sent.scope_id)
         kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
         asked = self._asked(exchange, reading, sent, kept)
         self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
@@ -161,24 +146,22 @@ class Assembler:
 
     def _take_early(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
         """Place a call under way by what it has said so far; return the rows of its tool calls."""
-        sent = exchange.context if isinstance(exchange.context, SentFrom) else SentFrom()
-        scope_id = sent.scope.span_id if sent.scope else ""
-        asked, call, tool_runs = self._taken(exchange, reading, sent, scope_id, exchange.chunks[-1][0])
+        asked, call, tool_runs = self._taken(exchange, reading, sent_from(exchange), exchange.chunks[-1][0])
         self._early[exchange.call_id] = asked, call
         if len(self._early) > MAX_HISTORIES:
             self._early.popitem(last=False)
         return tool_runs
 
-    def _ended(self, exchange: Exchange, reading: Reading, early: tuple[_Asked, Call]) -> tuple[_Asked, Call]:
+    def _ended(self, exchange: Exchange, reading: Reading, early: tuple[Asked, Call]) -> tuple[Asked, Call]:
         """Return what is known of a call that was placed before it ended, and its row."""
         asked, before = early
         extra = {key: value for key, value in asked.extra.items() if key not in ("chunk_gaps_s", "stream_end")}
-        asked = replace(asked, extra={**extra, **(_of_stream(exchange, reading) if reading.stream else {})})
-        return asked, self._call(reading, asked, _end_of(exchange), early=before)
+        asked = replace(asked, extra={**extra, **(of_stream(exchange, reading) if reading.stream else {})})
+        return asked, self._call(reading, asked, end_of(exchange), early=before)
 
-    def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> _Asked:
+    def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> Asked:
         """Return what is known of the call that this exchange is an attempt of; `kept` is from the attempt before."""
-        extra = _of_stream(exchange, reading) if reading.stream else {}
+        extra = of_stream(exchange, reading) if reading.stream else {}
         if kept is None:
             call_id = exchange.call_id or new_span_id()
             placement = self._place(reading, call_id, sent, exchange.started_at_ns)
@@ -192,7 +175,7 @@ class Assembler:
             bills = [*inherited.get("possible_double_billing", ()), *([kept.bill] if kept.bill else ())]
             if bills:
                 extra["possible_double_billing"] = bills
-        return _Asked(
+        return Asked(
             call_id=call_id,
             placement=placement,
             sent=sent,
@@ -202,7 +185,7 @@ class Assembler:
             extra=extra,
         )
 
-    def _remember(self, exchange: Exchange, reading: Reading, scope_id: str, call: Call, asked: _Asked) -> list[Call]:
+    def _remember(self, exchange: Exchange, reading: Reading, call: Call, asked: Asked) -> list[Call]:
         """Keep what a later exchange may change; return the calls that none can change any more."""
         failure = failure_of(exchange, reading)
         polled = may_be_polled(exchange, reading)
@@ -221,7 +204,7 @@ class Assembler:
         if polled:
             over += _final(self._polls.keep(reading, kept), awaiting_poll=True)
         if failure:
-            tries = self._attempts.keep(exchange, scope_id, failure, attempts=asked.attempts, kept=kept)
+            tries = self._attempts.keep(exchange, asked.sent.scope_id, failure, attempts=asked.attempts, kept=kept)
             over += _calls_of(tries)
         return over
 
@@ -238,7 +221,7 @@ class Assembler:
         extra = {key: value for key, value in one.kept.asked.extra.items() if key != "stream_end"}
         asked = replace(one.kept.asked, extra={**extra, "polls": one.polls})
         whole = merged(one.reading, reading)
-        call = self._call(whole, asked, _end_of(exchange))
+        call = self._call(whole, asked, end_of(exchange))
         rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
         if self._attempts.drop(one.kept) or one.kept.awaits_poll:
             rows.final = [call]  # otherwise it was final when its stream was cut
@@ -258,70 +241,27 @@ class Assembler:
             placement = replace(placement, trace_id=sent.foreign[0], parent_id=sent.foreign[1])
         return placement
 
-    def _call(self, reading: Reading, asked: _Asked, ended_at_ns: int, early: Call | None = None) -> Call:
-        usage, placement, call_id = reading.usage, asked.placement, asked.call_id
+    def _call(self, reading: Reading, asked: Asked, ended_at_ns: int, early: Call | None = None) -> Call:
+        """Return the row of a call; `early` is the one from before it ended, by which others have gone on from it."""
+        placement, call_id = asked.placement, asked.call_id
         parts = self._parts(reading, placement, call_id)
         anchors = self._anchors(reading, placement, parts)
         hashes = None
         if anchors:
             before = placement.continues.call_id if placement.continues else None
             hashes = self._hasher.hashes(reading, anchors, call_id, before)
-        if reading.status != "error" and early is None:  # else calls that go on from it are known
+        if reading.status != "error" and early is None:
             self._lineage.remember(reading, placement, call_id, asked.sent.scope, ended_at_ns, anchors)
-        extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
-        if placement.changed and placement.continues_evidence not in ("flow_result", "words"):
-            extra = {**extra, "gen_ai.conversation.compacted": True}
-        if reading.forced_tool is not None:
-            extra = {**extra, "forced_tool": reading.forced_tool}
-        call = Call(
-            **structure_of(placement, reading, asked.sent.after),
-            call_id=call_id,
-            provider=reading.provider,
-            api=reading.api,
-            model=reading.model,
-            response_model=reading.response_model,
-            response_id=reading.response_id,
-            stream=reading.stream,
-            status=reading.status,
-            error_type=reading.error_type,
-            finish_reasons=reading.finish_reasons,
-            attempts=asked.attempts,
-            started_at_ns=asked.first_started_at_ns,
-            ended_at_ns=ended_at_ns,
-            # Latency is the model's: the last attempt's, without the back-off before it.
-            duration_s=(ended_at_ns - asked.started_at_ns) / 1e9,
-            ttfc_s=_seconds(asked.started_at_ns, reading.first_chunk_ns if reading.stream else None),
-            ttft_s=_seconds(asked.started_at_ns, reading.first_token_ns),
-            ttfo_s=_seconds(asked.started_at_ns, reading.first_answer_ns),
-            input_tokens=usage.input_tokens,
-            cache_read_tokens=usage.cache_read_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            usage_source=reading.usage_source,
-            usage_complete=reading.usage_complete,
-            tool_calls=sum([one.kind == "client" for one in reading.tool_calls]),
-            system_tokens=parts.system if parts else None,
-            tool_definition_tokens=parts.tool_definition if parts else None,
-            resent_tokens=parts.resent if parts else None,
-            tool_result_tokens=parts.tool_result if parts else None,
-            new_tokens=parts.new if parts else None,
-            split_method=parts.method if parts else None,
-            block_tokens=BLOCK_TOKENS,
-            block_hashes=hashes,
-            shared_blocks=self._shared(placement.task_id, hashes, early),
-            extra=extra,
-        )
+        if early is not None:
+            shared = early.shared_blocks
+        else:
+            shared = self._lineage.shared(placement.task_id, hashes) if hashes is not None else None
+        call = row_of(reading, asked, parts, ended_at_ns, block_hashes=hashes, shared_blocks=shared)
         self._placed.keep(call)
         return call
 
     def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
         return self.tool_spans.seen(call, self._tool_runs.take(reading, placement, call, first_attempt=first_attempt))
-
-    def _shared(self, task_id: str, hashes: bytes | None, early: Call | None) -> int | None:
-        if hashes is None or early is not None:  # by now calls that went on from it have its blocks
-            return early.shared_blocks if early is not None else None
-        return self._lineage.shared(task_id, hashes)
 
     def _parts(self, reading: Reading, placement: Placement, call_id: str) -> Parts | None:
         before = placement.continues.call_id if placement.continues else None
@@ -361,28 +301,6 @@ def _bytes_of(exchange: Exchange) -> ExchangeBytes:
     )
 
 
-def _attempt(exchange: Exchange, reading: Reading, call_id: str, number: int) -> Attempt:
-    return Attempt(
-        call_id=call_id,
-        attempt=number,
-        status_code=exchange.status_code,
-        error_type=reading.error_type,
-        started_at_ns=exchange.started_at_ns,
-        ended_at_ns=_end_of(exchange),
-    )
-
-
-def _of_stream(exchange: Exchange, reading: Reading) -> dict[str, Any]:
-    """Return what a row's `extra` says of a stream: gaps between its chunks, and who ended one that is not whole."""
-    extra: dict[str, Any] = {}
-    gaps = chunk_gaps_s(exchange.body())
-    if gaps is not None:
-        extra["chunk_gaps_s"] = gaps
-    if reading.status != "ok":
-        extra["stream_end"] = exchange.end
-    return extra
-
-
 def _calls_of(tries: Sequence[Try]) -> list[Call]:
     return _final([one.kept for one in tries if isinstance(one.kept, _Kept)], awaiting_poll=False)
 
@@ -390,11 +308,3 @@ def _calls_of(tries: Sequence[Try]) -> list[Call]:
 def _final(given_up: Sequence[_Kept], *, awaiting_poll: bool) -> list[Call]:
     """Return the calls that are over now: one that waits for an attempt and for a GET is over when no GET can come."""
     return [one.call for one in given_up if one.awaits_poll == awaiting_poll]
-
-
-def _end_of(exchange: Exchange) -> int:
-    return exchange.ended_at_ns if exchange.ended_at_ns is not None else exchange.started_at_ns
-
-
-def _seconds(start_ns: int, end_ns: int | None) -> float | None:
-    return None if end_ns is None else (end_ns - start_ns) / 1e9

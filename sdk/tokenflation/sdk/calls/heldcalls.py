@@ -9,16 +9,15 @@ from collections.abc import Callable, Container, Iterable
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage import contains
 from tokenflation.sdk.lineage.histories import Recent
+from tokenflation.sdk.lineage.messages import MIN_ID_CHARS, last_answer
 from tokenflation.sdk.records import Reading
+from tokenflation.sdk.scoping.sentfrom import sent_from
 
 __all__ = ["HeldCalls"]
 
 _MAX_LOOKED_AT = 16
 _MAX_LOOKS = 16
-"""So often a stream is read to see whether it said its last reason: calls may leave behind it with each of
-its pieces.
-"""
-_MIN_ID = 6
+"""Times a stream is read to see whether it said its last reason: a call may leave behind each of its pieces."""
 
 _Asked = tuple[bytes | None, bytes]
 """Hash of the last message of a request, and of its instructions."""
@@ -45,7 +44,7 @@ class HeldCalls:
         out.
         """
         answered = _answered(reading)
-        after = getattr(exchange.context, "after", None)
+        after = sent_from(exchange).after
         told = answered is not None and not knows(answered)
         if not told and not after:
             return []
@@ -79,15 +78,11 @@ class HeldCalls:
 
 def _is_sent_again(said: Reading, reading: Reading) -> bool:
     """Return whether a request holds what an answer said so far, or the ids of its tool calls."""
-    ids = [one.tool_call_id for one in said.tool_calls if len(one.tool_call_id) >= _MIN_ID]
+    ids = [one.tool_call_id for one in said.tool_calls if len(one.tool_call_id) >= MIN_ID_CHARS]
     return contains(reading.prompt, said.answer) or any(id_.encode() in reading.prompt for id_ in ids)
 
 
 def _answered(reading: Reading) -> bytes | None:
     """Return the hash of the last message before the last answer in a request; None where no answer is in it."""
-    at = len(reading.message_roles)
-    while at and reading.message_roles[at - 1] != "assistant":
-        at -= 1
-    while at and reading.message_roles[at - 1] == "assistant":
-        at -= 1
+    at, _ = last_answer(reading.message_roles)
     return reading.message_hashes[at - 1] if at else None

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage import Move, Placement
+from tokenflation.sdk.lineage.histories import Run
 from tokenflation.sdk.records import Call, Reading
 
 __all__ = ["PlacedCalls", "structure_of"]
@@ -98,22 +99,21 @@ class PlacedCalls:
             self._bytes -= len(gone.block_hashes or b"")
 
 
-def _of_run(run: Any, *, foreign: bool) -> dict[str, Any]:
+def _of_run(run: Run, *, foreign: bool) -> dict[str, Any]:
     """Return the columns that all calls of a run share; one in a `foreign` span stays in that span's trace."""
-    columns: dict[str, Any] = {} if foreign else {"trace_id": run.trace_id}
-    columns |= {
+    host = run.host
+    columns = {
         "task": run.task,
         "task_id": run.task_id,
         "agent": run.agent,
         "depth": run.depth,
+        "inside_call_id": host.call_id if host is not None else None,
+        "inside_tool_call_id": host.tool_call_id if host is not None else None,
+        "inside_evidence": host.edge.evidence if host is not None else "quoted" if run.quotes else None,
     }
-    host = run.host
-    columns["inside_call_id"] = host.call_id if host is not None else None
-    columns["inside_tool_call_id"] = (host.tool_call_id or None) if host is not None else None
-    columns["inside_evidence"] = host.edge.evidence if host is not None else "quoted" if run.quotes else None
     if host is None and run.quotes:
         columns["structure_strength"] = "weak"
-    return columns
+    return columns if foreign else {**columns, "trace_id": run.trace_id}
 
 
 def _prompted_by(reading: Reading, sent: int) -> str | None:

@@ -10,7 +10,7 @@ from tokenflation.sdk.scoping import scopes
 from tokenflation.sdk.scoping.limits import Budget
 from tokenflation.sdk.scoping.scopes import Scope
 
-__all__ = ["SentFrom", "admit", "give_up", "settle"]
+__all__ = ["SentFrom", "admit", "give_up", "sent_from", "settle"]
 
 
 class SentFrom(Struct, frozen=True):
@@ -22,6 +22,19 @@ class SentFrom(Struct, frozen=True):
     after: str | None = None
     """The call that left before in the same context or in the one it was copied from; empty where there was none, None
     where nobody looked."""
+
+    @property
+    def scope_id(self) -> str:
+        """Id of the scope's span; empty where there is none."""
+        return self.scope.span_id if self.scope is not None else ""
+
+
+_NOBODY_LOOKED = SentFrom()
+
+
+def sent_from(exchange: Exchange) -> SentFrom:
+    """Return where a request left."""
+    return exchange.context if isinstance(exchange.context, SentFrom) else _NOBODY_LOOKED
 
 
 def admit(exchange: Exchange, hurry: Callable[[], None], *, begins: bool = True) -> None:
