@@ -129,6 +129,15 @@ def test_rerank_is_counted_where_it_is_counted_in_tokens(exchange: Any) -> None:
     assert (cohere.usage_source, cohere.extra) == ("absent", {"search_units": 1})
 
 
+@pytest.mark.parametrize(("host", "provider"), [("api.cohere.com", "cohere"), ("localhost:8000", "cohere_compatible")])
+def test_a_rerank_of_a_server_that_copies_cohere_is_not_said_to_be_coheres(
+    exchange: Any, host: str, provider: str
+) -> None:
+    asked = {"model": "m", "query": "q", "documents": ["d"]}
+
+    assert exchange("cohere.rerank", {"results": []}, request=asked, host=host).provider == provider
+
+
 def test_a_rerank_names_its_model_where_the_provider_does(exchange: Any) -> None:
     asked = {"model": "rerank-x", "query": "q", "documents": ["a", "b"]}
     answer = {"model": "rerank-x-lite", "results": [{"index": 1}], "usage": {"total_tokens": 17}}

@@ -29,7 +29,7 @@ __all__ = [
     "WRITER_COMPLETIONS",
 ]
 
-_PROVIDER = "cohere"
+_PROVIDER = "cohere_compatible"
 # Images stand outside: {"billed_units": {"input_tokens": 267}, "tokens": {"input_tokens": 34, "image_tokens": 259}} is
 # a prompt of 34 tokens, of which 8 are billed, beside an image of 259.
 _INPUT = Count(terms=((("tokens", "input_tokens"), ("billed_units", "input_tokens")), (("tokens", "image_tokens"),)))

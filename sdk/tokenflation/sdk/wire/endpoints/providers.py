@@ -2,7 +2,7 @@
 
 Values beyond the OpenTelemetry list (openrouter, together_ai, ...) follow its spelling. A host that is not listed (a
 gateway, a local server) is named after the family of its api: `openai_compatible`, `anthropic_compatible`,
-`gemini_compatible`.
+`gemini_compatible`, `cohere_compatible`.
 """
 
 from functools import lru_cache
@@ -14,17 +14,18 @@ __all__ = ["provider_of", "served_as"]
 _HOSTS = {
     "api.openai.com": "openai",
     "openai.azure.com": "azure.ai.openai",
+    "openai.azure.us": "azure.ai.openai",
     "cognitiveservices.azure.com": "azure.ai.openai",
     "services.ai.azure.com": "azure.ai.inference",
     "models.ai.azure.com": "azure.ai.inference",
     "models.inference.ai.azure.com": "azure.ai.inference",
     "api.anthropic.com": "anthropic",
     "claude.googleapis.com": "anthropic",
-    "generativelanguage.googleapis.com": "gcp.gemini",
-    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "prediction.vertexai.goog": "gcp.vertex_ai",
     "api.groq.com": "groq",
     "api.deepseek.com": "deepseek",
     "api.mistral.ai": "mistral_ai",
+    "codestral.mistral.ai": "mistral_ai",
     "api.x.ai": "x_ai",
     "api.perplexity.ai": "perplexity",
     "api.moonshot.ai": "moonshot_ai",
@@ -33,11 +34,13 @@ _HOSTS = {
     "api.cohere.com": "cohere",
     "api.cohere.ai": "cohere",
     "api.voyageai.com": "voyage_ai",
+    "ai.mongodb.com": "voyage_ai",
     "api.jina.ai": "jina_ai",
     "api.writer.com": "writer",
     "amazonaws.com": "aws.bedrock",
     "api.aws": "aws.bedrock",
     "ml.cloud.ibm.com": "ibm.watsonx.ai",
+    "wxai.ibm.com": "ibm.watsonx.ai",
     "api.aleph-alpha.com": "aleph_alpha",
     "api.together.xyz": "together_ai",
     "api.together.ai": "together_ai",
@@ -52,7 +55,10 @@ _HOSTS = {
     "api.minimax.io": "minimax",
     "dashscope.aliyuncs.com": "alibaba_cloud",
     "dashscope-intl.aliyuncs.com": "alibaba_cloud",
+    "dashscope-us.aliyuncs.com": "alibaba_cloud",
+    "maas.aliyuncs.com": "alibaba_cloud",
     "integrate.api.nvidia.com": "nvidia",
+    "ai.api.nvidia.com": "nvidia",
     "inference.heroku.com": "heroku",
     "snowflakecomputing.com": "snowflake",
     "ollama.com": "ollama",
@@ -102,8 +108,12 @@ def provider_of(host: str, compatible: str) -> str:
     name = host.lower()
     if not name.startswith("["):
         name = name.partition(":")[0]
-    if name.endswith("-aiplatform.googleapis.com"):  # us-central1-aiplatform.googleapis.com
-        return "gcp.vertex_ai"
+    if name.endswith(".googleapis.com"):  # us-central1-aiplatform., aiplatform.eu.rep., aiplatform.mtls.googleapis.com
+        service = name.partition(".")[0]
+        if service.endswith("aiplatform"):
+            return "gcp.vertex_ai"
+        if service == "generativelanguage":
+            return "gcp.gemini"
     if name.startswith("aws-external-anthropic."):  # ...us-east-1.api.aws
         return "anthropic"
     if name.startswith("inference.generativeai.") and ".oci." in name:  # ...us-chicago-1.oci.oraclecloud.com
