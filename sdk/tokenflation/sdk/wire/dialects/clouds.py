@@ -208,12 +208,13 @@ SAP_EMBED: Final = Dialect(
     common_path=True,
 )
 
-# docs.deepinfra.com/apis/deepinfra-native: `inference_status` counts, also of embeddings, which generate nothing.
+# docs.deepinfra.com/apis/deepinfra-native: `inference_status` counts, also of embeddings, which generate nothing. So do
+# rerankers, which are asked `queries` of `documents` (deepinfra.com/Qwen/Qwen3-Reranker-8B/api).
 DEEPINFRA: Final = Dialect(
     api="deepinfra.inference",
     compatible="deepinfra",
     request=Request(
-        proof=(frozenset({"input", "inputs"}),),
+        proof=(frozenset({"input", "inputs", "queries"}),),
         model_in_path=r"/v1/inference/(.+)",
         messages=("input", "inputs"),
     ),
@@ -226,7 +227,7 @@ DEEPINFRA: Final = Dialect(
         ends_if=(("generated_text",), ("inference_status",)),
         usage=((), ("inference_status",)),
         merge_usage=True,
-        input=Count(terms=((("tokens_input",), ("num_input_tokens",), ("input_tokens",)),)),
+        input=Count(terms=((("input_tokens",), ("num_input_tokens",), ("tokens_input",)),)),
         output=Count(terms=((("tokens_generated",), ("num_output_tokens",)),), zero_beside=(("input_tokens",),)),
         usage_extra={"cost": ("cost",), "runtime_ms": ("runtime_ms",)},
     ),

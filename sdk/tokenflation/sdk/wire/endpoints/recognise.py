@@ -31,7 +31,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     ),
     "chat_stream": (("/text/", _CHAT),),  # watsonx
     "chatcompletion_v2": (("/text/", _CHAT),),  # MiniMax
-    # SageMaker, Databricks; what an agent runtime is sent is up to the agent.
+    # SageMaker, Databricks, Oracle's Data Science; what an agent runtime is sent is up to the agent.
     "invocations": (
         ("/runtimes/", "bedrock.agentcore"),
         ("/automations/", "openai.agents"),
@@ -39,6 +39,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("", "invocations"),
     ),
     "invocations-response-stream": (("/endpoints/", "invocations"),),
+    **dict.fromkeys(("predict", "predictWithResponseStream"), (("/ocid1.datasciencemodeldeployment.", "invocations"),)),
     "async-invocations": (("/endpoints/", "bedrock.later"), ("/inference-routers/", "bedrock.later")),
     "responses": (("/presets/", None), ("/endpoint/protocols/", "azure.agent"), ("", "openai.responses")),
     "agent": (("/v1/agent", "perplexity.agent"),),
@@ -149,8 +150,8 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "generation_stream": (("/text/", "ibm.text_generation"),),
     "text_stream": (("/v1-beta/generation/", "ibm.text_generation"),),
     ":complete": (("/cortex/", "snowflake.complete"),),
-    # llama.cpp, Nvidia
-    **dict.fromkeys(("rerank", "reranking"), (("/text/rerank", "ibm.text_read"), ("", "cohere.rerank"))),
+    # llama.cpp and Nvidia, Alibaba
+    **dict.fromkeys(("rerank", "reranking", "reranks"), (("/text/rerank", "ibm.text_read"), ("", "cohere.rerank"))),
     "ranking": (("/v1/", "cohere.rerank"),),
     "predictions": (("/v1/", "replicate.predictions"),),
     # What follows is not read: `unread` says why.
