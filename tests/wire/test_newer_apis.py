@@ -144,6 +144,8 @@ def test_a_request_to_an_agents_own_endpoint_names_neither_model_nor_agent(excha
     ("api", "asked", "usage", "extra"),
     [
         ("openai.transcriptions", {"file": "x"}, {"type": "duration", "seconds": 2.5}, {"audio_input_seconds": 2.5}),
+        ("openai.transcriptions", {"input_audio": {}}, {"cost": 6e-4, "seconds": 6}, {"cost": 6e-4, "audio_input_seconds": 6}),
+        ("openai.images", {"prompt": "x"}, {"cost_in_usd_ticks": 700000000}, {"cost_in_usd_ticks": 700000000}),
         ("openai.chat", {"messages": []}, {"server_tool_use_details": {"web_search_requests": 2}}, {"web_search_requests": 2}),
         ("openai.responses", {"model": "m", "input": "hi"}, {"server_tool_use_details": {"web_search_requests": 2}},
          {"web_search_requests": 2}),
@@ -155,7 +157,8 @@ def test_a_request_to_an_agents_own_endpoint_names_neither_model_nor_agent(excha
 def test_what_a_usage_object_says_beside_the_counts_is_kept(
     exchange: Any, api: str, asked: Any, usage: dict[str, Any], extra: dict[str, Any]
 ) -> None:
-    counts = {} if "seconds" in usage else {"prompt_tokens": 9, "input_tokens": 9, "total_input_tokens": 9}
+    alone = usage.keys() & {"seconds", "cost_in_usd_ticks"}
+    counts = {} if alone else {"prompt_tokens": 9, "input_tokens": 9, "total_input_tokens": 9}
     reading = exchange(api, {"id": "r", "text": "hi", "usage": {**usage, **counts}}, request=asked)
     assert extra.items() <= reading.extra.items()
 

@@ -122,15 +122,18 @@ IMAGES: Final = Dialect(
         reasoning=Count(terms=((("completion_tokens_details", "reasoning_tokens"),),)),
         total=("total_tokens",),
         usage_extra={
-            "cost": ("cost",),
-            "cost_in_usd_ticks": ("cost_in_usd_ticks",),  # xAI
             "text_input_tokens": ("input_tokens_details", "text_tokens"),
             "image_input_tokens": ("input_tokens_details", "image_tokens"),
             "text_output_tokens": ("output_tokens_details", "text_tokens"),
             "image_output_tokens": ("output_tokens_details", "image_tokens"),
         },
-        # openai's `ImagesResponse`: what drew a picture as SVG counts by itself, beside the usage.
-        extra=SVG_USAGE,
+        # openai's `ImagesResponse`: what drew a picture as SVG counts by itself, beside the usage. xAI's usage has its
+        # price alone (recorded: grok-imagine-image-pro).
+        extra={
+            **SVG_USAGE,
+            "cost": ("usage", "cost"),
+            "cost_in_usd_ticks": ("usage", "cost_in_usd_ticks"),
+        },
     ),
 )
 
@@ -166,9 +169,8 @@ TRANSCRIPTIONS: Final = Dialect(
             "text_input_tokens": ("input_token_details", "text_tokens"),
             "audio_input_tokens": ("input_token_details", "audio_tokens"),
             "prompt_audio_seconds": ("prompt_audio_seconds",),
-            "cost": ("cost",),
         },
-        extra={"audio_input_seconds": ("usage", "seconds")},  # often all that it has
+        extra={"audio_input_seconds": ("usage", "seconds"), "cost": ("usage", "cost")},  # often all that it has
     ),
 )
 
