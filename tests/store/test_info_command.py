@@ -170,10 +170,10 @@ def test_a_file_that_may_not_be_read_is_exit_code_1_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     # As the system answers a user without rights; root, whom tests may run as, is refused nothing.
-    def refuse(path: Path, mode: str = "r") -> IO[Any]:
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> IO[Any]:
         if path.name == "a.jsonl":
             raise PermissionError(13, "Permission denied", str(path))
-        return open(path, mode)
+        return open(path, *args, **kwargs)
 
     (tmp_path / "a.jsonl").write_text("secret")
     monkeypatch.chdir(tmp_path)
