@@ -342,3 +342,19 @@ def test_the_usage_of_an_answer_is_found_in_its_last_bytes(tail: bytes, found: l
     counts = last if isinstance(last, dict) else {name: getattr(last, name) for name in last.__struct_fields__}
     assert [counts.get("prompt_tokens"), counts.get("completion_tokens")] == found
     assert "secret" not in counts
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"usage": {"prompt_tokens": 3, "completion_tokens": 4}, "extension": {"usage": {"prompt_tokens": 9}}}',
+        b'{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": "none"}}',
+        b'{"choices": [{"usage": {"prompt_tokens": 3, "completion_tokens": 4}}], "usage": null}',
+        b'\n{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}',
+    ],
+    ids=["nested ones behind it", "a value of another kind", "one that is deeper", "white space before it"],
+)
+def test_the_usage_of_a_short_answer_is_the_one_at_its_root_if_it_has_one(answer: bytes) -> None:
+    last, first = find_usage("openai.chat", [(1, answer)], "")
+    counts = last if isinstance(last, dict) else {name: getattr(last, name) for name in last.__struct_fields__}
+    assert (counts["prompt_tokens"], counts["completion_tokens"], first) == (3, 4, None)

@@ -19,6 +19,8 @@ __all__ = ["Found", "dialects_of", "find_usage"]
 _NEAR_BYTES = 1024
 """Where usage nearly always stands: so many bytes from the end, or from the beginning."""
 _FAR_BYTES = 8192
+_WHOLE_BYTES = 4096
+"""An answer up to so long is read as a whole where its usage stands at its root: that costs less than a search."""
 _MAX_TRIES = 4
 _MAX_OBJECTS = 256
 """Inside of one usage object."""
@@ -47,7 +49,18 @@ def find_usage(api: str, chunks: Chunks, content_encoding: str) -> Found:
         if not chunks:
             return None, None
     places = _places(api)
-    end = chunks[0][1][-_FAR_BYTES:] if len(chunks) == 1 else _end_of(chunks)
+    if len(chunks) == 1:
+        end = chunks[0][1]
+        if len(end) <= _WHOLE_BYTES and places.decode_answer is not None and end.startswith(b"{"):
+            try:
+                usage = places.decode_answer(end).usage
+            except (ValueError, RecursionError):
+                usage = None  # several documents, or a value of another kind among the counts
+            if usage is not None:
+                return usage, None
+        end = end[-_FAR_BYTES:]
+    else:
+        end = _end_of(chunks)
     last = _last(places, end)
     if last is not None and not places.merges:
         return last, None
@@ -75,6 +88,8 @@ class _Places(NamedTuple):
     known: frozenset[str]
     """Names of the numbers that some dialect reads."""
     decode: Callable[[bytes], Any]
+    decode_answer: Callable[[bytes], Any] | None
+    """Reads a whole answer for the one usage object at its root; None where it may have another name, or be deeper."""
 
 
 @lru_cache(maxsize=64)
@@ -84,12 +99,15 @@ def _places(api: str) -> _Places:
     names = sorted({str(path[-1]) for path in paths if path})
     fields = (getattr(answer, name, None) for answer in answers for name in _COUNTS)
     known = frozenset[str]().union(*(set(_words(value)) for value in fields)) - {*names}
+    usage = _numbers_under(known)
+    at_root = {str(path[0]) for path in paths if len(path) == 1}
     return _Places(
         tuple(f'"{name}"'.encode() for name in names),
         any(answer.merge_usage for answer in answers),
         () in paths,
         known,
-        _decoder(known),
+        msgspec.json.Decoder(usage).decode,
+        _answer_decoder(usage, *at_root) if len(at_root) == 1 else None,
     )
 
 
@@ -193,10 +211,15 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(one)
 
 
-def _decoder(known: frozenset[str]) -> Callable[[bytes], Any]:
-    """Return a decoder that keeps numbers under these names, three objects deep."""
+def _numbers_under(known: frozenset[str]) -> Any:
+    """Return a type that keeps numbers under these names, three objects deep."""
     made: Any = None
     for name in ("Inner", "Middle", "Outer"):
         kinds: Any = int | float | None if made is None else int | float | made | list[made] | None
         made = msgspec.defstruct(name, [(word, kinds, None) for word in sorted(known)], omit_defaults=True)
+    return made
+
+
+def _answer_decoder(usage: Any, name: str) -> Callable[[bytes], Any]:
+    made = msgspec.defstruct("Answer", [("usage", usage | None, None)], rename={"usage": name})
     return msgspec.json.Decoder(made).decode
