@@ -71,7 +71,7 @@ def _begin(tap: Tap | None, look: Callable[[Any], object], sender: Any, request:
         url = request.url
         path = url.path
         api = recognise(request.method, path)
-        if api is None or (underway() and _is_passed_on(request, url.host, path)):
+        if api is None or (UNDERWAY.get() is not None and _is_passed_on(request, url.host, path)):
             return None
         look(sender)
         headers = _picked(request.headers, _REQUEST_HEADERS)
@@ -84,6 +84,8 @@ def _begin(tap: Tap | None, look: Callable[[Any], object], sender: Any, request:
 
 def _is_passed_on(request: Any, host: str, path: str) -> bool:
     """Return whether a hook further up sends this request now: the same one, or one that a transport made of it."""
+    if not underway():
+        return False
     sending = UNDERWAY.get()
     if isinstance(sending, Sending) and sending.request is request:
         return True
@@ -159,42 +161,62 @@ def _picked(headers: Any, names: frozenset[bytes]) -> dict[str, str]:
 # The shells: they send, and tell the core.
 
 
-def _send(sending: Sending, request: Any, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    around = UNDERWAY.get()
-    try:
-        UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
-        response = send(request, *args, **kwargs)
-    except BaseException as error:
-        safely(sending.tap.failed, sending.end_by, error)
-        raise
-    finally:
-        UNDERWAY.set(around)
-        exchange = sending.let_go()
-    try:
-        _answered(exchange, request, response)
-    except Exception as error:
-        count_failure(sending.tap.failed, error)
-    return response
+def _sync_shell(tap_of: Callable[[Any], Tap | None], look: Callable[[Any], None], send: Callable[..., Any]) -> Any:
+    """Return what stands over `send(this, request)`, of a client or transport."""
+
+    @functools.wraps(send)
+    def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        sending = _begin(tap_of(this), look, this, request)
+        if sending is None:
+            return send(this, request, *args, **kwargs)
+        around = UNDERWAY.get()
+        try:
+            UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
+            response = send(this, request, *args, **kwargs)
+        except BaseException as error:
+            safely(sending.tap.failed, sending.end_by, error)
+            raise
+        finally:
+            UNDERWAY.set(around)
+            exchange = sending.let_go()
+        try:
+            _answered(exchange, request, response)
+        except Exception as error:
+            count_failure(sending.tap.failed, error)
+        return response
+
+    return shell
 
 
-async def _send_async(
-    sending: Sending, request: Any, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+def _async_shell(
+    tap_of: Callable[[Any], Tap | None], look: Callable[[Any], None], send: Callable[..., Awaitable[Any]]
 ) -> Any:
-    around = UNDERWAY.get()
-    try:
-        UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
-        response = await send(request, *args, **kwargs)
-    except BaseException as error:
-        safely(sending.tap.failed, sending.end_by, error)
-        raise
-    finally:
-        UNDERWAY.set(around)
-        exchange = sending.let_go()
-    try:
-        _answered(exchange, request, response)
-    except Exception as error:
-        count_failure(sending.tap.failed, error)
-    return response
+    @functools.wraps(send)
+    async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        sending = _begin(tap_of(this), look, this, request)
+        if sending is None:
+            return await send(this, request, *args, **kwargs)
+        around = UNDERWAY.get()
+        try:
+            UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
+            response = await send(this, request, *args, **kwargs)
+        except BaseException as error:
+            safely(sending.tap.failed, sending.end_by, error)
+            raise
+        finally:
+            UNDERWAY.set(around)
+            exchange = sending.let_go()
+        try:
+            _answered(exchange, request, response)
+        except Exception as error:
+            count_failure(sending.tap.failed, error)
+        return response
+
+    return shell
+
+
+def _look_at_nothing(_: Any) -> None:
+    """Stand for a look at clients where transports themselves are recorded."""
 
 
 class _Transport:
@@ -208,11 +230,15 @@ class _Transport:
         return getattr(object.__getattribute__(self, "_tf_inner"), name)
 
 
+def _tap_given(this: _Transport) -> Tap | None:
+    return this._tf_tap_getter()
+
+
 class _SyncTransport(_Transport):
-    def handle_request(self, request: Any) -> Any:
-        send = self._tf_inner.handle_request
-        sending = _begin(self._tf_tap_getter(), _look_at_nothing, self, request)
-        return send(request) if sending is None else _send(sending, request, send)
+    def _send(self, request: Any) -> Any:
+        return self._tf_inner.handle_request(request)
+
+    handle_request = _sync_shell(_tap_given, _look_at_nothing, _send)
 
     def close(self) -> None:
         self._tf_inner.close()
@@ -226,10 +252,10 @@ class _SyncTransport(_Transport):
 
 
 class _AsyncTransport(_Transport):
-    async def handle_async_request(self, request: Any) -> Any:
-        send = self._tf_inner.handle_async_request
-        sending = _begin(self._tf_tap_getter(), _look_at_nothing, self, request)
-        return await (send(request) if sending is None else _send_async(sending, request, send))
+    async def _send(self, request: Any) -> Any:
+        return await self._tf_inner.handle_async_request(request)
+
+    handle_async_request = _async_shell(_tap_given, _look_at_nothing, _send)
 
     async def aclose(self) -> None:
         await self._tf_inner.aclose()
@@ -271,18 +297,20 @@ class _Installation(Patches):
 
     def _patch_client(self, library: ModuleType, client: str, fallback: str, fallback_method: str) -> None:
         asynchronous = client == "AsyncClient"
-        shell, below = (self._async_shell, async_shell) if asynchronous else (self._sync_shell, sync_shell)
+        shell, below = (_async_shell, async_shell) if asynchronous else (_sync_shell, sync_shell)
         pool = "AsyncConnectionPool" if asynchronous else "ConnectionPool"
         look = _once_through_another(lambda: self._cover_pool(library.__name__, pool, fallback_method, below))
-        if self._cover(getattr(library, client, None), _SEND, functools.partial(shell, look)):
+        if self._cover(getattr(library, client, None), _SEND, functools.partial(shell, self._tap_now, look)):
             return
-        found = self._cover(
-            getattr(library, fallback, None), fallback_method, functools.partial(shell, _look_at_nothing)
-        )
+        instead = functools.partial(shell, self._tap_now, _look_at_nothing)
+        found = self._cover(getattr(library, fallback, None), fallback_method, instead)
         self._warn(
             f"{library.__name__}.{client}.{_SEND}(request)",
             f"{fallback} is recorded instead" if found else f"{fallback} is unknown too, nothing is recorded",
         )
+
+    def _tap_now(self, _: Any) -> Tap | None:
+        return self._tap
 
     def _cover_pool(self, library: str, pool: str, method: str, shell: Callable[[Any], Any]) -> None:
         """See each try that passes this pool, once it is imported: a transport may do that as late as it sends."""
@@ -313,30 +341,6 @@ class _Installation(Patches):
         if not any(layer.owner is owner and layer.name == name for layer in self._layers):
             self._layers.append(cover(owner, name, shell))
         return True
-
-    def _sync_shell(self, look: Callable[[Any], None], original: Any) -> Any:
-        @functools.wraps(original)
-        def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            sending = _begin(self._tap, look, this, request)
-            if sending is None:
-                return original(this, request, *args, **kwargs)
-            return _send(sending, request, original.__get__(this, type(this)), *args, **kwargs)
-
-        return shell
-
-    def _async_shell(self, look: Callable[[Any], None], original: Any) -> Any:
-        @functools.wraps(original)
-        async def shell(this: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            sending = _begin(self._tap, look, this, request)
-            if sending is None:
-                return await original(this, request, *args, **kwargs)
-            return await _send_async(sending, request, original.__get__(this, type(this)), *args, **kwargs)
-
-        return shell
-
-
-def _look_at_nothing(_: Any) -> None:
-    """Stand for a look at clients where transports themselves are recorded."""
 
 
 def _once_through_another(act: Callable[[], object]) -> Callable[[Any], None]:

@@ -82,11 +82,12 @@ class Inbox:
         """Add a thing of so many bytes; False where there is no room for it, which one that is forced in needs not."""
         items = self._items
         waiting = items.qsize()
-        if (waiting >= self._most or self._bytes + size > _MAX_BYTES) and not force:
+        held = self._bytes + size
+        if (waiting >= self._most or held > _MAX_BYTES) and not force:
             return False
-        self._bytes += size
+        self._bytes = held
         items.put(item)
-        if self._bytes > _HURRY_BYTES or 2 * waiting >= self._most:
+        if held > _HURRY_BYTES or 2 * waiting >= self._most:
             self._hurry.set()
         return True
 
