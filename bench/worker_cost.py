@@ -31,6 +31,7 @@ from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.placing import Lineage
 from tokenflation.sdk.recording import recorder
+from tokenflation.sdk.recording.worker import Worker
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.write import open_writer
 from tokenflation.sdk.tokens.parts import Splitter
@@ -134,8 +135,8 @@ def run(bodies: Bodies, batch: int) -> float:
         one._outbox.write()  # opens the store
         start_ns = time.thread_time_ns()
         for at in range(0, len(items), batch):
-            one._take(items[at : at + batch])
-            one._write(0)
+            one._worker.take(items[at : at + batch])
+            one._worker.write(0)
         spent_ns = time.thread_time_ns() - start_ns
         if one.recorded != len(items) or one.drops:
             sys.exit(f"{one.recorded} of {len(items)} calls were recorded, {one.drops}")
@@ -226,12 +227,12 @@ def count(bodies: Bodies, batch: int, top: int) -> None:
 
         return run_traced
 
-    one, taken = recorder.Recorder, (recorder.Recorder._take, recorder.Recorder._write)
-    one._take, one._write = map(traced, taken)  # type: ignore[method-assign]
+    taken = Worker.take, Worker.write
+    Worker.take, Worker.write = map(traced, taken)  # type: ignore[method-assign]
     try:
         run(bodies, batch)
     finally:
-        one._take, one._write = taken  # type: ignore[method-assign]
+        Worker.take, Worker.write = taken  # type: ignore[method-assign]
     total = sum(1 for _ in bodies())
     print(f"  {sum(found.values()) / total:.0f} instructions and {sum(calls.values()) / total:.0f} Python calls a call")
     for code, done in found.most_common(top):

@@ -156,7 +156,7 @@ def test_however_a_process_ends_its_calls_are_in_the_store(provider: Provider, s
 
 def test_what_ends_while_the_process_leaves_is_kept(provider: Provider, store: Path) -> None:
     program = """
-        from tokenflation.sdk.recording import recorder
+        from tokenflation.sdk.recording import worker
         handle = tf.instrument(store)
         body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "[[slow:0.01]]"}]}
         with httpx.Client() as client:
@@ -164,7 +164,7 @@ def test_what_ends_while_the_process_leaves_is_kept(provider: Provider, store: P
                 parts = answer.iter_raw()
                 next(parts)
                 handle._recorder.leave()  # as another thread calls os._exit
-                recorder.Recorder._take = lambda self, items: time.sleep(60)  # no turn for the worker any more
+                worker.Worker.take = lambda self, items: time.sleep(60)  # no turn for the worker any more
                 list(parts)
         os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -260,7 +260,7 @@ def test_the_model_of_a_call_that_was_shown_under_way_is_kept_when_a_kill_follow
 ) -> None:
     program = """
         import sqlite3
-        from tokenflation.sdk.recording.recorder import Recorder
+        from tokenflation.sdk.recording.worker import Worker
         tf.instrument(store)
         body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "[[slow:0.01]]"}]}
         with httpx.Client() as client:
@@ -269,7 +269,7 @@ def test_the_model_of_a_call_that_was_shown_under_way_is_kept_when_a_kill_follow
                 next(parts)
                 while not sqlite3.connect(store).execute("SELECT ttfc_s FROM calls WHERE ttfc_s > 0").fetchall():
                     next(parts)
-                Recorder._take = lambda self, items: time.sleep(60)  # no turn for the worker any more
+                Worker.take = lambda self, items: time.sleep(60)  # no turn for the worker any more
                 list(parts)
         os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -204,7 +204,7 @@ def test_what_close_cannot_wait_for_is_shown_as_lost_until_it_is_written(provide
         other = sqlite3.connect(store, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         assert ask(provider) == DEFAULT_TEXT
-        worker, rows = handle._recorder._worker, handle._recorder._outbox
+        worker, rows = handle._recorder._thread, handle._recorder._outbox
         assert worker is not None
         assert until(lambda: len(rows))
         for _ in range(2):  # which the worker does not get to

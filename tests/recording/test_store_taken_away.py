@@ -14,7 +14,7 @@ from tokenflation.sdk.store.journals.recover import recover
 from tokenflation.sdk.store.write import open_writer
 
 PROGRAM = """
-    from tokenflation.sdk.recording.recorder import Recorder
+    from tokenflation.sdk.recording.worker import Worker
     handle = tf.instrument(store)
     folder = os.path.dirname(store)
     with httpx.Client() as client:
@@ -35,7 +35,7 @@ PROGRAM = """
             journal = handle._recorder._underway._journal
             while not journal.path.exists() or not os.path.samestat(journal.path.stat(), os.fstat(journal._descriptor)):
                 time.sleep(0.01)
-            Recorder._write = lambda self, now: time.sleep(60)
+            Worker.write = lambda self, now: time.sleep(60)
             ask(client)
             os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -2,6 +2,8 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.saying import say
@@ -18,6 +20,20 @@ class Drops(Counter[str]):
         super().__init__()
         self._store = store
         self._told: set[str] = set()
+
+    def lose(self, reason: str, count: int = 1) -> None:
+        """Count records that could not be kept; the first of a reason is logged."""
+        self[reason] += count
+        self.tell()
+
+    def guarded(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Return what a function of ours returns; None where it fails, which is counted: the host must not notice."""
+        try:
+            return function(*args)
+        except Exception:
+            self.lose("recorder_error")
+            _log.debug("tokenflation: %r failed", function, exc_info=True)
+            return None
 
     def tell(self) -> None:
         """Log each reason once."""

@@ -1,16 +1,16 @@
-"""The recorder: one worker thread per process that turns finished exchanges and scopes into rows and spans.
+"""The recorder of a process, as the host's threads meet it, and the one thread in which its worker works.
 
 The host's threads only put things into an inbox and note in shared memory what is under way, so that a kill loses no
-finished call. Nothing here raises into the host or makes it wait; what is lost is counted. Knows no HTTP library.
+finished call; the `worker` turns them into rows and spans. Nothing here raises into the host or makes it wait; what is
+lost is counted. Knows no HTTP library.
 """
 
 import atexit
 import itertools
-import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,26 +23,19 @@ from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.recording.dates import Dates
 from tokenflation.sdk.recording.drops import Drops
 from tokenflation.sdk.recording.forks import Forked, begin_if_untold, watch_forks
-from tokenflation.sdk.recording.inbox import Inbox, rest_s
-from tokenflation.sdk.recording.marks import Flush, Grown, in_order, portions, size_of
+from tokenflation.sdk.recording.inbox import Inbox
+from tokenflation.sdk.recording.marks import Flush, Grown, size_of
 from tokenflation.sdk.recording.stacks import started
-from tokenflation.sdk.records import Call, SpanRecord
+from tokenflation.sdk.recording.worker import SWEEP_S, Worker
 from tokenflation.sdk.scoping import scopes
-from tokenflation.sdk.scoping.sentfrom import SentFrom, admit, give_up, settle
-from tokenflation.sdk.store.journals.underway import Noted, Underway, noted
+from tokenflation.sdk.scoping.sentfrom import SentFrom, admit, give_up
+from tokenflation.sdk.store.journals.underway import Underway, noted
 from tokenflation.sdk.store.losses import WAITING
 from tokenflation.sdk.store.outbox import Outbox
 from tokenflation.sdk.store.write import SqliteWriter
 from tokenflation.sdk.tracing.spanread import SpanReader
 
 __all__ = ["Recorder"]
-
-_RETRY_S = 1.0
-_SWEEP_S = 0.05
-"""So often we look at the calls under way, while there are any."""
-_UNREADABLE: Any = object()
-"""What is made of an answer that cannot be read."""
-_log = logging.getLogger("tokenflation")
 
 
 class Recorder(Forked):
@@ -91,7 +84,8 @@ class Recorder(Forked):
     @property
     def drops(self) -> dict[str, int]:
         """Records lost so far in this process, by reason; and those that the end of recording left unwritten."""
-        return {**self._drops, **({WAITING: waiting} if (waiting := self._outbox.left) else {})}
+        waiting = self._outbox.left
+        return {**self._drops, **({WAITING: waiting} if waiting else {})}
 
     @property
     def recorded(self) -> int:
@@ -100,8 +94,7 @@ class Recorder(Forked):
 
     def count_loss(self, reason: str, count: int = 1) -> None:
         """Count records that could not be kept; the first of a reason is logged."""
-        self._drops[reason] += count
-        self._drops.tell()
+        self._drops.lose(reason, count)
 
     def scope_changed(self, scope: scopes.Scope, opened: bool) -> None:
         """Note a scope that closed."""
@@ -117,11 +110,12 @@ class Recorder(Forked):
         """Wait until all that was handed over is written or noted as lost; False if that took too long."""
         if self._closed or self._is_idle():
             return True
-        self._put(mark := Flush(), force=True)
+        mark = Flush()
+        self._put(mark, force=True)
         self._inbox.hurry()
         deadline = now_ns() + int(timeout_s * 1e9)
-        while not mark.done.wait(max(0.0, min(_SWEEP_S, (deadline - now_ns()) / 1e9))):
-            if self._worker is None or now_ns() >= deadline:  # nobody is there to do it, or too slow
+        while not mark.done.wait(max(0.0, min(SWEEP_S, (deadline - now_ns()) / 1e9))):
+            if self._thread is None or now_ns() >= deadline:  # nobody is there to do it, or too slow
                 return mark.done.is_set()
         return True
 
@@ -134,45 +128,50 @@ class Recorder(Forked):
         if not self._is_idle():
             self._inbox.put(None, force=True)
             self._inbox.hurry()
-            if (worker := self._start()) is None:
+            thread = self._start()
+            if thread is None:
                 self._run()
             else:
-                worker.join(timeout_s)
+                thread.join(timeout_s)
             if not self._ended:
                 # The mark of the end stands there last, or was taken with all else.
-                self._guarded(self._outbox.note_unwritten, self._in_hand + max(0, len(self._inbox) - 1))
+                self._drops.guarded(self._outbox.note_unwritten, self._worker.in_hand + max(0, len(self._inbox) - 1))
                 return
-        self._guarded(self._underway.close)
-        self._guarded(self._outbox.close)
+        self._drops.guarded(self._underway.close)
+        self._drops.guarded(self._outbox.close)
 
     def leave(self, timeout_s: float = 1.0) -> None:
         """Write what is left, as the process ends without running its exit handlers."""
         if not self._closed and self.process_id == os.getpid() and self.flush(timeout_s):
-            self._guarded(self._underway.close_unused)
+            self._drops.guarded(self._underway.close_unused)
 
     def _is_idle(self) -> bool:
         begin_if_untold(self)  # what stands here is its parent's
-        return self._worker is None and not len(self._inbox) and not self._drops
+        return self._thread is None and not len(self._inbox) and not self._drops
 
     def _reset(self) -> None:
         self._inbox = Inbox(self._queue_size)
-        self._worker: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
+        """Where the worker works, once there is something to do."""
         self._ended = False
         """Whether the worker has come to its end with nothing left."""
         self._starting = threading.RLock()  # a stream collected as garbage may come here while this thread is inside
-        self._next_sweep_ns = self._next_try_ns = 0
-        self._in_hand = 0
-        """Records taken from the inbox that are not among the rows to write yet."""
-        self._unwritten: list[Noted] = []
-        """What has been read and is not in the store yet; its bodies are let go of."""
         self._drops = Drops(self.store)
         # From a random start: unlike any other process's; in order, so that the store's index grows at its end.
         self._ids = itertools.count(secrets.randbits(64))
         writer_id = secrets.token_hex(8)
         self._underway = Underway(self.store, default_task=self._default_task or "task", writer_id=writer_id)
         self._underway.redate(self._dates.moved_ns)
-        self._assembler = self._make_assembler(under_way=self._underway.untaken)
         self._outbox = Outbox(self.store, open_writer=self._open_writer, drops=self._drops, writer_id=writer_id)
+        self._worker = Worker(
+            inbox=self._inbox,
+            underway=self._underway,
+            assembler=self._make_assembler(under_way=self._underway.untaken),
+            outbox=self._outbox,
+            dates=self._dates,
+            drops=self._drops,
+            emitter=lambda: self.emitter,
+        )
 
     def _context(self) -> SentFrom:
         return SentFrom(self.spans.around(scopes.current()), self._foreign(), last_call())
@@ -196,8 +195,8 @@ class Recorder(Forked):
     def begin_in_child(self) -> None:
         """Take a queue, a worker, a journal and a connection of its own; the parent's are left alone."""
         closed, self._closed = self._closed, True
-        self._guarded(self._outbox.leave_to_parent)
-        self._guarded(self._underway.leave_to_parent)
+        self._drops.guarded(self._outbox.leave_to_parent)
+        self._drops.guarded(self._underway.leave_to_parent)
         self._reset()
         self._closed = closed  # a child that cannot begin anew records nothing, and waits for no lock of the parent's
 
@@ -217,7 +216,7 @@ class Recorder(Forked):
             self._underway.begin(exchange)
         except Exception as error:
             self._not_noted(error)
-        if self._inbox.asleep and self._inbox.wake() and self._worker is None:
+        if self._inbox.asleep and self._inbox.wake() and self._thread is None:
             self._start()
 
     def _not_noted(self, error: Exception, *, lost_by_signals: bool = False) -> None:
@@ -256,145 +255,30 @@ class Recorder(Forked):
             # The worker tells: a log handler of the host's that the collector came in from would wait for itself.
             self._drops["queue_full"] += 1
             return False
-        if self._worker is None:
+        if self._thread is None:
             self._start()
         return True
 
     def _start(self) -> threading.Thread | None:
         """Return the worker, or None where no thread can be had: the next record tries again, close() does without."""
         with self._starting:
-            if self._worker is None:
+            if self._thread is None:
                 self._inbox.renew()
                 try:
-                    self._worker = started(self._run)
+                    self._thread = started(self._run)
                 except Exception as error:  # the process has too many, or the interpreter is ending
                     let_through(error)
-            return self._worker
+            return self._thread
 
-    # The worker's side.
+    # The worker's thread.
 
     def _run(self) -> None:
         """Work until told to end; should that fail beyond all guards, the next record starts another worker."""
         with self._starting:
-            worker = self._worker = self._worker or threading.current_thread()
-        if worker is not threading.current_thread():  # the start of this one was interrupted, and another has begun
+            thread = self._thread = self._thread or threading.current_thread()
+        if thread is not threading.current_thread():  # the start of this one was interrupted, and another has begun
             return
         try:
-            self._ended = bool(self._guarded(self._work))
+            self._ended = bool(self._drops.guarded(self._worker.work))
         finally:
-            self._worker = None
-
-    def _work(self) -> bool:
-        last, taken_ns, look = False, 0, partial(self._guarded, self._sweep)
-        while not last:
-            items = self._inbox.next_items(_SWEEP_S, lambda: len(self._outbox) or len(self._underway))
-            flushes = [one for one in items if isinstance(one, Flush)]
-            last = None in items
-            self._guarded(self._dates.look, self._underway.redate)
-            self._guarded(self._take, items)
-            if last:
-                self._guarded(lambda: self._export(self._assembler.finish()))
-            now = now_ns()
-            if now >= self._next_sweep_ns or last:
-                self._next_sweep_ns = now + int(_SWEEP_S * 1e9)
-                self._guarded(self._sweep, last)
-            due = self._outbox.due() and (flushes or last or now >= self._next_try_ns)
-            wrote = bool(due and self._guarded(self._write, now))
-            self._drops.tell()
-            for mark in flushes:
-                mark.done.set()
-            if wrote and not last:
-                self._inbox.rest(rest_s(len(items), now - taken_ns), look)
-            taken_ns = now
-        self._guarded(self._outbox.give_up, sum(one.slot >= 0 for one in self._unwritten))
-        self._guarded(self._outbox.close)
-        self._drops.tell()
-        return True
-
-    def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return function(*args)
-        except Exception:
-            self.count_loss("recorder_error")
-            _log.debug("tokenflation: %r failed", function, exc_info=True)
-            return None
-
-    def _take(self, items: list[Any]) -> None:
-        self._underway.look()
-        ordered = in_order(items, partial(self._guarded, self._underway.let_go, self._assembler.is_whole))
-        self._in_hand = sum(isinstance(one, Exchange | SpanRecord) for one in ordered)
-        for some in portions(ordered):
-            self._underway.make_room()
-            # All are read before the first is placed: the processor's caches then hold one piece of work at a time.
-            readings = [self._tried(self._assembler.read, one) for one in some if isinstance(one, Exchange)]
-            for item in some:
-                self._in_hand -= isinstance(item, Exchange | SpanRecord)
-                if isinstance(item, Exchange):
-                    self._inbox.release(size_of(item))
-                    self._take_exchange(item, readings.pop(0))
-                elif isinstance(item, Grown):
-                    self._guarded(item.exchange.pack)
-                elif isinstance(item, SpanRecord):
-                    self._take_span(item)
-        self._inbox.settle()
-
-    def _tried(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Return what a function makes of an answer; _UNREADABLE where it fails, which must not cost the others."""
-        try:
-            return function(*args)
-        except Exception:
-            _log.debug("tokenflation: an exchange could not be read", exc_info=True)
-            return _UNREADABLE
-
-    def _take_span(self, span: SpanRecord) -> None:
-        if span.kind == "tool":
-            span, tool_runs = self._assembler.tool_spans.place(span)
-            self._outbox.add(None, (), tool_runs := self._dates.runs(tool_runs, span))
-            self._export((), (None, (), tool_runs))
-        self._outbox.add_span(span := self._dates.one(span))
-        if self.emitter is not None and not span.foreign:
-            self._guarded(self.emitter.scope, span)
-
-    def _take_exchange(self, exchange: Exchange, reading: Any) -> None:
-        if exchange.truncated:
-            self.count_loss("body_too_large")
-        self._unwritten.append(noted(exchange))
-        rows = reading if reading is _UNREADABLE else self._tried(self._assembler.rows, exchange, reading)
-        if rows is _UNREADABLE:
-            self.count_loss("parser_error")
-            give_up(exchange)
-            return
-        shown = self._underway.was_shown(exchange)
-        self._guarded(settle, exchange, rows.call)
-        if shown and (rows.call is None or rows.call.call_id != exchange.call_id):
-            self._outbox.remove(exchange.call_id)
-        self._outbox.add(*(added := self._dates.rows(rows)))
-        for call in rows.moved:
-            self._outbox.add(self._dates.one(call), (), ())
-        for span in self._assembler.tool_spans.moved(rows.moved):
-            self._outbox.add_span(self._dates.one(span))
-        self._export(rows.final, added)
-
-    def _sweep(self, last: bool = False) -> bool:
-        """Look at the calls under way; whether there is anything to write."""
-        rows, gone = self._underway.sweep(now_ns(), last)
-        for call in rows:
-            self._outbox.add(self._dates.one(call), (), ())
-        for call_id in gone:
-            self._outbox.remove(call_id)
-        self._export(self._assembler.expire(now_ns()))
-        return self._outbox.due()
-
-    def _export(self, calls: Iterable[Call], rows: tuple[Any, ...] = ()) -> None:
-        if self.emitter is not None:
-            self._guarded(self.emitter.note, *rows[1:])
-            for call in calls:
-                self._guarded(self.emitter.call, self._dates.one(call))
-
-    def _write(self, now: int) -> bool:
-        if not self._outbox.write(waiting=self._underway.make_room):
-            self._next_try_ns = now + int(_RETRY_S * 1e9)
-            return False
-        done, self._unwritten = self._unwritten, []
-        self._underway.free(done)
-        return True
+            self._thread = None
