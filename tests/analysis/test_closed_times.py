@@ -7,6 +7,7 @@ from tokenflation.analysis.history.backtesting import roll
 from tokenflation.analysis.history.gaps import find_gaps
 from tokenflation.analysis.history.reading import History
 from tokenflation.analysis.history.recorded import forecast_series
+from tokenflation.analysis.history.seasonal import weekly
 
 
 def working_days(days: int) -> np.ndarray:
@@ -42,3 +43,20 @@ def test_half_a_year_of_days_bears_intervals_of_all_days_ahead() -> None:
     series = np.random.default_rng(1).poisson(1_000, 180).astype(np.float64)
     found = forecast_series(History("requests", 0.0, 86_400.0, series, "requests per bin"), steps=24)
     assert found["value"].notna().all()
+
+
+def test_quiet_weekends_are_forecast_as_quiet_and_mondays_as_busy() -> None:
+    hour = np.arange(24 * 7 * 5)
+    shape = np.where(hour // 24 % 7 < 5, 1_000.0, 100.0) * (1.2 + np.sin(2 * np.pi * hour / 24))
+    series = shape * np.exp(np.random.default_rng(1).normal(0, 0.1, len(hour)))
+    for end in (19 * 24, len(series) - 24 * 7):  # a Friday evening, and a Sunday's
+        middle = roll(series[:end], 3600, step_s=3600, horizon=24, first=end - 72).middle[-1]
+        assert middle.sum() == pytest.approx(shape[end : end + 24].sum(), rel=0.1)
+
+
+def test_weeks_that_do_not_agree_have_no_shape_of_a_week() -> None:
+    steps = np.random.default_rng(1).normal(0, 0.3, 24 * 28)
+    assert np.mean(weekly(steps, 24, 168, 24) != 0) < 0.15
+    assert np.abs(weekly(steps, 24, 168, 24)).mean() < 0.03
+    steps[-24 * 7 * 3 :] = np.nan
+    assert (weekly(steps, 24, 168, 24) == 0).all()

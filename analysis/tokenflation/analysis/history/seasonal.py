@@ -5,9 +5,10 @@ alone, so that being off the shape in the past is what being off it ahead will b
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-__all__ = ["autoregression", "faded", "fourier", "profile", "repeated", "trailing"]
+__all__ = ["autoregression", "faded", "fourier", "profile", "repeated", "trailing", "weekly"]
 
 Floats = NDArray[np.float64]
 
@@ -19,6 +20,8 @@ _ROUNDS = 4
 _LEAST_ERROR = 0.05
 _STIFFNESS, _TREND_STIFFNESS = 1.7, 0.5
 _TREND_DAMPED = 0.5
+# Weeks that are compared, and standard errors by which a time of the week is off before that counts.
+_WEEKS, _LEAST_WEEKS, _AGREED = 8, 2, 2.0
 
 
 def trailing(values: Floats, count: int, *, least: float = 0.3) -> Floats:
@@ -83,6 +86,40 @@ def _median(values: Floats, weights: Floats) -> Floats:
     last = np.maximum((weights > 0).sum(axis=0) - 1, 0)
     place = np.minimum((mass > half * (1 + 1e-9)).argmax(axis=0), last)
     return np.asarray(0.5 * (low + np.take_along_axis(ordered, place[None], axis=0)[0]), dtype=np.float64)
+
+
+def weekly(steps: Floats, per_day: int, per_week: int, count: int) -> Floats:
+    """Return how far each step's time of the week lies off a smooth day, for all of `steps` and `count` more.
+
+    As far as two whole weeks or more, whose levels may differ, agree on it: of a mean m with the standard error e,
+    m (1 - (2 e / m)^2), and 0 within two of them.
+    """
+    weeks = min(len(steps) // per_week, _WEEKS)
+    found = np.zeros(len(steps) + count)
+    if weeks < _LEAST_WEEKS or per_week != 7 * per_day:
+        return found
+    days = steps[len(steps) - weeks * per_week :].reshape(-1, per_day)
+    ever = np.isfinite(days).any(axis=0)
+    usual = np.full(per_day, np.nan)
+    usual[ever] = np.nanmedian(days[:, ever], axis=0)
+    around = per_day // 12
+    near = sliding_window_view(usual[np.arange(-around, per_day + around) % per_day], 2 * around + 1)
+    off = (days - np.where(ever, _mean_of(near, axis=1), np.nan)).reshape(weeks, per_week)
+    known = np.isfinite(off).any(axis=1)
+    off = off[known] - np.nanmedian(off[known], axis=1, keepdims=True)
+    held, mean = np.isfinite(off).sum(axis=0), _mean_of(off, axis=0)
+    error = np.nansum((off - mean) ** 2) / max(1, int(np.maximum(held - 1, 0).sum())) / np.maximum(held, 1)
+    agreed = (held >= _LEAST_WEEKS) & (mean**2 > _AGREED**2 * error)
+    shape = np.where(agreed, mean * (1 - _AGREED**2 * error / np.where(agreed, mean**2, 1.0)), 0.0)
+    return np.asarray(shape[(np.arange(len(found)) - len(steps)) % per_week], dtype=np.float64)
+
+
+def _mean_of(values: Floats, axis: int) -> Floats:
+    """Return the mean of the known values; 0 where there is none."""
+    known = np.isfinite(values)
+    return np.asarray(
+        np.where(known, values, 0.0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1), dtype=np.float64
+    )
 
 
 def fourier(steps: Floats, per_day: int, per_week: int, count: int) -> Floats:

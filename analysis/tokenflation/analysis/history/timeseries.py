@@ -5,16 +5,17 @@ moves with the series in time and scale. A seasonal member is a shape (by time o
 has been off that shape lately, which fades with the distance: `off(day) + exp(-distance) (off(now) - off(day))`. An
 autoregression of the same distances, fitted by least absolute errors and shrunk to those values, learns what the series
 itself shows. The last bin within the step counts more than the step: hour-old means are half an hour late.
+What weeks agree that a time of the week is off a smooth day, as weekends are, is taken out before and put back after.
 Members are weighed by how they did lately on this series at that distance, and their weighted mean is the forecast.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenflation.analysis.history.gaps import DAY_S, WEEK_S, find_gaps
-from tokenflation.analysis.history.seasonal import autoregression, faded, fourier, profile, repeated
+from tokenflation.analysis.history.seasonal import autoregression, faded, fourier, profile, repeated, weekly
 from tokenflation.sdk.errors import FrameError
 from tokenflation.sdk.words import many
 
@@ -148,20 +149,24 @@ def _tail(rows: Floats, least: float) -> Floats:
 
 def members(recent: Recent, count: int) -> Floats:
     """Return log forecasts of the next `count` steps; shape (members, count), rows as in `MEMBERS`."""
+    before = len(recent.steps)
+    of_week = weekly(recent.steps, recent.per_day, recent.per_week, count)
+    recent = replace(recent, steps=recent.steps - of_week[:before], last=recent.last - of_week[before - 1],
+                     last_of=recent.last_of - of_week[:before])  # fmt: skip
     day = profile(recent.steps, recent.per_day, count, keep=0.95, middle=True)
     fast = profile(recent.steps, recent.per_day, count, keep=0.75, middle=False)
-    weekly = fourier(recent.steps, recent.per_day, recent.per_week, count)
-    mixed = 0.5 * (day + weekly)
+    waves = fourier(recent.steps, recent.per_day, recent.per_week, count)
+    mixed = 0.5 * (day + waves)
     rows = [
         repeated(recent.steps, recent.per_day, count, day),
         repeated(recent.steps, recent.per_week, count, day),
-        *(faded(shape, recent.steps, recent.last, recent.per_day) for shape in (day, fast, weekly, mixed)),
+        *(faded(shape, recent.steps, recent.last, recent.per_day) for shape in (day, fast, waves, mixed)),
         *(
             autoregression(shape, recent.steps, recent.last_of, recent.per_day, recent.per_week, count)
             for shape in (mixed, fast)
         ),
     ]
-    return np.array(rows)
+    return np.array(rows) + of_week[before:]
 
 
 def ahead(rows: Floats, weights: Floats) -> Floats:
