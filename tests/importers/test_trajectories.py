@@ -86,6 +86,15 @@ def test_its_files_one_by_one_give_the_same_calls_as_together(tmp_path: Path, or
     assert _rows(tmp_path / "parts.db", ids) == _rows(tmp_path / "whole.db", ids)
 
 
+def test_its_trajectories_in_one_file_give_the_same_calls_as_in_files_of_their_own(tmp_path: Path) -> None:
+    import_paths([_write(tmp_path / "logs", TERMINUS)], tmp_path / "whole.db")
+    lines = [json.dumps(json.loads(content)) for content in (*TERMINUS.values(), TERMINUS["trajectory.json"])]
+    (tmp_path / "all.jsonl").write_text("\n".join(lines))
+    import_paths([tmp_path / "all.jsonl"], tmp_path / "lines.db")
+    rows = "SELECT call_id, task_id, depth, step, input_tokens, continues_evidence FROM calls ORDER BY call_id"
+    assert _rows(tmp_path / "lines.db", rows) == _rows(tmp_path / "whole.db", rows)
+
+
 def _response(number: int, tokens: int, **more: Any) -> dict[str, Any]:
     return {
         "id": f"resp_{number}", "object": "response", "created_at": 1767225600 + number, "model": "gpt-x", "status": "completed",

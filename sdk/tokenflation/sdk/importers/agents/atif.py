@@ -4,9 +4,10 @@ Source: github.com/harbor-framework/harbor, `rfcs/0001-trajectory-format.md`, an
 source `agent` is one call, unless `llm_call_count` is 0 (no model was asked) or `is_copied_context` (it belongs to an
 earlier trajectory); with a count above 1 the step's metrics are sums, kept as one call with `extra.llm_call_count`.
 `prompt_tokens` include `cached_tokens`. Sub-agents' trajectories stand in `subagent_trajectories`, or in files that
-`subagent_trajectory_ref` names; files that name one `session_id` are read together. Harbor's Terminus 2 adds to the id
-of its session what wrote the file: `-cont-1` goes on with it behind a summary, and `-summarization-1-summary`
-(`-questions`, `-answers`) are the sub-agents that made the summary. A step's time is taken for its start.
+`subagent_trajectory_ref` names; trajectories of one `session_id` are read together, from several files or from the
+lines of one. Harbor's Terminus 2 adds to the id of its session what wrote the trajectory: `-cont-1` goes on with it
+behind a summary, and `-summarization-1-summary` (`-questions`, `-answers`) are the sub-agents that made the summary.
+A step's time is taken for its start.
 """
 
 import re
@@ -56,7 +57,9 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
                 yield Skipped(entry.place(line), "a trajectory without steps")
                 continue
             key = _ADDED.sub("", text(one, "session_id") or text(one, "trajectory_id") or "") or digest(one)
-            together.setdefault(key, []).append((entry.name, one))
+            known = together.setdefault(key, [])
+            if all(one != other for _, other in known):
+                known.append((entry.name, one))
     for session_id, found_here in together.items():
         found_here.sort(key=lambda found: _order(found[1]))
         task = context.kind(text(mapping(found_here[0][1], "agent"), "name") or "atif")
@@ -80,18 +83,14 @@ class _Reading:
     def __init__(self, rows: TaskRows, found: list[tuple[str, Mapping[str, Any]]]) -> None:
         self.rows = rows
         self._found = found
-        self._by_name = dict(found)
-        self._referred = {
-            PurePath(path).name for _, one in found for ref in _refs(one) if (path := text(ref, "trajectory_path"))
-        }
+        self._by_name = {name: one for named, one in found for name in (named, _summary_id(one)) if name}
         self._done: set[int] = set()
         self._place = 0
         self._compacted = False
 
     def taken(self) -> Taken:
-        tops = [one for name, one in self._by_name.items() if name not in self._referred] or list(
-            self._by_name.values()
-        )
+        inner = {id(sub) for _, one in self._found for ref in _refs(one) if (sub := self._named(ref)) is not None}
+        tops = [one for _, one in self._found if id(one) not in inner] or [one for _, one in self._found]
         for one in tops:
             self._add(one, self.rows.main, "", 0)
         said = mapping(tops[0], "final_metrics")
@@ -159,16 +158,19 @@ class _Reading:
     def _add_inner(
         self, step: Mapping[str, Any], run: Run, inner: dict[str | None, Mapping[str, Any]], path: str, depth: int
     ) -> None:
-        if depth == 0 and any(_SUMMARY.search(text(ref, "session_id") or "") for ref in _refs({"steps": [step]})):
+        if depth == 0 and any(_summary_id(ref) for ref in _refs({"steps": [step]})):
             self._compacted = True
         for came in dicts(mapping(step, "observation"), "results"):
             for ref in dicts(came, "subagent_trajectory_ref"):
                 trajectory_id, file = text(ref, "trajectory_id"), text(ref, "trajectory_path")
-                sub = inner.pop(trajectory_id, None) if trajectory_id else None
-                if sub is None and file is not None:
-                    sub = self._by_name.get(PurePath(file).name)
+                sub = (inner.pop(trajectory_id, None) if trajectory_id else None) or self._named(ref)
                 if sub is not None:
                     self._add_sub(sub, run, text(came, "source_call_id"), f"{path}/{trajectory_id or file}", depth)
+
+    def _named(self, ref: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the trajectory that a reference names: by its file, or a summary by its session where it has none."""
+        named = self._by_name.get(PurePath(text(ref, "trajectory_path") or "").name)
+        return named or self._by_name.get(_summary_id(ref))
 
     def _add_sub(self, sub: Mapping[str, Any], run: Run, asked: str | None, path: str, depth: int) -> None:
         if id(sub) in self._done:
@@ -179,6 +181,12 @@ class _Reading:
         if asked is not None and asking is not None:
             self.rows.tool(asking, asked, name)["agent_run_id"] = inner.run_id
         self._add(sub, inner, path, depth + 1)
+
+
+def _summary_id(one: Mapping[str, Any]) -> str:
+    """Return the id of the session of a sub-agent that makes a summary, an empty text of any other."""
+    session_id = text(one, "session_id") or ""
+    return session_id if _SUMMARY.search(session_id) else ""
 
 
 def _refs(one: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
