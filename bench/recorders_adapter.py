@@ -67,12 +67,12 @@ class SUT(Adapter):  # type: ignore[misc]
 
 def stretch(times: float) -> None:
     """Stretch what the recorder waits for by the clock, for a process that runs so many times slower than it would."""
-    from tokenflation.sdk.recording import inbox, recorder
+    from tokenflation.sdk.recording import inbox, worker
     from tokenflation.sdk.store.journals import underway
 
     for module, names in (
         (inbox, ("_WINDOW_S", "_BUSY_WINDOW_S", "_LOOK_S")),
-        (recorder, ("_SWEEP_S",)),
+        (worker, ("SWEEP_S",)),
         (underway, ("_STREAM_NS", "_PLAIN_NS")),
     ):
         for name in names:
