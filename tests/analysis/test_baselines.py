@@ -39,6 +39,19 @@ def test_the_only_kind_of_single_calls_is_the_baseline_and_no_part_of_the_fleet(
     assert said == "The baseline, once, is no part of the fleet."
 
 
+def test_a_kind_of_single_calls_that_nobody_named_is_part_of_the_fleet_beside_its_agent(make_calls: Calls) -> None:
+    calls = make_calls([*_AGENT, _call("task-91c6", 1, (5, 5)), _call("task-embeddings", 2, (5, 0))])
+
+    chosen = choose_baselines(calls)
+
+    assert chosen.kinds == ()
+    assert "was named" in chosen.why
+    assert len(without_baselines(calls, chosen)[0]) == 4
+    assert choose_baselines(calls, ["task-91c6"]).kinds == ("task-91c6",)
+    beside = make_calls([*_AGENT, _call("task-91c6", 1, (5, 5)), _call("once", 1, (5, 5))])
+    assert choose_baselines(beside).kinds == ("once",)
+
+
 def test_of_two_kinds_of_single_calls_none_is_taken_and_both_are_named(make_calls: Calls) -> None:
     calls = make_calls([*_AGENT, _call("once", 1, (5, 5)), _call("rag", 1, (5, 5))])
 

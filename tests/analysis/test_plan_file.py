@@ -51,6 +51,18 @@ def test_a_plan_written_from_a_store_can_be_forecast_as_it_is(store: Path, tmp_p
     assert "day's peak" in shown.stdout
 
 
+def test_a_kind_that_a_plan_leaves_out_as_a_baseline_is_said_to_be(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    writer = open_writer(store)
+    once = {"provider": "openai", "api": "openai.chat", "usage_source": "provider", "usage_complete": True}
+    writer.write(Batch(calls=[Call(call_id="t", trace_id="t", task="title", task_id="t", agent="a", agent_run_id="t",
+                                   started_at_ns=1, ended_at_ns=2, input_tokens=5, output_tokens=1, **once)]))  # type: ignore[arg-type]  # fmt: skip
+    writer.close()
+    done = CliRunner().invoke(plan, ["init", str(store), "-o", str(file)], catch_exceptions=False)
+    assert "title" not in dict(read_plan(file).tasks_per_day)  # type: ignore[arg-type]
+    assert "The baseline, title, is no part of the fleet." in done.stderr
+
+
 def test_every_choice_of_the_template_can_be_taken(tmp_path: Path) -> None:
     import yaml
 

@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
 @click.option("--baseline", "named", metavar="KIND", multiple=True,
               help="Task kind to compare with: a direct answer, a RAG call, any. May stand several times. "
-                   "Default: the only kind of single calls, else --intrinsic.")  # fmt: skip
+                   "Default: the only named kind of single calls, else --intrinsic.")  # fmt: skip
 @click.option("--intrinsic", is_flag=True, help=f"Compare with {INTRINSIC} of the same task (also).")
 @click.option("--prices", "price_file", metavar="FILE", help="Your prices, JSON, TOML or CSV: also compare cost.")
 @output_options

@@ -17,7 +17,7 @@ __all__ = ["command"]
 @click.option("-o", "--out", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"),
               show_default=True, help="The page to write.")  # fmt: skip
 @click.option("--baseline", "named", metavar="KIND", multiple=True,
-              help="Task kind to compare with; may stand several times. Default: the only kind of single calls, else "
+              help="Task kind to compare with; may stand several times. Default: the only named kind of single calls, else "
                    "first request + final answer of the same task.")  # fmt: skip
 @click.option("--tasks-per-day", type=Number(min=0, min_open=True), default=1_000_000, show_default=True,
               metavar="N", help="Tasks a day of the fleet whose demand is drawn.")  # fmt: skip

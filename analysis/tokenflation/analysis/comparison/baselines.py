@@ -22,9 +22,12 @@ _MOST_NAMES = 5
 
 SINGLE_CALLS_SQL = """
 select task from (select task, task_id, count(*) as calls from calls group by task, task_id) as grouped
-group by task having max(calls) = 1 order by task
+group by task having max(calls) = 1 and task not like 'task-%' order by task
 """
-"""The kinds whose every task is one call, out of a relation `calls`."""
+"""The kinds that somebody named and whose every task is one call, out of a relation `calls`.
+
+What the recorder names `task-...` is whatever else a program asks: a guardrail, a title, embeddings.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Baselines:
 
 
 def choose_baselines(calls: pd.DataFrame, named: Sequence[str] = ()) -> Baselines:
-    """Return the baselines: the kinds that the user names, else the only kind whose every task is one call, else none.
+    """Return the baselines: those that the user gives, else the only named kind whose every task is one call, else none.
 
     `INTRINSIC` may be named beside kinds, and is no kind; `Baselines.kinds` then lacks it.
 
@@ -61,14 +64,14 @@ def choose_baselines(calls: pd.DataFrame, named: Sequence[str] = ()) -> Baseline
         wanted = tuple(dict.fromkeys(name for name in named if name != INTRINSIC))
         return Baselines(kinds=wanted, why=f"{_listed(wanted)}, as named." if wanted else f"{INTRINSIC}, as named.")
     if len(direct) == 1 and len(kinds) > 1:
-        return Baselines(kinds=(direct[0],), why=f"{direct[0]}, the only task kind whose every task is one call.")
+        return Baselines(kinds=(direct[0],), why=f"{direct[0]}, the only named kind whose every task is one call.")
     found = f"there are {len(direct)} such kinds ({_listed(direct)})" if len(direct) > 1 else "there is no such kind"
     if len(kinds) == len(direct) == 1:
         found = "there is no other kind to compare with it"
     return Baselines(
         kinds=(),
-        why=f"{INTRINSIC} of the same task: a kind is taken for a measured baseline if each of its tasks is a single call, "
-        f"and {found}. Record the same work answered once, in a task of a kind of its own, or name the kind with --baseline.",
+        why=f"{INTRINSIC} of the same task: a kind is taken for a measured baseline if it was named and each of its tasks is a "
+        f"single call, and {found}. Record the same work answered once, in a task of a kind of its own, or name the kind with --baseline.",
     )
 
 
@@ -83,7 +86,7 @@ def without_baselines(calls: pd.DataFrame, baselines: Baselines) -> tuple[pd.Dat
 
 
 def direct_kinds(calls: pd.DataFrame) -> list[str]:
-    """Return the task kinds whose every task is one call: those that can serve as a baseline, in order."""
+    """Return the named kinds whose every task is one call: those that can serve as a baseline, in order."""
     with duckdb.connect() as connection:
         connection.register("calls", prepared(calls, ("task", "task_id"), "direct_kinds"))
         return [str(row[0]) for row in connection.execute(SINGLE_CALLS_SQL).fetchall()]

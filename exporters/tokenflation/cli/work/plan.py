@@ -12,6 +12,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
 from tokenflation.analysis.fleet.planned import models_of_runs
 from tokenflation.analysis.planning.file import template
+from tokenflation.exporters.files import check_file
 from tokenflation.sdk.errors import PlanError
 
 __all__ = ["run"]
@@ -19,8 +20,10 @@ __all__ = ["run"]
 
 def run(store: str, output: Path | None) -> None:
     """Do what `tokenflation plan init` asks."""
+    if output is not None:
+        check_file(output)
     calls = an.load(store)
-    fleet, _ = without_baselines(calls, choose_baselines(calls))
+    fleet, left_out = without_baselines(calls, choose_baselines(calls))
     starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
     recorded = {str(kind): (len(of), float(of.max() - of.min()) / 1e9) for kind, of in starts}
     if not recorded:
@@ -32,6 +35,8 @@ def run(store: str, output: Path | None) -> None:
     for kind, model in zip(runs["task"].astype(str), runs["models"].astype(str), strict=True):
         models[kind][model] = models[kind].get(model, 0) + 1
     text = template(recorded, models=models)
+    if left_out:
+        click.echo(f"{left_out} If the fleet does it too, add a line for it under tasks_per_day.", err=True)
     if output is None:
         click.echo(text, nl=False)
         return
