@@ -46,7 +46,7 @@ class Baselines:
 
 
 def choose_baselines(calls: pd.DataFrame, named: Sequence[str] = ()) -> Baselines:
-    """Return the baselines: those that the user gives, else the only named kind whose every task is one call, else none.
+    """Return the baselines: those that a user gives, else the only named kind whose every task is one call, else none.
 
     `INTRINSIC` may be named beside kinds, and is no kind; `Baselines.kinds` then lacks it.
 
