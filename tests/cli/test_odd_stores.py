@@ -154,3 +154,35 @@ def test_what_stands_beside_the_calls_is_refused_before_it_is_sealed(
     said = _said(capsys, "export", str(store), str(out), "--format", "parquet", "--quiet-s", "0")
 
     assert "span_id 's' has 7 in outcome" in said
+
+
+def test_a_call_that_stands_there_twice_is_named_and_not_counted_twice(tmp_path: Path) -> None:
+    calls = an.load(_store(tmp_path / "runs.db"), blocks=True)
+    with duckdb.connect() as connection:
+        connection.register("calls", calls)
+        for name in ("a", "b"):
+            connection.execute(f"copy (select * from calls limit 1) to '{tmp_path / name}.parquet' (format parquet)")
+
+    with pytest.raises(StoreError, match=r"holds the call '0000000000000000' more than once"):
+        an.load(tmp_path)
+
+
+def test_losses_that_are_no_numbers_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = _store(tmp_path / "runs.db")
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("insert into drops values ('w', 'queue_full', null)")
+
+    for command in (["info", str(store)], ["report", str(store), "-o", str(tmp_path / "r.html")]):
+        assert "reason 'queue_full' has no value in count" in _said(capsys, *command)
+
+
+def test_a_plan_is_not_written_to_a_file_that_is_named_as_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = _store(tmp_path / "runs.db")
+
+    said = _said(capsys, "plan", "init", str(store), "-o", "-")
+
+    assert "- would be a file of that name" in said
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.db"]

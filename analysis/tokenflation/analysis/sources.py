@@ -15,6 +15,7 @@ from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import typed_array
 from tokenflation.analysis.refusing import no_calls, parquet_errors, store_errors
 from tokenflation.analysis.streams import as_path, in_order, parquet_files, url_frames
+from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.tables import Column
 
 __all__ = ["load"]
@@ -43,6 +44,12 @@ def load(source: str | Path, *, blocks: bool = False) -> pd.DataFrame:
         frame = _load(path, columns)
     if frame.empty:
         raise no_calls(source)
+    again = frame["call_id"].duplicated()
+    if again.any():
+        raise StoreError(
+            f"{source} holds the call {frame['call_id'][again].iloc[0]!r} more than once, so it would count twice. "
+            "Remove the others, or files of Parquet that hold the same calls."
+        )
     return frame
 
 

@@ -5,6 +5,7 @@ Reads the store; knows nothing of HTML.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from tokenflation.exporters.report.page import Report
 from tokenflation.exporters.report.sampling import calls_of_tasks, is_store, take
 from tokenflation.exporters.report.sections.cache import Cache
 from tokenflation.sdk.errors import FrameError, PlanError
+from tokenflation.sdk.store.cells import check_cells
 from tokenflation.sdk.store.losses import read_losses
-from tokenflation.sdk.store.read import open_store
+from tokenflation.sdk.store.migrations import read_version
+from tokenflation.sdk.store.opening import reader
 
 __all__ = ["BUCKET_S", "MOST_CALLS", "build_report", "with_task"]
 
@@ -157,14 +160,11 @@ def _held(store: str) -> tuple[dict[str, int], str]:
         return {}, ""
     # `info` counts everything, which takes seconds where there is much.
     lost = Counter(dict(read_losses(path)))
-    engine = open_store(path)
-    try:
-        with store_errors(path), engine.connect() as connection:
-            for reason, number in connection.exec_driver_sql("select reason, sum(count) from drops group by reason"):
-                lost[reason] += int(number)
-            version = connection.exec_driver_sql("select value from meta where name = 'schema_version'").scalar()
-    finally:
-        engine.dispose()
+    with store_errors(path), closing(reader(path)()) as connection:
+        check_cells(connection, path, ("drops",))
+        for reason, number in connection.execute("select reason, sum(count) from drops group by reason"):
+            lost[reason] += int(number)
+        version = read_version(connection)
     return {reason: number for reason, number in sorted(lost.items()) if number}, f"store schema {version}"
 
 

@@ -36,7 +36,7 @@ def check_cells(connection: sqlite3.Connection, name: object, tables: Collection
         have = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({table.name})")}
         columns = [column for column in table.columns if column.name in have and table.name in tables]
         # Of what stands beside the calls, what cannot be placed is left out.
-        columns = columns if table.name == "calls" else optional(columns)
+        columns = optional(columns) if table.name in ("attempts", "tool_calls", "spans") else columns
         if odd := odd_cell(one_row, table.name, table.key, columns):
             raise StoreError(f"{name} cannot be read as a store: {odd}")
 
@@ -71,7 +71,7 @@ def odd_cell(
         f"select substr(cast({column.name} as varchar), 1, 40) from {table} where {odd[column.name]} limit 1"
     )
     value = "no value" if held is None or held[0] is None else str(held[0])
-    row = ", ".join(f"{name} {value!r}" for name, value in zip(names, found[1:], strict=True))
+    row = ", ".join(f"{name} {value!r}" for name, value in zip(names, found[1:], strict=True) if value is not None)
     return (
         f"in the table {table}, {row or 'a row'} has {value} in {column.name} ({column.meaning}), which takes "
         f"{_taken(column)}. Correct or remove that row, with SQLite's shell for one, or restore a copy."

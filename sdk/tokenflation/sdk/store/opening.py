@@ -89,7 +89,8 @@ def _check_file(path: Path) -> None:
         if scheme.startswith("sqlite"):
             raise StoreError(f"{path.name}: {PATH_ALONE}")
         raise StoreError(
-            f"{path.name} is a database: this command reads a store's file. Those that analyse calls read databases too."
+            f"{scheme}//... is the address of a database: this command reads a store's file. Those that analyse calls read "
+            "databases too."
         )
     if not path.exists():
         raise no_file(path)
