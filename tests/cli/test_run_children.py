@@ -271,8 +271,9 @@ def test_a_program_that_takes_the_place_of_this_one_is_recorded(folder: Path, pr
         ask()
         os.execv(sys.executable, [sys.executable, "child.py"])
     """
-    run(folder, provider, program)
+    done = run(folder, provider, program)
     assert len(rows(folder / "runs.db")) == 2
+    assert "not recorded" not in done.stderr
 
 
 def test_programs_that_call_no_model_load_nothing_of_ours(folder: Path, provider: Provider) -> None:
@@ -294,6 +295,23 @@ def test_started_programs_are_left_alone_if_asked(folder: Path, provider: Provid
     done = run(folder, provider, program, "--no-children")
     assert done.stdout == "[]\n"
     assert rows(folder / "runs.db") == []
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="there is no interpreter without tokenflation of its own")
+@pytest.mark.parametrize("options", [(), ("--no-children",)])
+def test_where_only_pythonpath_leads_to_tokenflation_it_says_that_started_programs_are_not_recorded(
+    folder: Path, provider: Provider, options: tuple[str, ...]
+) -> None:
+    start = "import subprocess, sys; from asking import ask; ask(); subprocess.run([sys.executable, 'child.py'], check=True)"
+    (folder / "program.py").write_text(start)
+    bare = Path(sys.base_prefix, "bin", "python3")
+    done = subprocess.run(
+        [bare, "-m", "tokenflation.cli", "run", "--store", "runs.db", *options, "program.py"],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "URL": provider.url, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert len(rows(folder / "runs.db")) == 1
+    assert ("this one starts anew are not recorded: " in done.stderr) == (not options)
 
 
 @pytest.mark.parametrize("told", ["", "{", "[]", '{"store": "/nowhere/at/all.db"}', '{"nothing": 1}'])

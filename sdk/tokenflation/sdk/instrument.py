@@ -214,7 +214,7 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
         _quietly(earlier._end)  # its hooks would record each call a second time
     from tokenflation.children import hand_on
     from tokenflation.sdk import hooks  # what follows is imported only by who records
-    from tokenflation.sdk.carrying.processes import carry_scopes_to_processes, stand_inside
+    from tokenflation.sdk.carrying.processes import carry_scopes_to_processes, say_if_unheard, stand_inside
     from tokenflation.sdk.carrying.served import serve_in_traces
     from tokenflation.sdk.carrying.threads import carry_scopes
     from tokenflation.sdk.recording.exits import before_exec, before_os_exit, before_raised_signal
@@ -249,6 +249,7 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
         steps += [partial(_watch_calls, foreign_calls, tracer_provider), partial(scopes.listen, nest_in_user_spans)]
     steps.append(partial(_read_spans, tracer_provider))
     if children:
+        _quietly(say_if_unheard)
         told = {"store": path, "task": task, "exact_tokens": exact_tokens, "mcp_trace_context": mcp_trace_context}
         steps.append(partial(hand_on, told))
     undo: list[Callable[[], object]] = []

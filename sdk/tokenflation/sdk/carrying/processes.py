@@ -6,6 +6,7 @@ its own. What a program that is started anew runs inside of stands in its enviro
 
 import functools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.scoping import scopes
 
-__all__ = ["carry_scopes_to_processes", "stand_inside"]
+__all__ = ["carry_scopes_to_processes", "say_if_unheard", "stand_inside"]
 
 _EXECUTORS = ("concurrent.futures.process", "joblib.externals.loky.process_executor", "loky.process_executor")
 _POOLS = ("multiprocessing.pool", "multiprocess.pool")
@@ -53,7 +54,26 @@ _CALLED = "_tokenflation_called"
 """Set on what joblib calls when a batch is done: how it goes on inside the scope that handed that batch in."""
 _MAX_CHARS = 32_000
 """An operating system refuses long variables."""
+_HEARD_BY = "tokenflation-children.pth"
+"""The file by which Python begins to record as it starts."""
+_UNHEARD = (
+    "Programs of Python that this one starts anew are not recorded: tokenflation is in a folder of PYTHONPATH or in a "
+    f"packed program, and Python reads {_HEARD_BY} in the site-packages of its environment only. Install tokenflation "
+    "there, or leave out children=True (of `tokenflation run`: --no-children)."
+)
 _Packed = list[dict[str, Any]]
+_log = logging.getLogger("tokenflation")
+
+
+def say_if_unheard() -> None:
+    """Log it if programs that are started anew will not begin to record, as none of Python's own folders has our file.
+
+    Those of PYTHONPATH and the program's own are searched for modules alone, and a frozen program reads no such file.
+    """
+    others = {os.path.abspath(one) for one in (*os.environ.get("PYTHONPATH", "").split(os.pathsep), sys.path[0])}
+    folders = [one for one in sys.path if os.path.abspath(one) not in others]
+    if hasattr(sys, "frozen") or not any(os.path.isfile(os.path.join(one, _HEARD_BY)) for one in folders):
+        _log.warning(_UNHEARD)
 
 
 def carry_scopes_to_processes() -> Callable[[], None]:
