@@ -84,7 +84,8 @@ def test_the_late_end_of_a_collected_stream_is_not_noted_as_that_of_another_call
     collected(underway)
     (path,) = tmp_path.glob("runs.db.underway-*")
     underway.leave_to_parent()
-    assert [(begun.call_id, ended) for begun, ended in entries(path.read_bytes())] == [("next", None)]
+    # From Python 3.15 on the collector leaves weak references until then: the stream stands there too, in its own slot.
+    assert {begun.call_id: ended for begun, ended in entries(path.read_bytes())}["next"] is None
 
 
 def test_calls_that_leave_together_as_the_first_are_all_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
