@@ -3,11 +3,12 @@
     pip install pyyaml brotli
     python bench/cassette_truth.py CHECKOUT [CHECKOUT ...] [--list 20] [--seed N]
 
-A checkout is a clone of any project whose tests keep recorded HTTP exchanges in YAML or JSON: vcrpy's form
-(pydantic-ai, crewAI, openllmetry, openinference, dd-trace-py, mirascope, chatlas), Ruby's VCR (ruby_llm), go-vcr
-(fantasy), HAR (openllmetry-js), langchain-aws. Each exchange is sent by a client of httpx or httpx2 as `wire_truth.py`
-does, and the tokens of its row are held against those that `counted` reads from the body, without this library. What
-it cannot read, or reports no tokens, is not counted. Exits 1 if a cell differs or a counted call has no row.
+A checkout is a clone of any project whose tests keep recorded HTTP exchanges: vcrpy's form (pydantic-ai, crewAI,
+openllmetry, openinference, dd-trace-py, mirascope, chatlas), Ruby's VCR (ruby_llm), go-vcr (fantasy), HAR
+(openllmetry-js), langchain-aws, Rust's httpmock (rig), Go's httprr (langchaingo). Each exchange is sent by a client of
+httpx or httpx2 as `wire_truth.py` does, and the tokens of its row are held against those that `counted` reads from the
+body, without this library. What it cannot read, or reports no tokens, is not counted.
+Exits 1 if a cell differs or a counted call has no row.
 """
 
 import argparse
@@ -64,28 +65,69 @@ def exchanges(checkout: Path) -> Iterator[Recorded]:
     """Yield the recorded exchanges below a folder."""
     for path in sorted(checkout.rglob("*")):
         if not _FOLDERS.search(str(path.relative_to(checkout))) or not re.search(
-            r"\.(ya?ml|json|har)(\.gz)?$", path.name
+            r"\.(ya?ml|json|har|httprr)(\.gz)?$", path.name
         ):
             continue
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         try:
-            document = json.loads(data) if path.name.endswith((".json", ".har")) else yaml.load(data, Loader=_Loader)
-        except (ValueError, yaml.YAMLError):
+            if data.startswith(b"httprr"):
+                document = list(_httprr(data.partition(b"\n")[2]))
+            elif path.name.endswith((".json", ".har")):
+                document = json.loads(data)
+            else:
+                documents = list(yaml.load_all(data, Loader=_Loader))
+                document = documents[0] if len(documents) == 1 and "when" not in documents[0] else documents
+        except (ValueError, TypeError, yaml.YAMLError):
             continue
-        for number, one in enumerate(_interactions(document)):
+        for number, one in enumerate(_interactions(document, f"{path.parts[-3]}.test")):
             recorded = _recorded(one, f"{path.relative_to(checkout)}#{number}")
             if recorded is not None:
                 yield recorded
 
 
-def _interactions(document: Any) -> list[Any]:
+def _httprr(log: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the exchanges of Go's httprr: a line with two sizes, then a request and an answer of so many bytes."""
+    while log:
+        sizes, _, log = log.partition(b"\n")
+        sent, came = map(int, sizes.split())
+        asked, answered, log = _message(log[:sent]), _message(log[sent : sent + came]), log[sent + came :]
+        method, url, _ = asked["start"].split(" ", 2)
+        yield {"request": {**asked, "method": method, "url": url}, "response": answered}
+
+
+def _message(wire: bytes) -> dict[str, Any]:
+    head, _, body = wire.replace(b"\r\n", b"\n").partition(b"\n\n")
+    start, *lines = head.decode().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines)
+    whole, framed = b"", body
+    while size := re.match(rb"([0-9a-f]+)\n", framed):
+        end = size.end() + int(size[1], 16)
+        whole, framed = whole + framed[size.end() : end], framed[end + 1 :]
+    return {"start": start, "status": start.split(" ")[1], "headers": headers, "body": whole or body}
+
+
+def _httpmock(one: dict[str, Any], host: str) -> dict[str, Any]:
+    """Return an exchange of Rust's httpmock, which keeps no host, in the form of the others."""
+    asked, answered = one["when"], one["then"]
+    body = answered.get("body")
+    body = {"base64_string": body} if answered.get("body_encoding") == "base64" else body
+    headers = answered.get("header") or []
+    return {
+        "request": {**asked, "url": f"http://{host}{asked['path']}"},
+        "response": {**answered, "headers": headers, "body": body},
+    }
+
+
+def _interactions(document: Any, host: str) -> list[Any]:
     if isinstance(document, dict):
         found = document.get("interactions") or document.get("http_interactions")
         if not found and isinstance(document.get("requests"), list):
             pairs = zip(document["requests"], document.get("responses") or (), strict=False)
             found = [{"request": request, "response": response} for request, response in pairs]
         document = found or _at(document, "log", "entries") or [document]
-    return [one for one in document or () if isinstance(one, dict) and "request" in one and "response" in one]
+    found = [one for one in document or () if isinstance(one, dict)]
+    found = [_httpmock(one, host) if "when" in one and "then" in one else one for one in found]
+    return [one for one in found if "request" in one and "response" in one]
 
 
 def _recorded(one: dict[str, Any], name: str) -> Recorded | None:
@@ -193,6 +235,10 @@ def counted(path: str, body: bytes) -> Counts | None:
         return _of(merged if over else None, _anthropic)
     if path.endswith(("/converse", "/converse-stream")):
         return _of(_last(documents, "usage"), _converse)
+    if path.endswith("/v1/embeddings"):
+        return _of(_last(documents, "usage"), _embedded)
+    if path.endswith(("/api/chat", "/api/generate")):
+        return _of(next((one for one in documents if one.get("done")), None), _ollama)
     return None
 
 
@@ -280,6 +326,14 @@ def _anthropic(usage: dict[str, Any]) -> tuple[int | None, ...]:
 def _converse(usage: dict[str, Any]) -> tuple[int | None, ...]:
     read, written = usage.get("cacheReadInputTokens"), usage.get("cacheWriteInputTokens")
     return _sum(usage.get("inputTokens"), read, written), read, written, usage.get("outputTokens"), None
+
+
+def _embedded(usage: dict[str, Any]) -> tuple[int | None, ...]:
+    return _first(usage.get("prompt_tokens"), usage.get("total_tokens")), None, None, 0, None
+
+
+def _ollama(last: dict[str, Any]) -> tuple[int | None, ...]:
+    return last.get("prompt_eval_count"), None, None, last.get("eval_count"), None
 
 
 def main() -> None:
