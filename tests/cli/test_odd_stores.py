@@ -1,6 +1,9 @@
 """Stores that are damaged, odd, or made by somebody else: a command gives numbers or says what is wrong."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -186,3 +189,24 @@ def test_a_plan_is_not_written_to_a_file_that_is_named_as_standard_output(
 
     assert "- would be a file of that name" in said
     assert [file.name for file in tmp_path.iterdir()] == ["runs.db"]
+
+
+def test_a_pipe_and_a_link_that_leads_nowhere_are_called_so_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("link")
+
+    for command in (["info"], ["profile"], ["report", "-o", str(tmp_path / "r.html")]):
+        assert "is a pipe or a device" in _said(capsys, command[0], str(tmp_path / "pipe"), *command[1:])
+        assert "the link leads to no file" in _said(capsys, command[0], str(tmp_path / "link"), *command[1:])
+    assert "is a pipe or a device" in _said(capsys, "forecast", "--history", str(tmp_path / "pipe"))
+
+
+def test_info_without_a_standard_output_ends_well(tmp_path: Path) -> None:
+    store = _store(tmp_path / "runs.db")
+    command = f"{sys.executable} -m tokenflation.cli info {store} >&-"
+
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

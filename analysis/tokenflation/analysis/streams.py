@@ -200,7 +200,7 @@ def parquet_files(path: Path) -> list[str]:
 
 
 def _is_parquet(path: Path) -> bool:
-    if _is_recorded_here(path):
+    if _is_recorded_here(path) or not path.is_file():  # to look into a pipe would wait for its writer
         return False
     try:
         with path.open("rb") as file:

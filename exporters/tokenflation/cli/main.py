@@ -117,6 +117,8 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def _print_whatever_the_encoding() -> None:
     codecs.register_error("tokenflation.plain", _plain)
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.encoding.lower().startswith("utf"):
         sys.stdout.reconfigure(errors="tokenflation.plain")
 

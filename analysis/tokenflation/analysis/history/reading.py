@@ -72,6 +72,8 @@ class History:
 def is_store(path: str | Path) -> bool:
     """Return whether the file is a SQLite database, so one of our stores and no table."""
     try:
+        if not Path(path).is_file():  # what is read of a pipe is gone from it
+            return False
         with Path(path).open("rb") as file:
             return file.read(16) == b"SQLite format 3\x00"
     except OSError:

@@ -19,6 +19,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
         FrameError: it is not there, is empty, or is none of these.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FrameError(f"{path} is a pipe or a device, and is read more than once. Write it to a file first.")
     try:
         if _is_json(path):
             table = pd.read_json(path, lines=not _is_array(path), dtype=False)

@@ -117,10 +117,10 @@ def is_store(path: Path) -> bool:
         StoreError: it cannot be read.
     """
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(len(_SQLITE)) == _SQLITE
-    except (FileNotFoundError, IsADirectoryError):
-        return False
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}. Check the file's permissions.") from error
 

@@ -61,7 +61,8 @@ def reader(path: str | os.PathLike[str]) -> Callable[[], sqlite3.Connection]:
 
 def no_file(path: str | os.PathLike[str]) -> NoStoreError:
     """Return what to raise where there is nothing to open."""
-    return NoStoreError(f"{Path(path).absolute()}: there is no such file. {_RECORD}")
+    what = "the link leads to no file" if os.path.islink(path) else "there is no such file"
+    return NoStoreError(f"{Path(path).absolute()}: {what}. {_RECORD}")
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -96,6 +97,8 @@ def _check_file(path: Path) -> None:
         raise no_file(path)
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a store. Give the path of a store's file.")
+    if not path.is_file():
+        raise StoreError(f"{path} is a pipe or a device, not a store. Give the path of a store's file.")
     if not os.access(path, os.R_OK):
         raise StoreError(f"{path} cannot be read: {os.strerror(errno.EACCES)}. Check the file's permissions.")
     if not path.stat().st_size:
