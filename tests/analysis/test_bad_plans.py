@@ -1,5 +1,6 @@
 """Plans that make no sense: each is refused by a message that names the field and the fix, never by a traceback."""
 
+import re
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,7 @@ pytest.importorskip("yaml", reason="plans as files need PyYAML, of the extra `an
 from tokenflation import analysis as an
 from tokenflation.analysis.planning.file import plan_of, read_plan
 from tokenflation.analysis.planning.limits import Budget
-from tokenflation.analysis.planning.parts import Growth, nearest
+from tokenflation.analysis.planning.parts import Growth, Timing, nearest
 from tokenflation.analysis.planning.plan import Plan
 from tokenflation.analysis.whatif import volume_that_fits
 from tokenflation.sdk.errors import FrameError, PlanError
@@ -171,6 +172,19 @@ def test_calls_without_times_and_a_plan_without_timing_are_refused_with_the_fiel
     calls["duration_s"] = calls["ttft_s"] = None
     with pytest.raises(FrameError, match=r"plan\.timing"):
         an.forecast(calls.convert_dtypes(), Plan(tasks_per_day=5))
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"growth": Growth(per_day=1.0), "days": 10}, r"plan\.growth multiplies the volume by 512 within 10 days"),
+    ({"growth": Growth(kind="table", table={0: 150})}, r"by 150 within 1 day; .*1 in a table is the volume as planned"),
+    ({"timing": Timing(ttft_s=500, tpot_s=20)}, r"plan\.timing has a call last [\d,]+ s .* times as long as recorded; its .*seconds"),
+])  # fmt: skip
+def test_numbers_that_are_probably_in_another_unit_are_warned_of(given: dict[str, Any], said: str) -> None:
+    calls = some_calls(runs=12)
+    warned = an.forecast(calls, Plan(tasks_per_day=5, **given)).attrs["manifest"]["warnings"]
+    assert len([one for one in warned if re.search(said, one)]) == 1
+    usual = Plan(tasks_per_day=5, days=10, growth=Growth(per_day=0.05), timing=Timing(ttft_s=0.5, tpot_s=0.02))
+    assert not [one for one in an.forecast(calls, usual).attrs["manifest"]["warnings"] if "plan." in one]
 
 
 def test_a_volume_that_shrinks_to_nothing_is_forecast_as_nothing() -> None:

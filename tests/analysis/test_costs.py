@@ -186,6 +186,10 @@ def test_json_toml_and_csv_say_the_same(tmp_path: Path) -> None:
         ('{"prices": [{"model": "m", "input": "x", "output": 1}]}', "at least 0"),
         ('{"prices": [{"model": "m", "input": 1, "output": 1, "cached": 1}]}', r"has \['cached'\]"),
         ('{"per_tokens": 0, "prices": [{"model": "m", "input": 1, "output": 1}]}', "per_tokens is 0"),
+        (
+            '{"prices": [{"model": "m", "input": 3e-6, "output": 1.5e-5}]}',
+            r"if prices are of one token, .*\"per_tokens\": 1",
+        ),
     ],
 )
 def test_what_is_no_price_table_is_refused_with_an_example(tmp_path: Path, text: str, says: str) -> None:

@@ -121,6 +121,8 @@ def test_a_models_shape_is_found_by_the_name_that_answered_too() -> None:
     ({"active_parameters": 1e9, "layers": 80, "heads": 4, "head_dim": 128, "kv_heads": 8}, "plan.serving.kv_heads is 8"),
     ({"active_parameters": 1e9, "layers": 8, "heads": 4, "head_dim": 128, "full_layers": 9}, "plan.serving.full_layers is 9"),
     ({"active_parameters": 1e9, "layers": 8, "heads": 4, "head_dim": 64, "kv_heads": 4, "latent_dim": 512}, "both given"),
+    ({"active_parameters": 70.6, "layers": 80, "heads": 64, "head_dim": 128}, "is 70.6; it counts each parameter, not billions"),
+    ({"active_parameters": 1e9, "layers": 8, "heads": 4, "head_dim": 64, "bytes_per_element": 16}, "is 16; it is in bytes, not bits"),
     ({"m": {"layers": 80}}, "plan.serving.m.active_parameters is missing"),
     ({"m": {"active_parameters": -1, "layers": 8, "heads": 4, "head_dim": 64}}, "plan.serving.m.active_parameters is -1"),
     ("llama", "plan.serving is 'llama'"), ({}, "plan.serving is {}"), ([1], r"plan.serving is \[1\]")])  # fmt: skip

@@ -29,6 +29,8 @@ _FOR_AN_HOUR = "cache_write_1h_tokens"
 """What `extra` calls the part of `cache_write_tokens` that a provider (Anthropic) keeps for an hour, at a price of its
 own.
 """
+# Of one token: no provider asks for a million less than a thousandth of what currencies count.
+_LEAST_PRICE = 1e-9
 _EXAMPLE = (
     'JSON or TOML: {"currency": "USD", "per_tokens": 1000000, "prices": [{"model": "my-model*", "input": 3, '
     '"cache_read": 0.3, "output": 15}]}; CSV: columns model, input, cache_read, cache_write, '
@@ -139,6 +141,10 @@ def _table(found: Any, file: Path) -> PriceTable:
     if per_tokens <= 0:
         raise PlanError(f"{file}: per_tokens is {per_tokens:g}; it is the number of tokens that a price is for.")
     prices = tuple(_price(entry, number, file) for number, entry in enumerate(entries, 1))
+    highest = max(max(one.input, one.output) for one in prices)
+    if 0 < highest / per_tokens < _LEAST_PRICE:
+        raise PlanError(f"{file}: the highest price is {highest:g} for {per_tokens:,.0f} tokens, too little by far; if "
+                        "prices are of one token, multiply them by a million, or give \"per_tokens\": 1 in JSON or TOML.")  # fmt: skip
     first: dict[str, int] = {}
     for number, price in enumerate(prices, 1):
         if first.setdefault(price.model, number) != number:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.fleet.call_times import model_names
 from tokenflation.analysis.planning.limits import ALL, Budget
-from tokenflation.analysis.planning.parts import nearest
+from tokenflation.analysis.planning.parts import Growth, nearest
 from tokenflation.analysis.planning.plan import Plan
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.words import many, percent
@@ -32,6 +32,8 @@ MOST_KINDS = 1_000
 """Of more task kinds no forecast is made: then a kind is likely to be the name of one task."""
 _JOINED = " + "
 _MOST_NAMES = 5
+# Growth over the horizon, and calls of a plan's timing over recorded ones, beyond which the unit is probably another.
+_MOST_GROWN, _MOST_SLOWER = 100.0, 20.0
 _UNUSED_PRICES = (
     "plan.prices has no effect: in a forecast only a budget's max_cost uses them. `tokenflation inflation --prices` says "
     "what a task costs."
@@ -102,7 +104,7 @@ def planned(calls: pd.DataFrame, plan: Plan) -> Planned:
     if ALL in models:
         models = dict.fromkeys(volumes, models[ALL])
     models = {kind: shares for kind, shares in models.items() if kind in volumes}
-    warnings = _pooled(calls, [kind for kind in volumes if kind not in models])
+    warnings = [*_pooled(calls, [kind for kind in volumes if kind not in models]), *_out_of_hand(calls, plan, volumes)]
     of = {kind: (kind, "") for kind in volumes}
     if models:
         calls, volumes, of = _by_model(calls, volumes, models)
@@ -159,6 +161,32 @@ def _pooled(calls: pd.DataFrame, kinds: list[str]) -> list[str]:
             shown = ", ".join(f"{count} on {name}" for name, count in counts.items())
             found.append(f"{kind}: its runs are of several models ({shown}), and are taken in that mix; "
                          "give plan.models to say the fleet's.")  # fmt: skip
+    return found
+
+
+def _out_of_hand(calls: pd.DataFrame, plan: Plan, volumes: Mapping[str, float]) -> list[str]:
+    """Return a warning of each number of the plan that is probably given in another unit."""
+    found = []
+    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
+    highest = float(grown.levels(np.arange(plan.days, dtype=np.float64)).max())
+    if highest > _MOST_GROWN:
+        found.append(
+            f"plan.growth multiplies the volume by {highest:,.0f} within {many(plan.days, 'day')}; growth of 0.01 is one "
+            "per cent a day, and 1 in a table is the volume as planned."
+        )
+    if plan.timing is not None and {"duration_s", "output_tokens"} <= set(calls.columns):
+        mine = calls[calls["task"].astype(str).isin(list(volumes))]
+        recorded = mine["duration_s"].to_numpy(dtype=np.float64, na_value=np.nan)
+        wrote = np.maximum(mine["output_tokens"].to_numpy(dtype=np.float64, na_value=np.nan) - 1, 0.0)
+        known = (recorded > 0) & np.isfinite(wrote)
+        if known.any():
+            now_s = plan.timing.ttft_s + plan.timing.tpot_s * float(wrote[known].mean())
+            times = now_s / float(recorded[known].mean())
+            if times > _MOST_SLOWER:
+                found.append(
+                    f"plan.timing has a call last {float(f'{now_s:.3g}'):,g} s on average, {times:,.0f} times as long as recorded; its "
+                    "numbers are seconds: of tpot_s, seconds per token, 0.02 for 50 tokens a second."
+                )
     return found
 
 

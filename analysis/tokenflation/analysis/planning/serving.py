@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 DEFAULT = "default"
 """The key of a mapping by model whose shape stands for all models without an entry."""
+_LEAST_PARAMETERS, _MOST_BYTES = 1e5, 8.0
 _NEEDED = ("active_parameters", "layers", "heads", "head_dim")
 _EXAMPLE = "{active_parameters: 70e9, layers: 80, heads: 64, head_dim: 128, kv_heads: 8}"
 
@@ -51,7 +52,13 @@ class Serving:
 
     def __post_init__(self) -> None:
         number("serving.active_parameters", self.active_parameters, above=True)
+        if self.active_parameters < _LEAST_PARAMETERS:
+            raise PlanError(f"plan.serving.active_parameters is {self.active_parameters:g}; it counts each parameter, not "
+                            "billions: 70e9, for example.")  # fmt: skip
         number("serving.bytes_per_element", self.bytes_per_element, above=True)
+        if self.bytes_per_element > _MOST_BYTES:
+            raise PlanError(f"plan.serving.bytes_per_element is {self.bytes_per_element:g}; it is in bytes, not bits, and "
+                            f"may be at most {_MOST_BYTES:g}: 2 for bf16, 1 for fp8.")  # fmt: skip
         for name in ("layers", "heads", "head_dim", "kv_heads", "latent_dim", "full_layers"):
             value = getattr(self, name)
             if value is not None:
