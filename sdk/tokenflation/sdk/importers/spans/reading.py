@@ -7,21 +7,16 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, time_ns
+from tokenflation.sdk.importers.files.formats import Skipped
 from tokenflation.sdk.importers.spans import by_counts, own
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.claude_code import ITS_CALL, given_by, in_full, is_its_call, its_role
 from tokenflation.sdk.importers.spans.gemini_cli import ITS_SCOPE, its_attributes, its_prompt_id, its_trace_id
 from tokenflation.sdk.importers.spans.gemini_cli import its_role as prompts_role
-from tokenflation.sdk.importers.spans.names import (
-    call_facts,
-    error_class,
-    has_totals,
-    is_call,
-    question,
-)
+from tokenflation.sdk.importers.spans.names import CallFacts, call_facts, error_class, has_totals, is_call, question
 from tokenflation.sdk.tracing.spans import SCOPE_NAME
 from tokenflation.sdk.tracing.spanwords import Role, role_of
 from tokenflation.sdk.wire.values import dumps, loads
@@ -30,7 +25,11 @@ __all__ = ["node_of", "span_id_of", "trace_id_of"]
 
 _HEX = re.compile(r"[0-9a-f]+")
 _NO_SERVICE = "unknown_service"
+_FIRST_CHUNKS = frozenset({"First Token Stream Event", "mlflow.chunk.item.0"})
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "GeneratorExit", "KeyboardInterrupt"})
+
+Event = tuple[str, int | None, Mapping[str, Any]]
+"""Name, time (unix ns) and attributes of an event in a span."""
 
 
 def trace_id_of(value: Any) -> str | None:
@@ -70,23 +69,27 @@ def _id_of(value: Any, digits: int, made: Any) -> str | None:
 
 def node_of(
     *,
-    trace_id: str,
-    span_id: str,
+    trace_id: str | None,
+    span_id: str | None,
     parent_id: str | None,
     name: str,
     attributes: Mapping[str, Any],
-    started_at_ns: int,
+    started_at_ns: int | None,
     ended_at_ns: int | None,
     failed: bool = False,
-    events: Sequence[tuple[str, int | None, Mapping[str, Any]]] = (),
+    events: Sequence[Event] = (),
     library: str = "",
     resource: Mapping[str, Any] | None = None,
     where: str = "",
-) -> Node:
+) -> Node | Skipped:
     """Return what a span is: a model call, a task, an agent run, a tool run, or only something in between.
 
-    `events` are name, time (unix ns) and attributes of each.
+    One that lacks its ids or its start is left out.
     """
+    if trace_id is None or span_id is None:
+        return Skipped(where, "a span without its ids", name[:80])
+    if started_at_ns is None:
+        return Skipped(where, "a span without a time", name[:80])
     resource = resource or {}
     attributes = {key: _fixed(value) if isinstance(value, list | dict) else value for key, value in attributes.items()}
     if name == ITS_CALL:
@@ -94,22 +97,14 @@ def node_of(
     if library == ITS_SCOPE:
         attributes, trace_id = its_attributes(attributes), its_trace_id(attributes) or trace_id
     attributes, ours = own.attributes_of(library, attributes), own.is_call(library, attributes)
-    error = error_class(attributes.get("error.type")) or _raised(events)
-    status = "ok"
     failed = failed or (attributes.get("success") is False and is_its_call(attributes))
-    if failed or (error is not None and "error.type" in attributes):
-        status, error = "error", error or "error"
-        if error in _CANCELLED:
-            status = "cancelled"
-    call = call_facts(attributes, library, resource) if is_call(attributes) else None
-    first = None
-    if call is not None and call.ttfc_s is None and not ours:
-        first = _first_token(events) or _completion_start(attributes)
-    if call is not None and first is not None:
-        call.ttfc_s = max(0, first - started_at_ns) / 1e9
-        call.stream = True
-    if call is not None and library:
-        call.extra = {**call.extra, "traced_by": library[:80]}
+    status, error_type = _ending(attributes, events, failed=failed)
+    call = None
+    if is_call(attributes):
+        call = call_facts(attributes, library, resource)
+        call.extra = {**call.extra, "traced_by": library[:80]} if library else call.extra
+        if call.ttfc_s is None and not ours:
+            _add_first_chunk(call, started_at_ns, _first_chunk_ns(events) or _completion_start_ns(attributes))
     service = str(resource.get("service.name") or "")
     says = its_prompt_id(library, attributes) or question(attributes) if call is not None else None
     after = attributes.get("duration") if attributes.get("logfire.span_type") == "log" else None
@@ -121,8 +116,8 @@ def node_of(
         library=library or _vocabulary(attributes),
         started_at_ns=started_at_ns,
         ended_at_ns=ended_at_ns if ended_at_ns is None else max(ended_at_ns, started_at_ns),
-        status=status,  # type: ignore[arg-type]  # one of the three, by the lines above
-        error_type=error if status != "ok" else None,
+        status=status,
+        error_type=error_type,
         role=_role(name, attributes) if call is None else None,
         call=call,
         service="" if service.startswith(_NO_SERVICE) else service[:200],
@@ -130,12 +125,33 @@ def node_of(
         says=hash(says) if says else None,
         after_s=float(after) if call is not None and isinstance(after, int | float) else None,
         totals=call is None and has_totals(attributes),
-        given=own.given(attributes) | own.ending(attributes)
-        if library == SCOPE_NAME
-        else given_by(attributes) | by_counts.given_by(attributes, library),
+        given=_given(library, attributes),
         ours=ours,
         rows=own.rows(attributes) if library == SCOPE_NAME else None,
     )
+
+
+def _ending(
+    attributes: Mapping[str, Any], events: Sequence[Event], *, failed: bool
+) -> tuple[Literal["ok", "error", "cancelled"], str | None]:
+    """Return how a span ended, and the class of its failure."""
+    error = error_class(attributes.get("error.type")) or _raised(events)
+    if not failed and (error is None or "error.type" not in attributes):
+        return "ok", None
+    return "cancelled" if error in _CANCELLED else "error", error or "error"
+
+
+def _add_first_chunk(call: CallFacts, started_at_ns: int, first_ns: int | None) -> None:
+    if first_ns is not None:
+        call.ttfc_s = max(0, first_ns - started_at_ns) / 1e9
+        call.stream = True
+
+
+def _given(library: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that a span names outright: ours do, and some of coding agents."""
+    if library == SCOPE_NAME:
+        return own.given(attributes) | own.ending(attributes)
+    return given_by(attributes) | by_counts.given_by(attributes, library)
 
 
 def _fixed(value: Any) -> Any:
@@ -170,7 +186,7 @@ def _vocabulary(attributes: Mapping[str, Any]) -> str:
     return "gen_ai" if any(name.startswith("gen_ai.") for name in attributes) else ""
 
 
-def _raised(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> str | None:
+def _raised(events: Sequence[Event]) -> str | None:
     for _, _, said in reversed(events):
         found = error_class(said.get("exception.type"))
         if found is not None:
@@ -178,15 +194,12 @@ def _raised(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> str 
     return None
 
 
-def _first_token(events: Sequence[tuple[str, int | None, Mapping[str, Any]]]) -> int | None:
+def _first_chunk_ns(events: Sequence[Event]) -> int | None:
     """Return the time of the event for a stream's first chunk: OpenInference's, or MLflow's for each chunk."""
     return next((time for title, time, _ in events if title in _FIRST_CHUNKS and time), None)
 
 
-_FIRST_CHUNKS = frozenset({"First Token Stream Event", "mlflow.chunk.item.0"})
-
-
-def _completion_start(attributes: Mapping[str, Any]) -> int | None:
+def _completion_start_ns(attributes: Mapping[str, Any]) -> int | None:
     """Return when Langfuse's SDK saw the first chunk; the attribute is JSON."""
     found = attributes.get("langfuse.observation.completion_start_time")
     return time_ns({"at": found.strip('"')}, "at") if isinstance(found, str) else None

@@ -9,23 +9,20 @@ Source: docs.langchain.com/langsmith/run-data-format; langsmith 0.14, schemas.Ru
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tokenflation.sdk.importers.files.exported import columns_of, loaded, records
 from tokenflation.sdk.importers.files.fields import count, mapping, number, text, time_ns
-from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.spans.answers import said_by
 from tokenflation.sdk.importers.spans.calls import Node
+from tokenflation.sdk.importers.spans.files import reader
 from tokenflation.sdk.importers.spans.names import CallFacts, provider_named
 from tokenflation.sdk.importers.spans.reading import span_id_of, trace_id_of
-from tokenflation.sdk.importers.spans.rows import SpanPile
 from tokenflation.sdk.importers.spans.usage import Counted, counted, from_provider, kinds_of, written
 from tokenflation.sdk.records import Usage
 from tokenflation.sdk.tracing.spanwords import Role, role_of
-
-if TYPE_CHECKING:
-    from tokenflation.sdk.importers.files.entries import Entry
 
 __all__ = ["FORMAT"]
 
@@ -43,25 +40,6 @@ def _sniff(head: Head) -> float:
         # In an envelope the first object's keys are the envelope's.
         return 0.8 if b'"run_type"' in head.start and b'"dotted_order"' in head.start else 0.0
     return 0.95 if names & {"dotted_order", "parent_run_id", "trace_id"} else 0.6
-
-
-def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the traces in files that belong together."""
-    pile = SpanPile(FORMAT.name)
-    for entry in entries:
-        for found in records(entry, context, *_ENVELOPES):
-            if isinstance(found, Skipped):
-                yield found
-                continue
-            where = entry.place(found[0])
-            for one in _runs(found[1], where):
-                skipped = one if isinstance(one, Skipped) else pile.add(one)
-                if skipped is not None:
-                    yield skipped
-    yield from pile.tasks(context, entries[0].task)
-
-
-FORMAT = Format(name="langsmith", title="LangSmith runs", sniff=_sniff, read=_read)
 
 
 def _runs(record: Mapping[str, Any], where: str) -> Iterator[Node | Skipped]:
@@ -177,3 +155,11 @@ def _cost(value: Any) -> float | None:
         return number({"cost": float(value)}, "cost") if isinstance(value, str | int | float) else None
     except (ValueError, OverflowError):
         return None
+
+
+FORMAT = Format(
+    name="langsmith",
+    title="LangSmith runs",
+    sniff=_sniff,
+    read=reader("langsmith", lambda entry, context: records(entry, context, *_ENVELOPES), _runs),
+)

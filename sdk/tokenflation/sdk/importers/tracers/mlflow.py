@@ -8,23 +8,20 @@ taken from the recorded answer. `mlflow.trace.tokenUsage` is the trace's sum and
 Source: mlflow 3.17, entities/span.py and trace.py, tracing/constant.py.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
 from tokenflation.sdk.importers.files.exported import columns_of, loaded, records
 from tokenflation.sdk.importers.files.fields import dicts, mapping, text, time_ns
-from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.spans.answers import said_by
 from tokenflation.sdk.importers.spans.calls import Node
+from tokenflation.sdk.importers.spans.files import reader
 from tokenflation.sdk.importers.spans.names import error_class
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
-from tokenflation.sdk.importers.spans.rows import SpanPile
 from tokenflation.sdk.importers.spans.usage import Counted
-
-if TYPE_CHECKING:
-    from tokenflation.sdk.importers.files.entries import Entry
 
 __all__ = ["FORMAT"]
 
@@ -42,25 +39,6 @@ def _sniff(head: Head) -> float:
     return 0.9 if "spans" in names or b'"mlflow.traceRequestId"' in head.start else 0.0
 
 
-def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the traces in files that belong together."""
-    pile = SpanPile(FORMAT.name)
-    for entry in entries:
-        for found in records(entry, context, "traces"):
-            if isinstance(found, Skipped):
-                yield found
-                continue
-            where = entry.place(found[0])
-            for one in _spans(found[1], where):
-                skipped = one if isinstance(one, Skipped) else pile.add(one)
-                if skipped is not None:
-                    yield skipped
-    yield from pile.tasks(context, entries[0].task)
-
-
-FORMAT = Format(name="mlflow", title="MLflow traces", sniff=_sniff, read=_read)
-
-
 def _spans(record: Mapping[str, Any], where: str) -> Iterator[Node | Skipped]:
     whole = loaded(record.get("trace"))
     trace = whole if isinstance(whole, Mapping) else record
@@ -75,34 +53,26 @@ def _spans(record: Mapping[str, Any], where: str) -> Iterator[Node | Skipped]:
 
 def _node(span: Mapping[str, Any], where: str) -> Node | Skipped:
     old = mapping(span, "context")
-    trace_id = trace_id_of(span.get("trace_id") or old.get("trace_id"))
-    span_id = span_id_of(span.get("span_id") or old.get("span_id"))
-    started = time_ns(span, "start_time_unix_nano", "start_time_ns", "start_time")
-    name = text(span, "name") or ""
-    if trace_id is None or span_id is None:
-        return Skipped(where, "a span without its ids", name[:80])
-    if started is None:
-        return Skipped(where, "a span without a time", name[:80])
     attributes = mapping(loaded(span.get("attributes")))
     code = text(mapping(span, "status"), "code") or text(span, "status_code") or ""
     events = dicts({"events": loaded(span.get("events"))}, "events")
     node = node_of(
-        trace_id=trace_id,
-        span_id=span_id,
+        trace_id=trace_id_of(span.get("trace_id") or old.get("trace_id")),
+        span_id=span_id_of(span.get("span_id") or old.get("span_id")),
         parent_id=span_id_of(span.get("parent_span_id") or span.get("parent_id")),
-        name=name,
+        name=text(span, "name") or "",
         attributes=attributes,
-        started_at_ns=started,
+        started_at_ns=time_ns(span, "start_time_unix_nano", "start_time_ns", "start_time"),
         ended_at_ns=time_ns(span, "end_time_unix_nano", "end_time_ns", "end_time"),
         failed=code.endswith("ERROR"),
         events=[(text(one, "name") or "", time_ns(one, "time_unix_nano", "timestamp"), mapping(one, "attributes")) for one in events],
         where=where,
     )  # fmt: skip
-    return node if node.call is None else _with_answer(node, attributes)
+    return _with_answer(node, attributes) if isinstance(node, Node) else node
 
 
 def _with_answer(node: Node, attributes: Mapping[str, Any]) -> Node:
-    """Return a call with what only its recorded answer says."""
+    """Return a span, a call's with what only its recorded answer says."""
     facts = node.call
     outputs = attributes.get("mlflow.spanOutputs")
     if facts is None:
@@ -123,3 +93,11 @@ def _with_answer(node: Node, attributes: Mapping[str, Any]) -> Node:
             extra=dict(found.extra),
         ),
     )
+
+
+FORMAT = Format(
+    name="mlflow",
+    title="MLflow traces",
+    sniff=_sniff,
+    read=reader("mlflow", lambda entry, context: records(entry, context, "traces"), _spans),
+)

@@ -8,20 +8,17 @@ Sources: google-gemini/gemini-cli, packages/core/src/telemetry/file-exporters.ts
 sdk-trace-base/src/Span.ts and sdk-logs/src/LogRecordImpl.ts, versions 1 and 2.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from tokenflation.sdk.importers.files.fields import text
-from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.files.reading import blocks
 from tokenflation.sdk.importers.spans.agent_events import event_of
 from tokenflation.sdk.importers.spans.calls import Node
+from tokenflation.sdk.importers.spans.files import reader
 from tokenflation.sdk.importers.spans.otlp_values import either, first, mapping
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
-from tokenflation.sdk.importers.spans.rows import SpanPile
-
-if TYPE_CHECKING:
-    from tokenflation.sdk.importers.files.entries import Entry
 
 __all__ = ["FORMAT"]
 
@@ -44,26 +41,7 @@ def _is_one(keys: frozenset[str]) -> bool:
     return "_spanContext" in keys or ("hrTime" in keys and not keys.isdisjoint({*_SCOPES, "hrTimeObserved"}))
 
 
-def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the records in a file."""
-    pile = SpanPile(FORMAT.name)
-    for entry in entries:
-        for found in blocks(entry, context):
-            if isinstance(found, Skipped):
-                yield found
-                continue
-            line, record = found
-            one = _node(record, entry.place(line))
-            skipped = pile.add(one) if isinstance(one, Node) else one
-            if skipped is not None:
-                yield skipped
-    yield from pile.tasks(context, entries[0].task)
-
-
-FORMAT = Format(name="otel-js", title="OpenTelemetry JavaScript records", sniff=_sniff, read=_read)
-
-
-def _node(record: dict[str, Any], where: str) -> Node | Skipped | None:
+def _node(record: Mapping[str, Any], where: str) -> Node | Skipped | None:
     """Return the span or call that a record is, None for a log record of no call and for metrics."""
     said = {name: value for name, value in mapping(record.get("attributes")).items() if value is not None}
     library = str(mapping(either(record, *_SCOPES)).get("name") or "")
@@ -88,23 +66,16 @@ def _span(
     record: Mapping[str, Any], said: Mapping[str, Any], inside: Mapping[str, Any], library: str, resource: Mapping[str, Any],
     where: str,
 ) -> Node | Skipped:  # fmt: skip
-    title = str(record.get("name") or "")
-    trace_id, span_id = trace_id_of(inside.get("traceId")), span_id_of(inside.get("spanId"))
-    started = _time_ns(record.get("startTime"))
-    if trace_id is None or span_id is None:
-        return Skipped(where, "a span without its ids", title[:80])
-    if started is None:
-        return Skipped(where, "a span without a time", title[:80])
     events = [mapping(event) for event in first(record, "events")]
     return node_of(
-        trace_id=trace_id,
-        span_id=span_id,
+        trace_id=trace_id_of(inside.get("traceId")),
+        span_id=span_id_of(inside.get("spanId")),
         parent_id=span_id_of(
             mapping(record.get("parentSpanContext")).get("spanId") or record.get("parentSpanId")  # versions 2 and 1
         ),
-        name=title,
+        name=str(record.get("name") or ""),
         attributes=said,
-        started_at_ns=started,
+        started_at_ns=_time_ns(record.get("startTime")),
         ended_at_ns=_time_ns(record.get("endTime")),
         failed=mapping(record.get("status")).get("code") == _ERROR,
         events=[
@@ -134,3 +105,11 @@ def _time_ns(value: Any) -> int | None:
         return None
     found: int = value[0] * _NS + value[1]
     return found if 0 < found < 4 * 10**18 else None
+
+
+FORMAT = Format(
+    name="otel-js",
+    title="OpenTelemetry JavaScript records",
+    sniff=_sniff,
+    read=reader("otel-js", blocks, lambda record, where: [_node(record, where)]),
+)

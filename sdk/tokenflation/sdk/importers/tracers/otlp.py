@@ -9,20 +9,17 @@ OTLP 0.15). Lines with `resourceMetrics` hold no spans, those with `resourceLogs
 Sources: opentelemetry.io/docs/specs/otel/protocol/file-exporter and /docs/specs/otlp, "JSON Protobuf Encoding".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.files.reading import values
 from tokenflation.sdk.importers.spans.agent_events import are_events, events_of
 from tokenflation.sdk.importers.spans.calls import Node
+from tokenflation.sdk.importers.spans.files import reader
 from tokenflation.sdk.importers.spans.otlp_values import attributes, either, first, mapping, time_ns_of
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
-from tokenflation.sdk.importers.spans.rows import SpanPile
-
-if TYPE_CHECKING:
-    from tokenflation.sdk.importers.files.entries import Entry
 
 __all__ = ["FORMAT", "spans_of"]
 
@@ -38,27 +35,6 @@ def _sniff(head: Head) -> float:
     if any(key in head.keys for key in _KEYS):
         return 0.9
     return 0.85 if are_events(head) else 0.0
-
-
-def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the traces in files that belong together."""
-    pile = SpanPile(FORMAT.name)
-    for entry in entries:
-        for found in values(entry, context):
-            if isinstance(found, Skipped):
-                yield found
-                continue
-            line, document = found
-            for one in spans_of(document, entry.place(line)):
-                skipped = one if isinstance(one, Skipped) else pile.add(one)
-                if skipped is not None:
-                    yield skipped
-    yield from pile.tasks(context, entries[0].task)
-
-
-FORMAT = Format(
-    name="otlp", title="OTLP JSON", sniff=_sniff, read=_read, group=lambda head: str(PurePath(head.path).parent)
-)
 
 
 def spans_of(document: Mapping[str, Any], where: str) -> Iterator[Node | Skipped]:
@@ -84,15 +60,6 @@ def spans_of(document: Mapping[str, Any], where: str) -> Iterator[Node | Skipped
 def _node(span: Any, library: str, resource: Mapping[str, Any], where: str) -> Node | Skipped:
     if not isinstance(span, Mapping):
         return Skipped(where, "no span", f"a {type(span).__name__} instead")
-    trace_id, span_id = (
-        trace_id_of(either(span, "traceId", "trace_id")),
-        span_id_of(either(span, "spanId", "span_id")),
-    )
-    started = time_ns_of(either(span, "startTimeUnixNano", "start_time_unix_nano"))
-    if trace_id is None or span_id is None:
-        return Skipped(where, "a span without its ids", str(span.get("name", ""))[:80])
-    if started is None:
-        return Skipped(where, "a span without a time", str(span.get("name", ""))[:80])
     status = mapping(span.get("status"))
     events = [
         (str(event.get("name", "")), time_ns_of(either(event, "timeUnixNano", "time_unix_nano")), attributes(event.get("attributes")))
@@ -100,12 +67,12 @@ def _node(span: Any, library: str, resource: Mapping[str, Any], where: str) -> N
         if isinstance(event, Mapping)
     ]  # fmt: skip
     return node_of(
-        trace_id=trace_id,
-        span_id=span_id,
+        trace_id=trace_id_of(either(span, "traceId", "trace_id")),
+        span_id=span_id_of(either(span, "spanId", "span_id")),
         parent_id=span_id_of(either(span, "parentSpanId", "parent_span_id")),
         name=str(span.get("name") or ""),
         attributes=attributes(span.get("attributes")),
-        started_at_ns=started,
+        started_at_ns=time_ns_of(either(span, "startTimeUnixNano", "start_time_unix_nano")),
         ended_at_ns=time_ns_of(either(span, "endTimeUnixNano", "end_time_unix_nano")),
         failed=status.get("code") in _FAILED,
         events=events,
@@ -113,3 +80,12 @@ def _node(span: Any, library: str, resource: Mapping[str, Any], where: str) -> N
         resource=resource,
         where=where,
     )
+
+
+FORMAT = Format(
+    name="otlp",
+    title="OTLP JSON",
+    sniff=_sniff,
+    read=reader("otlp", values, spans_of),
+    group=lambda head: str(PurePath(head.path).parent),
+)

@@ -7,20 +7,17 @@ The attributes are OpenInference's. Which instrumentation made a span is not exp
 Source: arize-phoenix-client 3.5, `__generated__/v1` (Span) and resources/spans; Arize-ai/phoenix, trace/dsl/query.py.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenflation.sdk.importers.files.exported import columns_of, loaded, records
 from tokenflation.sdk.importers.files.fields import mapping, text, time_ns
-from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
+from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.spans.calls import Node
+from tokenflation.sdk.importers.spans.files import reader
 from tokenflation.sdk.importers.spans.names import flat
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
-from tokenflation.sdk.importers.spans.rows import SpanPile
-
-if TYPE_CHECKING:
-    from tokenflation.sdk.importers.files.entries import Entry
 
 __all__ = ["FORMAT"]
 
@@ -39,36 +36,8 @@ def _sniff(head: Head) -> float:
     )
 
 
-def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skipped]:
-    """Yield the tasks of the traces in files that belong together."""
-    pile = SpanPile(FORMAT.name)
-    for entry in entries:
-        for found in records(entry, context, "data", "spans"):
-            if isinstance(found, Skipped):
-                yield found
-                continue
-            node = _node(found[1], entry.place(found[0]))
-            skipped = node if isinstance(node, Skipped) else pile.add(node)
-            if skipped is not None:
-                yield skipped
-    yield from pile.tasks(context, entries[0].task)
-
-
-FORMAT = Format(
-    name="phoenix", title="Phoenix spans", sniff=_sniff, read=_read, group=lambda head: str(PurePath(head.path).parent)
-)  # fmt: skip
-
-
 def _node(record: Mapping[str, Any], where: str) -> Node | Skipped:
     context = mapping(record, "context")
-    trace_id = trace_id_of(record.get("context.trace_id") or context.get("trace_id"))
-    span_id = span_id_of(record.get("context.span_id") or context.get("span_id"))
-    started = time_ns(record, "start_time")
-    name = text(record, "name") or ""
-    if trace_id is None or span_id is None:
-        return Skipped(where, "a span without its ids", name[:80])
-    if started is None:
-        return Skipped(where, "a span without a time", name[:80])
     attributes = flat(loaded(record.get("attributes")))
     attributes |= {key[len(_PREFIX) :]: loaded(value) for key, value in record.items() if key.startswith(_PREFIX)}
     attributes = flat({key: value for key, value in attributes.items() if value is not None})
@@ -77,12 +46,12 @@ def _node(record: Mapping[str, Any], where: str) -> Node | Skipped:
         attributes.setdefault("openinference.span.kind", kind.upper())
     events = loaded(record.get("events"))
     return node_of(
-        trace_id=trace_id,
-        span_id=span_id,
+        trace_id=trace_id_of(record.get("context.trace_id") or context.get("trace_id")),
+        span_id=span_id_of(record.get("context.span_id") or context.get("span_id")),
         parent_id=span_id_of(record.get("parent_id")),
-        name=name,
+        name=text(record, "name") or "",
         attributes=attributes,
-        started_at_ns=started,
+        started_at_ns=time_ns(record, "start_time"),
         ended_at_ns=time_ns(record, "end_time"),
         failed=text(record, "status_code") == "ERROR",
         events=[
@@ -92,3 +61,16 @@ def _node(record: Mapping[str, Any], where: str) -> Node | Skipped:
         ],
         where=where,
     )
+
+
+FORMAT = Format(
+    name="phoenix",
+    title="Phoenix spans",
+    sniff=_sniff,
+    read=reader(
+        "phoenix",
+        lambda entry, context: records(entry, context, "data", "spans"),
+        lambda record, where: [_node(record, where)],
+    ),
+    group=lambda head: str(PurePath(head.path).parent),
+)
