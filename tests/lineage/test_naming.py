@@ -43,6 +43,11 @@ def test_an_agent_is_not_called_what_those_are_called_that_it_may_hand_over_to(o
     assert agent_name(_system("Your internal name is of no matter. You are Ada.")) == "Ada"
 
 
+def test_a_leader_is_not_called_what_the_members_of_its_team_are_called() -> None:
+    team = '<team_members>\n<member id="sky" name="Sky">\nRole: looks up\n</member>\n</team_members>'
+    assert agent_name(_system(f"Delegate.\n\n<team>\nYou coordinate this team.\n\n{team}\n</team>")) == ""
+
+
 def test_what_has_no_messages_is_a_task_named_by_what_was_asked_for_apart_from_chats_without_instructions(
     tmp_path: Path,
 ) -> None:
