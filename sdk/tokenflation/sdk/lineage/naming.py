@@ -20,8 +20,8 @@ _QUOTED = re.compile(r"(?:agent|assistant) (?:named|called) [\"'`]?([A-Za-z][A-Z
 _INTERNAL = b"Your internal name is "
 _OWN = re.compile(r"\\?[\"'`]([A-Za-z][A-Za-z0-9_\-]{0,40})\\?[\"'`]")
 _HEADER = re.compile(
-    # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` says nothing of a name. An escaped
-    # one before a space ends a tag's attribute, and another follows: `<member id="sky" name="Sky">` lists a colleague.
+    # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` names nobody. An escaped one
+    # before a space ends a tag's attribute, and another follows: `<member id="sky" name="Sky">` lists a colleague.
     r"(?:^|\n|\\n|(?<!\\)\"|\"(?! ))#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")",
     re.IGNORECASE,
 )
