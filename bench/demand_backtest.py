@@ -13,9 +13,9 @@ hour.
 
 `--others` is the Python of an environment with statsforecast, prophet and pmdarima; by default one is made in a
 temporary folder (`venv`, pip; a minute). On two cores they take all of `--limit` (a quarter of an hour; each that has
-finished is named on standard error), ours 8 to 13 s a series, a minute and a half in all: see ours alone by
-`--others none`. What cannot be installed or run is said so, not left out in silence. `--gaps`
-damages the series in twenty ways instead (demand_gaps.py).
+finished is named on standard error), ours 1 to 3 s a series: see ours alone by `--others none`. What cannot be
+installed or run is said so, not left out in silence. `--gaps` damages the series in twenty ways instead
+(demand_gaps.py).
 """
 
 import argparse
