@@ -109,7 +109,8 @@ _OPENAI = {
     "output": Count(terms=((("completion_tokens",), ("outputTokenCount",), (_OUT,)),)),
 }
 # .../userguide/model-parameters-titan-text, -titan-embed-text, -meta, -mistral-text-completion, -claude (text
-# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Titan's embeddings generate nothing.
+# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Embeddings generate nothing: Titan's body counts their
+# input, of others' a header does, and none their output (recorded: Cohere's, Nova's).
 _TEXT = Answer(
     blob="bytes",
     doubles=True,
@@ -145,7 +146,7 @@ _TEXT = Answer(
                 ("generation_token_count",),
             ),
         ),
-        zero_beside=(("inputTextTokenCount",),),
+        zero_beside=(("inputTextTokenCount",), (_IN,)),
     ),
 )
 
