@@ -109,8 +109,8 @@ _OPENAI = {
     "output": Count(terms=((("completion_tokens",), ("outputTokenCount",), (_OUT,)),)),
 }
 # .../userguide/model-parameters-titan-text, -titan-embed-text, -meta, -mistral-text-completion, -claude (text
-# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Embeddings generate nothing: Titan's body counts their
-# input, of others' a header does, and none their output (recorded: Cohere's, Nova's).
+# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Embeddings generate nothing: the body counts the
+# input of Titan's, a header that of Cohere's and Nova's (recorded), and neither has an output.
 _TEXT = Answer(
     blob="bytes",
     doubles=True,
