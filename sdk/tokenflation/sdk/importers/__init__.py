@@ -12,7 +12,8 @@ An importer is one module here with a constant `FORMAT` (`formats.Format`), name
   (file and line, a reason to count by, a detail) in any order. `reading.lines`, `reading.values` and `reading.document`
   give the JSON of a file and yield `Skipped` for what is broken; hand that on. A record that cannot be understood is
   `Skipped` by the reader itself; `fields` reads counts, texts and times out of JSON without raising. As a last line of
-  defence, what a reader raises costs the rest of its group, which is then named as one `Skipped` file.
+  defence, what a reader raises costs the rest of its group, which is then named as one `Skipped` file. `rows.building`
+  puts the calls of a log into rows, `spans.files.reader` is the reader of formats whose records are spans.
 
 Ids (`call_id`, `span_id` 16 hex digits, `trace_id` 32) must follow from the content: a session's own id with a call's
 own id or place, hashed (`fields.made_id`), never paths, times of the import or random numbers. That is what makes a

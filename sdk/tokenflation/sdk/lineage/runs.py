@@ -92,6 +92,7 @@ class Runs:
         return run
 
     def _kind(self, reading: Reading) -> str:
+        """Return what a task is called whose agent has no name."""
         if not reading.prompt:  # an embedding, a ranking, speech: all have the same instructions, none
             return f"task-{reading.api.rpartition('.')[2]}"
         known = self._kinds.get(reading.instructions_hash)

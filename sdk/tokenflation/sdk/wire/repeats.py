@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from tokenflation.sdk.wire.facts import MAX_ANSWER, Facts, note_answer, note_pieces, signature
 from tokenflation.sdk.wire.shapes import Answer, Tool
+from tokenflation.sdk.wire.straight import once
 from tokenflation.sdk.wire.values import Path, loads
 
 __all__ = ["Repeats"]
@@ -30,7 +31,6 @@ _TEXT = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(rb"-?(?:0|[1-9]\d{0,18})(?:\.\d{1,20})?(?:[eE][+\-]?\d{1,3})?")
 _event_of = itemgetter(1)
-_read_keys: dict[int, frozenset[bytes]] = {}
 _marks: dict[int, bytes] = {}
 """By dialect, what stood before the hole of the last template that has one, of a text: `"content": "`."""
 
@@ -118,6 +118,10 @@ class Repeats:
         self._learn(time_ns, event)
 
     def _skip(self, template: _Template, time_ns: int, event: bytes) -> None:
+        """Pass over an event that fits, though one with counts was put off or this has some: of those the last is read.
+
+        What that one added to the answer was not noted yet, as reading it would do so.
+        """
         pending = self._pending
         if self._facts.answer_chars < MAX_ANSWER:
             if pending is not None and pending[0] is not template:
@@ -319,15 +323,9 @@ def _note_hole(facts: Facts, event: bytes, template: _Template) -> None:
         note_answer(facts, said)
 
 
+@once
 def _keys(rules: Answer) -> frozenset[bytes]:
     """Return the keys whose values the rules read, other than as content that is there or as counts."""
-    found = _read_keys.get(id(rules))
-    if found is None:
-        found = _read_keys[id(rules)] = frozenset(key.encode() for key in _read(rules))
-    return found
-
-
-def _read(rules: Answer) -> set[str]:
     paths: list[Path] = [*rules.model, *rules.response_id, *rules.finish, *rules.ends_if, *rules.errors]
     paths += [*rules.extra.values(), *((rules.kept,) if rules.kept else ())]
     paths += [*rules.error_words, *(path for path in (rules.finish_detail, rules.blocked) if path)]
@@ -338,7 +336,8 @@ def _read(rules: Answer) -> set[str]:
         if part.tool is not None:
             names.add(name)
             paths += _tool_paths(part.tool)
-    return names | {path[-1] for path in paths if path and type(path[-1]) is str}
+    names |= {path[-1] for path in paths if path and type(path[-1]) is str}
+    return frozenset(name.encode() for name in names)
 
 
 def _tool_paths(tool: Tool) -> list[Path]:
