@@ -53,7 +53,7 @@ def test_a_file_without_a_known_ending_and_one_that_cannot_be_written_are_refuse
     with pytest.raises(ExportError, match=r"end it in \.parquet"):
         write_demand(demand, tmp_path / "a.xlsx")
     for name in ("a.parquet", "a.csv", "a.json"):
-        with pytest.raises(ExportError, match="another file"):
+        with pytest.raises(ExportError, match="there is no folder"):
             write_demand(demand, tmp_path / "nowhere" / name)
 
 
@@ -93,3 +93,17 @@ def test_a_plan_is_told_as_it_was_given_without_what_nobody_said() -> None:
         "burstiness": {"kind": "trace", "times_s": "2,000 numbers"},
         "assumptions": {"tasks_per_day.a.users": {"cv": 0.2}},
     }
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.parquet"])
+def test_a_forecast_that_cannot_be_written_whole_leaves_the_one_before(
+    demand: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
+    write_demand(demand, tmp_path / name)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    demand.attrs["manifest"] = {"kinds": float("nan")}  # JSON has no such number
+
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_demand(demand.head(1), tmp_path / name)
+
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -3,6 +3,7 @@
 Knows nothing of the model.
 """
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.planning.plan import Plan
+from tokenflation.exporters.files import atomic_file, check_file
 from tokenflation.sdk.errors import ExportError
 
 __all__ = ["check_ending", "plan_given", "write_demand"]
@@ -52,11 +54,12 @@ def check_ending(path: str | Path) -> Path:
     """Return the file to write.
 
     Raises:
-        ExportError: its ending says no format that `write_demand` knows.
+        ExportError: its ending says no format that `write_demand` knows, or no file can stand there.
     """
     file = Path(path)
     if file.suffix not in _ENDS:
         raise ExportError(f"{file.name!r} does not say a format; end it in {', '.join(_ENDS)}.")
+    check_file(file)
     return file
 
 
@@ -64,7 +67,7 @@ def write_demand(demand: pd.DataFrame, path: str | Path, *, seed: int | None = N
     """Write the long table of `analysis.forecast` by the file's ending, and return where its manifest went.
 
     The manifest lies beside it as NAME.manifest.json: what the frame's `attrs` say (runs, volumes, assumptions,
-    warnings), `seed`, and the versions of what worked it out. Files that are there are replaced.
+    warnings), `seed`, and the versions of what worked it out. Files that are there are replaced, by whole ones alone.
 
     Raises:
         ExportError: the ending is another, or a file cannot be written.
@@ -74,19 +77,25 @@ def write_demand(demand: pd.DataFrame, path: str | Path, *, seed: int | None = N
                                 "versions": {name: version(name) for name in _VERSIONED}}  # fmt: skip
     table = pd.DataFrame({name: demand[name] for name in demand.columns})
     beside = file.with_name(file.name + ".manifest.json")
-    try:
+    with atomic_file(file) as rows, atomic_file(beside) as says:
         if file.suffix == ".parquet":
-            with duckdb.connect() as connection:
-                connection.register("demand", table)
-                target = str(file).replace("'", "''")
-                connection.execute(f"copy demand to '{target}' (format parquet)")
+            _write_parquet(table, rows.name)
         elif file.suffix == ".csv":
-            table.to_csv(file, index=False)
+            table.to_csv(rows, index=False)
         else:
             # pandas writes so many decimals, and of small numbers loses digits.
-            rows = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False, name=None)]
-            file.write_text(json.dumps(rows, allow_nan=False), encoding="utf-8")
-        beside.write_text(json.dumps(manifest, indent=2, allow_nan=False), encoding="utf-8")
-    except (OSError, duckdb.Error) as error:
-        raise ExportError(f"The forecast cannot be written to {file}: {error}. Choose another file.") from error
+            plain = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False, name=None)]
+            rows.write(json.dumps(plain, allow_nan=False).encode())
+        says.write(json.dumps(manifest, indent=2, allow_nan=False).encode())
     return beside
+
+
+def _write_parquet(table: pd.DataFrame, path: str) -> None:
+    try:
+        with duckdb.connect() as connection:
+            connection.register("demand", table)
+            target = path.replace("'", "''")
+            connection.execute(f"copy demand to '{target}' (format parquet)")
+    except duckdb.IOException as error:
+        said = "No space left on device" if "No space left" in str(error) else str(error)
+        raise OSError(errno.EIO, said) from error

@@ -12,7 +12,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
 from tokenflation.analysis.fleet.planned import models_of_runs
 from tokenflation.analysis.planning.file import template
-from tokenflation.exporters.files import check_file
+from tokenflation.exporters.files import atomic_file, check_file
 from tokenflation.sdk.errors import PlanError
 
 __all__ = ["run"]
@@ -22,6 +22,8 @@ def run(store: str, output: Path | None) -> None:
     """Do what `tokenflation plan init` asks."""
     if output is not None:
         check_file(output)
+        if output.exists():
+            raise PlanError(f"The plan cannot be written to {output}: File exists. Choose another -o FILE.")
     calls = an.load(store)
     fleet, left_out = without_baselines(calls, choose_baselines(calls))
     starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
@@ -40,10 +42,7 @@ def run(store: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise PlanError(f"The plan cannot be written to {output}: {error.strerror}. Choose another -o FILE.") from error
+    with atomic_file(output) as file:
+        file.write(text.encode())
     follows = shlex.join(["tokenflation", "forecast", store, "--plan", str(output)])
     click.echo(f"Wrote {output}. Edit its volumes, then: {follows}", err=True)
