@@ -238,9 +238,9 @@ def _tool_lines(row: _Row) -> Iterator[_Line]:
         yield "answered", human(row["executed_tool_calls"]), "", f"of {named:,} that are named one by one"
     if row["server_tool_calls"]:
         yield "run by the provider", human(row["server_tool_calls"]), "", ""
-    yield from _ratio(
-        row, "tool_error_rate", "error rate", _of(row["tool_failure_known"], row["executed_tool_calls"], "result"), "%"
-    )
+    known = _of(row["tool_failure_known"], row["executed_tool_calls"], "result")
+    tell = "" if known.startswith("all") else " that tell"
+    yield from _ratio(row, "tool_error_rate", "error rate", f"{known}{tell}", "%")
     yield from _ratio(
         row, "repeated_tool_share", "repeated", f"{row['repeated_tool_calls']:,}, with the same arguments", "%"
     )
