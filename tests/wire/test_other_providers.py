@@ -94,6 +94,17 @@ def test_cohere_counts_in_doubles_of_which_the_whole_ones_are_counts(
     assert reading.extra == {"billed_units_input_tokens": 5}
 
 
+def test_a_cohere_stream_that_fails_names_why_at_its_end(exchange: Any) -> None:
+    failed = {"finish_reason": "ERROR", "usage": {}, "error": "no", "error_type": "INVALID_TOOL_GENERATION"}
+    events = [{"type": "message-start", "id": "c"}, {"type": "message-end", "delta": failed}]
+
+    reading = exchange("cohere.chat", events, request=ASKED, path="/v2/chat")
+    unnamed = exchange("cohere.chat", {"error": "no"}, request=ASKED, path="/v2/chat")
+
+    assert (reading.status, reading.error_type) == ("error", "INVALID_TOOL_GENERATION")
+    assert (unnamed.status, unnamed.error_type) == ("error", "error")
+
+
 def test_a_stream_of_coheres_first_api_says_all_again_at_its_end(exchange: Any) -> None:
     calls = [{"name": "f", "parameters": {"q": 1}}, {"name": "f", "parameters": {"q": 2}}]
     meta = {"tokens": {"input_tokens": 69, "output_tokens": 9}, "billed_units": {"input_tokens": 7, "output_tokens": 9}}

@@ -76,7 +76,9 @@ CHAT_V2: Final = Dialect(
             "message-end": EventRule(ends=True),
         },
         terminator=b"[DONE]",
-        errors=(("error",), ("delta", "error")),
+        # Recorded: a stream's end says `INVALID_TOOL_GENERATION` beside the sentence.
+        errors=(("error",), ("delta", "error_type"), ("delta", "error")),
+        error_words=((), ("type",), ("code",), ("status",)),
         usage=(("delta", "usage"), ("usage",)),
         doubles=True,
         input=_INPUT,
