@@ -106,9 +106,8 @@ def test_forks_that_end_without_exit_handlers_have_their_spans_sent(
                 httpx.post(sys.argv[1] + "/chat/completions", json=body)
             ask("parent")
             forks = [multiprocessing.get_context("fork").Process(target=ask, args=(f"fork-{n}",)) for n in range(3)]
-            for fork in forks:
+            for fork in forks:  # one by one: each has but a moment to send, however busy the machine is
                 fork.start()
-            for fork in forks:
                 fork.join()
             """
         )
