@@ -283,3 +283,40 @@ def test_a_program_that_may_not_be_read_leaves_no_store_behind(tmp_path: Path) -
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot be read" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
+def _from_a_removed_folder(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"import os, tokenflation.cli; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); {_RUN}"
+    command = [sys.executable, "-c", code, "run", *arguments]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+
+def test_a_program_that_removes_the_folder_it_works_in_is_summed_up(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import os; os.mkdir('w'); os.chdir('w'); os.rmdir('../w')")
+    done = as_recorded(tmp_path, "program.py", "--store", "runs.db")
+    assert f"0 calls recorded to {tmp_path / 'runs.db'}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_and_a_store_with_whole_paths_need_no_current_folder(tmp_path: Path) -> None:
+    program, store = tmp_path / "program.py", tmp_path / "runs.db"
+    program.write_text("print(__file__)")
+    done = _from_a_removed_folder(tmp_path, "--quiet", "--store", str(store), str(program))
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{program}\n", "")
+    assert store.exists()
+
+
+@pytest.mark.parametrize("what", [("program.py",), ("-m", "json.tool"), ("--store", "runs.db", "{}/program.py")])
+def test_what_needs_a_current_folder_that_is_gone_is_said(tmp_path: Path, what: tuple[str, ...]) -> None:
+    (tmp_path / "program.py").write_text("print('ran')")
+    done = _from_a_removed_folder(tmp_path, *(part.format(tmp_path) for part in what))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("tokenflation: the current folder does not exist any more.")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no file that is always full")
+def test_a_program_keeps_its_exit_code_where_standard_error_is_full(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("raise SystemExit(3)")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", _RUN, "run", "program.py"], cwd=tmp_path, stderr=full, check=False)
+    assert done.returncode == 3

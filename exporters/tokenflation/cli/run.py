@@ -70,6 +70,7 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, chi
     store = store or os.environ.get("TOKENFLATION_STORE") or "tokenflation.db"
     if program.startswith("-") and (as_module or program != "-"):
         raise click.UsageError(f"no such option: {program}. Options of tokenflation come first, then the program.")
+    _check_here(store, program, as_module)
     if as_module:
         _check_module(program)
     elif program != "-":
@@ -97,6 +98,17 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, chi
         if isinstance(error, KeyboardInterrupt):
             interrupted.set()  # not killed here: the program's threads and exit handlers come first
         sys.exit(1)
+
+
+def _check_here(store: str, program: str, as_module: bool) -> None:
+    if os.path.isabs(store) and not as_module and (program == "-" or os.path.isabs(program)):
+        return
+    try:
+        os.getcwd()
+    except OSError:
+        raise TokenflationError(
+            "the current folder does not exist any more. Go to one that does, or give the whole paths of store and program."
+        ) from None
 
 
 def _check_script(program: str) -> None:
@@ -210,7 +222,7 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     main.__dict__.update(__file__=path)
     packed = _main_of(program)
     if packed is not None:
-        sys.path[0] = os.path.join(os.getcwd(), program)
+        sys.path[0] = _whole(program)
         of_it = {"__file__": packed.origin, "__cached__": packed.cached, "__loader__": packed.loader}
         main.__dict__.update(of_it, __spec__=packed, __package__=packed.parent)
         code = packed.loader.get_code("__main__")  # type: ignore[union-attr]
@@ -249,9 +261,14 @@ def _code_of(content: bytes, path: str) -> types.CodeType:
 
 def _main_of(program: str) -> ModuleSpec | None:
     """Return what Python runs of a folder or a zip file (a zipapp), None for any other file."""
-    importer = pkgutil.get_importer(os.path.join(os.getcwd(), program))
+    importer = pkgutil.get_importer(_whole(program))
     spec = importer.find_spec("__main__") if importer is not None else None
     return spec if spec is not None and spec.loader is not None else None
+
+
+def _whole(program: str) -> str:
+    """Return a path as Python makes it whole; the current folder may be gone if it is whole already."""
+    return program if os.path.isabs(program) else os.path.join(os.getcwd(), program)
 
 
 def _run_module(name: str, arguments: tuple[str, ...]) -> None:
@@ -287,25 +304,31 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
     all_calls, silent = _calls_since(handle.store, since_ns)
     others = max(0, all_calls - handle.recorded)
     beside = f", and {others} by programs that it started, or that write there too" if others else ""
-    click.echo(f"tokenflation: {many(handle.recorded, 'call')} recorded to {_short(handle.store)}{beside}", err=True)
+    _say(f"{many(handle.recorded, 'call')} recorded to {_short(handle.store)}{beside}")
     if silent:
-        click.echo(
-            f"tokenflation: {silent} of them, streamed, came without token counts: OpenAI's Chat Completions sends them "
-            'only to who passes stream_options={"include_usage": True}',
-            err=True,
+        _say(
+            f"{silent} of them, streamed, came without token counts: OpenAI's Chat Completions sends them "
+            'only to who passes stream_options={"include_usage": True}'
         )
     if lost:
-        click.echo(
-            f"tokenflation: LOST {many(lost, 'record')}; tokenflation info {_quoted(handle.store)} says why", err=True
-        )
+        _say(f"LOST {many(lost, 'record')}; tokenflation info {_quoted(handle.store)} says why")
     elif not handle.recorded and not others:
-        click.echo(
-            "tokenflation: this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and "
-            "boto3) or websockets",
-            err=True,
+        _say(
+            "this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and boto3) or "
+            "websockets"
         )
     else:
-        click.echo(f"tokenflation: next, tokenflation profile {_quoted(handle.store)}", err=True)
+        _say(f"next, tokenflation profile {_quoted(handle.store)}")
+
+
+def _say(what: str) -> None:
+    """Write a line past standard error's buffer: Python exits with 120 where it cannot write what is left there."""
+    stream = sys.__stderr__
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # it is full, or closed
+        stream.flush()
+        os.write(stream.fileno(), f"tokenflation: {what}\n".encode(stream.encoding, "backslashreplace"))
 
 
 def _calls_since(store: str, since_ns: int) -> tuple[int, int]:
@@ -333,4 +356,6 @@ def _quoted(path: str) -> str:
 
 
 def _short(path: str) -> str:
-    return min(path, os.path.relpath(path), key=len)
+    with contextlib.suppress(OSError):  # the program may have removed the folder that it ended in
+        return min(path, os.path.relpath(path), key=len)
+    return path
