@@ -4,10 +4,15 @@ Of the sessions of `agent_sessions`, 30 are drawn and forecast; the others are r
 random from hour to hour (a gamma factor of cv 0.3), and looked at in the middle of each hour. Asked: 3 to 7 % of hours
 above p95.
 
-    python bench/forecast_end_to_end.py [--data ../shared/data] [--draws 40] [--per-day 2000] [--seed 1]
+    python bench/forecast_end_to_end.py [--data ../shared/data] [--draws 40] [--per-day 2000] [--seed 1] [--by-hour]
 
 Columns: share of hours above the forecast's p50, p95 and p99 over all draws; the plug-in is the same without what 30
 runs leave open (p95 of the load alone); share of draws of which more than half of the hours pass p95.
+
+`--by-hour` asks instead how often the 90 % interval of an hour's mean holds that of all sessions, on a business day, of
+30 drawn with replacement. What an interval knows of is how far sessions differ in all, not when in a session its load
+falls: these last hours, so that nights, which only the long ones reach, hold less, and busy hours more. With 150 draws: 0.61 to 0.75 at 3, 0.93 to 0.97
+at 10, 0.77 to 0.83 at 20 hours.
 """
 
 import argparse
@@ -28,6 +33,7 @@ from tokenflation.analysis.planning.parts import Bursts
 
 RESOURCES = ("prefill_tokens_per_s", "decode_tokens_per_s", "concurrent_calls")
 _RUNS, _CV, _DAYS = 30, 0.3, 2
+_HOURS = (3, 10, 20)
 
 
 def sessions(path: Path) -> pd.DataFrame:
@@ -76,14 +82,37 @@ def draw(calls: pd.DataFrame, per_day: float, rng: np.random.Generator) -> list[
     return rows
 
 
+def by_hour(calls: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
+    """Return the share of draws whose interval of an hour's mean holds that of all sessions; rows are resources."""
+    plan = an.Plan(tasks_per_day=options.per_day, day_shape="business_day")
+
+    def hours(of: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+        found = an.forecast(of, plan, rng=rng)
+        found = found[found["resource"].isin(RESOURCES) & found["bucket_start"].isin([3_600 * one for one in _HOURS])]
+        return found.pivot_table(index=["resource", "bucket_start"], columns="statistic", values="value")
+
+    every, by_id = calls["task_id"].unique(), dict(list(calls.groupby("task_id")))
+    truth, inside = hours(calls, np.random.default_rng(0))["mean"], []
+    for one in range(options.draws):
+        rng = np.random.default_rng([options.seed, one])
+        drawn = [by_id[name].assign(task_id=str(place)) for place, name in enumerate(rng.choice(every, _RUNS))]
+        rows = hours(pd.concat(drawn, ignore_index=True), rng)
+        inside.append((rows["mean_low"] <= truth) & (truth <= rows["mean_high"]))
+    return pd.concat(inside, axis=1).mean(axis=1).unstack()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--per-day", type=float, default=2_000.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--by-hour", action="store_true", help="intervals of an hour's mean instead")
     options = parser.parse_args()
     calls = sessions(options.data / "agent_sessions" / "sessions.jsonl.xz")
+    if options.by_hour:
+        print(by_hour(calls, options).round(2).to_string())
+        return
     print(f"{calls['task_id'].nunique()} sessions, {len(calls):,} calls; {options.draws} draws of {_RUNS} sessions, "
           f"{_DAYS * 24} hours each, {options.per_day:,.0f} tasks a day")  # fmt: skip
     rows = [row for one in range(options.draws)
