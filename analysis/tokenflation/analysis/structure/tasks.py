@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tokenflation.analysis.columns.structure_kinds import KIND_COLUMNS, KIND_RATIOS, TASK_STRUCTURE_COLUMNS
 from tokenflation.analysis.frames import from_rows, prepared
@@ -20,6 +21,8 @@ from tokenflation.analysis.structure.waste import waste
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["structure_kinds", "structure_tasks"]
+
+Floats = NDArray[np.float64]
 
 _KEY = ["task", "task_id"]
 _RUN_SUMS = (
@@ -103,11 +106,18 @@ def structure_kinds(tasks: pd.DataFrame, *, rng: np.random.Generator | None = No
         raise FrameError(
             f"structure_kinds() needs columns {missing}. Give it the frame that structure_tasks() returns."
         )
-    rows = [_row(str(kind), group, rng, level) for kind, group in tasks.groupby("task", sort=True)]
+    tops, bottoms = _sides(tasks)
+    kinds = tasks.groupby("task", sort=True)
+    rows = [
+        _row(str(kind), group, (tops[kinds.indices[kind]], bottoms[kinds.indices[kind]]), rng, level)
+        for kind, group in kinds
+    ]
     return from_rows([[row[name] for name in KIND_COLUMNS] for row in rows], tuple(KIND_COLUMNS.values()))
 
 
-def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, Any]:
+def _row(
+    kind: str, group: pd.DataFrame, sides: tuple[Floats, Floats], rng: np.random.Generator | None, level: float
+) -> dict[str, Any]:
     timed = group[group["duration_ns"].notna()]
     path_s = timed["critical_path_ns"].to_numpy(np.float64) / 1e9
     row: dict[str, Any] = {
@@ -128,7 +138,7 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
     for name, column in KIND_COLUMNS.items():
         if column.kind == "int" and name not in row:
             row[name] = int(group[name].sum()) if group[name].notna().any() else None
-    row |= _ratios(group, rng, level)
+    row |= _ratios(*sides, rng, level)
     if row["concurrency_max"] <= 1 and row["concurrency_mean"] == row["generation_share"]:
         # Calls that never meet are in flight as long as any is.
         row |= {f"concurrency_mean_{end}": row[f"generation_share_{end}"] for end in ("low", "high")}
@@ -140,14 +150,22 @@ def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level:
     return row
 
 
-def _ratios(group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, float | None]:
-    """Return all ratios of a kind with their intervals, so that parts of a whole agree."""
-    known = group.astype(dict.fromkeys(_SIDES, "Float64"))
-    above = [sum((known[name] for name in one.numerators), start=pd.Series(0.0, group.index)) for one in KIND_RATIOS]
-    below = [known[one.denominator] if one.denominator else pd.Series(1.0, group.index) for one in KIND_RATIOS]
+def _sides(tasks: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Return numerator and denominator of all ratios, shape (tasks, ratios), NaN where one is not known.
+
+    Of all kinds at once: to ask pandas for them kind by kind took most of the time where there are many.
+    """
+    known = tasks.astype(dict.fromkeys(_SIDES, "Float64"))
+    above = [sum((known[name] for name in one.numerators), start=pd.Series(0.0, tasks.index)) for one in KIND_RATIOS]
+    below = [known[one.denominator] if one.denominator else pd.Series(1.0, tasks.index) for one in KIND_RATIOS]
     tops, bottoms = (
         np.stack([one.to_numpy(np.float64, na_value=np.nan) for one in side], axis=1) for side in (above, below)
     )
+    return tops, bottoms
+
+
+def _ratios(tops: Floats, bottoms: Floats, rng: np.random.Generator | None, level: float) -> dict[str, float | None]:
+    """Return all ratios of a kind with their intervals, so that parts of a whole agree."""
     value, low, high = ratios_of_sums(tops, bottoms, _IS_SHARE, rng=rng, level=level)
     lows, highs = agreed(low[None], high[None], _TIME_SHARES)
     columns = {"": value, "_low": lows[0], "_high": highs[0]}
