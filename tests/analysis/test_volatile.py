@@ -55,6 +55,18 @@ def test_a_beginning_that_changes_from_run_to_run_costs_all_instructions_behind_
     assert (row["lost_tokens"], row["cacheable_tokens"]) == (2 * 5 * BLOCK, 2 * 6 * BLOCK)
 
 
+def test_an_agent_that_takes_over_a_history_with_instructions_of_its_own_changes_nothing() -> None:
+    rows = []
+    for at in (0, 100, 200):
+        first = _step(f"sssstt{at}", at, "s", task_id=f"t{at}", agent_run_id=f"a{at}")
+        over = _step(f"rrrrtt{at}u", at + 1, "r", first["call_id"], task_id=f"t{at}", agent_run_id=f"b{at}")
+        rows += [first, over]
+    edited = [one | {"agent_run_id": one["task_id"]} for one in rows]
+
+    assert _found(*rows).empty
+    assert len(_found(*edited)) == 1
+
+
 def test_what_a_provider_that_puts_tools_first_read_all_the_same_is_not_lost() -> None:
     rows = [row | {"cache_read_tokens": 2 * BLOCK} for row in _runs("s1sstt.u", "s2sstt.v", "s3sstt.w")]
 

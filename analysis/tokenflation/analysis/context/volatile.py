@@ -1,9 +1,10 @@
 """Finds what keeps prompts from sharing their beginning: a timestamp or an id in front of what stays the same.
 
 Two kinds of calls should begin as an earlier one did. A call that goes on with a history: with all of the prompt
-before, unless that was cut down. The first call of an agent run: with the system prompt and tool definitions of the run
-before it of the same agent, if they are of equal size. Where such a call parts from every earlier one sooner, something
-changes there. Knows no text: it names the block and the part of the prompt.
+before, unless that was cut down or another agent, with instructions of its own, takes over. The first call of an
+agent run: with the system prompt and tool definitions of the run before it of the same agent, if they are of equal
+size. Where such a call parts from every earlier one sooner, something changes there. Knows no text: it names the
+block and the part of the prompt.
 
 The order is that of the recorded prompt: system prompt, tool definitions, messages. A provider that puts the tools
 first (docs.anthropic.com, "Prompt caching": tools, system, messages) keeps their blocks when the system prompt changes:
@@ -139,7 +140,8 @@ def _expected(rows: pd.DataFrame) -> tuple[Ints, Ints]:
         (size >= size[other] - _JITTER_TOKENS) & ~cut & (rows["continues_evidence"] != "compaction").to_numpy(bool)
     )
     alike = np.abs(fixed - fixed[other]) <= np.maximum(block, _SIZE_TOLERANCE * fixed)
-    history = np.where(extends, np.minimum(size[other], size) // block, 0)
+    taken_over = ~_equal(rows["agent_run_id"], other) & ~_equal(rows["instructions_hash"], other)
+    history = np.where(extends & ~taken_over, np.minimum(size[other], size) // block, 0)
     instructions = np.where(alike, np.fmin(fixed, fixed[other]), 0) // block
     blocks = np.where(first, instructions, history)
     return before, np.where((before >= 0) & same, blocks, 0).astype(np.int64)
