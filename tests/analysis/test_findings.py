@@ -95,7 +95,7 @@ def test_tool_definitions_of_an_agent_that_asks_for_no_tool_are_of_no_use() -> N
     row = _of(findings(frame_of(rows)), "unused_tools")
 
     assert (row["saved_tokens"], row["saved_is"], row["counted_calls"]) == (270, "at most", 3)
-    assert "never asked for a tool" in row["sentence"]
+    assert "tools, or of a schema for its answers, in 3 calls and never asked for a tool" in row["sentence"]
 
 
 def test_a_large_result_is_paid_in_each_call_that_carries_it_until_the_history_is_cut() -> None:

@@ -74,9 +74,9 @@ def unused_tools(calls: pd.DataFrame) -> Iterator[Finding]:
             finding="unused_tools",
             task=task,
             agent=agent,
-            sentence=f"{named(task, agent)} was sent {tools:,} tokens of tool definitions in {many(len(sent), 'call')} and "
-            "never asked for a tool.",
-            advice="Leave the tools out where nothing is to be looked up or done.",
+            sentence=f"{named(task, agent)} was sent {tools:,} tokens of definitions of tools, or of a schema for its answers, "
+            f"in {many(len(sent), 'call')} and never asked for a tool.",
+            advice="If they are tools, leave them out where nothing is to be looked up or done.",
             saved_tokens=tools,
             saved_unit=_NOT_SENT,
             saved_is=AT_MOST,
