@@ -11,8 +11,8 @@ runs leave open (p95 of the load alone); share of draws of which more than half 
 
 `--by-hour` asks instead how often the 90 % interval of an hour's mean holds that of all sessions, on a business day, of
 30 drawn with replacement. What an interval knows of is how far sessions differ in all, not when in a session its load
-falls: these last hours, so that nights, which only the long ones reach, hold less, and busy hours more. With 150 draws: 0.61 to 0.75 at 3, 0.93 to 0.97
-at 10, 0.77 to 0.83 at 20 hours.
+falls: these last hours, so that nights, which only the long ones reach, hold less, and busy hours more. With 150 draws:
+0.61 to 0.75 at 3 o'clock, 0.93 to 0.97 at 10, 0.77 to 0.83 at 20.
 """
 
 import argparse
