@@ -84,7 +84,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
         with closing(connect()) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")  # all counts are of one moment
-            check_cells(connection, file)
+            check_cells(connection, file, nested=False)
             found = {"path": str(path), "file_bytes": _file_bytes(file), **_meta(connection, file)}
             found |= _contents(connection)
             for reason, count in connection.execute("SELECT reason, sum(count) FROM drops GROUP BY reason"):

@@ -32,7 +32,7 @@ def task_kinds(path: str | os.PathLike[str]) -> list[dict[str, object]]:
     connect = reader(path)
     try:
         with closing(connect()) as connection:
-            check_cells(connection, path, ("calls", "task_names"))
+            check_cells(connection, path, ("calls", "task_names"), nested=False)
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query)]
     except sqlite3.Error as error:
