@@ -23,7 +23,7 @@ def exchange(body: bytes, count: str = "", at: int = 0) -> Exchange:
 
 def keep(known: Attempts, sent: Exchange, failure: Failure = "retry", tries: int = 1, kept: object = None) -> None:
     sent.ended_at_ns = sent.started_at_ns
-    known.keep(sent, "scope", failure, attempts=tries, kept=kept)
+    known.keep(sent, "scope", failure, call_id="", attempts=tries, kept=kept)
 
 
 def found(known: Attempts, sent: Exchange, scope: str = "scope") -> object:
@@ -194,6 +194,6 @@ def test_every_call_that_is_kept_comes_back_once_however_the_attempts_fall(
         if failure is not None:
             kept[number] += 1
             tries = before.attempts + 1 if before else 1
-            back.update(one.kept for one in known.keep(sent, "scope", failure, attempts=tries, kept=number))
+            back.update(one.kept for one in known.keep(sent, "scope", failure, call_id="", attempts=tries, kept=number))
     back.update(one.kept for one in known.give_up())
     assert back == kept

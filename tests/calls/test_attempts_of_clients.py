@@ -257,6 +257,24 @@ def test_a_client_that_does_not_count_its_retries_has_them_grouped_by_their_body
     assert second["attempts"] == 1
 
 
+def test_what_is_asked_again_after_a_fallback_answered_is_a_call_of_its_own(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    asked = {"model": "main", "messages": [{"role": "user", "content": "hello"}]}
+    with (
+        Scripted(*[as_json({"error": "overloaded"}, 503)] * 2, as_json(bodies.chat())) as server,
+        httpx.Client() as client,
+    ):
+        for _ in range(2):  # a router that does not count its tries
+            client.post(f"{server.openai_url}/chat/completions", json=asked)
+        client.post(f"{provider.openai_url}/chat/completions", json=asked | {"model": "backup"})
+        client.post(f"{server.openai_url}/chat/completions", json=asked)
+    failed, answered, again = rows(handle)
+    assert [call["attempts"] for call in (failed, answered, again)] == [2, 1, 1]
+    assert (failed["status"], again["status"]) == ("error", "ok")
+    assert failed["task_id"] == answered["task_id"] != again["task_id"]
+
+
 def test_a_request_cancelled_and_made_again_is_another_call(provider: Provider, handle: Instrumentation) -> None:
     async def press_twice() -> None:
         async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k", max_retries=0) as client:

@@ -122,6 +122,8 @@ class Assembler:
             rows.moved = self._placed.moved(moves)
             rows.tool_runs += self.tool_spans.seen(call, self._tool_runs.moved(rows.moved))
         rows.final = self._remember(exchange, reading, call, asked)
+        if reading.status == "ok":
+            rows.final += self._answered_for(asked)
         return rows
 
     def _taken(
@@ -204,8 +206,21 @@ class Assembler:
         if polled:
             over += _final(self._polls.keep(reading, kept), awaiting_poll=True)
         if failure:
-            tries = self._attempts.keep(exchange, asked.sent.scope_id, failure, attempts=asked.attempts, kept=kept)
+            tries = self._attempts.keep(
+                exchange, asked.sent.scope_id, failure, call_id=call.call_id, attempts=asked.attempts, kept=kept
+            )
             over += _calls_of(tries)
+        return over
+
+    def _answered_for(self, asked: Asked) -> list[Call]:
+        """Return the failed calls in whose place a call has answered, and that no attempt can follow any more."""
+        over: list[Call] = []
+        failed = asked.extra.get("follows_failed_call_id")
+        while failed is not None:
+            one = self._attempts.answered_elsewhere(failed)
+            kept = one.kept if one is not None and isinstance(one.kept, _Kept) else None
+            over += _final([kept] if kept is not None else [], awaiting_poll=False)
+            failed = kept.asked.extra.get("follows_failed_call_id") if kept is not None else None
         return over
 
     def _polled(self, exchange: Exchange, reading: Reading) -> Rows:

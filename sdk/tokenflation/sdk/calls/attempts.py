@@ -12,6 +12,9 @@ path, in the same scope. What came before it decides what else must hold:
 - `broken`: a stream of status 2xx that died, by a reset, by an error event or without its end. No client repeats that
   by itself, as its host has seen the beginning, so whoever asks again within a minute is believed, whatever the count.
 
+Once another call has answered in its place (a fallback) it is over as well, unless its client counts: who asks the same
+again begins anew.
+
 No failure, so never followed by an attempt: an answer that the host closed or dropped, a request that was cancelled
 (pressing a button again is a new call), any other status. Another body, model, host or path is another call: a fallback
 (`assemble` puts it beside the call that failed). A redirect is not even an exchange: no model has answered it.
@@ -50,6 +53,7 @@ _Shape = tuple[str, str, str, int]
 class Try:
     """A call whose last attempt failed in a way that another may follow."""
 
+    call_id: str
     failure: Failure
     count: int | None
     """What the client counted, from 0; None if it does not count."""
@@ -123,13 +127,14 @@ class Attempts:
         return None
 
     def keep(
-        self, exchange: Exchange, scope_id: str, failure: Failure, *, attempts: int, kept: object = None
+        self, exchange: Exchange, scope_id: str, failure: Failure, *, call_id: str, attempts: int, kept: object = None
     ) -> list[Try]:
         """Keep a failed call open for its next attempt; returns those that are given up for it.
 
         A request whose body could not be kept has nothing to be known by again, unless its client counts.
         """
         one = Try(
+            call_id=call_id,
             failure=failure,
             count=_count(exchange),
             shape=_shape(exchange, scope_id),
@@ -151,6 +156,14 @@ class Attempts:
         for place in places:
             self._pop(place)
         return bool(places)
+
+    def answered_elsewhere(self, call_id: str) -> Try | None:
+        """Return, and forget, a call as another has answered in its place; None if no attempt could follow it.
+
+        One whose client counts stays: only what that counts on from it is an attempt.
+        """
+        found = next((at for at, one in self._open.items() if one.call_id == call_id and one.count is None), None)
+        return self._pop(found) if found is not None else None
 
     def expire(self, now_ns: int) -> list[Try]:
         """Return, and forget, the calls for which no further attempt came in time."""
