@@ -27,6 +27,12 @@ from tokenflation.children import hand_on
 from tokenflation.sdk.scoping.scopes import current, packed, root_in
 from tokenflation.sdk.store.journals.recover import recover
 
+# Newer Pythons say it of a fork beside a thread that another test left, and of what aiomultiprocess calls.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning",
+    "ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning",
+)
+
 IN_PPFT = """
 import sys, ppft, tokenflation.sdk as tf
 
