@@ -43,7 +43,8 @@ def test_only_the_first_end_counts_even_between_threads(collected: Collected) ->
 def test_an_answer_ends_with_its_last_byte_where_its_host_only_lets_go_of_it(
     collected: Collected, monkeypatch: pytest.MonkeyPatch, end: End, ended_at_ns: int
 ) -> None:
-    monkeypatch.setattr(module, "now_ns", itertools.count(1).__next__)
+    monkeypatch.setattr(module, "ORIGIN_NS", 0)
+    monkeypatch.setattr(module, "ticks_ns", itertools.count(1).__next__)
     exchange = begun(collected)
     for chunk in (b"12345", b"67890"):
         exchange.add(chunk)
@@ -59,7 +60,8 @@ def test_an_answer_whose_last_byte_is_unknown_ends_when_its_host_lets_go_of_it(
     exchange = begun(collected)
     for chunk in chunks:
         exchange.add(chunk)
-    monkeypatch.setattr(module, "now_ns", lambda: exchange.started_at_ns + 7)
+    monkeypatch.setattr(module, "ORIGIN_NS", exchange.started_at_ns)
+    monkeypatch.setattr(module, "ticks_ns", lambda: 7)
     exchange.finish("dropped")
     assert exchange.ended_at_ns == exchange.started_at_ns + 7
 

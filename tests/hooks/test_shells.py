@@ -350,3 +350,19 @@ def test_a_task_that_a_transport_leaves_behind_keeps_nothing_of_the_call(lib: An
         return [one for one in held if one() is not None]
 
     assert asyncio.run(send()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://models.test:8080/v1/chat/completions?api-version=1",
+        "http://models.test/model/anthropic.claude%3A0/converse",
+        "http://xn--mgbh0fb.test/v1/messages",
+        "http://[::1]/v1/messages",
+    ],
+)
+def test_host_and_path_are_what_the_library_says(lib: Any, recorded: Collected, url: str) -> None:
+    with lib.Client(transport=loaded(lib, content=b"{}")) as client:
+        client.post(url, json={"q": 1})
+    asked = lib.URL(url)
+    assert (recorded.only.host, recorded.only.path) == (asked.host, asked.path)

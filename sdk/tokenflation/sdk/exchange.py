@@ -1,7 +1,7 @@
 """One HTTP exchange with a model endpoint, as the host program saw it, and the tap that hooks pour it into.
 
-The host's thread does nothing here but append `(time_ns, bytes)`. Knows nothing of any HTTP library (the hooks do) and
-nothing of what the bytes mean (`wire` does, on the worker thread).
+The host's thread does nothing here but append `(time_ns, bytes)`, and reads the clock without a call of ours. Knows
+nothing of any HTTP library (the hooks do) and nothing of what the bytes mean (`wire` does, on the worker thread).
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct, field
 
-from tokenflation.sdk.clock import now_ns
+from tokenflation.sdk.clock import ORIGIN_NS, ticks_ns
 from tokenflation.sdk.interrupts import count_failure
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import UNREAD, recognise, served_as, unread_name
@@ -119,7 +119,7 @@ class Exchange(Struct, eq=False, weakref=True):
         self.kept_bytes += len(chunk)
         if self.kept_bytes > self.pack_at_bytes and not self._has_room(chunk):
             return
-        self.chunks.append((now_ns(), chunk))
+        self.chunks.append((ORIGIN_NS + ticks_ns(), chunk))
 
     def room(self, noted_bytes: int = 0) -> int:
         """Return how many more bytes a hook may put into `chunks` by itself, beside the `noted_bytes` that it did put.
@@ -162,7 +162,7 @@ class Exchange(Struct, eq=False, weakref=True):
             return False
         # Who lets go of an answer waits for none of it any more, and may have had the last of it long ago.
         left = end in ("closed", "dropped") and self.chunks and not self.truncated
-        self.ended_at_ns = self.chunks[-1][0] if left else now_ns()
+        self.ended_at_ns = self.chunks[-1][0] if left else ORIGIN_NS + ticks_ns()
         self.end = end
         return True
 
@@ -306,7 +306,7 @@ class Tap:
             request_headers=headers,
             context=self.context() if context is None else context,
             submit=self._submit,
-            started_at_ns=now_ns(),
+            started_at_ns=ORIGIN_NS + ticks_ns(),
             process_id=os.getpid(),
             failed=self.failed,
             grown=self._grown,
