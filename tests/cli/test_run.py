@@ -61,7 +61,7 @@ def test_a_folder_or_a_zip_with_a_main_module_runs_as_under_python(tmp_path: Pat
     (tmp_path / "folder" / "beside.py").write_text("NAME = 'beside'\n")
     (tmp_path / "folder" / "__main__.py").write_text(
         "import sys, beside\nprint(__name__, __file__, repr(__package__), __spec__.name, sys.argv, sys.path[0], __doc__)\n"
-        "print(type(__loader__), __cached__, sys.modules['__main__'].__dict__ is globals())\nbeside.nothing\n"
+        "print(type(__loader__), globals().get('__cached__'), sys.modules['__main__'].__dict__ is globals())\nbeside.nothing\n"
     )
     zipapp.create_archive(tmp_path / "folder", tmp_path / "app.pyz")
     plain, recorded = as_python(tmp_path, program), as_recorded(tmp_path, program)

@@ -223,8 +223,11 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     packed = _main_of(program)
     if packed is not None:
         sys.path[0] = _whole(program)
-        of_it = {"__file__": packed.origin, "__cached__": packed.cached, "__loader__": packed.loader}
-        main.__dict__.update(of_it, __spec__=packed, __package__=packed.parent)
+        main.__dict__.update(
+            __file__=packed.origin, __loader__=packed.loader, __spec__=packed, __package__=packed.parent
+        )
+        if sys.version_info < (3, 15):  # which sets it no more
+            main.__dict__.update(__cached__=packed.cached)
         code = packed.loader.get_code("__main__")  # type: ignore[union-attr]
     else:
         with open(path, "rb") as file:

@@ -46,9 +46,9 @@ def with_shown_names(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFram
     for column in columns:
         if column not in frame.columns:
             continue
-        names = {str(name): shown_name(str(name)) for name in frame[column].dropna().unique()}
+        # Neither by unique(), of which older pandas take a name that ends in NUL for the one without, nor by replace().
+        names = {str(name): shown_name(str(name)) for name in dict.fromkeys(frame[column].dropna())}
         if any(name != shown for name, shown in names.items()):
-            # Not by replace(), which misses names that end in NUL.
             shown = frame[column].map(lambda name, names=names: names[str(name)], na_action="ignore")
             changed[column] = shown.astype(frame[column].dtype)
     return frame.assign(**changed) if changed else frame
