@@ -336,6 +336,17 @@ def test_tasks_of_a_store_are_forecast_by_kind_with_what_they_take(tmp_path: Pat
     assert means["all", "input_tokens_per_s"] == pytest.approx(200 * means["all", "tasks_per_s"])
 
 
+def test_a_baseline_of_a_record_is_no_part_of_the_fleet_and_said_to_be_none(tmp_path: Path) -> None:
+    path = store(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update calls set task = 'once' where task_id in ('0', '1') and step = 0")
+        connection.execute("delete from calls where task_id in ('0', '1') and step = 1")
+        connection.commit()
+    done = CliRunner().invoke(forecast, ["--history", str(path), "--hours", "2", "--json"], catch_exceptions=False)
+    assert {row["task"] for row in json.loads(done.stdout)["buckets"]} == {"triage", "all"}
+    assert done.stderr.count("The baseline, once, is no part of the fleet.") == 1
+
+
 def test_what_no_call_of_a_record_reports_is_said_once_and_not_step_by_step(tmp_path: Path) -> None:
     path = store(tmp_path)
     with closing(sqlite3.connect(path)) as connection:

@@ -167,11 +167,8 @@ def _months_ahead(series: History, months: int, scenarios: dict[str, Growth], le
 def _read(store: str | None, history: str,
           column: str | None) -> tuple[dict[str, History] | None, pd.DataFrame | None, History]:  # fmt: skip
     """Return arrivals by kind with what a task takes, where both are known, and the one series of them all."""
-    calls = None if store is None and not is_store(history) else an.load(store or history)
-    taken = None
-    if calls is not None:
-        calls, _ = without_baselines(calls, choose_baselines(calls))
-        taken = taken_by_task(calls)
+    calls = None if store is None and not is_store(history) else _fleet(store or history)
+    taken = None if calls is None else taken_by_task(calls)
     if not is_store(history):
         series = read_history(history, column=column)
         if taken is None:
@@ -185,10 +182,18 @@ def _read(store: str | None, history: str,
                 "name a column after each kind, forecast it alone, or give a store of one kind."
             )
         return {kinds[0]: as_rate(series)}, taken, series
-    recorded = an.load(history)
-    recorded, _ = without_baselines(recorded, choose_baselines(recorded))
+    recorded = calls if store is None and calls is not None else _fleet(history)
     arrivals = task_arrivals(recorded)
     return arrivals, taken, sum_of(arrivals)
+
+
+def _fleet(store: str) -> pd.DataFrame:
+    """Return the calls of a store but for its baselines', which are told."""
+    calls = an.load(store)
+    calls, left_out = without_baselines(calls, choose_baselines(calls))
+    if left_out:
+        click.echo(left_out, err=True)
+    return calls
 
 
 def _scenarios(growths: tuple[str, ...]) -> dict[str, Growth]:
