@@ -9,15 +9,19 @@ Lambda is linear within each cell, so the sum over segments collapses into one h
 exact, and its cost depends neither on volume nor on the number of buckets times segments.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenflation.analysis.fleet.paths import Path
 from tokenflation.analysis.planning.arrivals import Arrivals
 
-__all__ = ["cumulants", "direct_cumulants", "jumps"]
+__all__ = ["cumulants", "direct_cumulants", "jumps", "means_by_run"]
 
 Floats = NDArray[np.float64]
+
+_BLOCK = 64
 
 
 def cumulants(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats, orders: int = 4) -> Floats:
@@ -46,6 +50,37 @@ def cumulants(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats, o
         # Right part of the histogram meets Lambda one cell further on.
         kernel = np.concatenate((after, [0.0])) + np.concatenate(([0.0], here))
         found[order] = _meet(kernel, known, top, len(times_s))
+    return found
+
+
+def means_by_run(path: Path, runs: int, arrivals: Arrivals, times_s: Floats) -> Floats:
+    """Return the mean load at each time were all tasks like one run; shape (runs, times), times whole cells apart."""
+    step = round(float(times_s[1] - times_s[0]) / arrivals.cell_s) if len(times_s) > 1 else 1
+    known, found = arrivals.integral, np.zeros((runs, len(times_s)))
+    # Runs of like length together: each block's histogram is as wide as its longest.
+    longest = np.zeros(runs)
+    np.maximum.at(longest, path.run, path.end_s)
+    by_length = np.argsort(longest, kind="stable")
+    rank = np.empty(runs, dtype=np.int64)
+    rank[by_length] = np.arange(runs)
+    order = np.argsort(rank[path.run], kind="stable")
+    bounds = np.searchsorted(rank[path.run][order], np.arange(0, runs + _BLOCK, _BLOCK))
+    for block, (low, high) in enumerate(pairwise(bounds.tolist())):
+        some = order[low:high]
+        if not len(some):
+            continue
+        edges = np.concatenate((path.start_s[some], path.end_s[some]))
+        mass = np.concatenate((path.load[some], -path.load[some]))
+        place = (times_s[0] - arrivals.first_s - edges) / arrivals.cell_s
+        index = np.floor(place).astype(np.int64)
+        right, top, width = place - index, int(index.max()), int(np.ptp(index)) + 2
+        at = np.tile(rank[path.run[some]] - block * _BLOCK, 2) * width + top - index
+        kernel = np.bincount(at, weights=mass * right, minlength=_BLOCK * width)
+        kernel += np.bincount(at + 1, weights=mass * (1.0 - right), minlength=_BLOCK * width)
+        places = top + 1 + step * np.arange(len(times_s)) - np.arange(width)[:, None]
+        mine = by_length[block * _BLOCK : (block + 1) * _BLOCK]
+        met = kernel.reshape(_BLOCK, width) @ known[np.clip(places, 0, len(known) - 1)]
+        found[mine] = met[: len(mine)]
     return found
 
 

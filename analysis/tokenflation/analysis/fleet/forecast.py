@@ -19,7 +19,7 @@ from tokenflation.analysis.fleet.paths import Path, Runs
 from tokenflation.analysis.fleet.peaks import STEP_S, autocorrelation, highest_scores, peaks
 from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.fleet.remarks import remarked
-from tokenflation.analysis.fleet.resources import DRAWS, burst_cv, factors_of, loads_of
+from tokenflation.analysis.fleet.resources import DRAWS, arms_of, burst_cv, factors_of, loads_of
 from tokenflation.analysis.fleet.support import manifest_of
 from tokenflation.analysis.fleet.totals import run_totals, totals_of, window_totals
 from tokenflation.analysis.planning.arrivals import arrivals
@@ -90,31 +90,32 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     for name, (path, scale, unit) in loads.items():
         quick = burst_cv(path, weights, over, times_s, plan)
         cv = np.sqrt(quick**2 + plan.slow_cv**2)
-        load = load_of(runs, path, weights, over, times_s, factors[name], cv=cv, scale=scale)
+        arms = arms_of(runs, path, over, times_s, volumes, rests)
+        load = load_of(runs, path, weights, over, times_s, factors[name], cv=cv, scale=scale, arms=arms)
         # In the peak a slow factor is one for a whole day, and no part of the law of each instant.
         of_load[name] = (
-            load_of(runs, path, weights, over, times_s, factors[name], cv=quick, scale=scale) if plan.slow_cv else load
+            load_of(runs, path, weights, over, times_s, factors[name], cv=quick, scale=scale, arms=arms)
+            if plan.slow_cv
+            else load
         )
         shares: dict[str, Floats] = {}
         if outer is not None:
             at[name] = busiest(load, starts, unit)
             lasting = of_load[name]
-            load, shares = with_doubts(load, factors[name], outer, name, starts, plan.bucket_s, slow=plan.slow_cv)
+            load, shares = with_doubts(load, outer, name, starts, plan.bucket_s, slow=plan.slow_cv)
             of_load[name] = load
             if plan.slow_cv:
-                of_load[name], _ = with_doubts(lasting, factors[name], outer, name, starts, plan.bucket_s, slow=0.0)
+                of_load[name], _ = with_doubts(lasting, outer, name, starts, plan.bucket_s, slow=0.0)
         for statistic, values in statistics(load, level=plan.level, enough=enough, bands=bands, shares=shares).items():
             of = "fraction" if statistic.startswith("share_") else unit
             parts.append(_rows(starts, name, statistic, values, of))
     asked = resource is None or resource.endswith(("_per_hour", "_per_day", "_per_month"))
-    for total in window_totals(runs, plan, weights, factors) if asked else ():
+    for total in window_totals(runs, plan, weights, factors, volumes, rests) if asked else ():
         if resource not in (None, total.name):
             continue
         load, shares = total.load, {}
         if outer is not None:
-            load, shares = with_doubts(
-                load, factors[total.of], outer, total.of, total.starts_s, total.length_s, slow=total.slow
-            )
+            load, shares = with_doubts(load, outer, total.of, total.starts_s, total.length_s, slow=total.slow)
         for statistic, values in statistics(load, level=plan.level, enough=enough, bands=bands, shares=shares).items():
             of = "fraction" if statistic.startswith("share_") else total.unit
             parts.append(_rows(total.starts_s, total.name, statistic, values, of))

@@ -16,7 +16,7 @@ from tokenflation.analysis.planning.arrivals import Arrivals
 from tokenflation.analysis.statistics.mixtures import Laws, lattice_laws, mixture_quantiles, smooth_laws
 from tokenflation.analysis.statistics.quantiles import EXPANSION_BELOW, lattice, modulated, skewness
 
-__all__ = ["BANDS", "LEVELS", "Load", "load_of", "statistics", "total_of"]
+__all__ = ["BANDS", "LEAST_OF_MEAN", "LEVELS", "Load", "load_of", "statistics", "total_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,6 +30,8 @@ _DIGITS = 9
 # A mean that is none: its powers would leave what a float can hold.
 _NOTHING = 1e-60
 _ROUNDING = 1e-12
+LEAST_OF_MEAN = 0.01
+"""What a draw of a mean, or of a variance, is at least, over the planned one: arms are straight beyond their ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +50,29 @@ class Load:
     """Draws of the mean, shape (draws, buckets)."""
     spreads: Floats
     """The deviation of the load alone that goes with each draw."""
+    parts: Floats
+    """Cumulants of what `factors` multiply: `by_kind` itself, or it and its arms below and above one after another."""
+    factors: Floats
+    """Draws, one row for each of `parts`."""
 
 
 def load_of(runs: Runs, path: Path, weights: Floats, over: Arrivals, times_s: Floats, factors: Floats, *,
-            cv: Floats, scale: float) -> Load:  # fmt: skip
-    """Return the load of all planned runs of `path`; `factors` (kinds, draws) multiply each kind's mean."""
+            cv: Floats, scale: float, arms: Floats | None = None) -> Load:  # fmt: skip
+    """Return the load of all planned runs of `path`; `factors` (kinds, draws) multiply each kind's mean.
+
+    With `arms` (kinds, 2, buckets), what factors below and above 1 differ from it by counts so many times.
+    """
     by_kind = np.zeros((len(runs.kinds), 4, len(times_s)))
     for kind, mine in _places_by_kind(runs.kind_of_run[path.run], len(runs.kinds)):
         part = Path(path.run[mine], path.start_s[mine], path.end_s[mine], path.load[mine])
         if weights[part.run].any():
             by_kind[kind] = cumulants(part, weights, over, times_s)
-    return _combined(by_kind, factors, cv, scale, lambda kappa: _laws(path, weights, over, times_s, kappa, cv))
+    return _combined(by_kind, factors, cv, scale, lambda kappa: _laws(path, weights, over, times_s, kappa, cv),
+                     arms)  # fmt: skip
 
 
 def total_of(runs: Runs, pieces: Pieces, near: Path, weights: Floats, over: Arrivals, ends_s: Floats, factors: Floats, *,
-             cv_of: Callable[[Floats], Floats]) -> Load:  # fmt: skip
+             cv_of: Callable[[Floats], Floats], arms: Floats | None = None) -> Load:  # fmt: skip
     """Return what all planned runs use in the windows that end at `ends_s`, as a load.
 
     `pieces` are exact, and give the cumulants; `near` has the same in level steps, for the law of few runs. `cv_of` is
@@ -76,7 +86,7 @@ def total_of(runs: Runs, pieces: Pieces, near: Path, weights: Floats, over: Arri
     )
     cv = cv_of(by_kind[:, 0].sum(axis=0))
     return _combined(by_kind, factors, cv, 1.0,
-                     lambda kappa: _laws(near, weights, over, ends_s, kappa, cv, exact=False))  # fmt: skip
+                     lambda kappa: _laws(near, weights, over, ends_s, kappa, cv, exact=False), arms)  # fmt: skip
 
 
 def _places_by_kind(kind: Ints, kinds: int) -> Iterator[tuple[int, Ints]]:
@@ -87,14 +97,21 @@ def _places_by_kind(kind: Ints, kinds: int) -> Iterator[tuple[int, Ints]]:
         yield one, order[bounds[one] : bounds[one + 1]]
 
 
-def _combined(by_kind: Floats, factors: Floats, cv: Floats, scale: float, laws: Callable[[Floats], Laws]) -> Load:
+def _combined(by_kind: Floats, factors: Floats, cv: Floats, scale: float, laws: Callable[[Floats], Laws],
+              arms: Floats | None = None) -> Load:  # fmt: skip
     # Where nothing is left to overlap, differences of large integrals leave rounding, below zero too.
     least = np.maximum(_ROUNDING * by_kind[:, :1].max(axis=2, keepdims=True), _NOTHING)
     by_kind = np.where(by_kind[:, :1] > least, np.maximum(by_kind, 0.0), 0.0)
     kappa = modulated(by_kind.sum(axis=0), cv)
-    means = np.einsum("kd,kt->dt", factors, by_kind[:, 0])
-    spreads = np.sqrt(np.einsum("kd,kt->dt", factors, by_kind[:, 1]) + (cv * means) ** 2)
-    return Load(scale, by_kind, kappa, cv, laws(kappa), means, spreads)
+    parts = by_kind
+    if arms is not None:
+        parts = np.concatenate((by_kind, by_kind * arms[:, :1], by_kind * arms[:, 1:]))
+        factors = np.concatenate((np.ones_like(factors), np.minimum(factors - 1, 0.0), np.maximum(factors - 1, 0.0)))
+    means = np.maximum(factors.T @ parts[:, 0], LEAST_OF_MEAN * kappa[0])
+    spreads = np.sqrt(
+        np.maximum(factors.T @ parts[:, 1], LEAST_OF_MEAN * by_kind[:, 1].sum(axis=0)) + (cv * means) ** 2
+    )
+    return Load(scale, by_kind, kappa, cv, laws(kappa), means, spreads, parts, factors)
 
 
 def statistics(load: Load, *, level: float, enough: bool, bands: bool = False,

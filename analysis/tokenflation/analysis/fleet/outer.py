@@ -22,7 +22,7 @@ from tokenflation.analysis.fleet.assumptions import (
     multiples,
     shown,
 )
-from tokenflation.analysis.fleet.loads import Load
+from tokenflation.analysis.fleet.loads import LEAST_OF_MEAN, Load
 from tokenflation.analysis.fleet.paths import Path, Runs, runs_of
 from tokenflation.analysis.fleet.resources import DRAWS, loads_of
 from tokenflation.analysis.planning.plan import Plan
@@ -115,7 +115,7 @@ def opened(factors: Floats, outer: Outer, name: str) -> Floats:
     return factors[:, np.arange(outer.draws) % factors.shape[1]] * first.T
 
 
-def with_doubts(load: Load, factors: Floats, outer: Outer, name: str, starts_s: Floats, length_s: float, *,
+def with_doubts(load: Load, outer: Outer, name: str, starts_s: Floats, length_s: float, *,
                 slow: float) -> tuple[Load, dict[str, Floats]]:  # fmt: skip
     """Return the load with draws of both, and the three shares of its variance as statistics.
 
@@ -123,7 +123,8 @@ def with_doubts(load: Load, factors: Floats, outer: Outer, name: str, starts_s: 
     of the load's own. Bunches grow in number with the arrivals, where the plan has them grow so.
     """
     assumed, scores = outer.assumed, outer.scores
-    first, second = multiples(assumed, name, scores)
+    factors = load.factors
+    first, second = (np.tile(one, len(load.parts) // len(load.by_kind)) for one in multiples(assumed, name, scores))
     growth = grown(assumed, scores, starts_s, length_s)
     volume, _ = multiples(assumed, "", scores)
     share = assumed.planned / max(float(assumed.planned.sum()), 1e-300)
@@ -132,14 +133,18 @@ def with_doubts(load: Load, factors: Floats, outer: Outer, name: str, starts_s: 
     crowd = np.ones((outer.draws, 1)) if larger else (volume @ share)[:, None] * growth
     quick = np.sqrt(np.maximum(load.cv**2 - slow**2, 0.0))
     some = factors[:, np.arange(outer.draws) % factors.shape[1]]
-    means = (some.T * first) @ load.by_kind[:, 0]
+    least, of_least = (
+        LEAST_OF_MEAN * np.outer(one.min(axis=1), load.by_kind[:, order].sum(axis=0))
+        for order, one in enumerate((first, second))
+    )
+    means = np.maximum((some.T * first) @ load.parts[:, 0], least)
     means *= growth
-    spreads = (some.T * second) @ load.by_kind[:, 1]
+    spreads = np.maximum((some.T * second) @ load.parts[:, 1], of_least)
     spreads *= growth
     if slow or quick.any():
         spreads += (quick**2 / np.maximum(crowd, 1e-300) + slow**2) * means**2
     np.sqrt(spreads, out=spreads)
-    shares = nested_shares(load.by_kind, factors, Multiplied(first, second, growth, crowd), quick=quick, slow=slow)
+    shares = nested_shares(load.parts, factors, Multiplied(first, second, growth, crowd), quick=quick, slow=slow)
     return replace(load, means=means, spreads=spreads), {f"share_{of}": values for of, values in shares.items()}
 
 

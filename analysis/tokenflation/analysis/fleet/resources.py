@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.fleet.bursts import clustering, trace_rate
 from tokenflation.analysis.fleet.counted import Counted
-from tokenflation.analysis.fleet.demand import cumulants
+from tokenflation.analysis.fleet.demand import cumulants, means_by_run
 from tokenflation.analysis.fleet.paths import RESOURCES, SERVED, Path, Runs, summed
 from tokenflation.analysis.planning.arrivals import Arrivals
 from tokenflation.analysis.planning.plan import Plan
-from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, mean_factors
+from tokenflation.analysis.statistics.prototypes import LEAST_RUNS, mean_ends, mean_factors
 
-__all__ = ["DRAWS", "PRIOR_LOG_SD", "burst_cv", "factors_of", "loads_of"]
+__all__ = ["DRAWS", "PRIOR_LOG_SD", "arms_of", "burst_cv", "factors_of", "loads_of"]
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,9 @@ DRAWS = 500
 """Draws of the prototypes' uncertainty."""
 PRIOR_LOG_SD = 1.0
 """Deviation of the logarithm of what single runs take, where too few were recorded to tell."""
+_LEVEL = 0.9
+# Runs times buckets held at once: 32 MB.
+_CELLS = 4_000_000
 
 
 def loads_of(runs: Runs, plan: Plan) -> dict[str, tuple[Path, float, str]]:
@@ -71,3 +74,34 @@ def factors_of(runs: Runs, loads: dict[str, tuple[Path, float, str]], totals: pd
         elif kind in volumes:
             found[number] = mean_factors(values[runs.kind_of_run == number], DRAWS, rng, shares=counted.shares[kind])
     return {name: found[:, :, column] for column, name in enumerate(names)}
+
+
+def arms_of(runs: Runs, path: Path, over: Arrivals, times_s: Floats, volumes: dict[str, float],
+            counted: Counted) -> Floats:  # fmt: skip
+    """Return how far the mean at each time may lie below and above, over how far that of whole runs may.
+
+    Shape (kinds, 2, times). Runs that use alike may differ much in when they do: what counts at a time is the mean over
+    runs of what each puts there. 1 where runs tell nothing of it. Times lie whole cells apart.
+    """
+    found = np.ones((len(runs.kinds), 2, len(times_s)))
+    count = len(runs.kind_of_run)
+    integrals = path.integrals(count)
+    kind_of = runs.kind_of_run[path.run]
+    order = np.argsort(kind_of, kind="stable")
+    bounds = np.searchsorted(kind_of[order], np.arange(len(runs.kinds) + 1))
+    for number, kind in enumerate(runs.kinds):
+        here = order[bounds[number] : bounds[number + 1]]
+        if kind not in volumes or counted.bearing(kind) < LEAST_RUNS or not len(here):
+            continue
+        mine = np.flatnonzero(runs.kind_of_run == number)
+        shares = counted.shares[kind]
+        whole = np.abs(mean_ends(integrals[mine][:, None], _LEVEL, shares=shares) - 1)
+        if not whole.all():
+            continue
+        part = Path(np.searchsorted(mine, path.run[here]), path.start_s[here], path.end_s[here], path.load[here])
+        columns = max(1, _CELLS // len(mine))
+        for low in range(0, len(times_s), columns):
+            some = slice(low, low + columns)
+            means = np.maximum(means_by_run(part, len(mine), over, times_s[some]), 0.0)
+            found[number, :, some] = np.abs(mean_ends(means, _LEVEL, shares=shares) - 1) / whole
+    return found

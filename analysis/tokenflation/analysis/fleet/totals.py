@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenflation.analysis.fleet.counted import Counted
 from tokenflation.analysis.fleet.loads import Load, total_of
 from tokenflation.analysis.fleet.paths import Path, Runs, summed
-from tokenflation.analysis.fleet.resources import burst_cv
+from tokenflation.analysis.fleet.resources import arms_of, burst_cv
 from tokenflation.analysis.fleet.windows import constant, running, steps
 from tokenflation.analysis.planning.arrivals import Arrivals, arrivals
 from tokenflation.analysis.planning.parts import Growth
@@ -58,7 +59,8 @@ class WindowTotal:
     """The cv of a factor on the whole volume over the window, which is part of the load's own."""
 
 
-def window_totals(runs: Runs, plan: Plan, weights: Floats, factors: dict[str, Floats]) -> Iterator[WindowTotal]:
+def window_totals(runs: Runs, plan: Plan, weights: Floats, factors: dict[str, Floats],
+                  volumes: dict[str, float], counted: Counted) -> Iterator[WindowTotal]:  # fmt: skip
     """Yield the totals of each hour and day of the horizon, and of each month that begins in it (at least one).
 
     A task or call counts where it starts, tokens and FLOP where they are worked on. The last month goes on past a
@@ -94,7 +96,9 @@ def window_totals(runs: Runs, plan: Plan, weights: Floats, factors: dict[str, Fl
             else:
                 path = runs.paths[_USED[name]]
                 near, pieces = steps(path, length_s), running(path, length_s)
-            load = total_of(runs, pieces, near, weights, over, starts + length_s, factors[name],
+            # Over a day or more, nearly whole runs fall into a window.
+            arms = arms_of(runs, near, over, starts + length_s, volumes, counted) if word == "hour" else None
+            load = total_of(runs, pieces, near, weights, over, starts + length_s, factors[name], arms=arms,
                             cv_of=partial(_cv, near, weights, over, starts + length_s / 2, plan, slow))  # fmt: skip
             yield WindowTotal(
                 f"{name}_per_{word}", unit.replace("/day", f"/{word}"), starts, load, name, length_s, slow

@@ -117,14 +117,16 @@ def mean_interval(
     return float(low) * mean, float(high) * mean
 
 
-def mean_ends(values: Floats, level: float, *, future: Floats | None = None) -> Floats:
+def mean_ends(values: Floats, level: float, *, future: Floats | None = None, shares: Shares | None = None) -> Floats:
     """Return both ends of the population mean's interval over the mean, by column of `values`; shape (2, columns).
 
     With `future`, of the mean of so many further runs instead: one number for each column, or several for the only one.
+    With `shares`, runs count as they say.
     """
-    even = np.full(len(values), 1 / len(values))
+    even = np.full(len(values), 1 / len(values)) if shares is None else shares.weights
+    error = None if shares is None else shares.relative_error(values)
     upper = NormalDist().inv_cdf((1 + level) / 2)
-    return _quantiles(_relative(values, even), np.array([-upper, upper]), future, even)
+    return _quantiles(_relative(values, even), np.array([-upper, upper]), future, even, error)
 
 
 @cache
