@@ -298,15 +298,6 @@ def test_an_embedding_generates_nothing(exchange: Any) -> None:
     assert reading.usage == Usage(input_tokens=3, output_tokens=0)
 
 
-def test_an_embedding_whose_input_a_header_counts_generates_nothing(exchange: Any) -> None:
-    asked = {"texts": ["hi"], "input_type": "search_query"}
-    headers = {"x-amzn-bedrock-input-token-count": "4"}
-
-    reading = exchange("bedrock.invoke", {"embeddings": [[0.1]]}, request=asked, path=INVOKE, response_headers=headers)
-
-    assert (reading.usage, reading.usage_source) == (Usage(input_tokens=4, output_tokens=0), "provider")
-
-
 def test_a_guardrail_writes_the_counts_of_a_body_as_doubles(exchange: Any) -> None:
     usage = {"input_tokens": 28.0, "cache_read_input_tokens": 9.0, "output_tokens": 197.0}
     answer = {"id": "msg", "model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}

@@ -16,7 +16,7 @@ TABLE_ERRORS = {
     "finish": 7,
     "tool_calls": 4,
     "model": 1,
-    "output_total": 7,
+    "output_total": 1,
     "cached_read": 1,
     "cache_write": 1,
     "reasoning": 1,

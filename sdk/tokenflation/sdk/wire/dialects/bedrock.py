@@ -109,8 +109,8 @@ _OPENAI = {
     "output": Count(terms=((("completion_tokens",), ("outputTokenCount",), (_OUT,)),)),
 }
 # .../userguide/model-parameters-titan-text, -titan-embed-text, -meta, -mistral-text-completion, -claude (text
-# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Embeddings generate nothing: the body counts the
-# input of Titan's, a header that of Cohere's and Nova's (recorded), and neither has an output.
+# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Titan's embeddings generate nothing; of what others
+# embed a header counts the input alone, and an output that nobody reports stays empty.
 _TEXT = Answer(
     blob="bytes",
     doubles=True,
@@ -146,7 +146,7 @@ _TEXT = Answer(
                 ("generation_token_count",),
             ),
         ),
-        zero_beside=(("inputTextTokenCount",), (_IN,)),
+        zero_beside=(("inputTextTokenCount",),),
     ),
 )
 
