@@ -126,17 +126,15 @@ class _AsyncBody(_Tapped):
                 yield chunk
         except BaseException as error:
             safely(exchange.failed, _ended_by, exchange, size, error)
-            raise
-        else:
-            try:
-                exchange.kept_bytes += size
-                exchange.finish("read")
-            except Exception as error:
-                count_failure(exchange.failed, error)
-        finally:
             # As httpx2 does: an async generator left to the garbage collector is closed by another task.
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
+            raise
+        try:  # as `safely` does
+            exchange.kept_bytes += size
+            exchange.finish("read")
+        except Exception as error:
+            count_failure(exchange.failed, error)
 
     async def aclose(self) -> None:
         if self._tf_exchange.end is None:
