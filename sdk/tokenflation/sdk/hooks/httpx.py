@@ -130,6 +130,9 @@ def _answered(exchange: Exchange | None, request: Any, response: Any) -> None:
 
 def _request_body(request: Any) -> bytes | None:
     """Return the body of a request that is in memory, None for one that streams."""
+    body = getattr(request, "_content", None)  # what `content` gives, in one step
+    if type(body) is bytes:
+        return body
     body = _loaded_body(request)
     if body is None:
         # What a redirect leads to is given the stream of the request before it, and counts as unread.
