@@ -58,6 +58,7 @@ def test_an_answer_whose_last_byte_is_unknown_ends_when_its_host_lets_go_of_it(
 ) -> None:
     monkeypatch.setattr(module, "MAX_KEPT_BYTES", 10)
     exchange = begun(collected)
+    exchange.pack_at_bytes = 10
     for chunk in chunks:
         exchange.add(chunk)
     monkeypatch.setattr(module, "ORIGIN_NS", exchange.started_at_ns)
@@ -71,6 +72,7 @@ def test_past_the_limit_a_body_is_cut_and_never_has_a_hole(
 ) -> None:
     monkeypatch.setattr(module, "MAX_KEPT_BYTES", 10)
     exchange = begun(collected)
+    exchange.pack_at_bytes = 10
     for chunk in (b"12345", b"67890-", b"1"):
         exchange.add(chunk)
     assert (body(exchange), exchange.kept_bytes, exchange.truncated) == (b"12345", 5, True)

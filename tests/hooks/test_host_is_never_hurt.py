@@ -2,6 +2,7 @@
 
 import _thread
 import asyncio
+import functools
 import socket
 import threading
 from typing import Any
@@ -47,7 +48,7 @@ def test_a_stream_is_read_whole_whatever_of_ours_raises(
 def test_a_stream_is_read_whole_though_a_chunk_of_a_long_one_cannot_be_noted(
     name: str, read: Shell, lib: Any, recorded: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_PACK_BYTES", 1)
+    monkeypatch.setattr(exchange, "Exchange", functools.partial(Exchange, pack_at_bytes=1))
     monkeypatch.setattr(Exchange, name, raising)
     assert read(lib, streaming(lib)) == b"".join(PIECES)
     assert set(recorded.failures) == {"hook_error"}

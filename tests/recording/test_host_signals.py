@@ -120,7 +120,7 @@ def test_as_a_chunk_of_a_stream_is_noted(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: Callable[..., None]
 ) -> None:
     with tf.instrument(tmp_path / "runs.db"):
-        monkeypatch.setattr(exchange, "_PACK_BYTES", 1)
+        monkeypatch.setattr(exchange, "Exchange", functools.partial(exchange.Exchange, pack_at_bytes=1))
         monkeypatch.setattr(bodies, "_add", ring)
         with pytest.raises(TimeLimit):
             ask(provider, stream=True)

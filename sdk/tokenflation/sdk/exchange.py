@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from msgspec import Struct, field
@@ -71,7 +72,7 @@ class Exchange(Struct, eq=False, weakref=True):
     content_encoding: str = ""
     """Encoding that the chunks still carry; empty when they were taken after decoding."""
     chunks: list[tuple[int, bytes]] = field(default_factory=list)
-    response_headers: Mapping[str, str] = field(default_factory=dict)
+    response_headers: Mapping[str, str] = MappingProxyType({})
     """Of the answer, those in `wire.RESPONSE_HEADERS` at least; by lower-case names."""
     kept_bytes: int = 0
     """Bytes of the answer that are kept; those of the last MiB may be missing where the host ends a stream early."""
@@ -90,7 +91,7 @@ class Exchange(Struct, eq=False, weakref=True):
     """Is told, each time that another MiB of a stream is kept, so that somebody may `pack` it."""
     packed: PackedChunks | None = None
     """The first chunks of a long stream, which are then not in `chunks`."""
-    pack_at_bytes: int = field(default_factory=lambda: min(_PACK_BYTES, MAX_KEPT_BYTES))
+    pack_at_bytes: int = _PACK_BYTES
     saved_bytes: int = 0
     left: bool = False
     """The request had left before anybody told us, so no limit can stop it."""

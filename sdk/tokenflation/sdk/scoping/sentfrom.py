@@ -13,7 +13,7 @@ from tokenflation.sdk.scoping.scopes import Scope
 __all__ = ["SentFrom", "admit", "give_up", "sent_from", "settle"]
 
 
-class SentFrom(Struct, frozen=True):
+class SentFrom(Struct, frozen=True, gc=False):
     """Where in the host's program a request left."""
 
     scope: Scope | None = None

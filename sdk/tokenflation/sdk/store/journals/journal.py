@@ -69,7 +69,7 @@ DRAFT = ".draft"
 _MAX_NAME = 48
 
 
-class Begun(msgspec.Struct, omit_defaults=True):
+class Begun(msgspec.Struct, omit_defaults=True, gc=False):
     """What is known when a call leaves."""
 
     call_id: str
@@ -86,7 +86,7 @@ class Begun(msgspec.Struct, omit_defaults=True):
     depth: int = 0
 
 
-class Ended(msgspec.Struct):
+class Ended(msgspec.Struct, gc=False):
     """What is known when it ended; `usage` and `first_usage` are numbers under the provider's own names."""
 
     ended_at_ns: int

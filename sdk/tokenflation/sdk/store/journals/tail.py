@@ -216,10 +216,10 @@ def _numbers_under(known: frozenset[str]) -> Any:
     made: Any = None
     for name in ("Inner", "Middle", "Outer"):
         kinds: Any = int | float | None if made is None else int | float | made | list[made] | None
-        made = msgspec.defstruct(name, [(word, kinds, None) for word in sorted(known)], omit_defaults=True)
+        made = msgspec.defstruct(name, [(word, kinds, None) for word in sorted(known)], omit_defaults=True, gc=False)
     return made
 
 
 def _answer_decoder(usage: Any, name: str) -> Callable[[bytes], Any]:
-    made = msgspec.defstruct("Answer", [("usage", usage | None, None)], rename={"usage": name})
+    made = msgspec.defstruct("Answer", [("usage", usage | None, None)], rename={"usage": name}, gc=False)
     return msgspec.json.Decoder(made).decode
