@@ -1,5 +1,6 @@
 """Lineage where an agent gives up and leaves its tool calls open: its thread goes on to others, as a worker's does."""
 
+import pytest
 from tests.lineage.lineage_calls import WORKER, Agents, result, said, user
 
 from tokenflation.sdk.lineage import Placement
@@ -78,3 +79,16 @@ def test_a_tool_that_began_an_agent_of_some_kind_before_has_the_next_of_that_kin
     worker.last, _ = worker.call(user("Go."), *told, asks={"call-2": "moons"}, after=worker.last)
     assert worker.moved()[first].run.depth == 1
     assert _places(worker.job("Something else.", WORKER)) == [(1, "call-2", False)]
+
+
+@pytest.mark.parametrize("worker", [None, "the same"])
+def test_an_agent_whose_prompt_tells_how_to_submit_is_not_inside_of_the_shell_in_which_its_like_did(
+    worker: str | None,
+) -> None:
+    agents, submits = Agents(), "echo COMPLETE_TASK_AND_SUBMIT"
+    task = f"Mend it. You submit by `{submits}`."
+    first, _ = agents.call(user(task), asks={"call-1": "ls -l /home/trains"}, tool="bash", after="")
+    told = said(**{"call-1": "ls -l /home/trains"}), result("call-1", "nothing to see")
+    last, _ = agents.call(user(task), *told, asks={"call-2": submits}, tool="bash", after=first)
+    places = [agents.call(user(f"{n}: {task}"), says="Done.", after=last if worker else "")[1] for n in (2, 3)]
+    assert _places(*places) == [_ALONE, _ALONE]

@@ -235,7 +235,8 @@ class Hosts:
         """Return the open tool call whose arguments a new history says.
 
         Of several that say the same it is one of the call `near` in the context, and weak: it may turn out otherwise.
-        An agent is rather beside its like, which passes on what it was asked, than inside.
+        An agent is rather beside its like, which passes on what it was asked, than inside; and it is not inside of a
+        tool that began none before, of which the prompts of its like may hold the words (a shell's command to submit).
         """
         head = first_messages(reading)
         found: list[tuple[tuple[int, bool, bool, int, int], History, str]] = []
@@ -244,8 +245,10 @@ class Hosts:
             least = MIN_CHARS if history.run.newest is history else SURE_CHARS
             for id_, call in history.open_tool_calls.items():
                 size = 0 if call.answers else _longest(head, call.said)
-                if size >= least:
-                    other = not _is_among(reading, history.run)
+                if size < least:
+                    continue
+                other = not _is_among(reading, history.run)
+                if other or not self.tools.is_plain(history, call):
                     found.append(((size, history is near, other, history.run.depth, -call.runs), history, id_))
         if not found:
             return None

@@ -76,6 +76,10 @@ class Tools:
         """Return whether a tool is known to begin agents."""
         return self._plain.get((history.instructions_hash, call.name)) is False
 
+    def is_plain(self, history: History, call: OpenCall) -> bool:
+        """Return whether a tool's calls were answered, and none had an agent inside."""
+        return self._plain.get((history.instructions_hash, call.name), False)
+
     def may_host(self, history: History, call: OpenCall, reading: Reading) -> bool:
         """Return whether a new history may be inside a tool call though nothing but its context says so.
 
@@ -88,7 +92,7 @@ class Tools:
         told = reading.system_bytes + reading.tool_definition_bytes
         if told and reading.instructions_hash in self._alone:
             return False
-        return not reading.tool_definition_bytes or not self._plain.get(tool, False)
+        return not reading.tool_definition_bytes or not self.is_plain(history, call)
 
     def answers(self, asked: ToolCall, reading: Reading) -> bool:
         """Return whether a tool call is an answer nobody runs: by name, by force, or by what became of its like."""
