@@ -194,3 +194,12 @@ def test_a_history_that_lost_its_beginning_and_has_other_tools_is_another_agents
     kept = (said("The sea going up and down."), user("And what is a wind?"))
     _, second = agents.call(*kept, system=system.format(10), says="The air that moves.", tools=("delegate", "look"))
     assert second.agent_run_id != first.agent_run_id
+
+
+def test_another_agent_of_the_task_is_not_called_what_the_one_before_is_called() -> None:
+    agents, answer = Agents(), "Trains run every hour from the harbour."
+    _, first = agents.call(user("On trains."), system="You are Writer. Write.", says=answer)
+    checks = f"Is this good? {answer}"
+    named = [agents.call(user(checks), system=s, says="Yes.")[1] for s in ("Check it.", "You are Critic.")]
+    assert {one.task_id for one in named} == {first.task_id}
+    assert [first.agent, *(one.agent for one in named)] == ["Writer", "agent", "Critic"]

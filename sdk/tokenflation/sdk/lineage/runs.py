@@ -33,7 +33,7 @@ class Runs:
         agent = _name_in(reading)
         run = Run(
             run_id=run_id,
-            agent=agent or ("agent" if depth == 0 else "sub-agent"),
+            agent=agent or _unnamed(depth),
             task="",
             task_id=run_id,
             trace_id="",
@@ -74,9 +74,10 @@ class Runs:
 
     def hand_over(self, new: NewCall, run_id: str, giver: Run) -> Run:
         """Return the run of another agent that goes on with a history: the same task, as deep."""
+        is_its_like = new.reading.instructions_hash == giver.instructions_hash
         run = Run(
             run_id=run_id,
-            agent=_name_in(new.reading) or giver.agent,
+            agent=_name_in(new.reading) or (giver.agent if is_its_like else _unnamed(giver.depth)),
             task=giver.task,
             task_id=giver.task_id,
             trace_id=giver.trace_id,
@@ -101,6 +102,11 @@ class Runs:
             known = task_kind(reading.prompt[:at], reading.prompt[at:end], self._key)
             self._kinds.put(reading.instructions_hash, known)
         return known
+
+
+def _unnamed(depth: int) -> str:
+    """Return what an agent is called that nothing gives a name."""
+    return "agent" if depth == 0 else "sub-agent"
 
 
 def _name_in(reading: Reading) -> str:
