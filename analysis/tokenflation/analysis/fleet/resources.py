@@ -93,7 +93,7 @@ def _summed(factors: Floats, planned: Floats) -> Floats:
     missed = planned * above
     in_all = float(np.abs(missed).sum())
     left = float(np.sqrt((missed**2).sum())) / in_all if in_all > 0 else 1.0
-    return factors * ((1 + left * above) / (1 + above))[:, None]
+    return np.asarray(factors * ((1 + left * above) / (1 + above))[:, None], dtype=np.float64)
 
 
 def arms_of(runs: Runs, path: Path, over: Arrivals, times_s: Floats, volumes: dict[str, float],
