@@ -18,6 +18,8 @@ _OPERATIONS = frozenset({"chat", "completion", "embeddings", "generate_content",
 _KINDS = frozenset({"EMBEDDING", "LLM"})
 # OpenLLMetry before it took over the conventions: llm.request.type.
 _REQUEST_TYPES = frozenset({"chat", "completion", "embedding"})
+# Its spans of agents and workflows name the model too: instrumentation of agno, openai-agents, crewai.
+_AROUND = frozenset({"agent", "task", "tool", "workflow"})
 _MAX_KEPT = 4096
 
 
@@ -30,7 +32,9 @@ def is_model_call(attributes: object) -> bool:
     operation = attributes.get("gen_ai.operation.name")
     if operation is not None:
         return operation in _OPERATIONS
-    return attributes.get("llm.request.type") in _REQUEST_TYPES or "gen_ai.request.model" in attributes
+    if attributes.get("llm.request.type") in _REQUEST_TYPES:
+        return True
+    return "gen_ai.request.model" in attributes and attributes.get("traceloop.span.kind") not in _AROUND
 
 
 class ForeignCalls:

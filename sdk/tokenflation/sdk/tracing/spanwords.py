@@ -6,6 +6,7 @@ Several vocabularies, told apart by attributes alone, never by the library that 
 what a span around calls carries are totals of its children.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -56,14 +57,16 @@ _NAMES: Mapping[SpanKind, tuple[str, ...]] = {
 _TOOL_CALL_IDS = ("gen_ai.tool.call.id", "tool_call.id", "tool.id")
 # Titles begin with the operation, or end with a word for what the span is.
 _BEFORE = ("invoke_agent ", "execute_tool ", "invoke_workflow ", "running tool: ", "running tool ")
-_AFTER = (".workflow", ".agent", ".tool", ".task", " run")
+_AFTER = (".workflow", ".agent", ".tool", ".task", " run", ".kickoff", "._execute_core", ".arun", ".run")
 
 # It gives the trace of a whole run the kind AGENT too, as its outermost span (on_trace_start of its processor).
 _AGENTS_ARE_TRACES = {"openinference.instrumentation.openai_agents"}
 # Titles that libraries give to every run.
 _SAYS_NOTHING = {
-    "Agent workflow", "AgentExecutor", "LangGraph", "RunnableSequence", "anthropic.messages.tool_runner",
+    "Agent Workflow", "Agent workflow", "AgentExecutor", "LangGraph", "RunnableSequence", "anthropic.messages.tool_runner",
 }  # fmt: skip
+_NUMBERED = re.compile(r"(?:Crew|Flow)_[0-9a-f]{8}-[0-9a-f-]{27}")
+"""OpenInference calls a crew by its id, which is another one in each process."""
 
 
 def is_its_trace(library: str) -> bool:
@@ -84,7 +87,7 @@ def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:
     if kind is None:
         return None
     name = _first(attributes, _NAMES[kind]) or _bare(title) or kind
-    named = name not in _SAYS_NOTHING
+    named = name not in _SAYS_NOTHING and not _NUMBERED.fullmatch(name)
     return Role(kind, name[:_MAX_NAME], named, _first(attributes, _TOOL_CALL_IDS) if kind == "tool" else None)
 
 

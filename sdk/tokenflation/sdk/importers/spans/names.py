@@ -16,22 +16,20 @@ from typing import Any
 from msgspec import Struct
 
 from tokenflation.sdk.importers.files.fields import seconds
+from tokenflation.sdk.importers.spans.attributes import finite, number_of, parsed, said
 from tokenflation.sdk.importers.spans.claude_code import answers_id, counts, is_its_call, ttft_s
+from tokenflation.sdk.importers.spans.contents import answer_in_full, finish_reasons, id_in_answer, tools_asked
 from tokenflation.sdk.importers.spans.usage import Counted, counted, from_langfuse, from_provider
 from tokenflation.sdk.records import ToolCall, Usage
 from tokenflation.sdk.tracing.bridge import is_model_call
-from tokenflation.sdk.wire.values import loads
 
 __all__ = [
     "CallFacts",
     "call_facts",
     "error_class",
-    "flat",
     "has_totals",
     "is_call",
     "provider_named",
-    "question",
-    "said",
 ]
 
 # `partial` is logfire's for what a stream of the Claude Agent SDK said so far: its input is whole, its output is not
@@ -106,10 +104,6 @@ _PROVIDER = (
 )  # fmt: skip
 _RESPONSE_ID = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
 _STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.is_stream")
-_FINISH = (
-    "gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason", "gen_ai.response.finish_reason",
-    "anthropic.message.stop_reason", "stop_reason",
-)  # fmt: skip
 _FIRST_CHUNK_S = ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
 _COSTS = {
     "cost": ("operation.cost", "gen_ai.usage.cost", "llm.cost.total", "cost_usd"),
@@ -145,10 +139,11 @@ _PROVIDERS = {
     "amazon_bedrock": "aws.bedrock", "watsonx": "ibm.watsonx.ai", "together": "together_ai", "fireworks": "fireworks_ai",
     "chatopenai": "openai", "chatanthropic": "anthropic",
 }  # fmt: skip
-_NO_PROVIDERS = frozenset({"langchain", "llamaindex", "unknown", "litellm"})
+_NO_PROVIDERS = frozenset({
+    "agno", "langchain", "langgraph", "litellm", "llamaindex", "strands-agents", "unknown"
+})  # fmt: skip
 _CLASS = re.compile(r"^<class '(?:.*\.)?([A-Za-z_]\w*)'>$")
 _WORDY = re.compile(r"[A-Za-z0-9_.:/\-]{1,80}")
-_MAX_TOOLS = 256
 
 
 class CallFacts(Struct, kw_only=True):
@@ -191,31 +186,35 @@ def call_facts(attributes: Mapping[str, Any], library: str, resource: Mapping[st
     found = _usage(attributes, library or str((resource or {}).get("telemetry.sdk.name", "")), provider)
     extra: dict[str, Any] = dict(found.extra)
     for name, names in _COSTS.items():
-        if (cost := _number(attributes, names)) is not None:
+        if (cost := number_of(attributes, names)) is not None:
             extra[name] = cost
     for name in _JSON_COSTS:
-        if isinstance(costs := _json(attributes.get(name)), dict):
-            extra["costs"] = {key: value for key, value in costs.items() if _finite(value) is not None}
+        if isinstance(costs := parsed(attributes.get(name)), dict):
+            extra["costs"] = {key: value for key, value in costs.items() if finite(value) is not None}
     for name, names in _EXTRA.items():
         if (value := next((attributes[one] for one in names if one in attributes), None)) is not None:
             extra[name] = value if isinstance(value, int | float) else str(value)[:200]
-    resends = _number(attributes, ("http.request.resend_count",))
+    whole = answer_in_full(attributes, provider)
+    resends = number_of(attributes, ("http.request.resend_count",))
     model, response_model = said(attributes, _MODEL), said(attributes, _RESPONSE_MODEL)
     return CallFacts(
         provider=provider,
         api=_api(attributes, provider),
         model=model or response_model,
         response_model=response_model,
-        response_id=answers_id(attributes) or said(attributes, _RESPONSE_ID) or _answers_id(attributes),
+        response_id=answers_id(attributes)
+        or said(attributes, _RESPONSE_ID)
+        or id_in_answer(attributes)
+        or whole.response_id,
         stream=any(attributes.get(name) in (True, "true", "True") for name in _STREAM),
-        finish_reasons=_finish_reasons(attributes),
-        usage=found.usage,
-        ttfc_s=seconds({"s": _number(attributes, _FIRST_CHUNK_S)}, "s"),
+        finish_reasons=finish_reasons(attributes) or whole.finish_reasons,
+        usage=found.filled(whole.counted).usage,
+        ttfc_s=_first_chunk_s(attributes, library),
         ttft_s=ttft_s(attributes),
         attempts=1 + max(0, min(int(resends or 0), 1000)),
         conversation_id=said(attributes, ("gen_ai.conversation.id",)),
         previous_response_id=said(attributes, ("gen_ai.request.previous_response.id",)),
-        tools=_tools_asked(attributes),
+        tools=tools_asked(attributes) or whole.tools,
         extra=extra,
     )
 
@@ -224,19 +223,25 @@ def _usage(attributes: Mapping[str, Any], library: str, provider: str) -> Counte
     if is_its_call(attributes):
         return counts(attributes)
     for names in (_GEN_AI, _OPENINFERENCE):
-        read = [_number(attributes, some) for some in names]
+        read = [number_of(attributes, some) for some in names]
         if read[0] is not None or read[3] is not None:
             found = counted(*read, library=library, provider=provider)
             break
     else:
         found = Counted(Usage())
-    if isinstance(raw := _json(attributes.get(_LANGFUSE_USAGE)), dict):
+    if isinstance(raw := parsed(attributes.get(_LANGFUSE_USAGE)), dict):
         found = found.filled(from_langfuse(raw, provider=provider))
-    if isinstance(raw := _json(attributes.get(_JSON_USAGE)), dict):
+    if isinstance(raw := parsed(attributes.get(_JSON_USAGE)), dict):
         found = found.filled(from_provider(raw, library="mlflow", provider=provider))
-    if isinstance(raw := _json(attributes.get(_RAW_USAGE)), dict):
+    if isinstance(raw := parsed(attributes.get(_RAW_USAGE)), dict):
         found = found.filled(from_provider(raw, library="", provider=provider))
     return found
+
+
+def _first_chunk_s(attributes: Mapping[str, Any], library: str) -> float | None:
+    found = seconds({"s": number_of(attributes, _FIRST_CHUNK_S)}, "s")
+    # strands-agents 1.62, telemetry/tracer.py: `timeToFirstByteMs` as it is.
+    return found / 1000 if found is not None and library.startswith("strands") else found
 
 
 def _api(attributes: Mapping[str, Any], provider: str) -> str:
@@ -260,83 +265,6 @@ def provider_named(*names: Any) -> str:
     return "unknown"
 
 
-def _finish_reasons(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    for name in _FINISH:
-        value = attributes.get(name)
-        if isinstance(value, str) and value[:1] == "[":
-            value = _json(value)
-        if isinstance(value, str) and value:
-            return (value[:80],)
-        if isinstance(value, list | tuple) and value:
-            return tuple(str(one)[:80] for one in value[:64])
-    reasons = [message.get("finish_reason") for message in _messages(attributes, "gen_ai.output.messages")]
-    return tuple(reason[:80] for reason in reasons[:64] if isinstance(reason, str) and reason)
-
-
-def _messages(attributes: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    found = _json(attributes.get(name))
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-
-
-def _tools_asked(attributes: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    """Return the tool calls in the recorded answer: `gen_ai.output.messages`, or the flattened names of others."""
-    found: dict[str, str] = {}
-    for message in _messages(attributes, "gen_ai.output.messages"):
-        for part in _parts(message):
-            if part.get("type") == "tool_call":
-                found.setdefault(str(part.get("id") or f"#{len(found)}"), str(part.get("name") or "tool"))
-    if not found:
-        found = _flattened_tools(attributes)
-    return tuple(ToolCall(tool_call_id=key[:200], name=name[:200]) for key, name in list(found.items())[:_MAX_TOOLS])
-
-
-def _answers_id(attributes: Mapping[str, Any]) -> str | None:
-    """Return the id in the whole answer that OpenInference records; its conventions have no name for it alone."""
-    whole = attributes.get("output.value") if "openinference.span.kind" in attributes else None
-    if isinstance(whole, str) and whole[:1] == "{" and len(whole) < 2**22:
-        answer = _json(whole)
-        if isinstance(answer, Mapping) and _ANSWERS.intersection(answer):
-            return said(answer, ("id",)) or said(answer.get("llm_output") or {}, ("id",))
-    return None
-
-
-_ANSWERS = frozenset({"choices", "output", "content", "candidates", "generations"})
-
-
-def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    parts = message.get("parts")
-    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
-
-
-def question(attributes: Mapping[str, Any]) -> str | None:
-    """Return the text of the last message that a request sends, where it was recorded: it tells requests apart."""
-    messages = _messages(attributes, "gen_ai.input.messages")
-    if messages:
-        texts = [part.get("content") for part in _parts(messages[-1])]
-        return "\n".join(text for text in texts if isinstance(text, str)) or None
-    asked = {int(match[1][:9]): value for name, value in attributes.items() if (match := _ASKED.fullmatch(name))}
-    last = asked[max(asked)] if asked else None
-    return last if isinstance(last, str) else None
-
-
-_ASKED = re.compile(r"(?:llm\.input_messages|gen_ai\.prompt)\.(\d+)\.(?:message\.)?content")
-
-# OpenInference: llm.output_messages.0.message.tool_calls.0.tool_call.id; OpenLLMetry before 0.50:
-# gen_ai.completion.0.tool_calls.0.id
-_FLATTENED = re.compile(
-    r"(?:llm\.output_messages|gen_ai\.completion)\.(\d+)\.(?:message\.)?tool_calls\.(\d+)\.(?:tool_call\.)?(id|(?:function\.)?name)"
-)
-
-
-def _flattened_tools(attributes: Mapping[str, Any]) -> dict[str, str]:
-    slots: dict[tuple[int, int], dict[str, str]] = {}
-    for name, value in attributes.items():
-        if name[:1] in "lg" and (match := _FLATTENED.fullmatch(name)) and isinstance(value, str):
-            slot = slots.setdefault((int(match[1][:9]), int(match[2][:9])), {})
-            slot["id" if match[3] == "id" else "name"] = value
-    return {slot.get("id") or f"#{at}": slot.get("name", "tool") for at, (_, slot) in enumerate(sorted(slots.items()))}
-
-
 def error_class(value: Any) -> str | None:
     """Return the class of a failure, never a message: `openai.APIError`, `<class 'openai.APIError'>`, `timeout`."""
     if not isinstance(value, str) or not value:
@@ -344,52 +272,6 @@ def error_class(value: Any) -> str | None:
     match = _CLASS.match(value)
     word = match[1] if match else value
     return (word.rpartition(".")[2] or None) if _WORDY.fullmatch(word) else None
-
-
-def flat(value: Any) -> dict[str, Any]:
-    """Return nested objects as dotted names; lists of objects get their positions as names, other lists stay."""
-    found: dict[str, Any] = {}
-    waiting: list[tuple[str, Any]] = [("", value)]
-    while waiting:
-        prefix, one = waiting.pop()
-        if isinstance(one, dict):
-            waiting += [(f"{prefix}.{key}" if prefix else str(key), inner) for key, inner in one.items()]
-        elif isinstance(one, list) and one and isinstance(one[0], dict):
-            waiting += [(f"{prefix}.{at}", inner) for at, inner in enumerate(one[:_MAX_TOOLS])]
-        elif one is not None:
-            found[prefix] = one
-    return found
-
-
-def said(attributes: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """Return the first of these attributes that is a text; a text in JSON's quotation marks loses them."""
-    for name in names:
-        value = attributes.get(name)
-        if isinstance(value, str) and value and (value := value.strip('"')):
-            return value[:200]
-    return None
-
-
-def _number(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    for name in names:
-        if name in attributes and (value := _finite(attributes[name])) is not None:
-            return value
-    return None
-
-
-def _finite(value: Any) -> float | int | None:
-    if isinstance(value, str) and 0 < len(value) < 40:
-        try:
-            value = int(value) if value.isdigit() else float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        return None
-    return int(value) if value == int(value) and not isinstance(value, float) else value
-
-
-def _json(value: Any) -> Any:
-    return loads(value.encode("utf-8", "replace")) if isinstance(value, str) else value
 
 
 def has_totals(attributes: Mapping[str, Any]) -> bool:

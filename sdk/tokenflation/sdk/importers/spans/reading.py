@@ -14,9 +14,10 @@ from tokenflation.sdk.importers.files.formats import Skipped
 from tokenflation.sdk.importers.spans import by_counts, own
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.claude_code import ITS_CALL, given_by, in_full, is_its_call, its_role
+from tokenflation.sdk.importers.spans.contents import question
 from tokenflation.sdk.importers.spans.gemini_cli import ITS_SCOPE, its_attributes, its_prompt_id, its_trace_id
 from tokenflation.sdk.importers.spans.gemini_cli import its_role as prompts_role
-from tokenflation.sdk.importers.spans.names import CallFacts, call_facts, error_class, has_totals, is_call, question
+from tokenflation.sdk.importers.spans.names import CallFacts, call_facts, error_class, has_totals, is_call
 from tokenflation.sdk.tracing.spans import SCOPE_NAME
 from tokenflation.sdk.tracing.spanwords import Role, role_of
 from tokenflation.sdk.wire.values import dumps, loads
@@ -26,6 +27,8 @@ __all__ = ["node_of", "span_id_of", "trace_id_of"]
 _HEX = re.compile(r"[0-9a-f]+")
 _NO_SERVICE = "unknown_service"
 _FIRST_CHUNKS = frozenset({"First Token Stream Event", "mlflow.chunk.item.0"})
+_PREPARES = "._prepare_chat_with_tools"
+"""OpenInference has a span LLM for each method of a LlamaIndex model; this one asks nothing."""
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "GeneratorExit", "KeyboardInterrupt"})
 
 Event = tuple[str, int | None, Mapping[str, Any]]
@@ -100,7 +103,7 @@ def node_of(
     failed = failed or (attributes.get("success") is False and is_its_call(attributes))
     status, error_type = _ending(attributes, events, failed=failed)
     call = None
-    if is_call(attributes):
+    if is_call(attributes) and not name.endswith(_PREPARES):
         call = call_facts(attributes, library, resource)
         call.extra = {**call.extra, "traced_by": library[:80]} if library else call.extra
         if call.ttfc_s is None and not ours:
@@ -115,7 +118,7 @@ def node_of(
         name=name[:200],
         library=library or _vocabulary(attributes),
         started_at_ns=started_at_ns,
-        ended_at_ns=ended_at_ns if ended_at_ns is None else max(ended_at_ns, started_at_ns),
+        ended_at_ns=_end(started_at_ns, ended_at_ns, call),
         status=status,
         error_type=error_type,
         role=_role(name, attributes) if call is None else None,
@@ -129,6 +132,14 @@ def node_of(
         ours=ours,
         rows=own.rows(attributes) if library == SCOPE_NAME else None,
     )
+
+
+def _end(started_at_ns: int, ended_at_ns: int | None, call: CallFacts | None) -> int | None:
+    """Return when a span ended, not before its first chunk: OpenInference ends LlamaIndex's streams as they begin."""
+    if ended_at_ns is None:
+        return None
+    first_s = (call.ttfc_s or 0.0) if call is not None else 0.0
+    return max(ended_at_ns, started_at_ns + round(first_s * 1e9))
 
 
 def _ending(
@@ -171,6 +182,8 @@ def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
     if isinstance(observed, str):  # langfuse.com/docs/observability/features/observation-types: OpenInference's words
         attributes = {"openinference.span.kind": observed.upper(), **attributes}
     role = role_of(name, attributes)
+    if attributes.get("langsmith.metadata.lc_agent_name") == name and attributes.get("langsmith.span.kind") == "chain":
+        return Role("agent", name)
     metadata = attributes.get("metadata")
     if role is not None and role.kind == "chain" and isinstance(metadata, str) and "lc_agent_name" in metadata:
         found = loads(metadata.encode("utf-8", "replace"))

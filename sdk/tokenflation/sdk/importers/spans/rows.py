@@ -12,6 +12,7 @@ What is taken how:
 * Our own spans say themselves what their rows hold (`own`).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from tokenflation.sdk.store.write import Batch
 
 __all__ = ["SpanPile"]
 
+_UNNAMED = re.compile(r"\W+")
 _ASKS_FOR_TOOLS = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
 
 
@@ -316,6 +318,11 @@ def _kind_of(place: Place) -> str:
     return "agent" if place.run is not None else "task"
 
 
+def _alike(asked: str, ran: str) -> bool:
+    """Return whether two names are of one tool: CrewAI's `Delegate work to coworker` is asked for with underscores."""
+    return asked == ran or _UNNAMED.sub("_", asked).casefold() == _UNNAMED.sub("_", ran).casefold()
+
+
 class _Tools:
     """The tool calls that answers asked for, joined with the tool runs."""
 
@@ -367,7 +374,7 @@ class _Tools:
                     if row.tool_call_id == wanted and row.executed is None:
                         return call.span_id, position
         for position, row in enumerate(self.rows[asking[-1].span_id]):
-            if role is not None and wanted is None and row.name == role.name and row.executed is None:
+            if role is not None and wanted is None and _alike(row.name, role.name) and row.executed is None:
                 return asking[-1].span_id, position
         return None
 

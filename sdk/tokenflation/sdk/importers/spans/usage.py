@@ -30,8 +30,6 @@ _LEAVE_OUT: tuple[tuple[str, frozenset[str] | None], ...] = (
     ("opentelemetry.instrumentation.bedrock", None),
     # traceloop/openllmetry, instrumentation/llamaindex/_response_utils.py, `_extract_anthropic_usage`.
     ("opentelemetry.instrumentation.llamaindex", frozenset({"anthropic"})),
-    # OpenInference's reader of Strands' spans adds them (instrumentation-strands-agents, processor.py).
-    ("strands", None),
     # OpenLIT 1.45 keeps Anthropic's `input_tokens`.
     ("openlit", frozenset({"anthropic", "aws.bedrock"})),
 )

@@ -14,9 +14,9 @@ from typing import Any
 from tokenflation.sdk.importers.files.exported import columns_of, loaded, records
 from tokenflation.sdk.importers.files.fields import mapping, text, time_ns
 from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
+from tokenflation.sdk.importers.spans.attributes import flat
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.files import reader
-from tokenflation.sdk.importers.spans.names import flat
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
 
 __all__ = ["FORMAT"]
