@@ -93,6 +93,8 @@ class Exchange(Struct, eq=False, weakref=True):
     """The first chunks of a long stream, which are then not in `chunks`."""
     pack_at_bytes: int = _PACK_BYTES
     saved_bytes: int = 0
+    waited_ns: int = 0
+    """How long after its start it left: it waited in its client for a free connection."""
     left: bool = False
     """The request had left before anybody told us, so no limit can stop it."""
     resent: bool = False

@@ -136,7 +136,8 @@ class Assembler:
         self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
         call = self._call(reading, asked, ended_at_ns)
         again = kept is not None or asked.placement.follows_failed_call_id is not None
-        return asked, call, self._tools(reading, asked.placement, call, first_attempt=not again)
+        changed = self._tool_runs.take(reading, asked.placement, call, None if again else exchange.started_at_ns)
+        return asked, call, self.tool_spans.seen(call, changed)
 
     def _take_held(self, exchange: Exchange, reading: Reading) -> list[ToolRun]:
         """Place the calls under way that come before this one; return the rows of their tool calls."""
@@ -164,6 +165,8 @@ class Assembler:
     def _asked(self, exchange: Exchange, reading: Reading, sent: SentFrom, kept: _Kept | None) -> Asked:
         """Return what is known of the call that this exchange is an attempt of; `kept` is from the attempt before."""
         extra = of_stream(exchange, reading) if reading.stream else {}
+        first_left_at_ns = left_at_ns = exchange.started_at_ns + exchange.waited_ns
+        attempts = 1
         if kept is None:
             call_id = exchange.call_id or new_span_id()
             placement = self._place(reading, call_id, sent, exchange.started_at_ns)
@@ -171,6 +174,7 @@ class Assembler:
                 extra["follows_failed_call_id"] = placement.follows_failed_call_id
         else:
             call_id, placement = kept.asked.call_id, kept.asked.placement
+            attempts, first_left_at_ns = kept.asked.attempts + 1, kept.asked.first_left_at_ns
             self._polls.forget(kept.call.response_id)  # the call has another answer now
             inherited = kept.asked.extra
             extra.update({key: inherited[key] for key in ("follows_failed_call_id",) if key in inherited})
@@ -181,9 +185,9 @@ class Assembler:
             call_id=call_id,
             placement=placement,
             sent=sent,
-            attempts=kept.asked.attempts + 1 if kept else 1,
-            first_started_at_ns=kept.asked.first_started_at_ns if kept else exchange.started_at_ns,
-            started_at_ns=exchange.started_at_ns,
+            attempts=attempts,
+            first_left_at_ns=first_left_at_ns,
+            left_at_ns=left_at_ns,
             extra=extra,
         )
 
@@ -237,7 +241,8 @@ class Assembler:
         asked = replace(one.kept.asked, extra={**extra, "polls": one.polls})
         whole = merged(one.reading, reading)
         call = self._call(whole, asked, end_of(exchange))
-        rows = Rows(call=call, tool_runs=self._tools(whole, asked.placement, call, first_attempt=False))
+        changed = self._tool_runs.take(whole, asked.placement, call, None)
+        rows = Rows(call=call, tool_runs=self.tool_spans.seen(call, changed))
         if self._attempts.drop(one.kept) or one.kept.awaits_poll:
             rows.final = [call]  # otherwise it was final when its stream was cut
         return rows
@@ -274,9 +279,6 @@ class Assembler:
         call = row_of(reading, asked, parts, ended_at_ns, block_hashes=hashes, shared_blocks=shared)
         self._placed.keep(call)
         return call
-
-    def _tools(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
-        return self.tool_spans.seen(call, self._tool_runs.take(reading, placement, call, first_attempt=first_attempt))
 
     def _parts(self, reading: Reading, placement: Placement, call_id: str) -> Parts | None:
         before = placement.continues.call_id if placement.continues else None

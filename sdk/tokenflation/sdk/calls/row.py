@@ -24,9 +24,9 @@ class Asked(Struct, frozen=True, kw_only=True):
     placement: Placement
     sent: SentFrom
     attempts: int
-    first_started_at_ns: int
-    started_at_ns: int
-    """Start of the last attempt."""
+    first_left_at_ns: int
+    left_at_ns: int
+    """When the last attempt left: no model's time is in what it waited for a free connection."""
     extra: Mapping[str, Any]
     """What this exchange and the attempts before it add to the row's `extra`."""
 
@@ -41,7 +41,7 @@ def row_of(
     shared_blocks: int | None,
 ) -> Call:
     """Return the row of a call."""
-    usage, placement = reading.usage, asked.placement
+    usage, placement, left_at_ns = reading.usage, asked.placement, asked.left_at_ns
     extra = {**reading.extra, **asked.extra} if asked.extra else reading.extra
     if placement.changed and placement.continues_evidence not in ("flow_result", "words"):
         extra = {**extra, "gen_ai.conversation.compacted": True}
@@ -60,13 +60,13 @@ def row_of(
         error_type=reading.error_type,
         finish_reasons=reading.finish_reasons,
         attempts=asked.attempts,
-        started_at_ns=asked.first_started_at_ns,
+        started_at_ns=asked.first_left_at_ns,
         ended_at_ns=ended_at_ns,
         # Latency is the model's: the last attempt's, without the back-off before it.
-        duration_s=(ended_at_ns - asked.started_at_ns) / 1e9,
-        ttfc_s=_seconds(asked.started_at_ns, reading.first_chunk_ns if reading.stream else None),
-        ttft_s=_seconds(asked.started_at_ns, reading.first_token_ns),
-        ttfo_s=_seconds(asked.started_at_ns, reading.first_answer_ns),
+        duration_s=(ended_at_ns - left_at_ns) / 1e9,
+        ttfc_s=_seconds(left_at_ns, reading.first_chunk_ns if reading.stream else None),
+        ttft_s=_seconds(left_at_ns, reading.first_token_ns),
+        ttfo_s=_seconds(left_at_ns, reading.first_answer_ns),
         input_tokens=usage.input_tokens,
         cache_read_tokens=usage.cache_read_tokens,
         cache_write_tokens=usage.cache_write_tokens,

@@ -21,17 +21,21 @@ class ToolRuns:
         self._results: OrderedDict[tuple[str, str], int] = OrderedDict()
         """Fingerprints of the newest results: one that comes again after a failure or in a branch is the same run's."""
 
-    def take(self, reading: Reading, placement: Placement, call: Call, *, first_attempt: bool) -> list[ToolRun]:
-        """Return the rows that a call adds (it asks for tool calls) or changes (it brings results of earlier ones)."""
+    def take(self, reading: Reading, placement: Placement, call: Call, asked_at_ns: int | None) -> list[ToolRun]:
+        """Return the rows that a call adds (it asks for tool calls) or changes (it brings results of earlier ones).
+
+        Results were there at `asked_at_ns`, when the host asked for the call, whenever that left; None for a further
+        attempt, which brings nothing new.
+        """
         if not reading.tool_calls and not reading.tool_results and placement.inside_call_id is None:
             return []
         changed: dict[tuple[str, str], ToolRun] = {}
         for run, result in self._answered(reading, placement):
-            if first_attempt and self._is_news(run, result):
-                changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call)
+            if asked_at_ns is not None and self._is_news(run, result):
+                changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call, asked_at_ns)
             elif (weighed := _weighed(run, result, reading, call)) is not run:
                 changed[run.call_id, run.tool_call_id] = weighed
-        if first_attempt:
+        if asked_at_ns is not None:
             self._begin(changed, placement.inside_call_id, placement.inside_tool_call_id, placement.agent_run_id)
         for asked in reading.tool_calls:
             changed[call.call_id, asked.tool_call_id] = ToolRun(
@@ -109,7 +113,7 @@ class ToolRuns:
         return list(zip(asked.values(), reading.tool_results, strict=True))
 
 
-def _with_result(run: ToolRun, result: ToolResult, reading: Reading, call: Call) -> ToolRun:
+def _with_result(run: ToolRun, result: ToolResult, reading: Reading, call: Call, ended_at_ns: int) -> ToolRun:
     """Return the run with its result."""
     return replace(
         run,
@@ -117,7 +121,7 @@ def _with_result(run: ToolRun, result: ToolResult, reading: Reading, call: Call)
         result_tokens=_tokens(result, reading, call),
         executed=(run.executed or 0) + 1,
         failed=result.failed,
-        ended_at_ns=call.started_at_ns,
+        ended_at_ns=ended_at_ns,
     )
 
 

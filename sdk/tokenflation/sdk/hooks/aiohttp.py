@@ -22,7 +22,7 @@ from tokenflation.sdk.hooks.underway import passed_on
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
-__all__ = ["install"]
+__all__ = ["asked_for", "install"]
 
 _EXCHANGE = "__tokenflation_exchange__"
 """Set on a request once a connection is asked for, and on its response until that starts: its exchange, or what sends
@@ -80,6 +80,12 @@ def _body(request: Any) -> bytes | None:
     body = request.body
     value = body if isinstance(body, bytes) else getattr(body, "_value", None)
     return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else None
+
+
+def asked_for(request: Any) -> Exchange | Sending | None:
+    """Return what a request that waits for a connection is recorded as, or what sends it further up, if anything."""
+    exchange = getattr(request, _EXCHANGE, None)
+    return exchange if isinstance(exchange, Exchange | Sending) else None
 
 
 def _broke(exchange: Exchange | Sending, request: Any, error: BaseException) -> None:

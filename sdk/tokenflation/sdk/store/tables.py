@@ -154,7 +154,7 @@ _ATTEMPTS = Table(
         Column("attempt", "int", "which try, from 0", required=True),
         Column("status_code", "int", "HTTP status; NULL when no answer came"),
         Column("error_type", "text", "class of the failure"),
-        Column("started_at_ns", "int", "unix ns", required=True),
+        Column("started_at_ns", "int", "unix ns; asked for, before any wait for a free connection", required=True),
         Column("ended_at_ns", "int", "unix ns", required=True),
     ),
 )

@@ -310,7 +310,7 @@ def _row(exchange: Exchange, begun: Begun) -> Call:
         finish_reasons=("error",),
         stream=is_stream(exchange.content_type),
         model=_model(exchange.request_body),
-        ttfc_s=(chunks[0][0] - exchange.started_at_ns) / 1e9 if chunks else None,
+        ttfc_s=(chunks[0][0] - exchange.started_at_ns - exchange.waited_ns) / 1e9 if chunks else None,
     )
 
 
