@@ -184,6 +184,14 @@ def test_of_many_kinds_that_were_recorded_once_the_first_are_named() -> None:
         planned(calls, Plan(tasks_per_day=10))
 
 
+@pytest.mark.parametrize(("kinds", "told"), [(1, False), (30, True)])
+def test_where_many_kinds_were_recorded_once_the_error_says_how_they_are_made_one(kinds: int, told: bool) -> None:
+    calls = pd.concat([some_calls(runs=1, kind=f"k{number}") for number in range(kinds)], ignore_index=True)
+    with pytest.raises(PlanError) as refused:
+        planned(calls, Plan(tasks_per_day=10))
+    assert ("--task NAME" in str(refused.value)) is told
+
+
 def test_one_recorded_run_is_refused_and_one_beside_others_is_not() -> None:
     one, many = some_calls(runs=1, kind="rare"), some_calls(runs=12)
     with pytest.raises(

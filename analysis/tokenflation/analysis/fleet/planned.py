@@ -34,6 +34,10 @@ _JOINED = " + "
 _MOST_NAMES = 5
 # Growth over the horizon, and calls of a plan's timing over recorded ones, beyond which the unit is probably another.
 _MOST_GROWN, _MOST_SLOWER = 100.0, 20.0
+_ONE_KIND = (
+    " If they are one kind whose prompts differ from run to run, give it one name: `tokenflation run --task NAME` as you "
+    "record, or `tokenflation tasks DB --rename OLD NEW`."
+)
 _UNUSED_PRICES = (
     "plan.prices has no effect: in a forecast only a budget's max_cost uses them. `tokenflation inflation --prices` says "
     "what a task costs."
@@ -129,6 +133,7 @@ def _refuse_single_runs(volumes: Mapping[str, float], counts: Mapping[str, int])
         raise OneRun(
             f"plan.tasks_per_day rests on one recorded run of {kinds}: one run says nothing of how far runs differ, and so "
             "nothing of a fleet. Record at least 9 more of each kind; from 10 runs on there are intervals."
+            + (_ONE_KIND if len(volumes) > 1 else "")
         )
 
 
