@@ -121,6 +121,15 @@ def test_the_only_run_one_level_up_holds_a_sub_agent_and_of_two_none_is_chosen()
     assert [child.id for child in two.children] == ["p", "q", "sub"]
 
 
+def test_who_was_asked_for_in_the_text_of_a_step_stands_in_that_step() -> None:
+    calls = [
+        call("p0", "p", 0, 0), call("p1", "p", 1, 10), call("q0", "q", 0, 11),
+        call("s", "sub", 0, 12, depth=1, inside_call_id="p0"),
+    ]  # fmt: skip
+    tree = tree_of(calls)
+    assert (_one(tree, "p0").total.calls, _one(tree, "sub").placed_by) == (2, "call")
+
+
 def test_runs_that_name_each_other_do_not_go_in_circles() -> None:
     calls = [call("a", "one", 0, 0, depth=1), call("b", "two", 0, 0, depth=1)]
     tools = [tool("a", "x", agent_run_id="two"), tool("b", "y", agent_run_id="one")]

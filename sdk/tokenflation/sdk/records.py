@@ -25,6 +25,8 @@ __all__ = [
 Status = Literal["ok", "error", "cut", "cancelled"]
 UsageSource = Literal["provider", "partial", "absent"]
 StructureSource = Literal["scope", "span", "wire"]
+Strength = Literal["exact", "strong", "weak"]
+"""`exact`: ids or equal hashes say so; `strong`: the same text on both sides; `weak`: nothing speaks against it."""
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):
@@ -209,7 +211,7 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
     continues_evidence: str | None = None
     inside_call_id: str | None = None
     inside_evidence: str | None = None
-    structure_strength: str | None = None
+    structure_strength: Strength | None = None
     after_call_id: str | None = None
     previous_response_id: str | None = None
     conversation_id: str | None = None

@@ -157,7 +157,7 @@ TREE_COLUMNS: dict[str, Column] = {
         Column("reasoning_tokens", "int", "tokens; part of output_tokens, over the calls that report it"),
         Column("results", "int", "times a result of the tool call was sent back; NULL = none was seen"),
         Column("result_tokens", "int", "tokens of the tool's result, in proportion to bytes"),
-        Column("placed_by", "text", "what says where an agent run stands: root, tool_call, scope, depth or open"),
+        Column("placed_by", "text", "what says where an agent run stands: root, tool_call, call, scope, depth or open"),
     )
 }
 """The columns of one row per node of a task's tree, by name, in order."""

@@ -21,12 +21,12 @@ from tokenflation.analysis.plain import plain_rows
 __all__ = ["NOTHING", "Loop", "Node", "Totals", "added", "times_of", "tree_rows", "trees", "walk"]
 
 Kind = Literal["task", "agent", "step", "tool", "more"]
-PlacedBy = Literal["root", "tool_call", "scope", "depth", "open"]
+PlacedBy = Literal["root", "tool_call", "call", "scope", "depth", "open"]
 
 _CALLS = (
-    "call_id", "task", "task_id", "agent", "agent_run_id", "depth", "step", "inside_tool_call_id", "status",
-    "error_type", "model", "response_model", "started_at_ns", "ended_at_ns", "input_tokens", "cache_read_tokens",
-    "output_tokens", "reasoning_tokens", "tool_calls",
+    "call_id", "task", "task_id", "agent", "agent_run_id", "depth", "step", "inside_call_id",
+    "inside_tool_call_id", "status", "error_type", "model", "response_model", "started_at_ns", "ended_at_ns",
+    "input_tokens", "cache_read_tokens", "output_tokens", "reasoning_tokens", "tool_calls",
 )  # fmt: skip
 _TOOLS = (
     "call_id", "tool_call_id", "name", "kind", "executed", "result_tokens", "started_at_ns", "ended_at_ns",
@@ -126,6 +126,7 @@ class _Call(NamedTuple):
     agent_run_id: str
     depth: int
     step: int
+    inside_call_id: str | None
     inside_tool_call_id: str | None
     status: str
     error_type: str | None
@@ -167,8 +168,8 @@ def trees(
 
     `calls` has one row per call as `analysis.load` returns it; `tool_calls` and `spans` are the tables of the store of
     that name, which may hold more than these tasks. An agent run stands inside the tool call that a row names, else in
-    the step at which its scope was opened, else in the only agent run one level up that had begun; else its place is
-    open and it stands at the task.
+    the step that asked for it in its text, else in that at which its scope was opened, else in the only agent run one
+    level up that had begun; else its place is open and it stands at the task.
 
     Raises:
         FrameError: `calls` is empty or lacks columns.
@@ -350,11 +351,15 @@ def _places(
         fitting = [tool for tool in by_run[run_id] or named if runs[asked_in[tool.call_id]][0].depth < depth]
         # Ids of tool calls need not be unique: the last that was asked for before the run began.
         fitting = [tool for tool in fitting if (tool.started_at_ns or 0) <= start] or fitting
+        asking = {id_ for id_ in {call.inside_call_id for call in own} if id_ in asked_in}
+        asking = {id_ for id_ in asking if runs[asked_in[id_]][0].depth < depth}
         if fitting:
             tool = max(fitting, key=lambda tool: tool.started_at_ns or 0)
             found[run_id] = _Place(tool.call_id, tool.tool_call_id, "tool_call")
         elif depth == 0:
             found[run_id] = _Place(None, None, "root")
+        elif len(asking) == 1 and not named:
+            found[run_id] = _Place(asking.pop(), None, "call")
         else:
             found[run_id] = _by_scope(run_id, start, runs, scopes) or _by_depth(run_id, start, runs)
     return found

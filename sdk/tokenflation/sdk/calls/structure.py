@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage import Move, Placement
-from tokenflation.sdk.lineage.histories import Run
+from tokenflation.sdk.lineage.histories import Run, weakest
 from tokenflation.sdk.records import Call, Reading
 
 __all__ = ["PlacedCalls", "structure_of"]
@@ -88,6 +88,8 @@ class PlacedCalls:
                 columns |= {"continues_call_id": move.continues_call_id, "branch": move.branch}
                 columns["continues_evidence"] = move.evidence
                 columns["structure_strength"] = "strong" if move.evidence == "compaction" else "weak"
+            elif move.run.host is not None:
+                columns["structure_strength"] = weakest(call.structure_strength, move.run.host.edge.strength)
             call = replace(call, **columns)
             self.keep(call)
             changed.append(call)
@@ -108,7 +110,7 @@ def _of_run(run: Run, *, foreign: bool) -> dict[str, Any]:
         "agent": run.agent,
         "depth": run.depth,
         "inside_call_id": host.call_id if host is not None else None,
-        "inside_tool_call_id": host.tool_call_id if host is not None else None,
+        "inside_tool_call_id": (host.tool_call_id or None) if host is not None else None,
         "inside_evidence": host.edge.evidence if host is not None else "quoted" if run.quotes else None,
     }
     if host is None and run.quotes:

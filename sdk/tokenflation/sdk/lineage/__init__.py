@@ -2,9 +2,9 @@
 
 `placing` is the way in and joins the rest. What a call continues is found by `continuing` and `words`; what a new agent
 run is inside of by `hosting` at once, and by `inside` once results tell; what it tells of other runs by `retelling`, and
-what is only told about one, to shorten or judge it, by `beside`. `runs` begins agent runs, `moving` puts them elsewhere.
-`histories` and `recalling` are the memory, `tools` and `blocks` are what else is remembered; `places`, `heads`,
-`messages` and `naming` look at one call alone.
+what is only told about one, to shorten or judge it, by `beside`; what an answer asked for in its text by `intext`.
+`runs` begins agent runs, `moving` puts them elsewhere. `histories` and `recalling` are the memory, `tools` and `blocks`
+are what else is remembered; `places`, `heads`, `messages` and `naming` look at one call alone.
 
 Explicit scopes win. Without them the wire tells, and each edge says what it rests on:
 
@@ -19,6 +19,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before; or it offers no tools and is told them | weak |
 | `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters, or where several say the same |
 | `flow_result` | (inside) its last answer stands in the result of the tool call: known only then | as above |
+| `flow_arguments`, `flow_result` | (inside, no tool call) it began behind an answer that asked for it in its text, with words of that, or its last words are told as that agent goes on: known only then | strong if both, else weak |
 | `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for, or where a thread goes on while others wait |
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |

@@ -9,10 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.heads import is_of_one_agent
-from tokenflation.sdk.lineage.histories import Edge, History, NewCall, Recent, Strength
+from tokenflation.sdk.lineage.histories import Edge, History, NewCall, Recent
 from tokenflation.sdk.lineage.messages import MIN_ID_CHARS, contains, first_text, last_answer, pieces
 from tokenflation.sdk.lineage.recalling import Alike
-from tokenflation.sdk.records import Reading
+from tokenflation.sdk.records import Reading, Strength
 from tokenflation.sdk.wire.texts import texts
 
 __all__ = ["Continued", "Histories"]

@@ -6,11 +6,11 @@ from weakref import ref
 
 from msgspec import Struct, field
 
-from tokenflation.sdk.records import Reading
+from tokenflation.sdk.records import Reading, Strength
 from tokenflation.sdk.tokens.prefix import Anchor
 
 __all__ = [
-    "MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "NewCall", "OpenCall", "Recent", "Run", "Strength", "hands_over",
+    "MAX_HISTORIES", "Edge", "Evidence", "History", "Host", "NewCall", "OpenCall", "Recent", "Run", "hands_over",
     "is_around", "weakest",
 ]  # fmt: skip
 
@@ -26,9 +26,6 @@ Evidence = Literal[
     "flow_arguments", "flow_result", "context", "open_tool_call", "quoted",
 ]  # fmt: skip
 """What an edge of the tree rests on; each word is explained in the docstring of the package."""
-
-Strength = Literal["exact", "strong", "weak"]
-"""`exact`: ids or equal hashes say so; `strong`: the same text on both sides; `weak`: nothing speaks against it."""
 
 _FROM_WEAKEST: tuple[Strength, ...] = ("weak", "strong", "exact")
 
@@ -100,6 +97,7 @@ class Host(Struct, frozen=True):
 
     call_id: str
     tool_call_id: str
+    """Empty where the call asked in its text."""
     run: "Run"
     edge: Edge
 

@@ -20,14 +20,13 @@ from tokenflation.sdk.lineage.histories import (
     OpenCall,
     Recent,
     Run,
-    Strength,
     hands_over,
     is_around,
 )
 from tokenflation.sdk.lineage.messages import MIN_CHARS, SURE_CHARS, contains, first_messages, first_text
 from tokenflation.sdk.lineage.recalling import Waiting
 from tokenflation.sdk.lineage.tools import BY_CONTEXT, Tools
-from tokenflation.sdk.records import Reading
+from tokenflation.sdk.records import Reading, Strength
 
 __all__ = ["Hosts", "of_its_kind"]
 

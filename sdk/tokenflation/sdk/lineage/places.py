@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from tokenflation.sdk.lineage.continuing import Continued
 from tokenflation.sdk.lineage.heads import head_of, is_of_one_agent
-from tokenflation.sdk.lineage.histories import Evidence, History, Run, Strength, hands_over
-from tokenflation.sdk.records import Reading, StructureSource
+from tokenflation.sdk.lineage.histories import Evidence, History, Run, hands_over
+from tokenflation.sdk.records import Reading, Strength, StructureSource
 from tokenflation.sdk.scoping.scopes import Scope
 
 __all__ = [

@@ -107,7 +107,7 @@ _CALLS = Table(
         Column(
             "inside_call_id",
             "text",
-            "the call that asked for that tool call; ids of tool calls alone need not be unique",
+            "the call that asked for it, by that tool call or, where that is NULL, in its text",
         ),
         Column("branch", "int", "how many other calls continue the same call before this one; more than 0 is a branch"),
         Column(
@@ -118,7 +118,7 @@ _CALLS = Table(
         Column(
             "inside_evidence",
             "text",
-            "flow_arguments, flow_result, context, open_tool_call or scope: what inside_tool_call_id rests on; quoted: what the task does",
+            "flow_arguments, flow_result, context, open_tool_call or scope: what inside_call_id rests on; quoted: what the task does",
         ),
         Column("structure_strength", "text", "exact, strong or weak: the weaker of the two edges; NULL without any"),
         Column(
