@@ -5,7 +5,6 @@ asked for if they say so: it began with words of the answer, or its own last wor
 """
 
 import re
-from collections import deque
 from collections.abc import Iterator
 
 from tokenflation.sdk.lineage.continuing import Continued
@@ -31,15 +30,11 @@ class Behind:
     """The agent runs that began behind a call in its context, as tasks of their own."""
 
     def __init__(self) -> None:
-        self._runs: Recent[str, deque[Run]] = Recent()
+        self._runs: Recent[str, tuple[Run, ...]] = Recent()
 
     def note(self, run: Run, after: str) -> None:
         """Note that an agent run began behind this call."""
-        known = self._runs.get(after)
-        if known is None:
-            self._runs.put(after, deque([run], maxlen=_MOST))
-        else:
-            known.append(run)
+        self._runs.put(after, (*self._runs.get(after, ()), run)[-_MOST:])
 
     def asked_by(self, before: Continued, new: NewCall) -> list[tuple[Run, Host]]:
         """Return the agent runs that the text of a call has asked for, now that another call goes on with that."""
