@@ -43,6 +43,17 @@ def test_an_agent_is_not_called_what_those_are_called_that_it_may_hand_over_to(o
     assert agent_name(_system("Your internal name is of no matter. You are Ada.")) == "Ada"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# Tools\n<tools>\n{"type": "function", "function": {"name": "search", "description": "Looks up"}}\n</tools>',
+        'Answer as JSON, such as {"name": "John", "role": "Clerk"}',
+    ],
+)
+def test_an_agent_is_not_called_what_json_in_its_prompt_names(text: str) -> None:
+    assert agent_name(_system(text)) == ""
+
+
 def test_a_leader_is_not_called_what_the_members_of_its_team_are_called() -> None:
     team = '<team_members>\n<member id="sky" name="Sky">\nRole: looks up\n</member>\n</team_members>'
     assert agent_name(_system(f"Delegate.\n\n<team>\nYou coordinate this team.\n\n{team}\n</team>")) == ""

@@ -20,9 +20,9 @@ _QUOTED = re.compile(r"(?:agent|assistant) (?:named|called) [\"'`]?([A-Za-z][A-Z
 _INTERNAL = b"Your internal name is "
 _OWN = re.compile(r"\\?[\"'`]([A-Za-z][A-Za-z0-9_\-]{0,40})\\?[\"'`]")
 _HEADER = re.compile(
-    # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` names nobody. An escaped one
-    # before a space ends a tag's attribute, and another follows: `<member id="sky" name="Sky">` lists a colleague.
-    r"(?:^|\n|\\n|(?<!\\)\"|\"(?! ))#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")",
+    # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` names nobody. Behind one that is,
+    # a tag or an object tells of a colleague, a tool, an example: `<member id="sky" name="Sky">`, `{"name": "search"}`.
+    r"(?:^|\n|\\n|(?<!\\)\")#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")",
     re.IGNORECASE,
 )
 _NO_NAMES = frozenset({"An", "The", "ChatGPT", "Claude", "Gemini", "GPT-4", "AI", "Assistant"})
