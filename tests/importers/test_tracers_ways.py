@@ -1,12 +1,15 @@
 """Spans as the newest tracers write them, where these differ from the conventions: each shape was seen in real ones."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.importers.spans import request, rows, span, usage, write_requests
 
+from tokenflation.sdk.errors import ImportSourceError
 from tokenflation.sdk.importers import import_paths
 
 LLM = {"openinference.span.kind": "LLM", "llm.model_name": "m-1"}
@@ -87,3 +90,60 @@ def test_a_run_that_every_program_calls_alike_is_named_by_its_agent(tmp_path: Pa
     store = imported(tmp_path, span(1, "Agent Workflow", _=workflow), span(2, "planner.agent", 1, _=agent),
                      span(3, "chat", 2, _=call | usage(9, 1)))  # fmt: skip
     assert rows(store, "task, agent, finish_reasons, tool_calls") == [("planner", "planner", '["tool_calls"]', 1)]
+
+
+def test_langfuses_spans_of_langchain_name_agents_and_provider_in_their_metadata(tmp_path: Path) -> None:
+    said = "langfuse.observation"
+    run = {f"{said}.type": "chain", f"{said}.metadata.lc_agent_name": '"planner"'}
+    call = {f"{said}.type": "generation", f"{said}.metadata.ls_provider": '"openai"', f"{said}.model.name": "m-1"}
+    call[f"{said}.usage_details"] = json.dumps({"input": 72, "input_cache_read": 36, "output": 22, "total": 130})
+    store = imported(tmp_path, span(1, "planner", _=run, library="langfuse-sdk"),
+                     span(2, "ChatOpenAI", 1, _=call, library="langfuse-sdk"))  # fmt: skip
+    assert rows(store, "agent, provider, input_tokens, cache_read_tokens") == [("planner", "openai", 108, 36)]
+
+
+def test_langfuses_export_of_langchain_names_agents_in_its_metadata(tmp_path: Path) -> None:
+    times = {"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:01Z", "traceId": "t-1"}
+    run = {"id": "o-1", "type": "CHAIN", "name": "planner", "metadata": {"lc_agent_name": "planner"}, **times}
+    call = {"id": "o-2", "type": "GENERATION", "parentObservationId": "o-1", "usageDetails": {"input": 9}, **times}
+    file = tmp_path / "observations.json"
+    file.write_text(json.dumps([run, call]))
+    import_paths([file], tmp_path / "runs.db")
+    assert rows(tmp_path / "runs.db", "agent, input_tokens") == [("planner", 9)]
+
+
+def test_openinference_keeps_what_was_asked_for_among_the_parameters(tmp_path: Path) -> None:
+    asked = LLM | {"llm.invocation_parameters": '{"model": "m", "stream": true}'}
+    refused = {"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"model": "m"}'}
+    embedded = {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "e-1"}
+    store = imported(tmp_path, span(1, "ChatCompletion", _=asked), span(2, "ChatCompletion", at=2, status=2, _=refused),
+                     span(3, "CreateEmbeddings", at=4, _=embedded))  # fmt: skip
+    assert rows(store, "model, response_model, stream, status") == [
+        ("m", "m-1", 1, "ok"), ("m", None, 0, "error"), ("e-1", None, 0, "ok")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("streamed", "calls"), [(True, 1), (False, 2)])
+def test_two_spans_of_a_librarys_are_one_call_if_all_but_the_stream_is_the_same(
+    tmp_path: Path, streamed: bool, calls: int
+) -> None:
+    asked = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "hi"}]}])
+    said = {"gen_ai.operation.name": "chat", "gen_ai.response.id": "r-1", "gen_ai.input.messages": asked, **usage(9, 4)}
+    first = span(1, "openai.response", _=said | {"gen_ai.is_streaming": streamed}, trace="a" * 32)
+    second = span(2, "openai.response", _=said | {"gen_ai.is_streaming": False}, at=0.001, lasts=4, trace="b" * 32)
+    assert len(rows(imported(tmp_path, first, second), "call_id")) == calls
+
+
+def test_the_root_of_an_agents_run_is_no_agent_of_mlflows(tmp_path: Path) -> None:
+    root = span(1, "AgentRunner.run", _={"mlflow.spanType": '"AGENT"'}, lasts=3)
+    agent = span(2, "planner", 1, _={"mlflow.spanType": '"AGENT"'}, lasts=2)
+    call = span(3, "Response", 2, _={"mlflow.spanType": '"CHAT_MODEL"'})
+    assert rows(imported(tmp_path, root, agent, call), "task, agent, depth") == [("planner", "planner", 0)]
+
+
+@pytest.mark.parametrize(("name", "way"), [("mlflow.db", "search_traces"), ("phoenix.db", "get_spans_dataframe")])
+def test_a_tracers_database_is_named_with_what_to_import_instead(tmp_path: Path, name: str, way: str) -> None:
+    with closing(sqlite3.connect(tmp_path / name)) as connection:
+        connection.execute("CREATE TABLE spans (id TEXT)")
+    with pytest.raises(ImportSourceError, match=way):
+        import_paths([tmp_path / name], tmp_path / "runs.db")

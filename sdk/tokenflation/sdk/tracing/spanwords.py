@@ -63,8 +63,10 @@ _AFTER = (".workflow", ".agent", ".tool", ".task", " run", ".kickoff", "._execut
 _AGENTS_ARE_TRACES = {"openinference.instrumentation.openai_agents"}
 # Titles that libraries give to every run.
 _SAYS_NOTHING = {
-    "Agent Workflow", "Agent workflow", "AgentExecutor", "LangGraph", "RunnableSequence", "anthropic.messages.tool_runner",
+    "Agent Workflow", "Agent workflow", "AgentExecutor", "AgentRunner", "LangGraph", "RunnableSequence", "anthropic.messages.tool_runner",
 }  # fmt: skip
+# mlflow 3.17, openai/_agent_tracer.py: the root of a run has the kind AGENT, and the agent's span is inside.
+_RUNNERS = ("AgentRunner.run",)
 _NUMBERED = re.compile(r"(?:Crew|Flow)_[0-9a-f]{8}-[0-9a-f-]{27}")
 """OpenInference calls a crew by its id, which is another one in each process."""
 
@@ -86,6 +88,8 @@ def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:
         kind = _kind_without(title, attributes)
     if kind is None:
         return None
+    if kind == "agent" and title.startswith(_RUNNERS):
+        kind = "chain"
     name = _first(attributes, _NAMES[kind]) or _bare(title) or kind
     named = name not in _SAYS_NOTHING and not _NUMBERED.fullmatch(name)
     return Role(kind, name[:_MAX_NAME], named, _first(attributes, _TOOL_CALL_IDS) if kind == "tool" else None)

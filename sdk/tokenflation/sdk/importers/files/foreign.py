@@ -14,6 +14,7 @@ __all__ = ["SQLITE", "UNREAD_DATABASE", "foreign"]
 SQLITE = b"SQLite format 3\0"
 """What a database begins with."""
 UNREAD_DATABASE = "a database: what tokenflation recorded is read where it is, by `tokenflation profile` and the others"
+"""And what is said of one that nobody knows."""
 
 _CLINE = (
     "a task of Cline's or Roo Code's extension, which is not read: its input counts hold the cached tokens with some "
@@ -46,6 +47,14 @@ _KNOWN: tuple[tuple[Callable[[Head], bool], str], ...] = (
     (
         lambda head: head.name == "crush.db" and head.start.startswith(SQLITE),
         "Crush's database, which has sums of sessions but no counts of single calls: nothing in it can be imported",
+    ),
+    (
+        lambda head: head.name == "mlflow.db" and head.start.startswith(SQLITE),
+        "MLflow's database, which is not read: import each trace's `to_json()` of `mlflow.search_traces`, one a line",
+    ),
+    (
+        lambda head: head.name == "phoenix.db" and head.start.startswith(SQLITE),
+        "Phoenix's database, which is not read: import what its client's `spans.get_spans_dataframe()` gives, as Parquet",
     ),
     (
         lambda head: head.name.startswith("T-") and {"v", "id", "messages", "created"} <= head.keys,

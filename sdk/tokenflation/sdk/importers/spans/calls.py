@@ -5,7 +5,8 @@ Three ways in which one call has several spans:
 * One inside the other: a framework's span around its client's, a client's around our own. The innermost counts; the
   others only fill in what it does not say. Totals of a span around several calls are left out, they are the sum.
 * Beside each other: two instrumentations of which one is never the current span. Known, where they
-  overlap, by the same response id, else by the same last message, else by the same parent, model and counts.
+  overlap, by the same response id, else by the same last message, else by the same parent, model and counts. Two of
+  one instrumentation are one call only if all of this is the same: OpenLLMetry's of `responses.stream()`.
 * One after the other: logfire writes what a stream used into a log of its own when the stream has ended.
 
 Pure; knows no file format and no attribute names.
@@ -158,8 +159,6 @@ def _with_attempts(leaves: Sequence[Node], outer: Node) -> Node:
 
 def _without_doubles(calls: list[Node]) -> list[Node]:
     """Return the calls without those that another instrumentation has as a span beside."""
-    if len({node.library for node in calls}) < 2:
-        return sorted(calls, key=_order)
     kept: list[Node | None] = []
     open_: list[int] = []
     for node in sorted(calls, key=_order):
@@ -185,8 +184,10 @@ def _end(node: Node) -> int:
 def _same(one: Node, other: Node) -> bool:
     """Return whether two spans beside each other, of two libraries, are one call."""
     first, second = one.call, other.call
-    if first is None or second is None or other.library in (one.library, *one.doubles):
+    if first is None or second is None:
         return False
+    if other.library in (one.library, *one.doubles):
+        return _twice(one, first, other, second)
     if _differ(first.model, second.model) and _differ(first.response_model, second.response_model):
         return False
     if first.response_id is not None and second.response_id is not None:
@@ -200,6 +201,18 @@ def _same(one: Node, other: Node) -> bool:
         and (_within(one, other) or _within(other, one))
         and not _differ(first.usage.input_tokens, second.usage.input_tokens)
         and not _differ(first.usage.output_tokens, second.usage.output_tokens)
+    )
+
+
+def _twice(one: Node, first: CallFacts, other: Node, second: CallFacts) -> bool:
+    """Return whether one library has two spans of a call, of which one knows that it was streamed."""
+    return (
+        first.response_id is not None
+        and first.response_id == second.response_id
+        and first.usage == second.usage
+        and one.says is not None
+        and one.says == other.says
+        and first.stream != second.stream
     )
 
 

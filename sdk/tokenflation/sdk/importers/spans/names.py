@@ -95,12 +95,12 @@ _RAW_USAGE = "gen_ai.usage.raw"
 
 _MODEL = (
     "gen_ai.request.model", "llm.request.model_name", "llm.request.model", "llm.model_name", "langfuse.observation.model.name",
-    "mlflow.llm.model", "ai.model.id",
+    "mlflow.llm.model", "ai.model.id", "embedding.model_name",
 )  # fmt: skip
 _RESPONSE_MODEL = ("gen_ai.response.model", "llm.response.model_name", "llm.response.model", "ai.response.model")
 _PROVIDER = (
     "gen_ai.provider.name", "llm.provider", "gen_ai.system", "llm.system", "llm.vendor", "mlflow.llm.provider", "ai.model.provider",
-    "mlflow.message.format",
+    "mlflow.message.format", "langsmith.metadata.ls_provider", "langfuse.observation.metadata.ls_provider",
 )  # fmt: skip
 _RESPONSE_ID = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
 _STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.is_stream")
@@ -182,7 +182,7 @@ def is_call(attributes: Mapping[str, Any]) -> bool:
 
 def call_facts(attributes: Mapping[str, Any], library: str, resource: Mapping[str, Any] | None = None) -> CallFacts:
     """Return what the attributes of a call's span say; `library` is its instrumentation scope."""
-    provider = provider_named(*(attributes.get(name) for name in (*_PROVIDER, "langsmith.metadata.ls_provider")))
+    provider = provider_named(*(attributes.get(name) for name in _PROVIDER))
     found = _usage(attributes, library or str((resource or {}).get("telemetry.sdk.name", "")), provider)
     extra: dict[str, Any] = dict(found.extra)
     for name, names in _COSTS.items():
@@ -197,6 +197,9 @@ def call_facts(attributes: Mapping[str, Any], library: str, resource: Mapping[st
     whole = answer_in_full(attributes, provider)
     resends = number_of(attributes, ("http.request.resend_count",))
     model, response_model = said(attributes, _MODEL), said(attributes, _RESPONSE_MODEL)
+    asked = _asked(attributes)
+    if (wanted := said(asked, ("model",))) is not None:  # OpenInference's own name is the answer's, and fails with it
+        model, response_model = wanted, response_model or model
     return CallFacts(
         provider=provider,
         api=_api(attributes, provider),
@@ -206,7 +209,7 @@ def call_facts(attributes: Mapping[str, Any], library: str, resource: Mapping[st
         or said(attributes, _RESPONSE_ID)
         or id_in_answer(attributes)
         or whole.response_id,
-        stream=any(attributes.get(name) in (True, "true", "True") for name in _STREAM),
+        stream=asked.get("stream") is True or any(attributes.get(name) in (True, "true", "True") for name in _STREAM),
         finish_reasons=finish_reasons(attributes) or whole.finish_reasons,
         usage=found.filled(whole.counted).usage,
         ttfc_s=_first_chunk_s(attributes, library),
@@ -236,6 +239,12 @@ def _usage(attributes: Mapping[str, Any], library: str, provider: str) -> Counte
     if isinstance(raw := parsed(attributes.get(_RAW_USAGE)), dict):
         found = found.filled(from_provider(raw, library="", provider=provider))
     return found
+
+
+def _asked(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of the request that OpenInference keeps."""
+    found = parsed(attributes.get("llm.invocation_parameters") or attributes.get("embedding.invocation_parameters"))
+    return found if isinstance(found, Mapping) else {}
 
 
 def _first_chunk_s(attributes: Mapping[str, Any], library: str) -> float | None:

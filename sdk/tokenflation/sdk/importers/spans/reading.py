@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, time_ns
 from tokenflation.sdk.importers.files.formats import Skipped
 from tokenflation.sdk.importers.spans import by_counts, own
+from tokenflation.sdk.importers.spans.attributes import said
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.claude_code import ITS_CALL, given_by, in_full, is_its_call, its_role
 from tokenflation.sdk.importers.spans.contents import question
@@ -29,6 +30,7 @@ _NO_SERVICE = "unknown_service"
 _FIRST_CHUNKS = frozenset({"First Token Stream Event", "mlflow.chunk.item.0"})
 _PREPARES = "._prepare_chat_with_tools"
 """OpenInference has a span LLM for each method of a LlamaIndex model; this one asks nothing."""
+_LANGCHAINS_AGENT = ("langsmith.metadata.lc_agent_name", "langfuse.observation.metadata.lc_agent_name")
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "GeneratorExit", "KeyboardInterrupt"})
 
 Event = tuple[str, int | None, Mapping[str, Any]]
@@ -182,10 +184,11 @@ def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
     if isinstance(observed, str):  # langfuse.com/docs/observability/features/observation-types: OpenInference's words
         attributes = {"openinference.span.kind": observed.upper(), **attributes}
     role = role_of(name, attributes)
-    if attributes.get("langsmith.metadata.lc_agent_name") == name and attributes.get("langsmith.span.kind") == "chain":
+    is_chain = role is not None and role.kind == "chain"
+    if said(attributes, _LANGCHAINS_AGENT) == name and (is_chain or attributes.get("langsmith.span.kind") == "chain"):
         return Role("agent", name)
     metadata = attributes.get("metadata")
-    if role is not None and role.kind == "chain" and isinstance(metadata, str) and "lc_agent_name" in metadata:
+    if role is not None and is_chain and isinstance(metadata, str) and "lc_agent_name" in metadata:
         found = loads(metadata.encode("utf-8", "replace"))
         if isinstance(found, dict) and found.get("lc_agent_name") == name:
             return Role("agent", role.name)
@@ -200,8 +203,8 @@ def _vocabulary(attributes: Mapping[str, Any]) -> str:
 
 
 def _raised(events: Sequence[Event]) -> str | None:
-    for _, _, said in reversed(events):
-        found = error_class(said.get("exception.type"))
+    for _, _, told in reversed(events):
+        found = error_class(told.get("exception.type"))
         if found is not None:
             return found
     return None
