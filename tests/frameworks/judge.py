@@ -143,8 +143,10 @@ def _tools(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
 
 def _places(pairs: list[_Pair], tool_rows: Rows) -> list[str]:
     """Compare the tool call that each run is inside of, and each summary: that stands beside its run, in no tool."""
-    asks: dict[tuple[str, int, int], tuple[str, str]] = {}
+    asks: dict[tuple[str, int, int], tuple[str, str | None]] = {}
     for pair in pairs:
+        for index in range(pair.served.in_code):
+            asks[pair.run.plan, pair.served.turn or 0, index] = pair.row["call_id"], None
         ids = [row["tool_call_id"] for row in tool_rows if row["call_id"] == pair.row["call_id"]]
         true = [one.tool_call_id for one in pair.served.answer.asked]
         for index, tool_call_id in enumerate(true if set(ids) == set(true) else ids):

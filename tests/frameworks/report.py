@@ -79,8 +79,9 @@ _LIMITS = """
   answers. The store then has the calls and the steps, but no tool calls. A sub-agent is inside of the call that asked
   for it, found once its agent goes on: if it began with words of that answer (24 characters of a text in its code, or
   behind a colon), or its last words are told then. An agent that ends on such an answer, and one whose sub-agent both
-  times is told and says nothing of it, has them as tasks of their own without a scope (`tf.task`) around both. The
-  agents here use the provider's tool calls, which is each framework's default or its own option.
+  times is told and says nothing of it, has them as tasks of their own without a scope (`tf.task`) around both. But
+  for smolagents' that write code, the agents here use the provider's tool calls, which is each framework's default or
+  its own option.
 - **Calls without messages**: embeddings, rankings, speech, transcriptions. Nothing in them says whose they are: without
   a scope each is a task of its own, of the kind `task-embeddings`, `task-rerank` and so on. A retrieval pipeline so is
   several tasks for each question; `tf.task` around the question makes it one.
@@ -114,16 +115,16 @@ def page(results: Sequence[dict[str, Any]]) -> str:
         for name in SCENARIOS:
             cell = result["cells"].get(name, "")
             if cell.removesuffix(IN_TURN) not in ("ok", "-", ""):
-                notes.append(f"{len(notes) + 1}. {result['distribution']}, {SCENARIOS[name].title}: {cell}")
+                notes.append(f"{len(notes) + 1}. {result['framework']}, {SCENARIOS[name].title}: {cell}")
                 cell = f"differs ({len(notes)})"
             cells.append(cell)
-        lines.append(_row([result["distribution"], result["version"], *cells]))
+        lines.append(_row([result["framework"], result["version"], *cells]))
     told = sum(cell.removesuffix(IN_TURN) == "ok" for result in results for cell in result["cells"].values())
     played = sum(cell != "-" for result in results for cell in result["cells"].values())
     lines += ["", f"{told} of {played} cells are as they should be."]
     differs = ["", "## What differs", "", *notes] if notes else []
     uses = ["", "## How each framework is used", ""]
-    uses += [f"- `{result['distribution']}`: " + " ".join(result["about"].split()) for result in results]
+    uses += [f"- `{result['framework']}`: " + " ".join(result["about"].split()) for result in results]
     return _HEAD + "\n".join([*lines, *differs, *uses]) + "\n" + _SCENARIOS + _LIMITS
 
 

@@ -68,6 +68,12 @@ class Agent:
         """The distribution whose version the table shows: the first that the script needs."""
         return self.dependencies[0].partition("[")[0].partition("=")[0].partition("<")[0].partition(">")[0]
 
+    @property
+    def title(self) -> str:
+        """What the table calls it: the distribution, and the kind of agent where it has several."""
+        kind = self.name.removeprefix(f"{self.distribution}_")
+        return self.distribution if kind == self.name else f"{self.distribution} ({kind})"
+
 
 def agents() -> dict[str, Agent]:
     """Return the scripts that there are, by name."""
@@ -138,7 +144,7 @@ def _results(agent: Agent, names: list[str], keep: Path | None) -> dict[str, obj
             cells[name] = play(python, agent.script, name, folder / agent.name)
             print(f"  {SCENARIOS[name].title:36} {cells[name]}", flush=True)
     version = _version(python, agent.distribution)
-    result = {"distribution": agent.distribution, "version": version, "about": agent.about, "cells": {**old, **cells}}
+    result = {"framework": agent.title, "version": version, "about": agent.about, "cells": {**old, **cells}}
     file.write_text(json.dumps(result, indent=1))
     return result
 

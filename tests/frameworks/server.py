@@ -5,10 +5,11 @@
         assert [one.turn for one in model.served] == [0, 1, 2, 3, 4, 5]
 
 The plan of a request is the one of the answer that it says it follows (the server holds the history of Responses), or
-the first one named in its system prompt, then in what the user says, then anywhere. The tool
-of an ask is the offered one whose name has the ask's tool in it, or the only one that delegates; arguments are made
-from its schema. Where a tool to answer with is offered, answers are given through it. A request of the plan `compact`
-that does not offer its tool wants a summary, and gets one, also where it names no plan.
+the first one named in its system prompt, then in what the user says, then anywhere. The tool of an ask is the offered
+one whose name has the ask's tool in it, or the only one that delegates; arguments are made from its schema. An agent
+that is told to write code is offered none, and gets code. Where a tool to answer with is offered, answers are given
+through it. A request of the plan `compact` that does not offer its tool wants a summary, and gets one, also where it
+names no plan.
 """
 
 import itertools
@@ -29,6 +30,8 @@ __all__ = ["Model", "Served"]
 _DELEGATES = re.compile("delegate|transfer|ask_|handoff|call_agent|^task$", re.IGNORECASE)
 _NAMES_AGENT = re.compile("coworker|member|agent|recipient|subagent", re.IGNORECASE)
 _ANSWERS = {"final_answer", "submit"}
+_CODE = "<code>"
+"""Stands in the system prompt of an agent that writes code."""
 _RENDER = {"/chat/completions": chat, "/responses": responses, "/messages": messages, "enerateContent": gemini}
 
 
@@ -42,6 +45,8 @@ class Served:
     status: int
     answer: Answer
     at_ns: int
+    in_code: int = 0
+    """Tools that the answer asks for in code instead of by tool calls."""
 
 
 @dataclass
@@ -90,7 +95,8 @@ class Model(Provider):
         name = before.plan if before else _plan_of(request.body) or ("compact" if self._turns["compact"] else None)
         if name not in PLANS:
             raise LookupError(f"{request.path} names no plan: {json.dumps(request.body)[:300]}")
-        if name == "compact" and not any("search" in tool for tool in offered):
+        codes = not offered and _CODE in json.dumps(request.body.get("messages", [])[:1])
+        if name == "compact" and not codes and not any("search" in tool for tool in offered):
             done = f"{self._answered[name]} parts are done, the others are not"
             text = f"Summary {next(self._numbers)}: {done}. [[plan:{name}]]"  # no two alike, as from a real model
             return Served(name, None, 200, self._answer(request, text, ()), at_ns)
@@ -102,7 +108,12 @@ class Model(Provider):
         if isinstance(turn, Refuse):
             return Served(name, self._answered[name], turn.status, self._answer(request, "", ()), at_ns)
         text = f"The result of {name} is {name[::-1]}." if turn == "answer" else ""
-        asks = [self._asked(ask, offered, self._answered[name]) for ask in turn if isinstance(ask, Ask)]
+        wanted = [ask for ask in turn if isinstance(ask, Ask)]
+        if codes:
+            answer = self._answer(request, _in_code(wanted, self._answered[name], text), ())
+            self._answered[name] += 1
+            return Served(name, self._answered[name] - 1, 200, answer, at_ns, in_code=len(wanted))
+        asks = [self._asked(ask, offered, self._answered[name]) for ask in wanted]
         if text and (final := offered.keys() & _ANSWERS):
             last = final.pop()
             asks, text = [Asked(f"call_{next(self._numbers)}", last, _arguments(offered[last], text, ""))], ""
@@ -115,7 +126,7 @@ class Model(Provider):
         fitting = fitting or [name for name in offered if ask.plan and _DELEGATES.search(name)]
         if not fitting:
             raise LookupError(f"no tool for {ask.tool} is offered, only {sorted(offered)}")
-        text = f"Please do {ask.plan}. [[plan:{ask.plan}]]" if ask.plan else f"part {turn + 1}"
+        text = _told(ask, turn)
         return Asked(f"call_{next(self._numbers)}", fitting[0], _arguments(offered[fitting[0]], text, ask.tool))
 
     def _answer(self, request: Received, text: str, asked: tuple[Asked, ...]) -> Answer:
@@ -125,6 +136,15 @@ class Model(Provider):
         if before := self._held.get(request.body.get("previous_response_id") or ""):
             size += before.answer.input_tokens + before.answer.output_tokens
         return Answer(f"resp_{number}", model, text, asked, input_tokens=size, output_tokens=20 + number)
+
+
+def _told(ask: Ask, turn: int) -> str:
+    return f"Please do {ask.plan}. [[plan:{ask.plan}]]" if ask.plan else f"part {turn + 1}"
+
+
+def _in_code(asks: list[Ask], turn: int, answer: str) -> str:
+    lines = [f'print({ask.tool}({"task" if ask.plan else "query"}="{_told(ask, turn)}"))' for ask in asks]
+    return "\n".join(["Thought: this comes next.", "<code>", *(lines or [f'final_answer("{answer}")']), "</code>"])
 
 
 def _plan_of(body: dict[str, Any]) -> str | None:

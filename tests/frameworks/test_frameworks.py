@@ -186,7 +186,7 @@ def test_a_request_that_names_no_plan_is_refused_and_noted() -> None:
 
 def test_the_page_says_what_differs_below_the_table() -> None:
     cells = {"single": "ok", "tools": "7 calls, not 6", "compact": "-"}
-    text = page([{"distribution": "some", "version": "1.2", "about": "Some: an agent.", "cells": cells}])
+    text = page([{"framework": "some", "version": "1.2", "about": "Some: an agent.", "cells": cells}])
 
     assert "| some | 1.2 | ok | differs (1) |" in text
     assert "1. some, tool loop of 5 steps: 7 calls, not 6" in text

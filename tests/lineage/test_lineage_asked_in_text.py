@@ -102,3 +102,10 @@ def test_who_is_not_over_or_left_another_context_stays_a_task_of_its_own() -> No
     agents.call(user(TASK), system=WORKER, asks={"look_up_1": "Lyon"}, after=manager)
     go_on(agents, after=manager)
     assert agents.moved() == {}
+
+
+def test_who_is_told_how_code_ended_works_on_the_same_task() -> None:
+    agents = Agents()
+    _, first = agents.call(user("How large is Lyon?"), says=f"Thought: I know.\n<code>\n{FOUND}\n</code>", tools=())
+    _, second = agents.call(user("How large is Lyon? It was said: Lyon has 522 thousand inhabitants"), tools=())
+    assert (second.task_id, second.agent_run_id == first.agent_run_id) == (first.task_id, False)

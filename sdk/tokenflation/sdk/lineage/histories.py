@@ -217,7 +217,7 @@ class History(Struct, eq=False):
     words: tuple[str, ...] = ()
     """What an answer says in its fields and its request did not: who repeats one was told of it."""
     is_last: bool = False
-    """It answered by a tool that it need not have called, with which its agent says that it is done."""
+    """It answered by a tool that it need not have called, or in code, with which its agent says that it is done."""
     continued: int = 0
     """Calls that continue it so far."""
     failed: bool = False

@@ -23,6 +23,7 @@ from tokenflation.sdk.records import Reading
 from tokenflation.sdk.scoping.scopes import Scope
 from tokenflation.sdk.tokens.prefix import Anchor
 from tokenflation.sdk.wire.facts import MAX_ANSWER
+from tokenflation.sdk.wire.fields import FINAL_CALL
 
 __all__ = ["Lineage"]
 
@@ -108,6 +109,7 @@ class Lineage:
             head=head_of(reading),
             tool_definition_bytes=reading.tool_definition_bytes,
             answer=reading.answer,
+            is_last=bool(reading.answer_said) and FINAL_CALL in reading.answer,
             failed=failed,
             words=() if failed else words_of(reading, asked.values()),
         )

@@ -6,7 +6,10 @@ from typing import Any
 from tokenflation.sdk.wire.strings import strings
 from tokenflation.sdk.wire.values import loads
 
-__all__ = ["fields"]
+__all__ = ["FINAL_CALL", "fields"]
+
+FINAL_CALL = "final_answer("
+"""In code: its agent says that it is done (huggingface.co/docs/smolagents/conceptual_guides/react)."""
 
 _SHORTEST = 24
 _FENCED = re.compile(r"```\w*\s(.*?)```\s*\Z", re.DOTALL)
@@ -14,11 +17,12 @@ _MARK = re.compile(r"^\[\[ ## \w+ ## \]\]", re.MULTILINE)
 """Before each field of an answer to DSPy (dspy.ai/learn/programming/adapters, ChatAdapter)."""
 _TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 """Nothing is gone back on, and so nothing kept for that: 120 times the answer's bytes were."""
+_FINAL = re.compile(re.escape(FINAL_CALL) + r"""\s*f?(?:"([^"\n]{24,})"|'([^'\n]{24,})')""")
 _ELEMENT = re.compile(r"<(\w+)>([^<>]{24,})</\1>")
 
 
 def fields(answer: str) -> tuple[str, ...]:
-    """Return the longer texts in an answer's fields: of JSON, perhaps fenced, DSPy's, or innermost elements of XML."""
+    """Return the longer texts in an answer's fields: JSON's, perhaps fenced, DSPy's, innermost of XML, a code's end."""
     answer = answer.strip()
     fenced = _FENCED.match(answer) if answer.startswith("```") else None
     inner = fenced[1].strip() if fenced is not None else answer
@@ -32,6 +36,8 @@ def fields(answer: str) -> tuple[str, ...]:
     pieces = _MARK.split(answer)[1:] if "[[ ## " in answer else []
     if "</" in answer:
         pieces += [one[2] for one in _ELEMENT.finditer(answer)]
+    if FINAL_CALL in answer:
+        pieces += ["".join(one) for one in _FINAL.findall(answer)]
     return strings([piece.strip() for piece in pieces], _SHORTEST) if pieces else ()
 
 
