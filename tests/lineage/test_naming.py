@@ -48,9 +48,10 @@ def test_an_agent_is_not_called_what_those_are_called_that_it_may_hand_over_to(o
     [
         '# Tools\n<tools>\n{"type": "function", "function": {"name": "search", "description": "Looks up"}}\n</tools>',
         'Answer as JSON, such as {"name": "John", "role": "Clerk"}',
+        "# Tools\n\nName: ask_researcher\nDescription: Asks.\n\nName: final_answer\nDescription: Ends it.\n",
     ],
 )
-def test_an_agent_is_not_called_what_json_in_its_prompt_names(text: str) -> None:
+def test_an_agent_is_not_called_what_json_or_a_list_in_its_prompt_names(text: str) -> None:
     assert agent_name(_system(text)) == ""
 
 

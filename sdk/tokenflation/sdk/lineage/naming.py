@@ -22,7 +22,9 @@ _OWN = re.compile(r"\\?[\"'`]([A-Za-z][A-Za-z0-9_\-]{0,40})\\?[\"'`]")
 _HEADER = re.compile(
     # A quotation mark that is not escaped ends a field of the JSON: `"role":"system"` names nobody. Behind one that is,
     # a tag or an object tells of a colleague, a tool, an example: `<member id="sky" name="Sky">`, `{"name": "search"}`.
-    r"(?:^|\n|\\n|(?<!\\)\")#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")",
+    # So does a list, with a description behind each name.
+    r"(?:^|\n|\\n|(?<!\\)\")#* ?(?:agent[ _]?name|name|role)(?:\\\"|[^\w\"\\]){1,6}([A-Za-z][A-Za-z0-9_\-]{1,40})\s*(?:\\n|\n|$|\\?\")"
+    r"(?! *(?:\w+ )?description)",
     re.IGNORECASE,
 )
 _NO_NAMES = frozenset({"An", "The", "ChatGPT", "Claude", "Gemini", "GPT-4", "AI", "Assistant"})
