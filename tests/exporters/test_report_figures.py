@@ -105,6 +105,14 @@ def test_whiskers_end_at_the_interval_and_are_absent_without_one(factors: pd.Dat
     assert inflation_figure(unknown).data[0].error_x.visible is False
 
 
+def test_a_kind_of_too_few_tasks_has_no_whisker_beside_one_that_has(factors: pd.DataFrame) -> None:
+    first = factors.index == factors.index[0]
+    some = factors.assign(inflation_billed_low=factors["inflation_billed_low"].mask(first))
+    lengths = inflation_figure(some).data[0].error_x.array
+    assert lengths[0] == "none"
+    assert all(length > 0 for length in lengths[1:])
+
+
 def test_curves_of_the_cache_say_what_their_frames_say() -> None:
     calls = calls_of(asked("abc", 0), asked("abcd", 10, call_id="b" * 16), asked("abc", 2000, call_id="c" * 16))
     ttl = ttl_figure(hits_by_ttl(calls, ttls_s=(0.0, 300.0, math.inf))).data[0]
@@ -132,12 +140,17 @@ def test_pauses_are_named_in_few_letters_and_drawn_where_they_are() -> None:
     rows = [("p", "m", 0.0, 60.0, 5, 100, 10, 0.9), ("p", "m", 900.0, 3600.0, 1, 100, 75, 0.25)]
     figure = pauses_figure(from_rows(rows, tuple(PAUSE_COLUMNS.values())))
     assert list(figure.data[0].y) == [0.9, 0.25]
-    assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in figure.layout.xaxis.ticktext] == [
-        "< 1 min",
-        "15 min\N{EN DASH}1 h",
+    assert list(figure.layout.xaxis.ticktext) == [
+        "< 1<br>min",
+        "15\N{NO-BREAK SPACE}min\N{EN DASH}<br>1\N{NO-BREAK SPACE}h",
     ]
     assert pause_label(60.0, 300.0) == "1\N{EN DASH}5\N{NO-BREAK SPACE}min"
     assert pause_label(3600.0, None).endswith("1\N{NO-BREAK SPACE}h")
+
+
+def test_a_pause_after_which_nothing_was_read_is_told_from_one_that_nobody_made() -> None:
+    rows = [("p", "m", 0.0, 60.0, 5, 100, 10, 0.9), ("p", "m", 900.0, 3600.0, 1, 100, 100, 0.0)]
+    assert list(pauses_figure(from_rows(rows, tuple(PAUSE_COLUMNS.values()))).data[0].text) == ["", "0"]
 
 
 def test_a_day_of_demand_has_its_bands_its_mean_and_its_interval() -> None:

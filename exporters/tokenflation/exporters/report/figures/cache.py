@@ -8,12 +8,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tokenflation.exporters.report.numbers import count, seconds, share, with_unit
-from tokenflation.exporters.report.theme import PALETTE, base_figure, plain, share_ticks
+from tokenflation.exporters.report.theme import INK, PALETTE, base_figure, plain, share_ticks
 
 __all__ = ["bytes_figure", "named_models", "pause_label", "pauses_figure", "ttl_figure", "ttl_label"]
 
 _COLOURS = ("blue", "orange", "green", "purple", "vermillion", "sky")
 _HEIGHT = 300
+_SEEN = 0.005
+"""The least hit rate whose bar can be seen."""
 
 
 def named_models(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +95,12 @@ def pauses_figure(pauses: pd.DataFrame) -> Any:
                 x=[starts.index(one) for one in rows["from_s"]],
                 y=rows["hit_rate"].tolist(),
                 marker={"color": PALETTE[colour].light},
+                # A bar of no height looks like a model that made no call then.
+                text=["0" if rate < _SEEN else "" for rate in rows["hit_rate"]],
+                textposition="outside",
+                textangle=0,
+                constraintext="none",
+                textfont={"size": 12, "color": INK["muted"].light},
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
                     f"{plain(name)}<br>{pause_label(row.from_s, row.to_s)}<br>{share(row.hit_rate)} of "
@@ -102,9 +110,16 @@ def pauses_figure(pauses: pd.DataFrame) -> Any:
             )
         )
     figure.update_xaxes(
-        tickvals=list(range(len(ranges))), ticktext=[pause_label(*one) for one in ranges], showgrid=False
+        tickvals=list(range(len(ranges))), ticktext=[_two_lines(pause_label(*one)) for one in ranges], showgrid=False
     )
     return _rates(figure)
+
+
+def _two_lines(label: str) -> str:
+    """Return a range of times that leaves others room on a phone: broken behind its dash, or before its only unit."""
+    if label.count("\N{NO-BREAK SPACE}") > 1:
+        return label.replace("\N{EN DASH}", "\N{EN DASH}<br>")
+    return label.replace("\N{NO-BREAK SPACE}", "<br>")
 
 
 def _log_axis(low: float, high: float) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def inflation_figure(factors: pd.DataFrame) -> Any:
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": (high - values).where(bounded, 0).fillna(0).tolist(),
-                    "arrayminus": (values - low).where(bounded, 0).fillna(0).tolist(),
+                    "array": _whiskers(high - values, bounded),
+                    "arrayminus": _whiskers(values - low, bounded),
                     "color": INK["text"].light,
                     "thickness": 1.3,
                     "width": 4,
@@ -157,6 +157,11 @@ def _rows_figure(kinds: Sequence[str], bars: int, title: str) -> Any:
 
 def _nones(values: "pd.Series[float]") -> list[float | None]:
     return [None if math.isnan(value) else value for value in values]
+
+
+def _whiskers(lengths: "pd.Series[float]", bounded: "pd.Series[bool]") -> list[float | str]:
+    """Return the length of each whisker, a word where there is none: a null would be drawn as one of no length."""
+    return [float(length) if known else "none" for length, known in zip(lengths, bounded, strict=True)]
 
 
 def _interval_text(low: float, high: float) -> str:

@@ -182,7 +182,7 @@ def _chart_pauses(pauses: pd.DataFrame | None) -> list[str]:
     label = (
         "Bars: share of what was sent again that the provider read from its cache, by the time since the call before."
     )
-    remark = "Measured, as providers report it: where bars fall, the cache had expired."
+    remark = "Measured, as providers report it: where bars fall, the cache had expired. 0: none was read; no bar: no such call."
     return [chart("cache-pauses", "After a pause", label, pauses_figure(pauses), data, remark)]
 
 
