@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from tests.analysis.conftest import Row, frame_of
 from tests.analysis.trees import call, random_tasks, research, tool, tools_of, tree_of
@@ -98,13 +97,19 @@ def test_what_is_not_reported_or_not_placed_is_said() -> None:
     assert "<td>200+</td>" in page
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [[call("a", "r", 0, 0)], [call(x, "r", n, n, input_tokens=None, output_tokens=None) for n, x in enumerate("ab")]],
-)
-def test_a_store_without_such_a_task_says_how_to_record_one(odd: list[Row]) -> None:
-    page = _drawn(odd)
+def test_a_store_without_such_a_task_says_how_to_record_one() -> None:
+    page = _drawn([call("a", "r", 0, 0)])
     assert "No task of this store has several calls that report their tokens." in page
+    assert "<figure" not in page
+
+
+def test_a_loop_without_counts_is_not_told_to_record_a_loop() -> None:
+    rows = [call(f"c{step}", "r", step, step, input_tokens=None, output_tokens=None) for step in range(3)]
+    page = _drawn(rows)
+    assert "No call of this store reports its tokens" in page
+    assert "<code>tokenflation tree DB</code>" in page
+    assert "goes on" not in page
+    assert "<figure" not in page
     assert "<figure" not in page
 
 

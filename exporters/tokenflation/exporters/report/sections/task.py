@@ -54,14 +54,7 @@ def task_section(
         figure, data, legend = task_figure(small), _data(small), legend_of(small)
         charts.append(chart(f"task-{place}", f"{kind}: {name}", label, figure, data, remark, legend))
     if not charts:
-        body = [
-            *picker,
-            note(
-                "No task of this store has several calls that report their tokens. Record an agent that calls a tool and "
-                "goes on: `tokenflation run --store DB SCRIPT`.",
-                "empty",
-            ),
-        ]
+        body = [*picker, note(_without_tasks(calls), "empty")]
     else:
         left = largest[_MAX_TASKS:]
         body = [*picker, f'<div class="charts">{"".join(charts)}</div>']
@@ -73,6 +66,19 @@ def task_section(
         "is input and output tokens, as billed; what has nothing below it is a call's own. `tokenflation tree DB TASK_ID` "
         "shows any task, `tokenflation export --format speedscope` all of them.",
         body=body,
+    )
+
+
+def _without_tasks(calls: pd.DataFrame) -> str:
+    """Return why no task can be drawn, and what to do: a store of loops may lack their tokens alone."""
+    if calls[["input_tokens", "output_tokens"]].notna().any(axis=None):
+        return (
+            "No task of this store has several calls that report their tokens. Record an agent that calls a tool and goes "
+            "on: `tokenflation run --store DB SCRIPT`."
+        )
+    return (
+        "No call of this store reports its tokens, which are the widths here. `tokenflation tree DB` shows the steps of a "
+        "task without them."
     )
 
 
