@@ -60,6 +60,18 @@ def test_what_came_after_the_cache_had_expired_is_told_from_what_did_not() -> No
     assert "2.5 % of what they sent again" in soon["sentence"]
 
 
+def test_an_hour_of_cache_is_advised_only_where_it_would_have_kept_something() -> None:
+    rows = [{**row, "cache_read_tokens": 0} for row in _run(1000, 2000, 3000)]
+    for row, seconds in zip(rows, (0, 1800, 9000), strict=True):
+        row["started_at_ns"] += seconds * SECOND_NS
+    assert "longer time to live" in _of(findings(frame_of(rows)), "expired_cache")["advice"]
+
+    rows[1]["started_at_ns"] += 3600 * SECOND_NS
+    late = _of(findings(frame_of(rows)), "expired_cache")
+    assert "would have kept 0 %" in late["sentence"]
+    assert late["advice"].startswith("Cut the history down")
+
+
 def test_a_beginning_that_changes_is_named_with_what_it_costs() -> None:
     prompts = ("s1sstt", "s2sstt", "s3sstt")
     parts = {"system_tokens": 4 * BLOCK, "tool_definition_tokens": 2 * BLOCK}

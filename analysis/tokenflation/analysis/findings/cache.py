@@ -20,6 +20,12 @@ TTL_S = 300.0
 Source: docs.anthropic.com, "Prompt caching": 5 minutes by default.
 """
 _LONG_TTL_S = 3600.0
+_WORTH_IT = 0.1
+"""The share of what expired that a longer time to live must keep for it to be advised."""
+_LONGER = (
+    "Ask for a longer time to live (one hour, where the provider sells it), or cut the history down before going on."
+)
+_SHORTER = "Cut the history down before going on: most of it came after pauses of more than an hour."
 _UNIT = "input tokens, read from a cache instead of computed"
 
 
@@ -41,7 +47,7 @@ def expired_cache(steps: pd.DataFrame) -> Iterator[Finding]:
             sentence=f"{many(len(some), 'call')} of {named(task, agent)} came more than 5 minutes after the call before and "
             f"computed {missed:,} tokens of history again: the cache had expired{whose}. A time to live of one hour would "
             f"have kept {percent(soon / missed)} of them.",
-            advice="Ask for a longer time to live (one hour, where the provider sells it), or cut the history down before going on.",
+            advice=_LONGER if soon >= _WORTH_IT * missed else _SHORTER,
             saved_tokens=missed,
             saved_unit=_UNIT,
             saved_is=MEASURED,
