@@ -147,3 +147,44 @@ def test_a_tracers_database_is_named_with_what_to_import_instead(tmp_path: Path,
         connection.execute("CREATE TABLE spans (id TEXT)")
     with pytest.raises(ImportSourceError, match=way):
         import_paths([tmp_path / name], tmp_path / "runs.db")
+
+
+def _ai_sdk(operation: str, **more: Any) -> dict[str, Any]:
+    return {"ai.operationId": f"ai.{operation}", "ai.telemetry.functionId": "planner", **more}
+
+
+def test_the_ai_sdks_calls_have_the_tools_inside_that_they_asked_for(tmp_path: Path) -> None:
+    model = {"ai.model.provider": "openai.responses", "ai.usage.inputTokens": 92, "ai.usage.outputTokens": 22}
+    asked = json.dumps([{"toolCallId": "call_1", "toolName": "reader"}])
+    first = _ai_sdk(
+        "streamText.doStream", **model, **{"ai.response.toolCalls": asked, "ai.response.msToFirstChunk": 500}
+    )
+    tool = _ai_sdk("toolCall", **{"ai.toolCall.name": "reader", "ai.toolCall.id": "call_1"})
+    inner = _ai_sdk("generateText") | {"ai.telemetry.functionId": "reader"}
+    store = imported(
+        tmp_path, span(1, "ai.streamText", _=_ai_sdk("streamText"), lasts=9),
+        span(2, "ai.streamText.doStream", 1, _=first, lasts=8), span(3, "ai.toolCall", 2, at=2, _=tool, lasts=5),
+        span(4, "ai.generateText", 3, at=3, _=inner, lasts=3),
+        span(5, "ai.generateText.doGenerate", 4, at=3, _=_ai_sdk("generateText.doGenerate", **model)),
+    )  # fmt: skip
+    assert rows(store, "task, agent, depth, provider, input_tokens, stream, ttfc_s, tool_calls") == [
+        ("planner", "planner", 0, "openai", 92, 1, 0.5, 1), ("planner", "reader", 1, "openai", 92, 0, None, 0)
+    ]  # fmt: skip
+    assert rows(store, "name, tool_call_id, executed", "tool_calls") == [("reader", "call_1", 1)]
+
+
+def test_a_span_around_calls_and_their_tools_is_their_sum(tmp_path: Path) -> None:
+    chat = {"gen_ai.operation.name": "chat"}
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "reader"}
+    store = imported(
+        tmp_path, span(1, "chat", _=chat | usage(110, 12), lasts=9), span(2, "chat", 1, _=chat | usage(10, 2)),
+        span(3, "execute_tool reader", 1, at=2, _=tool, lasts=3), span(4, "chat", 3, at=2, _=chat | usage(100, 10)),
+    )  # fmt: skip
+    assert rows(store, "input_tokens") == [(10,), (100,)]
+
+
+def test_the_ai_sdk_tells_of_a_streams_first_chunk_in_its_own_words(tmp_path: Path) -> None:
+    said = {"gen_ai.operation.name": "chat", "gen_ai.client.operation.time_to_first_chunk": 0.25}
+    ended = {"gen_ai.provider.name": "google.vertex.chat", "gen_ai.response.finish_reasons": ["tool-calls"]}
+    store = imported(tmp_path, span(1, "chat m-1", _=said | ended | usage(9, 1)))
+    assert rows(store, "stream, ttfc_s, provider, tool_calls") == [(1, 0.25, "gcp.vertex_ai", 1)]

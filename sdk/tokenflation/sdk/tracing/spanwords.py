@@ -42,19 +42,34 @@ _MLFLOW: Mapping[Any, SpanKind] = {
     "AGENT": "agent", "TOOL": "tool", "CHAIN": "chain", "WORKFLOW": "task",
 }  # fmt: skip
 
+# ai-sdk.dev/docs/ai-sdk-core/telemetry: the spans of AI SDK 3 to 6, and of LegacyOpenTelemetry since. What is run is
+# called by `functionId`; an object is generated as a text is.
+_AI_SDK: Mapping[Any, SpanKind] = {
+    "ai.generateText": "agent", "ai.streamText": "agent", "ai.generateObject": "agent", "ai.streamObject": "agent",
+    "ai.toolCall": "tool",
+}  # fmt: skip
+
 _VOCABULARIES: tuple[tuple[str, Mapping[Any, SpanKind]], ...] = (
     ("traceloop.span.kind", _TRACELOOP),  # first: its workflows inside an agent's span say `invoke_agent` too
     ("gen_ai.operation.name", _OPERATIONS),
     ("openinference.span.kind", _OPENINFERENCE),
     ("mlflow.spanType", _MLFLOW),
+    ("ai.operationId", _AI_SDK),
 )
 _NAMES: Mapping[SpanKind, tuple[str, ...]] = {
-    "agent": ("gen_ai.agent.name", "agent.name", "agent_name", "traceloop.entity.name", "graph.node.id"),
-    "tool": ("gen_ai.tool.name", "tool.name", "traceloop.entity.name", "mcp.tool.name"),
+    "agent": (
+        "gen_ai.agent.name",
+        "agent.name",
+        "agent_name",
+        "traceloop.entity.name",
+        "graph.node.id",
+        "ai.telemetry.functionId",
+    ),
+    "tool": ("gen_ai.tool.name", "tool.name", "traceloop.entity.name", "mcp.tool.name", "ai.toolCall.name"),
     "task": ("gen_ai.workflow.name", "traceloop.entity.name", "traceloop.workflow.name"),
     "chain": ("traceloop.entity.name",),
 }
-_TOOL_CALL_IDS = ("gen_ai.tool.call.id", "tool_call.id", "tool.id")
+_TOOL_CALL_IDS = ("gen_ai.tool.call.id", "tool_call.id", "tool.id", "ai.toolCall.id")
 # Titles begin with the operation, or end with a word for what the span is.
 _BEFORE = ("invoke_agent ", "execute_tool ", "invoke_workflow ", "running tool: ", "running tool ")
 _AFTER = (".workflow", ".agent", ".tool", ".task", " run", ".kickoff", "._execute_core", ".arun", ".run")
@@ -63,7 +78,8 @@ _AFTER = (".workflow", ".agent", ".tool", ".task", " run", ".kickoff", "._execut
 _AGENTS_ARE_TRACES = {"openinference.instrumentation.openai_agents"}
 # Titles that libraries give to every run.
 _SAYS_NOTHING = {
-    "Agent Workflow", "Agent workflow", "AgentExecutor", "AgentRunner", "LangGraph", "RunnableSequence", "anthropic.messages.tool_runner",
+    "Agent Workflow", "Agent workflow", "AgentExecutor", "AgentRunner", "LangGraph", "RunnableSequence", "ai.generateObject",
+    "ai.generateText", "ai.streamObject", "ai.streamText", "anthropic.messages.tool_runner",
 }  # fmt: skip
 # mlflow 3.17, openai/_agent_tracer.py: the root of a run has the kind AGENT, and the agent's span is inside.
 _RUNNERS = ("AgentRunner.run",)

@@ -127,7 +127,7 @@ def _streamed(facts: CallFacts | None) -> CallFacts | None:
 def _innermost(calls: Sequence[Node], spans: Mapping[str, Node]) -> list[Node]:
     """Return the calls that have no call inside, with what only the spans around them say."""
     by_id = {node.span_id: node for node in calls}
-    around = {node.span_id: [one.span_id for one in ancestors(node, spans) if one.span_id in by_id] for node in calls}
+    around = {node.span_id: [one.span_id for one in _around(node, spans)] for node in calls}
     outer = {span_id for some in around.values() for span_id in some}
     inside: defaultdict[str, list[str]] = defaultdict(list)
     for span_id, some in around.items():
@@ -148,6 +148,18 @@ def _innermost(calls: Sequence[Node], spans: Mapping[str, Node]) -> list[Node]:
         if len(leaves) == 1:
             by_id[leaves[0]] = _filled(by_id[leaves[0]], by_id[span_id])
     return [node for span_id, node in by_id.items() if span_id not in gone]
+
+
+def _around(node: Node, spans: Mapping[str, Node]) -> Iterator[Node]:
+    """Yield the spans of calls around one, the innermost first.
+
+    A call with counts around a tool run asked for it, as the AI SDK's do, and is no sum over what is inside the tool.
+    """
+    in_tool = False
+    for one in ancestors(node, spans):
+        in_tool = in_tool or (one.role is not None and one.role.kind == "tool")
+        if one.call is not None and not (in_tool and _has_usage(one)):
+            yield one
 
 
 def _with_attempts(leaves: Sequence[Node], outer: Node) -> Node:

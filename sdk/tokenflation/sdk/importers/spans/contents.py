@@ -57,8 +57,14 @@ def tools_asked(attributes: Mapping[str, Any]) -> tuple[ToolCall, ...]:
             if part.get("type") == "tool_call":
                 found.setdefault(str(part.get("id") or f"#{len(found)}"), str(part.get("name") or "tool"))
     if not found:
-        found = _flattened_tools(attributes)
+        found = _flattened_tools(attributes) or _ai_sdk_tools(attributes)
     return tuple(ToolCall(tool_call_id=key[:200], name=name[:200]) for key, name in list(found.items())[:_MAX_TOOLS])
+
+
+def _ai_sdk_tools(attributes: Mapping[str, Any]) -> dict[str, str]:
+    asked = parsed(attributes.get("ai.response.toolCalls"))
+    return {str(one.get("toolCallId") or f"#{at}"): str(one.get("toolName") or "tool")
+            for at, one in enumerate(asked if isinstance(asked, list) else ()) if isinstance(one, Mapping)}  # fmt: skip
 
 
 def id_in_answer(attributes: Mapping[str, Any]) -> str | None:

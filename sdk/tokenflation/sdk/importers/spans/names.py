@@ -104,7 +104,10 @@ _PROVIDER = (
 )  # fmt: skip
 _RESPONSE_ID = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
 _STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.is_stream")
-_FIRST_CHUNK_S = ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
+_FIRST_CHUNK_S = (
+    "gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk", "gen_ai.server.time_to_first_token",
+)  # fmt: skip
+_FIRST_CHUNK_MS = ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
 _COSTS = {
     "cost": ("operation.cost", "gen_ai.usage.cost", "llm.cost.total", "cost_usd"),
     "input_cost": ("llm.cost.prompt",),
@@ -136,12 +139,15 @@ _PROVIDERS = {
     "google_vertexai": "gcp.vertex_ai", "gemini": "gcp.gemini", "google_genai": "gcp.gemini", "google-gla": "gcp.gemini",
     "google-vertex": "gcp.vertex_ai", "gcp.gen_ai": "gcp.gemini", "mistralai": "mistral_ai", "mistral": "mistral_ai",
     "xai": "x_ai", "aws": "aws.bedrock", "bedrock": "aws.bedrock", "aws_bedrock": "aws.bedrock",
-    "amazon_bedrock": "aws.bedrock", "watsonx": "ibm.watsonx.ai", "together": "together_ai", "fireworks": "fireworks_ai",
+    "amazon_bedrock": "aws.bedrock", "amazon-bedrock": "aws.bedrock", "azure-openai": "azure.ai.openai",
+    "google.generative-ai": "gcp.gemini", "google.vertex": "gcp.vertex_ai", "watsonx": "ibm.watsonx.ai", "together": "together_ai", "fireworks": "fireworks_ai",
     "chatopenai": "openai", "chatanthropic": "anthropic",
 }  # fmt: skip
 _NO_PROVIDERS = frozenset({
     "agno", "langchain", "langgraph", "litellm", "llamaindex", "strands-agents", "unknown"
 })  # fmt: skip
+# What AI SDK models put behind the provider's name: `openai.responses`, `anthropic.messages`.
+_AI_SDK_API = re.compile(r"\.(?:chat|completion|responses|messages|embedding|image|speech|transcription)$")
 _CLASS = re.compile(r"^<class '(?:.*\.)?([A-Za-z_]\w*)'>$")
 _WORDY = re.compile(r"[A-Za-z0-9_.:/\-]{1,80}")
 
@@ -209,7 +215,7 @@ def call_facts(attributes: Mapping[str, Any], library: str, resource: Mapping[st
         or said(attributes, _RESPONSE_ID)
         or id_in_answer(attributes)
         or whole.response_id,
-        stream=asked.get("stream") is True or any(attributes.get(name) in (True, "true", "True") for name in _STREAM),
+        stream=_is_stream(attributes, asked),
         finish_reasons=finish_reasons(attributes) or whole.finish_reasons,
         usage=found.filled(whole.counted).usage,
         ttfc_s=_first_chunk_s(attributes, library),
@@ -241,6 +247,15 @@ def _usage(attributes: Mapping[str, Any], library: str, provider: str) -> Counte
     return found
 
 
+def _is_stream(attributes: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Return whether a request was for a stream: the AI SDK says so by the operation or by a first chunk."""
+    if asked.get("stream") is True or str(attributes.get("ai.operationId", "")).endswith(".doStream"):
+        return True
+    return "gen_ai.client.operation.time_to_first_chunk" in attributes or any(
+        attributes.get(name) in (True, "true", "True") for name in _STREAM
+    )
+
+
 def _asked(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of the request that OpenInference keeps."""
     found = parsed(attributes.get("llm.invocation_parameters") or attributes.get("embedding.invocation_parameters"))
@@ -248,7 +263,8 @@ def _asked(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _first_chunk_s(attributes: Mapping[str, Any], library: str) -> float | None:
-    found = seconds({"s": number_of(attributes, _FIRST_CHUNK_S)}, "s")
+    thousandths = number_of(attributes, _FIRST_CHUNK_MS)
+    found = seconds({"s": number_of(attributes, _FIRST_CHUNK_S) if thousandths is None else thousandths / 1000}, "s")
     # strands-agents 1.62, telemetry/tracer.py: `timeToFirstByteMs` as it is.
     return found / 1000 if found is not None and library.startswith("strands") else found
 
@@ -268,6 +284,8 @@ def provider_named(*names: Any) -> str:
     """Return the first name that says who serves the model, as `gen_ai.provider.name` spells it, or `unknown`."""
     for name in names:
         if isinstance(name, str) and _WORDY.fullmatch(word := name.strip().strip('"').lower()):
+            if word not in _PROVIDERS and (before := _AI_SDK_API.sub("", word)):
+                word = before
             known = _PROVIDERS.get(word) or _PROVIDERS.get(word.partition(".")[0], word)
             if known not in _NO_PROVIDERS:
                 return known

@@ -32,7 +32,7 @@ from tokenflation.sdk.store.write import Batch
 __all__ = ["SpanPile"]
 
 _UNNAMED = re.compile(r"\W+")
-_ASKS_FOR_TOOLS = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
+_ASKS_FOR_TOOLS = frozenset({"tool_calls", "tool-calls", "tool_call", "tool_use", "function_call"})
 
 
 class SpanPile:
