@@ -115,6 +115,16 @@ def test_think_time_runs_since_all_ended_that_stands_before_in_the_same_list(tmp
     assert [request["think_time"] for request in marker["requests"]] == [0.0, 0.5, 1.5]
 
 
+def test_a_retried_call_stands_where_its_last_attempt_left_and_its_back_off_is_a_wait_before_it(tmp_path: Path) -> None:
+    retried = call(at_s=2, attempts=3, step=1) | {"ended_at_ns": call(at_s=63)["started_at_ns"]}
+
+    (session,) = _written(frame([call(at_s=0), retried, call(at_s=65, step=2)]), tmp_path)
+
+    assert [request["t"] for request in session["requests"]] == [0.0, 62.0, 65.0]
+    assert [request["api_time"] for request in session["requests"]] == [1.0, 1.0, 1.0]
+    assert [request["think_time"] for request in session["requests"]] == [0.0, 61.0, 2.0]
+
+
 def test_no_sessions_id_has_a_colon_and_each_stays_its_own(tmp_path: Path) -> None:
     rows = [call(task_id=name, agent_run_id=f"run-{name}") for name in ("a:b", "a/b", "A/b", "plain")]
 

@@ -65,6 +65,7 @@ class CallRow:
     stream: bool
     finish_reasons: tuple[str, ...]
     started_at_ns: int
+    """Of its last attempt: a back-off is a wait before it."""
     ended_at_ns: int | None
     duration_s: float | None
     ttft_s: float | None
@@ -154,7 +155,7 @@ def read_sessions(calls: pd.DataFrame, tally: Tally) -> Iterator[Session]:
     Calls without an input count, or with an input of 0 tokens, are skipped: no format can hold the first and every
     reader tried refuses the second.
     """
-    columns = [*_COLUMNS, *(["block_hashes"] if "block_hashes" in calls.columns else [])]
+    columns = [*_COLUMNS, *(name for name in ("attempts", "block_hashes") if name in calls.columns)]
     order = np.argsort(calls["started_at_ns"].to_numpy(dtype=np.int64), kind="stable")
     ordered = calls[columns].iloc[order]
     places: dict[tuple[str, str], list[int]] = {}
@@ -209,7 +210,7 @@ def _row(record: Mapping[Any, Any]) -> CallRow:
         model=_text(record["model"]) or _text(record["response_model"]) or "unknown",
         stream=bool(record["stream"]),
         finish_reasons=_reasons(record["finish_reasons"]),
-        started_at_ns=int(record["started_at_ns"]),
+        started_at_ns=_left_ns(record),
         ended_at_ns=_int(record["ended_at_ns"]),
         duration_s=_float(record["duration_s"]),
         ttft_s=_float(record["ttft_s"]),
@@ -223,6 +224,15 @@ def _row(record: Mapping[Any, Any]) -> CallRow:
         shared_blocks=_int(record["shared_blocks"]),
         extra=_extra(record["extra"]),
     )
+
+
+def _left_ns(record: Mapping[Any, Any]) -> int:
+    """Return when the last attempt of a call left: what a model served ends with the call and lasts its duration."""
+    started_ns, ended_ns = int(record["started_at_ns"]), _int(record["ended_at_ns"])
+    duration_s = _float(record["duration_s"])
+    if (_int(record.get("attempts")) or 1) < 2 or ended_ns is None or duration_s is None:
+        return started_ns
+    return max(started_ns, ended_ns - round(duration_s * 1e9))
 
 
 def _missing(value: Any) -> bool:
