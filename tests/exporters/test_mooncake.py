@@ -42,7 +42,20 @@ def test_the_summary_tells_of_models_that_the_format_cannot_name_and_of_empty_an
     summary = write(calls, tmp_path / "out.jsonl", format="mooncake")
 
     assert any(note.startswith("calls of 2 models") for note in summary.notes)
-    assert any(note.startswith("1 call with 0 output tokens") for note in summary.notes)
+    assert any(note.startswith("1 call with 0 output tokens") and "written as 1;" in note for note in summary.notes)
+
+
+def test_an_answer_of_none_or_of_an_unknown_number_is_one_token_which_every_reader_takes(tmp_path: Path) -> None:
+    calls = frame([call(at_s=0, output_tokens=7), call(at_s=1, output_tokens=0), call(at_s=2, output_tokens=None)])
+
+    assert [row["output_length"] for row in _written(calls, tmp_path)] == [7, 1, 1]
+
+
+def test_no_sum_of_outputs_is_told_where_no_call_reports_one(tmp_path: Path) -> None:
+    calls = frame([call(output_tokens=None), call(at_s=1, output_tokens=None)])
+
+    assert write(calls, tmp_path / "out.jsonl", format="mooncake").output_tokens is None
+    assert write(calls, tmp_path / "out.jsonl", format="weka").output_tokens is None
 
 
 def test_a_row_has_sizes_and_ids_and_no_session_unless_asked(tmp_path: Path) -> None:
@@ -52,6 +65,22 @@ def test_a_row_has_sizes_and_ids_and_no_session_unless_asked(tmp_path: Path) -> 
     assert set(rows[0]) == {"timestamp", "input_length", "output_length", "hash_ids"}
     assert (rows[2]["input_length"], rows[2]["output_length"]) == (1500, 7)
     assert [row["session_id"] for row in grouped] == ["a", "b", "a"]
+
+
+def test_rows_of_a_session_wait_as_long_as_all_before_them_had_ended(tmp_path: Path) -> None:
+    calls = frame(
+        [
+            call(at_s=0, step=0, duration_s=4.0),
+            call(at_s=1, agent_run_id="sub", depth=1, duration_s=1.0),
+            call(at_s=6.5, step=1, duration_s=None),
+            call(at_s=20, step=2),
+        ]
+    )
+
+    rows = _written(calls, tmp_path, sessions=True)
+
+    assert [row.get("delay") for row in rows] == [None, 0, 2500, None]
+    assert not any("delay" in row for row in _written(calls, tmp_path))
 
 
 @pytest.mark.parametrize("block_size", [64, 128, 512, 1024])

@@ -69,5 +69,6 @@ def test_a_mooncake_row_has_no_field_that_the_published_trace_lacks(tmp_path: Pa
     write(frame(_sample_calls()), tmp_path / "out.jsonl", format="mooncake", sessions=True)
 
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [set(row) for row in rows] == [allowed] * 4
+    # AIPerf and Dynamo read `delay` in rows of sessions beside what was published.
+    assert [set(row) - {"delay"} for row in rows] == [allowed] * 4
     assert [row["timestamp"] for row in rows] == [0, 500, 800, 1500]

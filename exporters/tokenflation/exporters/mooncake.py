@@ -3,13 +3,15 @@
 `{"timestamp": ms, "input_length": tokens, "output_length": tokens, "hash_ids": [...]}`, ordered by timestamp; every row
 is a full prompt and ids hold over the whole file. Timestamps count from the earliest call written. Sessions that were
 imported without a date all arrive at 0: spread them with `start_offsets_s`, which puts a task's first call where it
-says.
+says. An answer of 0 tokens, or of an unknown number, is written as 1: AIPerf refuses a file with a 0, GuideLLM takes it
+for no limit, and vLLM's server refuses the request.
 
-`sessions=True` adds `session_id`, for readers that group rows. They read such rows differently: AIPerf takes every
-later row of a session as *new* tokens on top of its history, and so does Dynamo with `trace_format="mooncake-delta"`;
-Dynamo with `"mooncake"` takes them as full prompts, which is what is written here, and runs a session's rows one after
-another.
-Source: AIPerf 0.13 and ai-dynamo-runtime 1.6.1, as they behave.
+`sessions=True` adds `session_id`, for readers that group rows, and from a session's second row on `delay`, the ms since
+all before it in the session had ended: without it Dynamo waits for the difference of timestamps after each answer, and
+so counts the time of calls twice. They read such rows differently: AIPerf takes every later row of a session as *new*
+tokens on top of its history, and so does Dynamo with `trace_format="mooncake-delta"`; Dynamo with `"mooncake"` takes
+them as full prompts, which is what is written here, and runs a session's rows one after another.
+Source: AIPerf 0.13, GuideLLM 0.8.1, vLLM 0.33 and ai-dynamo-runtime 1.6.1, as they behave.
 """
 
 import tempfile
@@ -19,12 +21,15 @@ import msgspec
 
 from tokenflation.exporters.blocks import BlockIds
 from tokenflation.exporters.files import atomic_file
-from tokenflation.exporters.sessions import Export, Session
+from tokenflation.exporters.sessions import Export, Session, waits_s
 
 __all__ = ["BLOCK_SIZE", "write_mooncake"]
 
 BLOCK_SIZE = 512
 """Tokens per block of the published Mooncake traces, and what their readers take as the default."""
+
+_LEAST_OUTPUT = 1
+"""Tokens of an answer that every reader takes."""
 
 
 def write_mooncake(export: Export) -> int:
@@ -33,6 +38,7 @@ def write_mooncake(export: Export) -> int:
     Lines wait in a temporary file until their order is known: memory holds few sessions and four numbers per call.
     """
     ids = BlockIds(export.block_tokens, export.block_size, export.tally)
+    export.tally.least_output = _LEAST_OUTPUT
     shifts_ns: list[int | None] = []
     origins_ns: list[int] = []
     index: list[tuple[int, int, int, int]] = []
@@ -71,11 +77,13 @@ def _timed(
 def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[int, bytes]]:
     """Yield each call's start as the store has it, and its line without the timestamp."""
     ids.begin_session()
-    for call in session.calls:
+    for call, wait_s in zip(session.calls, waits_s(session.calls), strict=True):
         row: dict[str, object] = {"session_id": session.id} if export.options.sessions else {}
+        if export.options.sessions and call is not session.calls[0] and wait_s is not None:
+            row["delay"] = round(wait_s * 1e3)
         row |= {
             "input_length": call.input_tokens,
-            "output_length": call.output_tokens or 0,
+            "output_length": max(call.output_tokens or 0, _LEAST_OUTPUT),
             "hash_ids": ids.ids(call).tolist(),
         }
         export.tally.add(call.input_tokens, call.output_tokens)

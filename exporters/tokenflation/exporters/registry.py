@@ -122,7 +122,7 @@ def write(
         calls=tally.calls,
         sub_agent_runs=tally.sub_agent_runs,
         input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
+        output_tokens=tally.output_tokens if tally.no_output < tally.calls else None,
         block_size=export.block_size,
         blocks=tally.blocks,
         skipped_calls=tally.skipped,

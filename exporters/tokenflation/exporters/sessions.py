@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pandas as pd
 from tokenflation.exporters.summary import ExportOptions, Tally
 from tokenflation.sdk.errors import ExportError
 
-__all__ = ["CallRow", "Export", "Session", "check_columns", "read_sessions", "store_block"]
+__all__ = ["CallRow", "Export", "Session", "check_columns", "ended_ns", "read_sessions", "store_block", "waits_s"]
 
 _COLUMNS = (
     "call_id",
@@ -111,6 +111,24 @@ class Export:
     """Tokens per block in the file; a multiple of `block_tokens`."""
     options: ExportOptions
     tally: Tally
+
+
+def ended_ns(call: CallRow) -> int | None:
+    """Return when the call ended, unix ns, or None if nobody knows."""
+    if call.ended_at_ns is not None:
+        return call.ended_at_ns
+    return None if call.duration_s is None else call.started_at_ns + round(call.duration_s * 1e9)
+
+
+def waits_s(calls: Sequence[CallRow]) -> list[float | None]:
+    """Return for each call, in order of time, the s since all before it had ended; None if the last end is unknown."""
+    waits: list[float | None] = [0.0]
+    latest_ns = 0
+    for before, call in itertools.pairwise(calls):
+        end_ns = ended_ns(before)
+        latest_ns = max(latest_ns, end_ns or 0)
+        waits.append(None if end_ns is None else max(0.0, (call.started_at_ns - latest_ns) / 1e9))
+    return waits
 
 
 def check_columns(calls: pd.DataFrame) -> None:

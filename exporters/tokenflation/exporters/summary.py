@@ -50,6 +50,8 @@ class Tally:
     trimmed: int = 0
     no_output: int = 0
     empty_output: int = 0
+    least_output: int = 0
+    """Tokens that an answer of none, or of an unknown number, is written as."""
     unnamed_models: set[str] = field(default_factory=set)
     """Models of the calls written, where the format names none."""
     flattened_runs: int = 0
@@ -64,10 +66,10 @@ class Tally:
     skipped_ids: list[str] = field(default_factory=list)
 
     def add(self, input_tokens: int, output_tokens: int | None) -> None:
-        """Count a call that is written; an output that is not reported is written as 0."""
+        """Count a call that is written."""
         self.calls += 1
         self.input_tokens += input_tokens
-        self.output_tokens += output_tokens or 0
+        self.output_tokens += max(output_tokens or 0, self.least_output)
         self.no_output += output_tokens is None
         self.empty_output += output_tokens == 0
 
@@ -91,6 +93,7 @@ class WriteSummary:
     input_tokens: int | None
     """Of all calls together, as written; None where no call reports them and the format says so."""
     output_tokens: int | None
+    """The same of outputs: one of 0, or of an unknown number, counts as what the format writes for it."""
     block_size: int
     """Tokens per block in the file."""
     blocks: int
@@ -124,8 +127,12 @@ _NOTES = (
     ("short_shared", "call", "sharing more blocks than any earlier written call has: only those that there are"),
     ("padded", "call", "with fewer hashes than ceil(input / block): new ids for the blocks at the end"),
     ("trimmed", "call", "with more hashes than ceil(input / block): the surplus left out"),
-    ("no_output", "call", "with no output count: written as 0"),
-    ("empty_output", "call", "with 0 output tokens (an embedding's, for one): load generators ask for 1 or more"),
+    ("no_output", "call", "with no output count: written as {least}, so that what they decode is not in the trace"),
+    (
+        "empty_output",
+        "call",
+        "with 0 output tokens (an embedding's, for one): written as {least}; load generators ask for 1 or more",
+    ),
     ("flattened_runs", "agent run", "deeper than one level: written inside the sub-agent that was running"),
     ("merged_sessions", "task", "with several outermost agent runs: written as one list, in order of time"),
     ("promoted_sessions", "task", "whose outermost calls have no input count: the next level written as outermost"),
@@ -146,7 +153,7 @@ _NOTES = (
 def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, ...]:
     """Return one sentence per count that is not 0; sizes of a block, of the file and of the store are in tokens."""
     counted = ((getattr(tally, name), noun, text) for name, noun, text in _NOTES)
-    notes = [f"{many(count, noun)} {text}" for count, noun, text in counted if count]
+    notes = [f"{many(count, noun)} {text.format(least=tally.least_output)}" for count, noun, text in counted if count]
     if len(tally.unnamed_models) > 1:
         notes.append(
             f"calls of {len(tally.unnamed_models)} models: the format names none, so that readers take them for one"

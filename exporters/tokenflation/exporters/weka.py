@@ -13,7 +13,6 @@ importer kept them. Elsewhere `think_time` is the time since all before it in th
 computed; its `status` is always `completed` then, the only one that Dynamo reads.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ import msgspec
 from tokenflation.exporters.blocks import BlockIds
 from tokenflation.exporters.files import atomic_file, atomic_folder
 from tokenflation.exporters.nesting import Nested, nested
-from tokenflation.exporters.sessions import CallRow, Export, Session
+from tokenflation.exporters.sessions import CallRow, Export, Session, ended_ns, waits_s
 from tokenflation.sdk.errors import ExportError
 
 __all__ = ["write_weka"]
@@ -113,14 +112,11 @@ def _gaps_s(plan: Nested) -> dict[str, float | None]:
 
     Readers send a list one by one, also one in which several agent runs are written.
     """
-    gaps: dict[str, float | None] = {}
-    for calls in (plan.main, *plan.sub_agents):
-        gaps[calls[0].call_id], latest_ns = 0.0, 0
-        for before, call in itertools.pairwise(calls):
-            ended_ns = _ended_ns(before)
-            latest_ns = max(latest_ns, ended_ns or 0)
-            gaps[call.call_id] = None if ended_ns is None else max(0.0, (call.started_at_ns - latest_ns) / 1e9)
-    return gaps
+    return {
+        call.call_id: wait_s
+        for calls in (plan.main, *plan.sub_agents)
+        for call, wait_s in zip(calls, waits_s(calls), strict=True)
+    }
 
 
 def _requests(
@@ -152,12 +148,6 @@ def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: "n" if name == "type" else value for name, value in request.items() if name != "ttft"}
 
 
-def _ended_ns(call: CallRow) -> int | None:
-    if call.ended_at_ns is not None:
-        return call.ended_at_ns
-    return None if call.duration_s is None else call.started_at_ns + round(call.duration_s * 1e9)
-
-
 def _stop(call: CallRow) -> str:
     """Return why the answer ended, in the format's three words; tool calls come first, since Gemini stops with both."""
     if call.tool_calls > 0 or not _TOOLS.isdisjoint(call.finish_reasons):
@@ -169,9 +159,9 @@ def _marker(number: int, calls: Sequence[CallRow], requests: Mapping[str, dict[s
     """Return the entry of one sub-agent with its requests in order of time."""
     first = calls[0]
     kept = _mapping(first.extra.get("subagent"))
-    ended_ns = max(_ended_ns(call) or call.started_at_ns for call in calls)
+    last_ns = max(ended_ns(call) or call.started_at_ns for call in calls)
     computed = {
-        "duration_ms": round((ended_ns - first.started_at_ns) / 1e6),
+        "duration_ms": round((last_ns - first.started_at_ns) / 1e6),
         "total_tokens": sum(call.input_tokens + (call.output_tokens or 0) for call in calls),
         "tool_use_count": sum(call.tool_calls for call in calls),
     }
