@@ -59,6 +59,20 @@ def test_who_says_what_is_told_next_is_inside_too_though_nobody_knows_what_it_wa
     assert place(agents, first) == (manager, "flow_result", 1)
 
 
+@pytest.mark.parametrize(
+    "observed", [OBSERVED, "Observation: it is large"], ids=["told what it said", "told no word of it"]
+)
+def test_who_is_asked_for_in_a_prompt_that_grows_in_one_message_is_inside_of_that_call(observed: str) -> None:
+    agents = Agents()
+    prompt = "Answer the question by thoughts and actions.\nQuestion: How large is Lyon?\n"
+    manager, _ = agents.call(user(prompt), system="", says=LINES, after="", tools=())
+    first, last = search(agents, after=manager)
+    agents.call(user(f"{prompt}{LINES}\n{observed}\nThought:"), system="", says="Enough.", after=last, tools=())
+    found = place(agents, first)
+    assert found is not None
+    assert (found[0], found[2]) == (manager, 1)
+
+
 def test_several_one_after_another_are_all_inside_and_an_inner_one_with_its_own() -> None:
     agents = Agents()
     manager = manage(agents)

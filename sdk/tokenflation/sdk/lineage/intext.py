@@ -5,6 +5,7 @@ asked for if they say so: it began with words of the answer, or its own last wor
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 
 from tokenflation.sdk.lineage.continuing import Continued
@@ -30,11 +31,19 @@ class Behind:
     """The agent runs that began behind a call in its context, as tasks of their own."""
 
     def __init__(self) -> None:
-        self._runs: Recent[str, tuple[Run, ...]] = Recent()
+        self._runs: dict[str, list[Run]] = {}
+        self._noted: deque[str] = deque()
+        """The call behind which each of them began, oldest first."""
 
     def note(self, run: Run, after: str) -> None:
         """Note that an agent run began behind this call."""
-        self._runs.put(after, (*self._runs.get(after, ()), run)[-_MOST:])
+        self._runs.setdefault(after, []).append(run)
+        self._noted.append(after)
+        if len(self._noted) > Recent.room:
+            oldest = self._noted.popleft()
+            del self._runs[oldest][0]
+            if not self._runs[oldest]:
+                del self._runs[oldest]
 
     def asked_by(self, before: Continued, new: NewCall) -> list[tuple[Run, Host]]:
         """Return the agent runs that the text of a call has asked for, now that another call goes on with that."""
@@ -42,7 +51,8 @@ class Behind:
         if asked.open_tool_calls or asked.call_id not in self._runs:
             return []
         start, end = last_answer(new.reading.message_roles)
-        wanted = [one for text in texts(pieces(new.reading, start, end)) for one in _texts(text)]
+        answer = texts(pieces(new.reading, start, end)) or [asked.answer]
+        wanted = [one for text in answer for one in _texts(text)]
         told = b"".join(pieces(new.reading, end, len(new.reading.message_roles)))
         found = []
         for run, newest in self._over(asked, new):
@@ -59,7 +69,7 @@ class Behind:
         """Yield the agent runs, with last calls, that began behind a call or behind one that did, and are over."""
         calls, looked_at = [asked.call_id], 0
         while calls and looked_at < _MOST:
-            for run in self._runs.get(calls.pop(), ()):
+            for run in self._runs.get(calls.pop(), ())[-_MOST:]:
                 newest = run.newest
                 looked_at += 1
                 if newest is None or newest.ended_at_ns > new.started_at_ns:
