@@ -188,3 +188,19 @@ def test_the_ai_sdk_tells_of_a_streams_first_chunk_in_its_own_words(tmp_path: Pa
     ended = {"gen_ai.provider.name": "google.vertex.chat", "gen_ai.response.finish_reasons": ["tool-calls"]}
     store = imported(tmp_path, span(1, "chat m-1", _=said | ended | usage(9, 1)))
     assert rows(store, "stream, ttfc_s, provider, tool_calls") == [(1, 0.25, "gcp.vertex_ai", 1)]
+
+
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [
+        ("{'prompt_tokens_details': {'cached_tokens': 64}, 'total_tokens': 350}", 64),
+        ("{" * 9_999, None),
+        ("{1: x}", None),
+    ],
+)
+def test_litellms_spans_have_the_details_of_usage_in_pythons_words(
+    tmp_path: Path, details: str, cached: int | None
+) -> None:
+    said = {"gen_ai.request.model": "m-1", "llm.request.type": "completion", "metadata.usage_object": details}
+    store = imported(tmp_path, span(1, "litellm_request", _=said | usage(200, 150), library="litellm"))
+    assert rows(store, "input_tokens, cache_read_tokens, output_tokens") == [(200, cached, 150)]

@@ -1,13 +1,15 @@
 """Reads one attribute of a span: a text, a number, JSON in a text. Pure; knows no attribute's name."""
 
+import ast
 from collections.abc import Mapping
 from typing import Any
 
 from tokenflation.sdk.wire.values import loads
 
-__all__ = ["finite", "flat", "number_of", "parsed", "said"]
+__all__ = ["finite", "flat", "literal", "number_of", "parsed", "said"]
 
 _MAX_ITEMS = 256
+_MAX_LITERAL = 2**14
 
 
 def flat(value: Any) -> dict[str, Any]:
@@ -57,3 +59,13 @@ def finite(value: Any) -> float | int | None:
 def parsed(value: Any) -> Any:
     """Return what a text holds as JSON, and anything else as it is."""
     return loads(value.encode("utf-8", "replace")) if isinstance(value, str) else value
+
+
+def literal(value: Any) -> Any:
+    """Return what a text holds as Python writes it, and None for anything else."""
+    if not isinstance(value, str) or value[:1] != "{" or len(value) > _MAX_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from tokenflation.sdk.importers.files.fields import seconds
-from tokenflation.sdk.importers.spans.attributes import finite, number_of, parsed, said
+from tokenflation.sdk.importers.spans.attributes import finite, literal, number_of, parsed, said
 from tokenflation.sdk.importers.spans.claude_code import answers_id, counts, is_its_call, ttft_s
 from tokenflation.sdk.importers.spans.contents import answer_in_full, finish_reasons, id_in_answer, tools_asked
 from tokenflation.sdk.importers.spans.usage import Counted, counted, from_langfuse, from_provider
@@ -92,6 +92,8 @@ _OPENINFERENCE = (
 _JSON_USAGE = "mlflow.chat.tokenUsage"
 _LANGFUSE_USAGE = "langfuse.observation.usage_details"
 _RAW_USAGE = "gen_ai.usage.raw"
+# litellm 1.109, integrations/opentelemetry.py: the details of usage stand here alone, as Python's `str` of a dict.
+_LITELLM_USAGE = "metadata.usage_object"
 
 _MODEL = (
     "gen_ai.request.model", "llm.request.model_name", "llm.request.model", "llm.model_name", "langfuse.observation.model.name",
@@ -244,6 +246,8 @@ def _usage(attributes: Mapping[str, Any], library: str, provider: str) -> Counte
         found = found.filled(from_provider(raw, library="mlflow", provider=provider))
     if isinstance(raw := parsed(attributes.get(_RAW_USAGE)), dict):
         found = found.filled(from_provider(raw, library="", provider=provider))
+    if isinstance(raw := literal(attributes.get(_LITELLM_USAGE)), dict):
+        found = found.filled(from_provider(raw, library="litellm", provider=provider))
     return found
 
 
