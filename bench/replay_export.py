@@ -74,12 +74,13 @@ def _compare(calls: pd.DataFrame, path: Path, name: str, python: str) -> bool:
 
 
 def _pairs(ours: WriteSummary, theirs: dict[str, float]) -> list[tuple[str, int, int]]:
-    return [
+    pairs = [
         ("requests", ours.calls, int(theirs["num_requests"])),
         ("completed", ours.calls, int(theirs["completed_requests"])),
         ("input tokens", ours.input_tokens, int(theirs["total_input_tokens"])),
         ("output tokens", ours.output_tokens, int(theirs["total_output_tokens"])),
     ]
+    return [(label, mine, other) for label, mine, other in pairs if mine is not None]
 
 
 def _row(label: str, mine: int, other: int) -> bool:

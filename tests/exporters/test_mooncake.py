@@ -163,3 +163,22 @@ def test_reuse_that_whole_blocks_show_is_not_named(tmp_path: Path) -> None:
     calls = _sharing("a" * 16, "a" * 16 + "b", "a" * 16 + "b")
 
     assert write(calls, tmp_path / "out.jsonl", format="mooncake").notes == ()
+
+
+def _beginning_alike() -> pd.DataFrame:
+    """Return two tasks of one kind with one opening of 4 blocks of 64 tokens, and one of another kind with it too."""
+    rows = []
+    for at, (kind, name) in enumerate((("fix", "x"), ("fix", "y"), ("other", "z"))):
+        shared = {"task": kind, "task_id": name, "agent_run_id": name}
+        rows.append(call(at_s=at, input_tokens=320, block_hashes=rolling(*"abcd", name), shared_blocks=0, **shared))
+        keys = rolling(*"abcd", name, "e")
+        rows.append(call(at_s=at + 9, step=1, input_tokens=384, block_hashes=keys, shared_blocks=5, **shared))
+    return frame(rows)
+
+
+def test_reuse_between_tasks_that_ends_inside_a_block_is_counted_too(tmp_path: Path) -> None:
+    summary = write(_beginning_alike(), tmp_path / "out.jsonl", format="mooncake")
+
+    # Each second call shares 5 blocks with its own task, and the first of `y` 4 with that of `x`.
+    (note,) = summary.notes
+    assert note.startswith("4 calls sharing a beginning that ends inside a block of 512 tokens: 1,216 tokens of reuse")

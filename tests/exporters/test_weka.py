@@ -300,3 +300,25 @@ def test_a_folder_with_files_in_it_is_not_mixed_with_new_sessions(tmp_path: Path
         write(frame([call()]), tmp_path, format="weka")
 
     assert [file.name for file in tmp_path.iterdir()] == ["old.json"]
+
+
+def test_reuse_between_tasks_which_ids_of_one_session_cannot_show_is_named(tmp_path: Path) -> None:
+    rows = [
+        call(at_s=at, task_id=name, agent_run_id=name, input_tokens=320, block_hashes=rolling(*"abcd", name))
+        for at, name in enumerate("xyz")
+    ]
+
+    (note,) = write(frame(rows), tmp_path / "out.jsonl", format="weka").notes
+
+    assert note.startswith("2 calls beginning as calls of other tasks do: 512 tokens of reuse (53 % of the input)")
+    assert write(frame(rows), tmp_path / "out.jsonl", format="mooncake", block_size=64).notes == ()
+
+
+def test_reuse_within_a_task_is_not_named_as_reuse_between_tasks(tmp_path: Path) -> None:
+    keys = rolling(*"abcd")
+    rows = [
+        call(agent_run_id="main", input_tokens=256, block_hashes=keys),
+        call(at_s=1, agent_run_id="sub", depth=1, input_tokens=256, block_hashes=keys, shared_blocks=4),
+    ]
+
+    assert write(frame(rows), tmp_path / "out.jsonl", format="weka").notes == ()

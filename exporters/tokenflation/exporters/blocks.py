@@ -38,6 +38,17 @@ def block_ratio(block_size: int, block_tokens: int) -> int:
     return block_size // block_tokens
 
 
+def _keys(hashes: bytes) -> _Keys:
+    return np.frombuffer(hashes, dtype="<u8", count=len(hashes) // 8)
+
+
+def _common(one: _Keys, other: _Keys) -> int:
+    """Return how many keys both begin with."""
+    length = min(len(one), len(other))
+    differs = np.flatnonzero(one[:length] != other[:length])
+    return int(differs[0]) if len(differs) else length
+
+
 @dataclass(frozen=True, slots=True)
 class _Earlier:
     """A call of the session that was numbered before; `blocks` counts the store's blocks."""
@@ -48,10 +59,12 @@ class _Earlier:
 
 
 class BlockIds:
-    """Numbers handed out so far, from 0; one per session (Weka) or one per file (Mooncake). Not thread-safe."""
+    """Numbers handed out so far, from 0; one per session (`local`: Weka) or per file (Mooncake). Not thread-safe."""
 
-    def __init__(self, block_tokens: int, block_size: int, tally: Tally) -> None:
+    def __init__(self, block_tokens: int, block_size: int, tally: Tally, *, local: bool = False) -> None:
         self._block_tokens = block_tokens
+        self._local = local
+        self._task = ""
         self._ratio = block_ratio(block_size, block_tokens)
         self._tally = tally
         self._next = 0
@@ -59,8 +72,9 @@ class BlockIds:
         self._earlier: list[_Earlier] = []
         self._last: dict[str, tuple[_Keys, Ids]] = {}
 
-    def begin_session(self) -> None:
-        """Forget the earlier calls; numbers made up from counts are shared within one session only."""
+    def begin_session(self, task: str) -> None:
+        """Forget the earlier calls; numbers made up from counts are shared within one task only."""
+        self._task = task
         self._earlier.clear()
         self._last.clear()
 
@@ -79,20 +93,41 @@ class BlockIds:
         blocks = -(-call.input_tokens // self._block_tokens)
         wanted = -(-blocks // self._ratio)
         known = self._next
+        opening = self._opening_blocks(call, blocks)
         leading = self._hashed(call, blocks) if call.block_hashes is not None else self._shared(call, blocks)
         ids = np.concatenate((leading, np.arange(self._next, self._next + wanted - len(leading), dtype=np.int64)))
         self._next += wanted - len(leading)
         self._earlier.append(_Earlier(call.agent_run_id, blocks, ids))
         self._tally.blocks += wanted
-        hidden = min(call.shared_blocks or 0, blocks) - int(np.count_nonzero(leading < known)) * self._ratio
+        self._count_hidden(call, blocks, int(np.count_nonzero(leading < known)) * self._ratio, opening)
+        return ids
+
+    def _opening_blocks(self, call: CallRow, blocks: int) -> int:
+        """Return how many blocks a run's first call has in common with that of the last run of its name and kind.
+
+        That is what tasks share: a system prompt and tools. Only the last opening of each name is kept, for memory.
+        """
+        if call.block_hashes is None or call.agent_run_id in self._last:
+            return 0
+        before = self._tally.openings.get((self._task, call.agent), b"")
+        self._tally.openings[self._task, call.agent] = call.block_hashes
+        return min(_common(_keys(before), _keys(call.block_hashes)), blocks)
+
+    def _count_hidden(self, call: CallRow, blocks: int, shown: int, opening: int) -> None:
+        """Count the shared blocks that the file does not show: inside a larger block, or with other tasks' calls."""
+        within = min(call.shared_blocks or 0, blocks)
+        hidden = (within if self._local else max(within, opening)) - shown
         if hidden > 0 and self._ratio > 1:
             self._tally.hidden_calls += 1
-            self._tally.hidden_tokens += hidden * self._block_tokens
-        return ids
+            self._tally.hidden_tokens += min(hidden * self._block_tokens, call.input_tokens)
+        between = opening - max(within, shown) if self._local else 0
+        if between > 0:
+            self._tally.between_calls += 1
+            self._tally.between_tokens += min(between * self._block_tokens, call.input_tokens)
 
     def _hashed(self, call: CallRow, blocks: int) -> Ids:
         """Return the numbers that the hashes settle; where the last ones are missing, only those of full groups."""
-        keys = np.frombuffer(call.block_hashes or b"", dtype="<u8", count=len(call.block_hashes or b"") // 8)
+        keys = _keys(call.block_hashes or b"")
         self._tally.padded += len(keys) < blocks
         self._tally.trimmed += len(keys) > blocks
         keys = keys[:blocks]
@@ -104,9 +139,7 @@ class BlockIds:
     def _numbered(self, run: str, keys: _Keys) -> Ids:
         """Return one number per key; what the run's last call had in common is copied, not looked up."""
         before, numbers = self._last.get(run, (keys[:0], np.empty(0, dtype=np.int64)))
-        common = min(len(before), len(keys))
-        differs = np.flatnonzero(before[:common] != keys[:common])
-        common = int(differs[0]) if len(differs) else common
+        common = _common(before, keys)
         rest = np.fromiter((self._number(key) for key in keys[common:].tolist()), dtype=np.int64)
         ids = np.concatenate((numbers[:common], rest))
         self._last[run] = (keys, ids)

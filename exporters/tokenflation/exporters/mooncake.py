@@ -76,7 +76,7 @@ def _timed(
 
 def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[int, bytes]]:
     """Yield each call's start as the store has it, and its line without the timestamp."""
-    ids.begin_session()
+    ids.begin_session(session.task)
     for call, wait_s in zip(session.calls, waits_s(session.calls), strict=True):
         row: dict[str, object] = {"session_id": session.id} if export.options.sessions else {}
         if export.options.sessions and call is not session.calls[0] and wait_s is not None:

@@ -43,9 +43,15 @@ class Tally:
     short_shared: int = 0
     """Calls whose recorded shared blocks no earlier call is long enough for."""
     hidden_calls: int = 0
-    """Calls that share with an earlier call of their task a beginning which ends inside a block of the file."""
+    """Calls that share with an earlier call a beginning which ends inside a block of the file."""
     hidden_tokens: int = 0
     """What they share beyond the last whole block, in tokens; the file does not show it."""
+    openings: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """Block hashes of the last prompt that began an agent run, by kind of task and name of the agent."""
+    between_calls: int = 0
+    """Calls that begin as calls of other tasks do, where ids hold within one task."""
+    between_tokens: int = 0
+    """What they share with other tasks beyond what they share with their own, in tokens; the file does not show it."""
     padded: int = 0
     trimmed: int = 0
     no_output: int = 0
@@ -164,5 +170,12 @@ def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, 
             f"{many(tally.hidden_calls, 'call')} sharing a beginning that ends inside a block of "
             f"{block_size:,} tokens: {tally.hidden_tokens:,} tokens of reuse ({percent(share)} of the input) do not show; "
             f"blocks of {block_tokens:,} keep them"
+        )
+    if tally.between_calls:
+        share = tally.between_tokens / tally.input_tokens
+        notes.append(
+            f"{many(tally.between_calls, 'call')} beginning as calls of other tasks do: {tally.between_tokens:,} tokens of "
+            f"reuse ({percent(share)} of the input) do not show, since ids of this format hold within one task; "
+            f"mooncake with blocks of {block_tokens:,} keeps them"
         )
     return tuple(notes)

@@ -79,7 +79,8 @@ def _free(wanted: str, taken: set[str], alike: Callable[[str], str] = str) -> st
 
 def _session(session: Session, export: Export, taken: set[str]) -> dict[str, Any]:
     """Return the session as the format's object."""
-    ids = BlockIds(export.block_tokens, export.block_size, export.tally)
+    ids = BlockIds(export.block_tokens, export.block_size, export.tally, local=True)
+    ids.begin_session(session.task)
     # Times that count from the session's start stay as they are: its first call need not be at 0.
     first_ns = session.calls[0].started_at_ns if session.dated else 0
     plan = nested(session.calls, export.tally)
