@@ -204,3 +204,33 @@ def test_litellms_spans_have_the_details_of_usage_in_pythons_words(
     said = {"gen_ai.request.model": "m-1", "llm.request.type": "completion", "metadata.usage_object": details}
     store = imported(tmp_path, span(1, "litellm_request", _=said | usage(200, 150), library="litellm"))
     assert rows(store, "input_tokens, cache_read_tokens, output_tokens") == [(200, cached, 150)]
+
+
+def printed(number: int, name: str, parent: int | None, **attributes: Any) -> dict[str, Any]:
+    """Return a span as `ReadableSpan.to_json` has it."""
+    context = {"trace_id": f"0x{7:032x}", "span_id": f"0x{number:016x}", "trace_state": "[]"}
+    return {
+        "name": name, "context": context, "kind": "SpanKind.CLIENT",
+        "parent_id": None if parent is None else f"0x{parent:016x}", "start_time": "2026-01-01T00:00:00.250000Z",
+        "end_time": "2026-01-01T00:00:01.500000Z", "status": {"status_code": "ERROR" if number == 3 else "UNSET"},
+        "attributes": attributes.pop("_"), "events": [], "links": [],
+        "resource": {"attributes": {"service.name": "unknown_service"}, "schema_url": ""},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("indent", [4, None])
+def test_what_pythons_console_exporter_prints_is_read(tmp_path: Path, indent: int | None) -> None:
+    called = LLM | {"llm.token_count.prompt": 9, "llm.token_count.completion": 2}
+    spans = [printed(2, "ChatCompletion", 4, _=called), printed(3, "ChatCompletion", 4, _=LLM | {"error.type": "APIError"}),
+             printed(4, "planner", 1, _=AGENT), printed(1, "Agent workflow", None, _=AGENT)]  # fmt: skip
+    metrics = {"resource_metrics": []}
+    file, store = tmp_path / "console.txt", tmp_path / "runs.db"
+    file.write_text("".join(json.dumps(one, indent=indent) + "\n" for one in [*spans, metrics]))
+    assert import_paths([file], store).problems == ()
+    assert rows(
+        store, "task, agent, depth, input_tokens, output_tokens, status, error_type, duration_s, parent_id"
+    ) == [
+        ("planner", "planner", 0, 9, 2, "ok", None, 1.25, f"{4:016x}"),
+        ("planner", "planner", 0, None, None, "error", "APIError", 1.25, f"{4:016x}"),
+    ]
+    assert import_paths([file], store).calls == 0

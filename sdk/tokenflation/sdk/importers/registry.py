@@ -25,6 +25,7 @@ from tokenflation.sdk.importers.tracers import (
     langsmith,
     mlflow,
     otel_js,
+    otel_python,
     otlp,
     otlp_proto,
     phoenix,
@@ -61,6 +62,7 @@ FORMATS: tuple[Format, ...] = (
     otlp.FORMAT,
     otlp_proto.FORMAT,
     otel_js.FORMAT,
+    otel_python.FORMAT,
     phoenix.FORMAT,
     weka.FORMAT,
 )

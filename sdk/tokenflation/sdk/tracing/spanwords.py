@@ -87,9 +87,12 @@ _NUMBERED = re.compile(r"(?:Crew|Flow)_[0-9a-f]{8}-[0-9a-f-]{27}")
 """OpenInference calls a crew by its id, which is another one in each process."""
 
 
-def is_its_trace(library: str) -> bool:
-    """Return whether this library's outermost span of an agent is of the trace, and its agents are inside."""
-    return library in _AGENTS_ARE_TRACES
+def is_its_trace(library: str, title: str = "") -> bool:
+    """Return whether this library's outermost span of an agent is of the trace, and its agents are inside.
+
+    Of spans whose library is not told (`openinference`) the title that openai-agents gives a trace says so.
+    """
+    return library in _AGENTS_ARE_TRACES or (library == "openinference" and title == "Agent workflow")
 
 
 def role_of(title: str, attributes: Mapping[str, Any]) -> Role | None:

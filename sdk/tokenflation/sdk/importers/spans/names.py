@@ -142,11 +142,13 @@ _PROVIDERS = {
     "google-vertex": "gcp.vertex_ai", "gcp.gen_ai": "gcp.gemini", "mistralai": "mistral_ai", "mistral": "mistral_ai",
     "xai": "x_ai", "aws": "aws.bedrock", "bedrock": "aws.bedrock", "aws_bedrock": "aws.bedrock",
     "amazon_bedrock": "aws.bedrock", "amazon-bedrock": "aws.bedrock", "azure-openai": "azure.ai.openai",
-    "google.generative-ai": "gcp.gemini", "google.vertex": "gcp.vertex_ai", "watsonx": "ibm.watsonx.ai", "together": "together_ai", "fireworks": "fireworks_ai",
+    "google.generative-ai": "gcp.gemini", "google.vertex": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai", "together": "together_ai", "fireworks": "fireworks_ai",
     "chatopenai": "openai", "chatanthropic": "anthropic",
 }  # fmt: skip
+_STRANDS = "strands-agents"
 _NO_PROVIDERS = frozenset({
-    "agno", "langchain", "langgraph", "litellm", "llamaindex", "strands-agents", "unknown"
+    "agno", "langchain", "langgraph", "litellm", "llamaindex", _STRANDS, "unknown"
 })  # fmt: skip
 # What AI SDK models put behind the provider's name: `openai.responses`, `anthropic.messages`.
 _AI_SDK_API = re.compile(r"\.(?:chat|completion|responses|messages|embedding|image|speech|transcription)$")
@@ -220,7 +222,7 @@ def call_facts(attributes: Mapping[str, Any], library: str, resource: Mapping[st
         stream=_is_stream(attributes, asked),
         finish_reasons=finish_reasons(attributes) or whole.finish_reasons,
         usage=found.filled(whole.counted).usage,
-        ttfc_s=_first_chunk_s(attributes, library),
+        ttfc_s=_first_chunk_s(attributes),
         ttft_s=ttft_s(attributes),
         attempts=1 + max(0, min(int(resends or 0), 1000)),
         conversation_id=said(attributes, ("gen_ai.conversation.id",)),
@@ -266,11 +268,12 @@ def _asked(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _first_chunk_s(attributes: Mapping[str, Any], library: str) -> float | None:
+def _first_chunk_s(attributes: Mapping[str, Any]) -> float | None:
     thousandths = number_of(attributes, _FIRST_CHUNK_MS)
     found = seconds({"s": number_of(attributes, _FIRST_CHUNK_S) if thousandths is None else thousandths / 1000}, "s")
     # strands-agents 1.62, telemetry/tracer.py: `timeToFirstByteMs` as it is.
-    return found / 1000 if found is not None and library.startswith("strands") else found
+    is_strands = _STRANDS in (attributes.get("gen_ai.provider.name"), attributes.get("gen_ai.system"))
+    return found / 1000 if found is not None and is_strands else found
 
 
 def _api(attributes: Mapping[str, Any], provider: str) -> str:

@@ -120,7 +120,7 @@ def node_of(
         name=name[:200],
         library=library or _vocabulary(attributes),
         started_at_ns=started_at_ns,
-        ended_at_ns=_end(started_at_ns, ended_at_ns, call),
+        ended_at_ns=_end(started_at_ns, ended_at_ns, _first_chunk_ns(events) if call is not None else None),
         status=status,
         error_type=error_type,
         role=_role(name, attributes) if call is None else None,
@@ -136,12 +136,9 @@ def node_of(
     )
 
 
-def _end(started_at_ns: int, ended_at_ns: int | None, call: CallFacts | None) -> int | None:
+def _end(started_at_ns: int, ended_at_ns: int | None, first_chunk_ns: int | None) -> int | None:
     """Return when a span ended, not before its first chunk: OpenInference ends LlamaIndex's streams as they begin."""
-    if ended_at_ns is None:
-        return None
-    first_s = (call.ttfc_s or 0.0) if call is not None else 0.0
-    return max(ended_at_ns, started_at_ns + round(first_s * 1e9))
+    return None if ended_at_ns is None else max(ended_at_ns, started_at_ns, first_chunk_ns or 0)
 
 
 def _ending(

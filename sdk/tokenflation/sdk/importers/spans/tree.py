@@ -83,7 +83,7 @@ def _inside(place: Place, node: Node, parent: Node | None, twin: Node | None) ->
     kind = role.kind
     named = role.named
     outermost = node.parent_id is None  # one whose parent is not in the files may be anywhere
-    if kind == "agent" and is_its_trace(node.library) and (
+    if kind == "agent" and is_its_trace(node.library, node.name) and (
         outermost or (parent is not None and parent.library != node.library)
     ):  # fmt: skip
         kind, named = "task", False
