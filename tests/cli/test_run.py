@@ -71,6 +71,35 @@ def test_a_folder_or_a_zip_with_a_main_module_runs_as_under_python(tmp_path: Pat
     assert recorded.stderr.splitlines() == shown
 
 
+@pytest.mark.parametrize(
+    "what", [["program.py"], ["-m", "program"], ["folder"], ["-"]], ids=["script", "module", "folder", "input"]
+)
+def test_a_program_finds_its_modules_as_under_python_that_adds_no_folder_by_itself(
+    tmp_path: Path, what: list[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "given").mkdir()
+    for place in ("program.py", "folder/__main__.py", "given/program.py"):
+        (tmp_path / place).write_text("import sys; print(sys.path)")
+    told = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(tmp_path / "given")}
+    given = "import sys; print(sys.path)"
+    commands = ([], ["-c", _RUN, "run", "--quiet", "--no-children"])
+    plain, recorded = (
+        subprocess.run(
+            [sys.executable, *begun, *what],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            input=given,
+            env=told,
+        )
+        for begun in commands
+    )
+    assert plain.stdout
+    assert (recorded.stdout, recorded.returncode) == (plain.stdout, plain.returncode)
+
+
 def test_a_script_on_standard_input_and_a_compiled_one_run_as_under_python(tmp_path: Path) -> None:
     text = "import sys\nprint(__name__, globals().get('__file__'), __spec__, sys.argv, repr(sys.stdin.read()))\n1 / 0\n"
     (tmp_path / "program.py").write_text(text)

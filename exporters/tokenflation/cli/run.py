@@ -126,7 +126,7 @@ def _check_script(program: str) -> None:
 
 def _check_module(name: str) -> None:
     """Refuse a module that is nowhere before a store is made; and make the module path what Python makes it for -m."""
-    sys.path[0] = os.getcwd()
+    _import_from(os.getcwd())
     if name.endswith(".py") and Path(name).is_file():
         raise TokenflationError(f"{name!r} is a file, not a module; leave out -m: tokenflation run {name}.")
     missing = _missing(name)
@@ -214,15 +214,15 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
     main.__dict__.update(__builtins__=builtins)
     sys.modules["__main__"] = main
     if program == "-":
-        sys.path[0] = ""
+        _import_from("")
         main.__dict__.update(__file__="<stdin>")
         exec(compile(_standard_input(), "<stdin>", "exec", dont_inherit=True), main.__dict__)  # noqa: S102  (likewise)
         return
-    sys.path[0] = str(Path(path).resolve().parent)  # a link to a script imports what lies beside the script
+    _import_from(str(Path(path).resolve().parent))  # a link to a script imports what lies beside the script
     main.__dict__.update(__file__=path)
     packed = _main_of(program)
     if packed is not None:
-        sys.path[0] = _whole(program)
+        _import_from(_whole(program), packed=True)
         main.__dict__.update(
             __file__=packed.origin, __loader__=packed.loader, __spec__=packed, __package__=packed.parent
         )
@@ -233,6 +233,14 @@ def _run_script(program: str, arguments: tuple[str, ...]) -> None:
         with open(path, "rb") as file:
             code = _code_of(file.read(), path)
     exec(code, main.__dict__)  # noqa: S102  (what the user asked to run)
+
+
+def _import_from(place: str, *, packed: bool = False) -> None:
+    """Let the program's own place lead the module path, as Python does; where that adds none (-P), a folder or zip."""
+    if not sys.flags.safe_path:
+        sys.path[0] = place
+    elif packed:
+        sys.path.insert(0, place)
 
 
 def _show_arguments(*arguments: str) -> None:
