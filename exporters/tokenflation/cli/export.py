@@ -21,14 +21,18 @@ _FORMAT_HELP = "; ".join(f"{name}: {meaning}" for name, meaning in FORMATS.items
     "--block-size",
     type=Whole(min=1),
     metavar="N",
-    help="Tokens per block; 512 for mooncake, else the store's.",
+    help="Tokens per block, which most readers of mooncake must be told; 512 for mooncake, else the store's.",
 )
 @click.option(
     "--task", "kinds", metavar="KIND", multiple=True, help="Only tasks of this kind; may stand several times."
 )
 @click.option("--task-id", metavar="ID", help="Only the task of this id.")
 @click.option("--without-baselines", is_flag=True, help="Leave out the kind that was recorded to compare with.")
-@click.option("--sessions", is_flag=True, help="mooncake: add session_id (readers differ in what it means).")
+@click.option(
+    "--sessions",
+    is_flag=True,
+    help="mooncake: add session_id and delay, as Dynamo reads them (AIPerf adds prompts up).",
+)
 @click.option("--quiet-s", type=Number(min=0), default=3600.0, show_default=True, metavar="S",
               help="parquet: calls of a task that is not known to be over wait until it has been quiet so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON object.")

@@ -174,8 +174,8 @@ def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, 
     if tally.between_calls:
         share = tally.between_tokens / tally.input_tokens
         notes.append(
-            f"{many(tally.between_calls, 'call')} beginning as calls of other tasks do: {tally.between_tokens:,} tokens of "
-            f"reuse ({percent(share)} of the input) do not show, since ids of this format hold within one task; "
+            f"{many(tally.between_calls, 'call')} beginning as calls of other tasks do: {tally.between_tokens:,} tokens or "
+            f"more of reuse ({percent(share)} of the input) do not show, since ids of this format hold within one task; "
             f"mooncake with blocks of {block_tokens:,} keeps them"
         )
     return tuple(notes)

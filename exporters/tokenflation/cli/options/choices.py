@@ -10,11 +10,11 @@ CACHE_GROUPS = ("provider", "model", "task", "agent", "prompted_by")
 CACHE_TABLES = ("summary", "triggers", "resent", "ttl", "bytes", "needed", "volatile")
 CONTEXT_TABLES = ("kinds", "runs", "steps", "append")
 FORMATS = {
-    "mooncake": "one line per call, ordered by arrival",
+    "mooncake": "one line per call, ordered by arrival, for AIPerf, GuideLLM, vLLM and Dynamo",
     "parquet": "a folder of the calls themselves, tool calls and scopes beside them, for DuckDB, Spark and pandas",
     "pprof": "flame graph of tokens for go tool pprof and its viewers",
     "speedscope": "flame graph of tokens for speedscope.app",
-    "weka": "one session per task, with sub-agents and think times",
+    "weka": "one session per task, with sub-agents and think times, for AIPerf, inference-perf and Dynamo",
 }
 """The formats of `exporters.registry`, and what each is."""
 GRAINS = ("task", "run", "step", "call", "fleet")
