@@ -18,6 +18,7 @@ from tests.stored import only_call
 import tokenflation.sdk as tf
 from tokenflation.sdk import Instrumentation
 from tokenflation.sdk.calls.timing import chunk_gaps_s
+from tokenflation.sdk.clock import now_ns
 
 PAUSE_S = 0.03
 MS = 1_000_000
@@ -193,6 +194,23 @@ def test_no_byte_waits_for_the_recorder(provider: Provider, handle: Instrumentat
     assert first.startswith(b"data:")
     assert rest.endswith(b"data: [DONE]\n\n")
     assert only_call(handle)["duration_s"] < 5
+
+
+def test_what_a_host_does_at_the_last_event_before_it_asks_for_more_is_no_part_of_a_call(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    at_ns = 0
+    with (
+        anthropic.Anthropic(base_url=provider.url, api_key="k", max_retries=0) as client,
+        client.messages.create(
+            model="m", max_tokens=9, messages=[{"role": "user", "content": "hello"}], stream=True
+        ) as events,
+    ):
+        for _ in events:
+            at_ns = now_ns()
+    call = only_call(handle)
+    assert (call["status"], call["usage_complete"]) == ("ok", 1)
+    assert call["ended_at_ns"] <= at_ns
 
 
 def test_back_off_is_no_part_of_the_times_of_a_call(handle: Instrumentation) -> None:

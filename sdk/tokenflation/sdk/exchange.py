@@ -163,9 +163,9 @@ class Exchange(Struct, eq=False, weakref=True):
         """Close the exchange without handing it over; False if that, or `finish`, was done before."""
         if not self._finished.acquire(blocking=False):
             return False
-        # Who lets go of an answer waits for none of it any more, and may have had the last of it long ago.
-        left = end in ("closed", "dropped") and self.chunks and not self.truncated
-        self.ended_at_ns = self.chunks[-1][0] if left else ORIGIN_NS + ticks_ns()
+        # A host may have had the last of an answer long before it asks for more and finds the end, or lets go of it.
+        had = end in ("read", "closed", "dropped") and self.chunks and not self.truncated
+        self.ended_at_ns = self.chunks[-1][0] if had else ORIGIN_NS + ticks_ns()
         self.end = end
         return True
 
