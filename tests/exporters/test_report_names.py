@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.analysis.conftest import write_store
 from tests.analysis.trees import call
 
-from tokenflation.exporters.report import build_report, page_parts
+from tokenflation.exporters.report import Live, build_report, page_parts, render_waiting
 from tokenflation.exporters.report.names import NO_NAME, listed, short_names, shown_name, with_shown_names
 
 
@@ -92,3 +92,8 @@ def test_ids_of_any_kind_and_length_stand_cleaned_in_findings_and_titles(task_id
     said = "".join(page.values())
     assert not {one for one in said if unicodedata.category(one) == "Cc"} - {"\n"}
     assert "\u202e" not in said
+
+
+def test_the_command_of_a_page_that_waits_can_be_copied_as_it_stands() -> None:
+    page = render_waiting("my runs.db", Live(version="0"))
+    assert "<code>tokenflation run --store &#x27;my runs.db&#x27; SCRIPT</code>" in page

@@ -7,6 +7,7 @@ running server is the same but for its scripts, which it asks for, and its event
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -129,10 +130,8 @@ def render(report: Report, live: Live | None = None, parts: Mapping[str, str] | 
 
 def render_waiting(name: str, live: Live) -> str:
     """Return the page of a store that holds no call yet; it fills by itself."""
-    text = (
-        "No call has been recorded yet. Record some, in another terminal: tokenflation run --store "
-        f"{name} SCRIPT. This page shows them as they arrive."
-    )
+    command = f"tokenflation run --store {shlex.quote(name)} SCRIPT".replace("`", "'")
+    text = f"No call has been recorded yet. Record some, in another terminal: `{command}`. This page shows them as they arrive."
     return _page(
         title=f"Token report: {escape(name)}",
         source=escape(name),
