@@ -1,5 +1,6 @@
 """Charts where numbers are missing or nothing: what is not there is not drawn, and what is drawn stands apart."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -34,7 +35,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("charts")
     store = write_store(folder / "runs.db", [*_rows("many", 12), *_rows("few", 2)])
     written = folder / "report.html"
-    written.write_text(render(build_report(str(store))), encoding="utf-8")
+    report = replace(build_report(str(store)), remarks=tuple(f"Remark {one}." for one in range(9)))
+    written.write_text(render(report), encoding="utf-8")
     return written.as_uri()
 
 
@@ -63,3 +65,16 @@ def test_lines_between_rows_go_on_below_the_names_that_stay_in_sight(browser: Br
         assert table.locator("th").first.evaluate("one => getComputedStyle(one).position") == "sticky"
         # Lines of collapsed borders belong to the table, and are hidden below a cell that has a ground of its own.
         assert table.evaluate("one => getComputedStyle(one).borderCollapse") == "separate"
+
+
+def test_paper_has_every_remark_and_says_of_longer_lists_that_they_go_on(browser: Browser, page: str) -> None:
+    with opened(browser, page) as (shown, *_):
+        shown.emulate_media(media="print")
+        rest = shown.locator("#demand .note .rest")
+        assert (rest.locator("summary").is_visible(), rest.locator("li").last.is_visible()) == (False, True)
+        shown.locator("#findings").evaluate(
+            "one => one.insertAdjacentHTML('beforeend', '<details class=\"data rest\"><summary>9 more</summary><p>x</p></details>')"
+        )
+        more = shown.locator("#findings > .rest").last
+        assert (more.locator("summary").is_visible(), more.locator("p").is_visible()) == (True, False)
+        assert not shown.locator("#findings .told details").first.is_visible()

@@ -11,6 +11,7 @@ from tokenflation.exporters.report.numbers import NOT_REPORTED
 from tokenflation.exporters.report.theme import INK, PALETTE
 
 __all__ = [
+    "REST",
     "Section",
     "card",
     "chart",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 
+REST = "data rest"
+"""The class of what goes on with a list: on paper remarks are there in full, of others it is said that they go on."""
 _ROW = 'th scope="row"'
 _LONG_NAME = 40
 """Letters above which a name needs more room, or it runs over many lines."""
@@ -67,7 +70,7 @@ def notes(title: str, texts: Iterable[str], kind: str = "note", *, most: int = 6
     # One more takes no more room than the line that would hide it.
     shown = items if len(items) <= most + 1 else items[:most]
     rest = items[len(shown) :]
-    more = details(f"{len(rest)} more", f"<ul>{''.join(rest)}</ul>") if rest else ""
+    more = details(f"{len(rest)} more", f"<ul>{''.join(rest)}</ul>", kind=REST) if rest else ""
     return f'<div class="{kind}"><h3>{escape(title)}</h3><ul>{"".join(shown)}</ul>{more}</div>'
 
 
@@ -127,7 +130,7 @@ def glossary(terms: Iterable[tuple[str, str]]) -> str:
 
 
 def details(summary: str, body: str, *, is_open: bool = False, kind: str = "data") -> str:
-    """Return a part that opens on demand; `kind` is its class, data or kind."""
+    """Return a part that opens on demand; `kind` is its class: data, kind or `REST`."""
     opened = " open" if is_open else ""
     return f'<details class="{kind}"{opened}><summary>{escape(summary)}</summary>{body}</details>'
 

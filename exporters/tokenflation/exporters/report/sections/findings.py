@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tokenflation.analysis.findings import FINDINGS
-from tokenflation.exporters.report.markup import Section, coded, details, note, table
+from tokenflation.exporters.report.markup import REST, Section, coded, details, note, table
 from tokenflation.exporters.report.names import shown_name
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, share
 
@@ -41,6 +41,7 @@ def findings_section(found: pd.DataFrame | None, link: Callable[[str], str] | No
             details(
                 f"{rest} more {'finding' if rest == 1 else 'findings'}",
                 f'<ol class="findings" start="{_SHOWN + 1}">{more}</ol>',
+                kind=REST,
             )
         )
     if len(rows) > _MAX:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from tokenflation.exporters.report.figures.inflation import drivers_figure, inflation_figure
-from tokenflation.exporters.report.markup import Section, chart, details, note, notes, table
+from tokenflation.exporters.report.markup import REST, Section, chart, details, note, notes, table
 from tokenflation.exporters.report.numbers import NOT_REPORTED, exact, share, times, with_unit
 from tokenflation.sdk.words import many
 
@@ -167,5 +167,7 @@ def _coverage(factors: pd.DataFrame) -> str:
     caption = "What it rests on, kinds with most calls first"
     rows = rows[: 10 * _MAX_KINDS]
     return table(caption, header, rows[:_MAX_KINDS]) + details(
-        f"{many(len(rows) - _MAX_KINDS, 'more kind')}", table(f"{caption}, the rest", header, rows[_MAX_KINDS:])
+        f"{many(len(rows) - _MAX_KINDS, 'more kind')}",
+        table(f"{caption}, the rest", header, rows[_MAX_KINDS:]),
+        kind=REST,
     )

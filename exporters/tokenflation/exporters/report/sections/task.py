@@ -58,7 +58,7 @@ def task_section(
     else:
         left = largest[_MAX_TASKS:]
         body = [*picker, f'<div class="charts">{"".join(charts)}</div>']
-        body += [note(f"Not drawn, with less tokens: {listed([kind for kind, _ in left])}.")] if left else []
+        body += [note(f"Not drawn, with fewer tokens: {listed([kind for kind, _ in left])}.")] if left else []
     return Section(
         key="tasks",
         title="Inside a task",
