@@ -85,7 +85,7 @@ def one_each(traces: Mapping[str, Mapping[str, Node]]) -> list[Node]:
         by_trace[node.trace_id].append(node)
     for trace_id, some in by_trace.items():
         kept += _innermost(some, traces[trace_id])
-    return _without_doubles(kept)
+    return _without_doubles(_once(kept))
 
 
 def _order(node: Node) -> tuple[int, int, str]:
@@ -169,8 +169,36 @@ def _with_attempts(leaves: Sequence[Node], outer: Node) -> Node:
     return outer
 
 
+def _once(calls: Sequence[Node]) -> list[Node]:
+    """Return the calls without those that one library has two spans of, of which one knows that it was streamed."""
+    kept: dict[tuple[str, str], Node] = {}
+    by_answer: defaultdict[tuple[str, str, int], list[Node]] = defaultdict(list)
+    for node in sorted(calls, key=_order):
+        kept[node.trace_id, node.span_id] = node
+        facts = node.call
+        if facts is None or facts.response_id is None or node.says is None:
+            continue
+        same = by_answer[node.library, facts.response_id, node.says]
+        for one in same:
+            told = one.call
+            if (
+                told is not None and told.stream != facts.stream and told.usage == facts.usage
+                and node.started_at_ns <= _end(one)
+            ):  # fmt: skip
+                same.remove(one)
+                del kept[one.trace_id, one.span_id], kept[node.trace_id, node.span_id]
+                streamed, other = (one, node) if told.stream else (node, one)
+                kept[streamed.trace_id, streamed.span_id] = _filled(streamed, other)
+                break
+        else:
+            same.append(node)
+    return list(kept.values())
+
+
 def _without_doubles(calls: list[Node]) -> list[Node]:
     """Return the calls without those that another instrumentation has as a span beside."""
+    if len({node.library for node in calls}) < 2:
+        return sorted(calls, key=_order)
     kept: list[Node | None] = []
     open_: list[int] = []
     for node in sorted(calls, key=_order):
@@ -196,10 +224,8 @@ def _end(node: Node) -> int:
 def _same(one: Node, other: Node) -> bool:
     """Return whether two spans beside each other, of two libraries, are one call."""
     first, second = one.call, other.call
-    if first is None or second is None:
+    if first is None or second is None or other.library in (one.library, *one.doubles):
         return False
-    if other.library in (one.library, *one.doubles):
-        return _twice(one, first, other, second)
     if _differ(first.model, second.model) and _differ(first.response_model, second.response_model):
         return False
     if first.response_id is not None and second.response_id is not None:
@@ -213,18 +239,6 @@ def _same(one: Node, other: Node) -> bool:
         and (_within(one, other) or _within(other, one))
         and not _differ(first.usage.input_tokens, second.usage.input_tokens)
         and not _differ(first.usage.output_tokens, second.usage.output_tokens)
-    )
-
-
-def _twice(one: Node, first: CallFacts, other: Node, second: CallFacts) -> bool:
-    """Return whether one library has two spans of a call, of which one knows that it was streamed."""
-    return (
-        first.response_id is not None
-        and first.response_id == second.response_id
-        and first.usage == second.usage
-        and one.says is not None
-        and one.says == other.says
-        and first.stream != second.stream
     )
 
 
