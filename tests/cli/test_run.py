@@ -123,6 +123,14 @@ def test_a_script_on_standard_input_imports_from_the_working_folder_and_is_recor
     assert "1 call recorded to runs.db" in as_recorded(tmp_path, "-", "--store", "runs.db", given=text).stderr
 
 
+def test_a_program_that_lacks_a_module_is_told_in_which_environment_it_ran(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import nowhere_installed")
+    told = as_recorded(tmp_path, "program.py", "--store", "runs.db")
+    assert told.returncode == 1
+    assert "ModuleNotFoundError: No module named 'nowhere_installed'\n" in told.stderr
+    assert f"tokenflation: the program ran in {sys.prefix}; " in told.stderr
+
+
 def test_a_program_without_model_calls_is_told_which_clients_are_seen(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text("")
     said = as_recorded(tmp_path, "program.py", "--store", "runs.db").stderr
