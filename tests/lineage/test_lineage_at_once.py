@@ -146,3 +146,12 @@ def test_parts_that_were_each_judged_before_are_one_task_once_they_are_put_toget
     moved = agents.moved()
     tasks = {moved[call_id].run.task_id if call_id in moved else place.task_id for call_id, place in runs}
     assert tasks == {whole.task_id}
+
+
+def test_an_agent_that_is_asked_the_same_again_while_the_first_searches_for_those_words_is_a_task_of_its_own() -> None:
+    agents, question = Agents(), QUESTIONS[0]
+    votes = [agents.call(user(question), asks={f"call-{n}": question}, tool="search", after="")[1] for n in range(3)]
+    assert {(one.depth, one.inside_tool_call_id) for one in votes} == {(0, None)}
+    assert len({one.task_id for one in votes}) == len(votes)
+    _, inner = agents.call(user(question), system=WORKER, says="Much.", after="")
+    assert (inner.depth, inner.inside_evidence) == (1, "flow_arguments")

@@ -127,6 +127,8 @@ class Run(Struct, eq=False, weakref=True):
     """Texts of the arguments of its tool calls that were answered."""
     opening: str = ""
     """Beginning of its first message that is no answer."""
+    question: bytes = b""
+    """Hash of the last message of its first request."""
     summary: str = ""
     """Beginning of the summary that it went on from last."""
     newest: "History | None" = None

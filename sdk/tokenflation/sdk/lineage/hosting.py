@@ -234,12 +234,15 @@ class Hosts:
         """Return the open tool call whose arguments a new history says.
 
         Of several that say the same it is one of the call `near` in the context, and weak: it may turn out otherwise.
-        An agent is rather beside its like, which passes on what it was asked, than inside; and it is not inside of a
-        tool that began none before, of which the prompts of its like may hold the words (a shell's command to submit).
+        An agent is rather beside its like, which passes on what it was asked, than inside; it is not where both were
+        asked the same, nor inside of a tool that began none before, of which the prompts of its like may hold the words
+        (a shell's command to submit).
         """
         head = first_messages(reading)
         found: list[tuple[tuple[int, bool, bool, int, int], History, str]] = []
         for history in waiting if head else ():
+            if _asks_the_same(reading, history.run):
+                continue
             # A run whose last call is about it may be over: a short text is no proof that it is not.
             least = MIN_CHARS if history.run.newest is history else SURE_CHARS
             for id_, call in history.open_tool_calls.items():
@@ -348,6 +351,16 @@ def _is_among(reading: Reading, run: Run | None) -> bool:
     """Return whether an agent with these instructions is this run or around it: it begins anew, not inside itself."""
     while run is not None:
         if run.instructions_hash == reading.instructions_hash:
+            return True
+        run = run.around
+    return False
+
+
+def _asks_the_same(reading: Reading, run: Run | None) -> bool:
+    """Return whether this run or one around it is the same agent and was asked the same: a vote, a task once more."""
+    question = reading.message_hashes[-1:]
+    while run is not None:
+        if question == (run.question,) and run.instructions_hash == reading.instructions_hash:
             return True
         run = run.around
     return False

@@ -43,6 +43,7 @@ class Runs:
             instructions_hash=reading.instructions_hash,
             started_at_ns=new.started_at_ns,
             opening=first_text(reading),
+            question=reading.message_hashes[-1] if reading.message_hashes else b"",
             bare=not reading.tool_definition_bytes,
         )
         if scope is not None:
