@@ -43,10 +43,10 @@ _BLOCK_PARTS = (
     Part("seen_tokens", "seen before, in whole blocks", "blue"),
     Part("unseen_tokens", "not seen before", "orange"),
 )
-_WHOLE_INPUT = (Part("input_tokens", "input, not split", "purple"),)
+_WHOLE_INPUT = (Part("input_tokens", "input, not split", "vermillion"),)
 _INPUT_CHOICES = (INPUT_PARTS, _CACHE_PARTS, _BLOCK_PARTS, _WHOLE_INPUT)
 OUTPUT_PARTS = (
-    Part("reasoning_tokens", "reasoning", "purple"),
+    Part("reasoning_tokens", "reasoning", "sky"),
     Part("answer_tokens", "answer and tool calls", "vermillion"),
 )
 _WHOLE_OUTPUT = (Part("output_tokens", "output, reasoning not reported", "grey"),)

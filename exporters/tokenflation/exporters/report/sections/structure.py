@@ -22,7 +22,7 @@ _TIMES = (
     ("tool_s", "tools", "green"),
     ("human_wait_s", "the user", "grey"),
     ("rest_s", "the program", "orange"),
-    ("unknown_s", "not known", "purple"),
+    ("unknown_s", "not known", "sky"),
 )
 
 
