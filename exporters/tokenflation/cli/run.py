@@ -96,7 +96,7 @@ def command(store: str | None, kind: str, as_module: bool, otlp: str | None, chi
         trace = _own_frames(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         if isinstance(error, ModuleNotFoundError) and not quiet:
-            _say(f"the program ran in {sys.prefix}; if its modules are in another environment, install tokenflation there")
+            _say(f"the program ran in {sys.prefix}; if its modules are in another place, install tokenflation there")
         if isinstance(error, KeyboardInterrupt):
             interrupted.set()  # not killed here: the program's threads and exit handlers come first
         sys.exit(1)
