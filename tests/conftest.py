@@ -38,7 +38,9 @@ _HOOKED = [
 ] + [
     *((core, "ConnectionPool", "handle_request") for core in (httpcore, httpcore2)),
     *((core, "AsyncConnectionPool", "handle_async_request") for core in (httpcore, httpcore2)),
+    *((core._synchronization, owner, "wait") for core in (httpcore, httpcore2) for owner in ("Event", "AsyncEvent")),
     (aiohttp, "ClientResponse", "start"),
+    (aiohttp.connector, "BaseConnector", "_wait_for_available_connection"),
     (aiohttp, "ClientWebSocketResponse", "receive"),
     (websockets.protocol, "Protocol", "events_received"),
 ]
