@@ -241,13 +241,11 @@ class Hosts:
         head = first_messages(reading)
         found: list[tuple[tuple[int, bool, bool, int, int], History, str]] = []
         for history in waiting if head else ():
-            if _asks_the_same(reading, history.run):
-                continue
             # A run whose last call is about it may be over: a short text is no proof that it is not.
             least = MIN_CHARS if history.run.newest is history else SURE_CHARS
             for id_, call in history.open_tool_calls.items():
                 size = 0 if call.answers else _longest(head, call.said)
-                if size < least:
+                if size < least or _asks_the_same(reading, history.run):
                     continue
                 other = not _is_among(reading, history.run)
                 if other or not self.tools.is_plain(history, call):

@@ -11,6 +11,9 @@ from tokenflation.sdk.scoping.scopes import Scope
 
 __all__ = ["Runs"]
 
+_UNNAMED = ("agent", "sub-agent")
+"""What an agent is called that nothing gives a name: of a task's own, and inside of others."""
+
 
 class Runs:
     """The agent runs that began, by id."""
@@ -33,7 +36,7 @@ class Runs:
         agent = _name_in(reading)
         run = Run(
             run_id=run_id,
-            agent=agent or _unnamed(depth),
+            agent=agent or _UNNAMED[depth > 0],
             task="",
             task_id=run_id,
             trace_id="",
@@ -78,7 +81,7 @@ class Runs:
         is_its_like = new.reading.instructions_hash == giver.instructions_hash
         run = Run(
             run_id=run_id,
-            agent=_name_in(new.reading) or (giver.agent if is_its_like else _unnamed(giver.depth)),
+            agent=_name_in(new.reading) or (giver.agent if is_its_like else _UNNAMED[giver.depth > 0]),
             task=giver.task,
             task_id=giver.task_id,
             trace_id=giver.trace_id,
@@ -103,11 +106,6 @@ class Runs:
             known = task_kind(reading.prompt[:at], reading.prompt[at:end], self._key)
             self._kinds.put(reading.instructions_hash, known)
         return known
-
-
-def _unnamed(depth: int) -> str:
-    """Return what an agent is called that nothing gives a name."""
-    return "agent" if depth == 0 else "sub-agent"
 
 
 def _name_in(reading: Reading) -> str:
