@@ -77,9 +77,9 @@ _LIMITS = """
   prompt only, the second continues the first. That is what an agent does that changes its instructions, too.
 - **Tool calls written as text.** ReAct prompts, and agents that answer with code, ask for tools in the text of their
   answers. The store then has the calls and the steps, but no tool calls. A sub-agent is inside of the call that asked
-  for it, found once its agent goes on: if it began with words of that answer (24 characters of a text in its code, or
-  behind a colon), or its last words are told then. An agent that ends on such an answer, and one whose sub-agent both
-  times is told and says nothing of it, has them as tasks of their own without a scope (`tf.task`) around both. But
+  for it, found once its agent goes on: if its last words are told then, or it began in the same context with words of
+  that answer (24 characters of a text in its code, or behind a colon). One whose agent ends on such an answer, or is
+  told none of its words in another context, is a task of its own without a scope (`tf.task`) around both. But
   for smolagents' that write code, the agents here use the provider's tool calls, which is each framework's default or
   its own option.
 - **Calls without messages**: embeddings, rankings, speech, transcriptions. Nothing in them says whose they are: without

@@ -123,3 +123,45 @@ def test_who_is_told_how_code_ended_works_on_the_same_task() -> None:
     _, first = agents.call(user("How large is Lyon?"), says=f"Thought: I know.\n<code>\n{FOUND}\n</code>", tools=())
     _, second = agents.call(user("How large is Lyon? It was said: Lyon has 522 thousand inhabitants"), tools=())
     assert (second.task_id, second.agent_run_id == first.agent_run_id) == (first.task_id, False)
+
+
+TOLD = f"{LINES}\nObservation: Lyon has 522 thousand inhabitants"
+"""What some frameworks make of an answer: with what its tool said behind it."""
+
+
+@pytest.mark.parametrize(("asks", "observed"), [(LINES, OBSERVED), (TOLD, "Go on.")], ids=["in a message", "behind it"])
+def test_without_contexts_whose_last_words_are_told_is_inside(asks: str, observed: str) -> None:
+    agents = Agents()
+    manager = manage(agents, LINES)
+    first, _ = search(agents, after="")
+    go_on(agents, observed, asks, after="")
+    assert place(agents, first) == (manager, "flow_arguments", 1)
+
+
+def test_without_contexts_tasks_at_once_that_are_told_the_same_have_as_many_as_they_are_told_of() -> None:
+    agents = Agents()
+    managers = [manage(agents, LINES) for _ in range(2)]
+    searched = [search(agents, after="")[0] for _ in range(2)]
+    moved = {}
+    for _ in managers:
+        go_on(agents, after="")
+        moved |= agents.moved()
+    hosts = [moved[call].run.host for call in searched]
+    assert {host.call_id for host in hosts if host is not None} == set(managers)
+
+
+def test_agents_without_a_system_prompt_are_told_apart_by_how_their_prompts_begin() -> None:
+    agents = Agents()
+    prompt = "Compare two cities. Question: Lyon?\n"
+    manager, _ = agents.call(user(prompt), system="", says=LINES, after="", tools=())
+    first, _ = agents.call(user("Search for what you are asked."), system="", says=FOUND, after="", tools=())
+    agents.call(user(f"{prompt}{LINES}\n{OBSERVED}\nThought:"), system="", says="Enough.", after="", tools=())
+    assert place(agents, first) == (manager, "flow_result", 1)
+
+
+def test_without_contexts_words_of_what_was_asked_are_no_proof() -> None:
+    agents = Agents()
+    manage(agents, LINES)
+    search(agents, "Whatever it is.", "Find out how many people live in Lyon", after="")
+    go_on(agents, "Observation: Find out how many people live in Lyon, yourself.", after="")
+    assert agents.moved() == {}

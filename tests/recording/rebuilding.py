@@ -100,7 +100,7 @@ class _Rebuilding:
         return Rebuilt(
             before.call_id if before is not None else None,
             host.call_id if host is not None else None,
-            host.tool_call_id if host is not None else None,
+            (host.tool_call_id or None) if host is not None else None,
         )
 
     def _run(self, call: Call, reading: Reading, scope_run: str | None, before: History | None) -> Run:
@@ -108,10 +108,10 @@ class _Rebuilding:
         if call.inside_evidence in _BY_PLACE and call.structure_source == "wire":
             found = self._hosts.find(_new(call, reading, scope_run))
             host = before.run.host if before is not None else found
-        elif call.inside_tool_call_id is not None:
-            asked = self._known.get(call.inside_call_id or "")
+        elif call.inside_call_id is not None:
+            asked = self._known.get(call.inside_call_id)
             around = asked.run if asked is not None else _begun(call, "unknown")
-            host = Host(call.inside_call_id or "", call.inside_tool_call_id, around, Edge("flow_arguments", "strong"))
+            host = Host(call.inside_call_id, call.inside_tool_call_id or "", around, Edge("flow_arguments", "strong"))
         run = _begun(call, call.agent_run_id)
         run.host, run.scope_run_id, run.instructions_hash = host, scope_run, reading.instructions_hash
         return run

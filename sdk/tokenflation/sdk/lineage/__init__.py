@@ -19,7 +19,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `flow_result` | it left from where the other waits for a tool call, and tells results of the steps before; or it offers no tools and is told them | weak |
 | `flow_arguments` | (inside) a text of an open tool call's arguments stands in its first messages | strong; weak below 16 characters, or where several say the same |
 | `flow_result` | (inside) its last answer stands in the result of the tool call: known only then | as above |
-| `flow_arguments`, `flow_result` | (inside, no tool call) it began behind an answer that asked for it in its text, with words of that, or its last words are told as that agent goes on: known only then | strong if both, else weak |
+| `flow_arguments`, `flow_result` | (inside, no tool call) it began behind an answer that asked for it in its text, with words of that, or its last words are told as that agent goes on: known only then; in no context, if they are | strong if both, else weak |
 | `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for, or where a thread goes on while others wait |
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |

@@ -121,6 +121,8 @@ class Run(Struct, eq=False, weakref=True):
     inner: tuple["Run", ...] = ()
     """The newest agent runs that move with it: an agent that lives long may begin any number."""
     started_at_ns: int = 0
+    after: str = ""
+    """The call that had left before its first one in its context; empty where there was none, or nobody looked."""
     results: tuple[str, ...] = ()
     """Beginnings of the results of its tool calls that it was told."""
     asked: tuple[str, ...] = ()

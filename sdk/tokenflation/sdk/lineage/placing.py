@@ -12,7 +12,7 @@ from tokenflation.sdk.lineage.heads import head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, NewCall, Recent, Run, weakest
 from tokenflation.sdk.lineage.hosting import Hosts, of_its_kind
 from tokenflation.sdk.lineage.inside import found_inside
-from tokenflation.sdk.lineage.intext import Behind
+from tokenflation.sdk.lineage.intext import Alone
 from tokenflation.sdk.lineage.messages import first_text
 from tokenflation.sdk.lineage.moving import Moves
 from tokenflation.sdk.lineage.places import Placement, Question, is_handoff, leaves_open, next_step, question_of, run_of
@@ -47,7 +47,7 @@ class Lineage:
     def __init__(self, *, default_task: str = "", new_trace_id: Callable[[], str], key: bytes = b"") -> None:
         self._histories = Histories()
         self._retellings = Retellings()
-        self._behind = Behind()
+        self._alone = Alone()
         self.knows = self._histories.knows
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
@@ -154,7 +154,7 @@ class Lineage:
         self._moves.make_steps(sums_in(reading, asked, self._retellings.near), asked, "compaction")
         for moved, host in found_inside(asked, reading.tool_results, self._retellings.near):
             self._moves.put(moved, host)
-        for moved, host in self._behind.asked_by(before, new):
+        for moved, host in self._alone.asked_by(before, new, self._retellings.near):
             self._moves.put(moved, host)
         if before.changed and before.edge.evidence != "flow_result" and run is before.history.run:
             run.opening = first_text(reading)
@@ -217,9 +217,10 @@ class Lineage:
             run.about = self._retellings.told(new)
         if host is not None:
             self._hosts.note_inside(run, host)
-        elif new.after is not None and repeats is None:
-            self._hosts.tools.note_alone(run)
-            self._behind.note(run, new.after)
+        elif repeats is None:
+            self._alone.note(run)
+            if new.after is not None:
+                self._hosts.tools.note_alone(run)
         return run
 
     def _quoting(self, new: NewCall, call_id: str, quoted: list[History]) -> Run:

@@ -45,6 +45,7 @@ class Runs:
             scope_run_id=new.scope_run_id,
             instructions_hash=reading.instructions_hash,
             started_at_ns=new.started_at_ns,
+            after=new.after or "",
             opening=first_text(reading),
             question=reading.message_hashes[-1] if reading.message_hashes else b"",
             bare=not reading.tool_definition_bytes,
