@@ -15,6 +15,7 @@ from tokenflation.exporters.report.numbers import (
     seconds,
     share,
     times,
+    with_unit,
 )
 
 _S = "\N{NO-BREAK SPACE}"
@@ -52,6 +53,14 @@ def test_what_is_not_known_is_never_written_as_a_number(written: object, missing
 )
 def test_a_share_is_only_all_or_nothing_where_it_really_is(value: float, text: str) -> None:
     assert share(value) == f"{text}{_S}%"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(1.0, "calls", "1 call"), (1, "tokens/s", "1 tokens/s"), (2, "calls", "2 calls"), (1.5, "calls", "1.50 calls")],
+)
+def test_one_of_a_unit_is_one(value: float, unit: str, text: str) -> None:
+    assert with_unit(value, unit) == text.replace(" ", _S)
 
 
 def test_factors_as_they_are_written_multiply_to_what_is_written_beside_them() -> None:

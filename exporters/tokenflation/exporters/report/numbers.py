@@ -45,7 +45,10 @@ def count(value: Any) -> str:
 
 def with_unit(value: Any, unit: str) -> str:
     """Return a count and its unit, such as `5.06M tokens`; the unit is left out where the number is not reported."""
-    return NOT_REPORTED if _unknown(value) else f"{count(value)}{_SPACE}{unit}"
+    if _unknown(value):
+        return NOT_REPORTED
+    number = count(value)
+    return f"{number}{_SPACE}{unit.removesuffix('s') if number == '1' and '/' not in unit else unit}"
 
 
 def exact(value: Any) -> str:
