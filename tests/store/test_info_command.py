@@ -81,7 +81,9 @@ def test_info_shows_losses_where_no_store_could_be_made(tmp_path: Path, capsys: 
     with pytest.raises(SystemExit, match="0"):
         main(["info", str(tmp_path / "never.db")])
     forget_losses(tmp_path / "never.db", "one")
-    assert "LOST 3 records: waiting_for_store 3" in _words(capsys.readouterr().out)
+    lines = _words(capsys.readouterr().out)
+    assert "LOST 3 records: waiting_for_store 3" in lines
+    assert any("if their program still runs or left its `underway` file" in line for line in lines)
 
 
 def test_info_shows_calls_that_a_killed_program_left_beside_a_store_that_is_gone(

@@ -40,7 +40,8 @@ _LOSSES = {
     "store_error": "rows that the store refused, with the class of its error",
     "unseen": "a model that is called by a way we do not see; counted once, however many calls it has",
     "unreadable_note": "a note of losses beside the store that cannot be read",
-    "waiting_for_store": "rows that wait for a store that could not be written; their calls come in once it can",
+    "waiting_for_store": "rows that wait for a store that could not be written; their calls come in once it can, if their "
+    "program still runs or left its `underway` file",
 }
 
 

@@ -91,7 +91,7 @@ class Instrumentation:
         return self._provider
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until every call that ended before is in the store; False if it took longer than `timeout_s`."""
+        """Wait until every call that ended before is in the store or counted as lost; False if that took longer."""
         return self._recorder.flush(timeout_s)
 
     def close(self) -> None:
