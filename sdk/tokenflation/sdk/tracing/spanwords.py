@@ -78,8 +78,8 @@ _AFTER = (".workflow", ".agent", ".tool", ".task", " run", ".kickoff", "._execut
 _AGENTS_ARE_TRACES = {"openinference.instrumentation.openai_agents"}
 # Titles that libraries give to every run.
 _SAYS_NOTHING = {
-    "Agent Workflow", "Agent workflow", "AgentExecutor", "AgentRunner", "LangGraph", "RunnableSequence", "ai.generateObject",
-    "ai.generateText", "ai.streamObject", "ai.streamText", "anthropic.messages.tool_runner",
+    "Agent Workflow", "Agent workflow", "AgentExecutor", "AgentRunner", "LangGraph", "RunnableSequence",
+    "ai.generateObject", "ai.generateText", "ai.streamObject", "ai.streamText", "anthropic.messages.tool_runner",
 }  # fmt: skip
 # mlflow 3.17, openai/_agent_tracer.py: the root of a run has the kind AGENT, and the agent's span is inside.
 _RUNNERS = ("AgentRunner.run",)

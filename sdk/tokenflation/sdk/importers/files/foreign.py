@@ -54,7 +54,7 @@ _KNOWN: tuple[tuple[Callable[[Head], bool], str], ...] = (
     ),
     (
         lambda head: head.name == "phoenix.db" and head.start.startswith(SQLITE),
-        "Phoenix's database, which is not read: import what its client's `spans.get_spans_dataframe()` gives, as Parquet",
+        "Phoenix's database, which is not read: import what its client's `get_spans_dataframe()` gives, as Parquet",
     ),
     (
         lambda head: head.name.startswith("T-") and {"v", "id", "messages", "created"} <= head.keys,

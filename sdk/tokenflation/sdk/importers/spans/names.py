@@ -107,7 +107,8 @@ _PROVIDER = (
 _RESPONSE_ID = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
 _STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.is_stream")
 _FIRST_CHUNK_S = (
-    "gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk", "gen_ai.server.time_to_first_token",
+    "gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk",
+    "gen_ai.server.time_to_first_token",
 )  # fmt: skip
 _FIRST_CHUNK_MS = ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk")
 _COSTS = {
