@@ -307,3 +307,8 @@ def test_a_narrow_tree_leaves_out_columns_and_cuts_no_number() -> None:
     assert "own" in wide[2]
     head = narrow.index(next(line for line in narrow if line.split() == ["input", "output", "time"]))
     assert narrow[head + 1].split() == ["main", "222k", "69.8k", "2.00", "s"]
+
+
+def test_a_task_without_sub_agents_has_no_empty_columns_for_sums_without_them() -> None:
+    drawn = _drawn(tree_of([call("p", "main", 0, 0, tool_calls=1), call("q", "main", 1, 2)]), 100)
+    assert any(line.split() == ["calls", "tools", "input", "output", "time"] for line in drawn)

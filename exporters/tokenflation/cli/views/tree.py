@@ -144,8 +144,9 @@ def _columns(width: int, total: Totals) -> list[_Column]:
 def _fitting(columns: list[_Column], nodes: list[Node], gap: int, width: int) -> tuple[list[_Column], int]:
     """Return the columns for which there is room beside the labels, and the characters that they take.
 
-    A sum without sub-agents goes first, then time; the tokens stay.
+    A sum without sub-agents goes first, also where there are none; then time; the tokens stay.
     """
+    columns = [one for one in columns if one[0] != "own" or any(one[1](node) for node in nodes)]
     taken = [gap + max(len(name), *(len(cell(node)) for node in nodes)) for name, cell, _ in columns]
     for name in ("own", "time", "reasoning", "tools", "calls"):
         if sum(taken) <= width - _MIN_LABEL:
