@@ -310,7 +310,9 @@ def test_reuse_between_tasks_which_ids_of_one_session_cannot_show_is_named(tmp_p
 
     (note,) = write(frame(rows), tmp_path / "out.jsonl", format="weka").notes
 
-    assert note.startswith("2 calls beginning as calls of other tasks do: 512 tokens or more of reuse (53 % of the input)")
+    assert note.startswith(
+        "2 calls beginning as calls of other tasks do: 512 tokens or more of reuse (53 % of the input)"
+    )
     assert write(frame(rows), tmp_path / "out.jsonl", format="mooncake", block_size=64).notes == ()
 
 
