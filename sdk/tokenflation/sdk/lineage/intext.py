@@ -59,7 +59,7 @@ class Alone:
         """
         asked = before.history
         is_alone = self._newest_ns >= asked.ended_at_ns
-        if asked.open_tool_calls or not (is_alone or asked.call_id in self._runs):
+        if asked.open_tool_calls or new.scope_run_id is not None or not (is_alone or asked.call_id in self._runs):
             return []
         start, end = last_answer(new.reading.message_roles)
         # From the answer on: some frameworks write what its tools said behind it, into the same message.
@@ -112,7 +112,7 @@ class _Told:
 def _is_over(run: Run, asked: History, new: NewCall) -> bool:
     """Return whether a run that stands nowhere yet, another agent's, was made between a call and what continues it."""
     newest = run.newest
-    if newest is None or newest.waits or run.host is not None or run.quotes or run.scope_run_id != new.scope_run_id:
+    if newest is None or newest.waits or run.host is not None or run.quotes or run.scope_run_id is not None:
         return False
     if _is_alike(run, asked) or is_around(run, asked.run):
         return False
