@@ -186,7 +186,8 @@ def _sync_shell(tap_of: Callable[[Any], Tap | None], look: Callable[[Any], None]
         around = UNDERWAY.get()
         try:
             UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
-            response = send(this, request, *args, **kwargs)
+            # Without more, as ever, not by way of a tuple and a dictionary.
+            response = send(this, request, *args, **kwargs) if args or kwargs else send(this, request)
         except BaseException as error:
             safely(sending.tap.failed, sending.end_by, error)
             raise
@@ -213,7 +214,7 @@ def _async_shell(
         around = UNDERWAY.get()
         try:
             UNDERWAY.set(sending)  # in here: a signal's handler may raise as it returns
-            response = await send(this, request, *args, **kwargs)
+            response = await (send(this, request, *args, **kwargs) if args or kwargs else send(this, request))
         except BaseException as error:
             safely(sending.tap.failed, sending.end_by, error)
             raise
