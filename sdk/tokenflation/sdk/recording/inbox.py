@@ -66,7 +66,6 @@ class Inbox:
     def __init__(self, most: int) -> None:
         """`most` is how many things may wait; their bytes are bounded too."""
         self._most = most
-        self._many = most / 2
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._bytes = 0
         self._hurry = Hurry()
@@ -82,13 +81,13 @@ class Inbox:
     def put(self, item: Any, size: int = 0, *, force: bool = False) -> bool:
         """Add a thing of so many bytes; False where there is no room for it, which one that is forced in needs not."""
         items = self._items
+        waiting = items.qsize()
         held = self._bytes + size
-        is_tight = held > _HURRY_BYTES or items.qsize() >= self._many
-        if is_tight and not force and (held > _MAX_BYTES or items.qsize() >= self._most):
+        if (waiting >= self._most or held > _MAX_BYTES) and not force:
             return False
         self._bytes = held
         items.put(item)
-        if is_tight:
+        if held > _HURRY_BYTES or 2 * waiting >= self._most:
             self._hurry.set()
         return True
 
