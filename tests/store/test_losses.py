@@ -1,7 +1,9 @@
 """Losses that are noted outside a store, where it cannot take them."""
 
+import contextlib
 import errno
 import os
+import sqlite3
 import tempfile
 from collections import Counter
 from functools import partial
@@ -156,3 +158,28 @@ def test_what_is_written_as_the_log_is_taken_away_is_written_again(tmp_path: Pat
     assert outbox.write()
     assert (info(store)["rows"]["calls"], info(store)["lost"]) == (1, 0)
     outbox.close()
+
+
+def test_a_connection_that_the_host_has_to_the_store_as_it_is_opened_is_not_taken_for_the_recorders(
+    tmp_path: Path,
+) -> None:
+    store, hosts_own = tmp_path / "runs.db", []
+
+    def opened() -> SqliteWriter:
+        writer = open_writer(store)
+        connection = sqlite3.connect(store)  # a page that shows the store, in another thread
+        connection.execute("SELECT count(*) FROM calls").fetchone()
+        hosts_own.append(connection)
+        return writer
+
+    outbox = Outbox(str(store), open_writer=opened, drops=Counter(), writer_id="mine")
+    outbox.add(call(1), (), ())
+    assert outbox.write()
+    hosts_own.pop().close()
+    with contextlib.ExitStack() as files:
+        for number in range(8):  # whose numbers are those of the connection that was closed
+            files.enter_context((tmp_path / f"own-{number}").open("wb"))
+        outbox.add(call(2), (), ())
+        assert outbox.write()
+        outbox.close()
+    assert (info(store)["rows"]["calls"], info(store)["lost"]) == (2, 0)

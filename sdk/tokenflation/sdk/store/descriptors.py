@@ -31,12 +31,21 @@ class Held:
         return Held({one: file for one, file in self._files.items() if one != number})
 
     def taken(self) -> bool:
-        """Return whether one of them is open on another file now; one that is merely closed is not."""
-        return any(_file_of(number) not in (file, None) for number, file in self._files.items())
+        """Return whether a file is open on none of them any more, and another on one: what is merely closed is not."""
+        return any(now is not None for now in self._lost())
 
     def closed(self) -> bool:
-        """Return whether one of them is not open on its file any more."""
-        return any(_file_of(number) != file for number, file in self._files.items())
+        """Return whether a file is open on none of them any more.
+
+        Of several one may be the host's, who had the same file open just then, and may close what is its own.
+        """
+        return bool(self._lost())
+
+    def _lost(self) -> list[tuple[int, int] | None]:
+        """Return what is open now on the descriptors of files that none is open on any more."""
+        now = {number: _file_of(number) for number in self._files}
+        there = {file for number, file in self._files.items() if now[number] == file}
+        return [now[number] for number, file in self._files.items() if file not in there]
 
 
 class Spare:
