@@ -87,8 +87,8 @@ def test_an_agent_whose_prompt_tells_how_to_submit_is_not_inside_of_the_shell_in
 ) -> None:
     agents, submits = Agents(), "echo COMPLETE_TASK_AND_SUBMIT"
     task = f"Mend it. You submit by `{submits}`."
-    first, _ = agents.call(user(task), asks={"call-1": "ls -l /home/trains"}, tool="bash", after="")
-    told = said(**{"call-1": "ls -l /home/trains"}), result("call-1", "nothing to see")
+    first, _ = agents.call(user(task), asks={"call-1": "ls -l trains"}, tool="bash", after="")
+    told = said(**{"call-1": "ls -l trains"}), result("call-1", "nothing to see")
     last, _ = agents.call(user(task), *told, asks={"call-2": submits}, tool="bash", after=first)
     places = [agents.call(user(f"{n}: {task}"), says="Done.", after=last if worker else "")[1] for n in (2, 3)]
     assert _places(*places) == [_ALONE, _ALONE]

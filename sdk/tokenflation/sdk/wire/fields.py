@@ -22,7 +22,7 @@ _ELEMENT = re.compile(r"<(\w+)>([^<>]{24,})</\1>")
 
 
 def fields(answer: str) -> tuple[str, ...]:
-    """Return the longer texts in an answer's fields: JSON's, perhaps fenced, DSPy's, innermost of XML, a code's end."""
+    """Return the longer texts in the fields of an answer in JSON, DSPy's marks or XML, and what code ends with."""
     answer = answer.strip()
     fenced = _FENCED.match(answer) if answer.startswith("```") else None
     inner = fenced[1].strip() if fenced is not None else answer
