@@ -102,7 +102,7 @@ def test_the_body_is_recorded_whichever_way_the_host_reads(
     assert (exchange.api, exchange.host, exchange.path) == ("openai.chat", "127.0.0.1", PATH)
     assert (exchange.status_code, exchange.end, exchange.content_encoding) == (200, "read", "")
     assert exchange.request_body == provider.requests[0].raw
-    assert set(exchange.request_headers) == {"content-type"}
+    assert not exchange.request_headers
     assert exchange.context == "scope"
 
 
@@ -193,7 +193,6 @@ def test_a_body_that_aiohttp_compresses_is_kept_as_the_host_gave_it(provider: Pr
     with pytest.raises(aiohttp.ServerDisconnectedError):  # the provider reads no gzip
         run(provider, host)
     assert recorded.only.request_body == RAW
-    assert "content-encoding" not in recorded.only.request_headers
 
 
 def test_secrets_in_headers_and_other_traffic_are_not_touched(provider: Provider, recorded: Collected) -> None:

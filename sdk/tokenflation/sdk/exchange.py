@@ -20,10 +20,12 @@ from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import UNREAD, recognise, served_as, unread_name
 from tokenflation.sdk.wire.streams.packed import PackedChunks
 
-__all__ = ["MAX_KEPT_BYTES", "Exchange", "Tap", "ToolRunning", "is_stream"]
+__all__ = ["MAX_KEPT_BYTES", "REQUEST_HEADERS", "Exchange", "Tap", "ToolRunning", "is_stream"]
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """Of one answer we keep at most so much; the rest only passes by, and `Exchange.truncated` says so."""
+REQUEST_HEADERS = frozenset(("x-stainless-retry-count",))
+"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _PACK_BYTES = 1024 * 1024
 _LOOSE_CHUNKS = 64
 """The last chunks stay as they are: the usage is in them."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.httpx_tries import Sending
 from tokenflation.sdk.hooks.patches import Patches
@@ -30,8 +30,6 @@ it further up.
 """
 _RAW = "__tokenflation_raw__"
 """Set on a connection whose next response is left as it comes: `auto_decompress=False`."""
-_REQUEST_HEADERS = ("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count")
-"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 _HOOKED = (
     ("connector", "BaseConnector", "connect", "req"),
     ("client_reqrep", "ClientRequest", "send", "conn"),
@@ -67,9 +65,7 @@ def _begin(tap: Tap, request: Any) -> None:
             above.leaves()
             setattr(request, _EXCHANGE, above)
         return
-    headers = {name: str(request.headers[name]) for name in _REQUEST_HEADERS if name in request.headers}
-    if request.compress:  # aiohttp will compress the body while it sends it; what we keep is as the host gave it
-        headers.pop("content-encoding", None)
+    headers = {name: str(request.headers[name]) for name in REQUEST_HEADERS if name in request.headers}
     exchange = tap.begin(request.method, host, path, body, headers)
     if exchange is not None:
         setattr(request, _EXCHANGE, exchange)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
-from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import kinds, safely, tapped
 from tokenflation.sdk.hooks.httpx_tries import Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
@@ -30,8 +30,7 @@ _POOLS = {"httpx": "httpcore", "httpx2": "httpcore2"}
 """Library -> whose connection pools its transports send through."""
 _LIBRARIES = tuple(_POOLS)
 _SEND = "_send_single_request"
-_REQUEST_HEADERS = frozenset((b"content-encoding", b"content-type", b"idempotency-key", b"x-stainless-retry-count"))
-"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
+_REQUEST_HEADERS = frozenset(name.encode() for name in REQUEST_HEADERS)
 _RESPONSE_HEADERS = frozenset(
     (b"content-type", b"content-encoding", b"location", *(name.encode() for name in RESPONSE_HEADERS))
 )

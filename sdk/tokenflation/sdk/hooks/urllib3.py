@@ -16,13 +16,13 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.httpx_tries import Sending, tried
 from tokenflation.sdk.hooks.patches import Patches
 from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import UNDERWAY, Sent, passed_on
-from tokenflation.sdk.hooks.urllib3_heads import KEPT_HEADERS, REQUEST_HEADERS, host_of, loaded, path_of, picked
+from tokenflation.sdk.hooks.urllib3_heads import KEPT_HEADERS, host_of, loaded, path_of, picked
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import recognise
 

@@ -4,12 +4,11 @@ import io
 from typing import Any
 from urllib.parse import unquote
 
+from tokenflation.sdk.exchange import REQUEST_HEADERS
 from tokenflation.sdk.wire import RESPONSE_HEADERS
 
-__all__ = ["KEPT_HEADERS", "REQUEST_HEADERS", "host_of", "loaded", "path_of", "picked"]
+__all__ = ["KEPT_HEADERS", "host_of", "loaded", "path_of", "picked"]
 
-REQUEST_HEADERS = frozenset(("content-encoding", "content-type", "idempotency-key", "x-stainless-retry-count"))
-"""All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
 KEPT_HEADERS = frozenset(("content-type", "content-encoding", "location")) | RESPONSE_HEADERS
 _LENGTHS = {names: frozenset(map(len, names)) for names in (REQUEST_HEADERS, KEPT_HEADERS)}
 

@@ -19,7 +19,6 @@ class ExchangeBytes(Struct, frozen=True, kw_only=True, gc=False):
     path: str = ""
     """Path, with or without a query."""
     request_body: bytes | None = None
-    request_headers: Mapping[str, str] = field(default_factory=dict)
     status_code: int | None = None
     """HTTP status; None when no answer came."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +30,6 @@ class ExchangeBytes(Struct, frozen=True, kw_only=True, gc=False):
     """`(time_ns, bytes)` in order of arrival, cut anywhere."""
     truncated: bool = False
     """The body had more bytes than the chunks hold."""
-    started_at_ns: int = 0
     end: Literal["read", "closed", "dropped", "failed", "cancelled"] | None = "read"
     """How the host stopped reading."""
     error_type: str | None = None
