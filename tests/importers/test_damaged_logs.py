@@ -265,6 +265,21 @@ def test_a_document_cut_in_deep_nesting_is_left_out_at_once() -> None:
     assert (len(calls), sum(summary.broken.values())) == (4, 1)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(SAMPLES[name][:-1] for name in SAMPLES if SAMPLES[name].startswith("{\n")),
+        SAMPLES["openhands.json"].partition('"completion_tokens"')[0],
+        json.dumps(session(request(0.0), id="a"), indent=1)[:-1],
+        json.dumps(TAU[0], indent=1)[:-1],
+    ],
+)
+def test_a_document_that_is_cut_off_is_named_whatever_its_format(text: str) -> None:
+    summary, _ = _import({"cut.json": text.encode()})
+    assert summary is not None
+    assert summary.broken == {"cut off": 1}
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 @_FUZZ
 @given(data=st.data())

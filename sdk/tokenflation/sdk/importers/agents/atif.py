@@ -46,13 +46,11 @@ def _group(head: Head) -> str:
 def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
     together: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for entry in entries:
-        for found in values(entry, context) if entry.name.endswith(".jsonl") else [document(entry)]:
+        for found in values(entry, context) if entry.name.endswith(".jsonl") else document(entry):
             if isinstance(found, Skipped):
                 yield found
                 continue
             line, one = found
-            if (cut := one.pop("_cut_at_line", None)) is not None:
-                yield Skipped(entry.place(cut), "cut off", "what came before it was taken")
             if not isinstance(one.get("steps"), list):
                 yield Skipped(entry.place(line), "a trajectory without steps")
                 continue

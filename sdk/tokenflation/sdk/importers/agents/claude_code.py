@@ -67,11 +67,11 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
     session = Session()
     for entry in entries:
         if _is_about(entry.name):
-            about = document(entry)
-            if isinstance(about, Skipped):
-                yield about
-            else:
-                session.add_about(entry.name, about[1])
+            for about in document(entry):
+                if isinstance(about, Skipped):
+                    yield about
+                else:
+                    session.add_about(entry.name, about[1])
             continue
         session.begin_file(entry.name)
         for found in lines(entry, context):

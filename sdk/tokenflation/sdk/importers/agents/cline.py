@@ -40,15 +40,14 @@ def _group(head: Head) -> str:
 def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
     sessions: list[Mapping[str, Any]] = []
     for entry in entries:
-        found = document(entry)
-        if isinstance(found, Skipped):
-            yield found
-            continue
-        if "_cut_at_line" in found[1]:
-            yield Skipped(entry.place(found[1]["_cut_at_line"]), "cut off", "what came before it was taken")
-            found[1]["messages"] = dicts(found[1], "messages")[:-1]  # the counts of the last one may be missing
-        if text(found[1], "sessionId") is not None:
-            sessions.append(found[1])
+        cut = False
+        for found in document(entry):
+            if isinstance(found, Skipped):
+                yield found
+                cut = True
+            elif text(found[1], "sessionId") is not None:
+                messages = dicts(found[1], "messages")  # of one that is cut off the counts of the last may be missing
+                sessions.append({**found[1], "messages": messages[:-1] if cut else messages})
     sessions.sort(key=lambda one: ("__" in str(one["sessionId"]), _first_ns(one)))
     if not sessions:
         yield Skipped(entries[0].shown, "without its messages", what="session")

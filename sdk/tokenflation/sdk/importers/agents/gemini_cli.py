@@ -48,7 +48,8 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
     for entry in entries:
         about: dict[str, Any] = {}
         messages: dict[str, Mapping[str, Any]] = {}
-        for found in _records(entry, context):
+        # A tool that keeps what it copies under a name of its own may have named a document `.jsonl`.
+        for found in document(entry) if entry.name.endswith(".json") else values(entry, context):
             if isinstance(found, Skipped):
                 yield found
                 continue
@@ -65,14 +66,6 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
                     messages[message_id] = message
         chats.append((about, messages))
     yield _rows(chats, context.kind("gemini-cli"), entries[0].task)
-
-
-def _records(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
-    # A tool that keeps what it copies under a name of its own may have named a document `.jsonl`.
-    for found in [document(entry)] if entry.name.endswith(".json") else values(entry, context):
-        if not isinstance(found, Skipped) and "_cut_at_line" in found[1]:
-            yield Skipped(entry.place(found[1].pop("_cut_at_line")), "cut off", "what came before it was taken")
-        yield found
 
 
 def _rows(chats: list[tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]], task: str, default_id: str) -> Taken:

@@ -72,15 +72,11 @@ def _samples(entry: Entry) -> Iterator[_Sample | Skipped]:
     except (*UNREADABLE, zipfile.BadZipFile) as error:
         yield unreadable(entry.shown, error)
         return
-    found = document(entry)
-    if isinstance(found, Skipped):
-        yield found
-        return
-    log = found[1]
-    if "_cut_at_line" in log:
-        yield Skipped(entry.place(log["_cut_at_line"]), "cut off", "what came before it was taken")
-    for sample in dicts(log, "samples"):
-        yield entry.shown, mapping(log, "eval"), sample
+    for found in document(entry):
+        if isinstance(found, Skipped):
+            yield found
+        else:
+            yield from ((entry.shown, mapping(found[1], "eval"), sample) for sample in dicts(found[1], "samples"))
 
 
 def _of_zip(entry: Entry, archive: zipfile.ZipFile) -> Iterator[_Sample | Skipped]:

@@ -64,16 +64,14 @@ def _session_of_export(head: Head) -> str:
 def _exports(entries: Sequence[Entry]) -> Iterator[Tree | Skipped]:
     sessions = []
     for entry in entries:
-        found = document(entry)
-        if isinstance(found, Skipped):
-            yield found
-            continue
-        told = found[1]
-        messages = dicts(told, "messages")
-        if "_cut_at_line" in told:
-            yield Skipped(entry.place(told["_cut_at_line"]), "cut off", "what came before it was taken")
-            messages = [one for one in messages if "parts" in one]
-        sessions.append(Session(mapping(told, "info"), [_message(one) for one in messages]))
+        cut = False
+        for found in document(entry):
+            if isinstance(found, Skipped):
+                yield found
+                cut = True
+            else:
+                messages = [one for one in dicts(found[1], "messages") if "parts" in one or not cut]
+                sessions.append(Session(mapping(found[1], "info"), [_message(one) for one in messages]))
     if sessions:
         yield iter(sorted(sessions, key=lambda one: text(one.info, "parentID") is not None))
 
@@ -149,10 +147,10 @@ def _files(entries: Sequence[Entry]) -> Iterator[Tree | Skipped]:
 
 def _whole(entry: Entry) -> dict[str, Any] | Skipped:
     """Return the object that a file is; one that is cut off is left out, for its counts may be what is missing."""
-    found = document(entry)
-    if isinstance(found, Skipped):
-        return found
-    return Skipped(entry.place(found[1]["_cut_at_line"]), "cut off") if "_cut_at_line" in found[1] else found[1]
+    found, *rest = document(entry)
+    if not isinstance(found, Skipped):
+        return found[1]
+    return Skipped(found.where, found.reason) if rest else found
 
 
 DATABASE = Format(

@@ -32,13 +32,14 @@ def _sniff(head: Head) -> float:
 def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
     logs: list[tuple[float, dict[str, Any]]] = []
     for entry in entries:
-        found = document(entry)
-        if isinstance(found, Skipped):
-            yield found
-        elif not mapping(found[1], "response"):
-            yield Skipped(entry.place(found[0]), "a call without its response")
-        else:
-            log = found[1]
+        for found in document(entry):
+            if isinstance(found, Skipped):
+                yield found
+                continue
+            line, log = found
+            if not mapping(log, "response"):
+                yield Skipped(entry.place(line), "a call without its response")
+                continue
             ended_s = number(log, "timestamp") or number(mapping(log, "response"), "created") or 0.0
             logs.append((ended_s, _light(log)))
     logs.sort(key=lambda one: one[0])

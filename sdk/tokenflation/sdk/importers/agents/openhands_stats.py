@@ -51,8 +51,6 @@ def _read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skippe
                 yield found
                 continue
             line, record = found
-            if (cut := record.pop("_cut_at_line", None)) is not None:
-                yield Skipped(entry.place(cut), "cut off", "what came before it was taken")
             used = mapping(record, "stats", "usage_to_metrics") or {"agent": record.get("metrics")}
             metrics = {str(name): one for name, one in used.items() if isinstance(one, dict)}
             if not any(_calls(one) for one in metrics.values()):

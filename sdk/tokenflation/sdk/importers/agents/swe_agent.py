@@ -46,24 +46,25 @@ def _sniff_mini(head: Head) -> float:
 
 def _read_swe(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
     for entry in entries:
-        found = document(entry)
-        if isinstance(found, Skipped):
-            yield found
-            continue
-        run, cut = found[1], found[1].pop("_cut_at_line", None)
-        if cut is not None:
-            yield Skipped(entry.place(cut), "cut off", "what came before it was taken", "record")
-        rows = TaskRows("swe-agent", digest(run), task=context.kind("swe-agent"), task_id=_task_id(run, entry))
-        steps = dicts(run, "trajectory")
-        if steps:
-            _add_steps(rows, steps, _model(run))
-        else:
-            spoken = [one for one in dicts(run, "history") if one.get("is_demo") is not True]
-            add_messages(rows, spoken, model=_model(run))
-        stats = mapping(run, "info", "model_stats")
-        said = {"model_stats": dict(stats) or None, "exit_status": text(mapping(run, "info"), "exit_status")}
-        rows.session({"session_relative_time": True, "times_unknown": True, **said})
-        yield Taken(rows.batch())
+        for found in document(entry):
+            if isinstance(found, Skipped):
+                yield found
+            else:
+                yield Taken(_swe_rows(found[1], entry, context.kind("swe-agent")).batch())
+
+
+def _swe_rows(run: Mapping[str, Any], entry: Entry, task: str) -> TaskRows:
+    rows = TaskRows("swe-agent", digest(run), task=task, task_id=_task_id(run, entry))
+    steps = dicts(run, "trajectory")
+    if steps:
+        _add_steps(rows, steps, _model(run))
+    else:
+        spoken = [one for one in dicts(run, "history") if one.get("is_demo") is not True]
+        add_messages(rows, spoken, model=_model(run))
+    stats = mapping(run, "info", "model_stats")
+    said = {"model_stats": dict(stats) or None, "exit_status": text(mapping(run, "info"), "exit_status")}
+    rows.session({"session_relative_time": True, "times_unknown": True, **said})
+    return rows
 
 
 def _task_id(run: Mapping[str, Any], entry: Entry) -> str:

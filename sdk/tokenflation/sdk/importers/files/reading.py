@@ -155,7 +155,7 @@ def values(entry: Entry, context: Context) -> Iterator[tuple[int, dict[str, Any]
         if damage is not None:
             yield damage
     elif _spread(start):
-        yield document(entry)
+        yield from document(entry)
     else:
         yield from lines(entry, context)
 
@@ -218,23 +218,22 @@ def _blank(text: bytes, start: int) -> int:
     return position - start
 
 
-def document(entry: Entry) -> tuple[int, dict[str, Any]] | Skipped:
-    """Return the object that a file is, and line 1.
+def document(entry: Entry) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
+    """Yield line 1 and the object that a file is, or what is wrong with it in its place.
 
-    An object that is cut short is closed where its last whole value ends; its key `_cut_at_line` then has the line
-    where the file ends.
+    An object that is cut short is named before it comes, closed where its last whole value ends.
     """
     text, damage = _whole(entry)
     found = decoded(text)
     if isinstance(found, dict):
-        return 1, found
-    if isinstance(found, Exception):
-        closed = _closed(text)
-        if closed is not None and isinstance(saved := decoded(closed), dict):
-            saved["_cut_at_line"] = text.count(b"\n") + 1
-            return 1, saved
-        return damage or _skipped(entry, _line_of(found, text), found)
-    return _skipped(entry, 1, found)
+        yield 1, found
+    elif not isinstance(found, Exception):
+        yield _skipped(entry, 1, found)
+    elif (closed := _closed(text)) is not None and isinstance(saved := decoded(closed), dict):
+        yield Skipped(entry.place(text.count(b"\n") + 1), "cut off", "what came before it was taken")
+        yield 1, saved
+    else:
+        yield damage or _skipped(entry, _line_of(found, text), found)
 
 
 def _closed(text: bytes) -> bytes | None:
