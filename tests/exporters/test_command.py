@@ -148,3 +148,22 @@ def test_wrong_input_is_one_clear_message_and_no_file(
 
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "report {} -o {}/new/",
+        "plan init {} -o {}/new/",
+        "forecast {} --tasks-per-day 1000 -o {}/new.csv/",
+        *(f"export {{}} {{}}/new/ --format {name}" for name in ("mooncake", "speedscope", "pprof")),
+    ],
+)
+def test_a_name_that_ends_as_a_folders_does_makes_no_file(
+    store: str, tmp_path: Path, arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.format(store, tmp_path).split())
+    assert caught.value.code == 1
+    assert "is a folder, and what is written is one file" in capsys.readouterr().err
+    assert not list(tmp_path.glob("new*"))

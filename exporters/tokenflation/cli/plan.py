@@ -3,7 +3,6 @@
 Knows nothing of the demand model.
 """
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +19,7 @@ def command() -> None:
 
 @command.command("init")
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write it here; without it, print it. A file that is there is not replaced.")  # fmt: skip
 def _init(**given: Any) -> None:
     """Write a commented YAML plan with the task kinds of the store."""

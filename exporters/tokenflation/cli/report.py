@@ -1,6 +1,5 @@
 """`tokenflation report DB -o report.html`: one page of where a store's tokens go, and what a fleet would need."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ __all__ = ["command"]
 
 @click.command("report")
 @click.argument("store", metavar="DB", type=click.Path(readable=False))
-@click.option("-o", "--out", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"),
+@click.option("-o", "--out", "--output", "out", type=click.Path(dir_okay=False), default="report.html",
               show_default=True, help="The page to write.")  # fmt: skip
 @click.option("--baseline", "named", metavar="KIND", multiple=True,
               help="Task kind to compare with; may stand several times. Default: the only named kind of single calls, else "

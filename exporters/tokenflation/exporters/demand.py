@@ -59,8 +59,7 @@ def check_ending(path: str | Path) -> Path:
     file = Path(path)
     if file.suffix not in _ENDS:
         raise ExportError(f"{file.name!r} does not say a format; end it in {', '.join(_ENDS)}.")
-    check_file(file)
-    return file
+    return check_file(path)
 
 
 def write_demand(demand: pd.DataFrame, path: str | Path, *, seed: int | None = None) -> Path:

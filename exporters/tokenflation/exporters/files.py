@@ -15,23 +15,24 @@ __all__ = ["atomic_file", "atomic_folder", "check_file"]
 _SQLITE = b"SQLite format 3\0"
 
 
-def check_file(path: Path) -> None:
-    """Make sure that a file can stand there, before anything is made for it.
+def check_file(name: str | os.PathLike[str]) -> Path:
+    """Return the path of a file to write, once it is sure that one can stand there: before anything is made for it.
 
     Raises:
-        ExportError: the folder does not exist, or `path` is a folder, a device, a pipe, a database or `-`.
+        ExportError: the folder does not exist, or `name` is a folder (also a new one, by its last slash), a device, a
+            pipe, a database or `-`.
     """
+    path = Path(name)
     if str(path) == "-":
         raise ExportError("- would be a file of that name: this is not written to standard output. Give another name.")
-    if path.is_dir():
-        raise ExportError(
-            f"{path} is a folder, and this format is one file. Give a file name, such as {path}/trace.jsonl."
-        )
+    if path.is_dir() or os.fspath(name).endswith(os.sep):
+        raise ExportError(f"{path}{os.sep} is a folder, and what is written is one file. Give a file's name.")
     if path.exists() and not path.is_file():
         # To put a file in its place would remove the device: `-o /dev/null` by root, for all programs.
         raise ExportError(f"{path} is no regular file, so nothing was written. Give the name of a file, new or old.")
     _check_parent(path)
     _refuse_database(path)
+    return path
 
 
 @contextmanager

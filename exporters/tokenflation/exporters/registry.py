@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tokenflation.exporters.blocks import block_ratio
+from tokenflation.exporters.files import check_file
 from tokenflation.exporters.flamegraph import Encode, write_flames
 from tokenflation.exporters.mooncake import BLOCK_SIZE, write_mooncake
 from tokenflation.exporters.parquet import seal
@@ -37,6 +38,8 @@ class Format:
 
     write: Callable[[Export], int]
     block_size: int | None
+    folder: bool = False
+    """It may be a folder of one file per task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ FORMATS: Mapping[str, Format | FlameFormat | TableFormat] = {
     "parquet": TableFormat(seal=seal),
     "pprof": FlameFormat(encode=encode_pprof),
     "speedscope": FlameFormat(encode=encode_speedscope),
-    "weka": Format(write=write_weka, block_size=None),
+    "weka": Format(write=write_weka, block_size=None, folder=True),
 }
 """The formats that `write` knows, by name."""
 
@@ -96,6 +99,9 @@ def write(
     form = FORMATS[format]
     if isinstance(form, TableFormat):
         return form.seal(calls, Path(path), progress=progress)
+    folder = isinstance(form, Format) and form.folder and (os.fspath(path).endswith(os.sep) or Path(path).is_dir())
+    if not folder:
+        check_file(path)
     if isinstance(form, FlameFormat):
         return write_flames(
             calls, tool_calls, spans, path=Path(path), name=format, encode=form.encode, progress=progress
@@ -107,7 +113,7 @@ def write(
     export = Export(
         sessions=_with_progress(read_sessions(calls, tally), calls, progress),
         path=Path(path),
-        folder=os.fspath(path).endswith(os.sep) or Path(path).is_dir(),
+        folder=folder,
         block_tokens=block_tokens,
         block_size=block_size or form.block_size or block_tokens,
         options=ExportOptions(sessions=sessions, start_offsets_s=offsets),

@@ -4,7 +4,6 @@ Knows nothing of the demand model.
 """
 
 import shlex
-from pathlib import Path
 
 import click
 
@@ -18,12 +17,11 @@ from tokenflation.sdk.errors import PlanError
 __all__ = ["run"]
 
 
-def run(store: str, output: Path | None) -> None:
+def run(store: str, output: str | None) -> None:
     """Do what `tokenflation plan init` asks."""
-    if output is not None:
-        check_file(output)
-        if output.exists():
-            raise PlanError(f"The plan cannot be written to {output}: File exists. Choose another -o FILE.")
+    file = None if output is None else check_file(output)
+    if file is not None and file.exists():
+        raise PlanError(f"The plan cannot be written to {file}: File exists. Choose another -o FILE.")
     calls = an.load(store)
     fleet, left_out = without_baselines(calls, choose_baselines(calls))
     starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
@@ -39,10 +37,10 @@ def run(store: str, output: Path | None) -> None:
     text = template(recorded, models=models)
     if left_out:
         click.echo(f"{left_out} If the fleet does it too, add a line for it under tasks_per_day.", err=True)
-    if output is None:
+    if file is None:
         click.echo(text, nl=False)
         return
-    with atomic_file(output) as file:
-        file.write(text.encode())
-    follows = shlex.join(["tokenflation", "forecast", store, "--plan", str(output)])
-    click.echo(f"Wrote {output}. Edit its volumes, then: {follows}", err=True)
+    with atomic_file(file) as written:
+        written.write(text.encode())
+    follows = shlex.join(["tokenflation", "forecast", store, "--plan", str(file)])
+    click.echo(f"Wrote {file}. Edit its volumes, then: {follows}", err=True)

@@ -23,7 +23,7 @@ _SAID = 3
 
 def run(
     store: str,
-    out: Path,
+    out: str,
     named: tuple[str, ...],
     tasks_per_day: float,
     shape: str,
@@ -32,7 +32,7 @@ def run(
     plan_file: str | None,
 ) -> None:
     """Do what `tokenflation report` asks."""
-    check_file(out)  # before the page is made: that can take minutes
+    file = check_file(out)  # before the page is made: that can take minutes
     name = ""
     if plan_file is not None:
         plan, name = plan_in(plan_file, stands_in_for=("tasks_per_day", "shape")), Path(plan_file).name
@@ -44,10 +44,10 @@ def run(
         report = build_report(store, named=named, plan=plan, kv_bytes_per_token=kv_bytes_per_token,
                               most_calls=most_calls or None, plan_name=name)  # fmt: skip
         page = render(report).encode()
-    with atomic_file(out) as file:
-        file.write(page)
+    with atomic_file(file) as written:
+        written.write(page)
     calls = report.facts.calls if report.facts else len(report.calls)
-    click.echo(f"{out}: {many(calls, 'call')}, {len(page) / 1e6:.1f} MB")
+    click.echo(f"{file}: {many(calls, 'call')}, {len(page) / 1e6:.1f} MB")
     if report.sample:
         click.echo("Totals and percentiles are of all calls; the rest of {:,} of {:,} tasks.".format(*report.sample))
     if report.kinds:
