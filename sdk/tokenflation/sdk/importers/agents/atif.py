@@ -122,12 +122,11 @@ class _Reading:
         calls, cost = count(step, "llm_call_count"), number(metrics, "cost_usd")
         said: dict[str, Any] = {"cost": cost, "llm_call_count": calls if calls is not None and calls > 1 else None}
         compacted = self._compacted and run.depth == 0
-        if compacted:
-            self._compacted, said["gen_ai.conversation.compacted"] = False, True
+        self._compacted = self._compacted and not compacted
         self.rows.call(
             run,
             call_id,
-            evidence="compaction" if compacted else "history",
+            compacted=compacted,
             extra={name: value for name, value in said.items() if value is not None},
             provider="unknown",
             api="atif",

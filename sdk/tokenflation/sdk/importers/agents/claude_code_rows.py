@@ -6,7 +6,7 @@ from typing import Any
 from tokenflation.sdk.importers.agents.claude_code_session import MAIN, Answer, Failure, Node, Session, ToolUse
 from tokenflation.sdk.importers.files.fields import count, made_id, text
 from tokenflation.sdk.importers.files.formats import Taken
-from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.rows.building import Run, TaskRows, prompted_by
 from tokenflation.sdk.importers.spans.claude_code import call_id_of
 from tokenflation.sdk.records import Attempt
 from tokenflation.sdk.wire.dialects.anthropic import MESSAGES
@@ -143,7 +143,7 @@ class _Placing:
             run,
             call_id,
             continues=continues,
-            evidence="compaction" if compactions else "history",
+            compacted=bool(compactions),
             extra=_extra(answer, compactions, lost=lost),
             **self._usage(answer),
             provider="anthropic",
@@ -158,7 +158,7 @@ class _Placing:
             started_at_ns=started_at_ns,
             ended_at_ns=answer.last_at_ns if known or len(answer.lines) > 1 else None,
             duration_s=(answer.last_at_ns - started_at_ns) / 1e9 if known else None,
-            prompted_by=_prompted_by([node.kind for _, node in chain]),
+            prompted_by=prompted_by({"user", "tool"} & {node.kind for _, node in chain}),
             reasoning_blocks=answer.thinking,
         )
         self._last_at_ns[run.run_id] = answer.first_at_ns
@@ -328,11 +328,6 @@ def _older_id(answer: Answer) -> str:
     return made_id(_FORMAT, "message", answer.message_id)
 
 
-def _prompted_by(kinds: list[str]) -> str | None:
-    user, tool = "user" in kinds, "tool" in kinds
-    return "both" if user and tool else "user" if user else "tool" if tool else None
-
-
 def _extra(answer: Answer, compactions: list[Mapping[str, Any]], *, lost: bool) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if not lost:
@@ -349,7 +344,6 @@ def _extra(answer: Answer, compactions: list[Mapping[str, Any]], *, lost: bool) 
     if answer.service_tier is not None:
         extra["service_tier"] = answer.service_tier
     if compactions:
-        extra["gen_ai.conversation.compacted"] = True
         extra["compactions"] = [
             {"trigger": text(one, "trigger"), "pre_tokens": count(one, "preTokens")} for one in compactions
         ]

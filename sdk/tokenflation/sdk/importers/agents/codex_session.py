@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenflation.sdk.importers.files.fields import count, made_id, mapping, size, text, time_ns
-from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.rows.building import Run, TaskRows, prompted_by
 from tokenflation.sdk.importers.spans.by_counts import CODEX, call_id_of
 from tokenflation.sdk.records import Attempt
 
@@ -40,7 +40,7 @@ class _Called:
     """Its place by the `token_count` that repeats its `token_usage_record`."""
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     reasoning: int = 0
-    compacted: int = 0
+    compacted: bool = False
     failures: list[tuple[int, str]] = field(default_factory=list)
     error: str | None = None
 
@@ -97,7 +97,7 @@ class Thread:
         self._spoke_ns: int | None = None
         self._asked: list[Mapping[str, Any]] = []
         self._reasoning = 0
-        self._compacted = 0
+        self._compacted = False
         self._failures: list[tuple[int, str]] = []
 
     def _add(self, at_ns: int, record: Mapping[str, Any], *, copied: bool) -> None:
@@ -105,7 +105,7 @@ class Thread:
         if kind == "turn_context":
             self._model = text(payload, "model") or self._model
         elif kind == "compacted":
-            self._compacted += 1
+            self._compacted = True
             self._heard_ns = self._heard_ns if self._heard_ns is not None else at_ns
         elif kind == "token_usage_record":
             self._add_record(at_ns, payload, copied=copied)
@@ -190,7 +190,6 @@ class Thread:
         else:
             ended_at_ns = self._spoke_ns or at_ns
             started_at_ns = self._heard_ns if self._heard_ns is not None else ended_at_ns
-            heard = self._heard
             called = _Called(
                 usage=usage,
                 model=self._model,
@@ -199,7 +198,7 @@ class Thread:
                 known=self._heard_ns is not None,
                 place=self._place(at_ns) if response_id is None else response_id,
                 response_id=response_id,
-                prompted_by="both" if len(heard) == 2 else next(iter(heard), None),
+                prompted_by=prompted_by(self._heard),
                 asked=self._asked,
                 reasoning=self._reasoning,
                 compacted=self._compacted,
@@ -224,13 +223,11 @@ class Thread:
     def add_to(self, rows: TaskRows, run: Run) -> None:
         """Add the calls to a run."""
         for called, call_id in zip(self.calls, self._call_ids(), strict=True):
-            extra = {"gen_ai.conversation.compacted": True} if called.compacted else {}
             given = {name: count(called.usage, name) for name in _COUNTS}
             rows.call(
                 run,
                 call_id,
-                evidence="compaction" if called.compacted else "history",
-                extra=extra,
+                compacted=called.compacted,
                 provider=text(self.meta, "model_provider") or "openai",
                 api="openai.responses",
                 model=called.model,

@@ -19,7 +19,7 @@ from tokenflation.sdk.importers.files.entries import Entry
 from tokenflation.sdk.importers.files.fields import count, dicts, made_id, mapping, number, size, text, time_ns
 from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skipped, Taken
 from tokenflation.sdk.importers.files.reading import lines
-from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.rows.building import Run, TaskRows, prompted_by
 from tokenflation.sdk.importers.spans.by_counts import answers_call_id
 from tokenflation.sdk.importers.spans.names import provider_named
 
@@ -182,9 +182,7 @@ class _Reading:
         begun_ns = self._begun.pop(agent, None)
         started_ns = begun_ns if took_ms is None or ended_at_ns is None else ended_at_ns - round(took_ms * 1e6)
         return self.rows.call(
-            run, call_id, evidence="compaction" if compacted else "history",
-            extra={"gen_ai.conversation.compacted": True} if compacted else {},
-            response_model=columns["model"], prompted_by="both" if len(spoken) > 1 else next(iter(spoken), None),
+            run, call_id, compacted=compacted, response_model=columns["model"], prompted_by=prompted_by(spoken),
             started_at_ns=started_ns if started_ns is not None else ended_at_ns, ended_at_ns=ended_at_ns,
             duration_s=None if took_ms is None else took_ms / 1000, **columns,
         )  # fmt: skip

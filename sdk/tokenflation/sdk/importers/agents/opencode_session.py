@@ -18,7 +18,7 @@ from typing import Any
 
 from tokenflation.sdk.importers.files.fields import count, made_id, mapping, size, text, time_ns
 from tokenflation.sdk.importers.files.formats import Skipped
-from tokenflation.sdk.importers.rows.building import Run, TaskRows
+from tokenflation.sdk.importers.rows.building import Run, TaskRows, prompted_by
 from tokenflation.sdk.importers.spans.names import provider_named
 
 __all__ = ["Message", "Session", "Tree", "rows_of"]
@@ -152,8 +152,7 @@ class _Reading:
         self.rows.call(
             run,
             call_id,
-            evidence="compaction" if compacted else "history",
-            extra={"gen_ai.conversation.compacted": True} if compacted else {},
+            compacted=compacted,
             provider=_PROVIDERS.get(provider or "") or provider_named(provider),
             api="unknown",
             model=model,
@@ -165,7 +164,7 @@ class _Reading:
             started_at_ns=step.started_ns,
             ended_at_ns=ended_ns,
             duration_s=(ended_ns - step.started_ns) / 1e9 if ended_ns and step.started_ns else None,
-            prompted_by="both" if len(spoken) > 1 else next(iter(spoken), None),
+            prompted_by=prompted_by(spoken),
             reasoning_blocks=step.reasoning,
             **_tokens(step.finish, apart=(provider or "").startswith("google")),
         )

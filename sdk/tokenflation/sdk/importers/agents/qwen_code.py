@@ -100,8 +100,7 @@ class _Reading:
         self.rows.call(
             run,
             call_id,
-            evidence="compaction" if compacted else "history",
-            extra={"gen_ai.conversation.compacted": True} if compacted else {},
+            compacted=compacted,
             provider="unknown",
             api="openai.chat" if event.get("auth_type") == "openai" else "unknown",
             model=text(event, "model"),

@@ -1,6 +1,6 @@
 """Puts a log's calls into rows: ids, places in the tree, order, spans. Knows no format, no file and no JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from tokenflation.sdk.importers.files.fields import made_id, made_trace_id
 from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.write import Batch
 
-__all__ = ["Run", "TaskRows"]
+__all__ = ["Run", "TaskRows", "prompted_by"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class TaskRows:
         call_id: str,
         *,
         continues: str | Literal["before"] | None = "before",
-        evidence: str = "history",
+        compacted: bool = False,
         extra: Mapping[str, Any] | None = None,
         **columns: Any,
     ) -> dict[str, Any]:
@@ -88,16 +88,17 @@ class TaskRows:
 
         Return what can still be changed.
 
-        `continues` is the call whose history it extends: by default the one before it in the run. `usage_source` and
-        `usage_complete` follow from the tokens unless given. `started_at_ns` is None where the source gives no time:
-        the call then stands right behind the one added before it. Where only one moment is given, that is its start.
+        `continues` is the call whose history it extends, by default the one before it in the run; if `compacted`, by a
+        summary of that. `usage_source` and `usage_complete` follow from the tokens unless given. `started_at_ns` is
+        None where the source gives no time: the call then stands right behind the one added before it. Where only one
+        moment is given, that is its start.
         """
         if call_id in self._by_id:  # the log repeats it
             return self._by_id[call_id]
         if continues == "before":
             continues = run.last_call_id
         if continues is not None:
-            columns |= {"continues_call_id": continues, "continues_evidence": evidence}
+            columns |= {"continues_call_id": continues, "continues_evidence": "compaction" if compacted else "history"}
             columns["branch"] = self._continued.get(continues, 0)
             self._continued[continues] = columns["branch"] + 1
         given = [columns.get(name) is not None for name in ("input_tokens", "output_tokens")]
@@ -117,7 +118,7 @@ class TaskRows:
             "inside_call_id": run.inside_call_id,
             "inside_evidence": None if run.inside_tool_call_id is None else "scope",
             "structure_source": "scope",
-            "extra": dict(extra or {}),
+            "extra": {**(extra or {}), **({"gen_ai.conversation.compacted": True} if compacted else {})},
             **columns,
         }
         run.calls += 1
@@ -211,6 +212,11 @@ class TaskRows:
             outcome=self.outcome if kind == "task" else None,
             score=self.score if kind == "task" else None,
         )
+
+
+def prompted_by(spoken: Collection[str]) -> str | None:
+    """Return the column of this name, of who has spoken since the last answer: `user`, `tool`, both or nobody."""
+    return "both" if len(spoken) > 1 else next(iter(spoken), None)
 
 
 def _in_order(tool: dict[str, Any]) -> dict[str, Any]:
