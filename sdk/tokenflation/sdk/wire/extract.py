@@ -269,14 +269,15 @@ def _touch(facts: Facts, channel: str, time_ns: int) -> None:
     """Note that content of this channel arrived; only the first time counts."""
     if facts.first_token_ns is None:
         facts.first_token_ns = time_ns
-    if channel == "answer" and facts.first_answer_ns is None:
+    if channel != "reasoning" and facts.first_answer_ns is None:
         facts.first_answer_ns = time_ns
 
 
 def _note_content(facts: Facts, channel: str, content: Any, slot: tuple[int, int]) -> None:
     """Keep the beginning of the first choice's answer; a stream may repeat at its end what it brought in pieces."""
-    if channel == "reasoning":
-        facts.reasoning.add(slot)
+    if channel != "answer":
+        if channel == "reasoning":
+            facts.reasoning.add(slot)
     elif type(content) is str and slot[0] == 0 and facts.answer_chars < MAX_ANSWER:
         note_answer(facts, content)
 
@@ -288,30 +289,30 @@ def _note_part(facts: Facts, rules: Answer, part: dict[str, Any], slot: tuple[in
         _apply(facts, rule, part, slot, time_ns)
     flagged = rules.reasoning_flag is not None and part.get(rules.reasoning_flag) is True
     keys = rules.keyed.keys() & part.keys()
-    for key in keys if len(keys) < 2 else [key for key in rules.keyed if key in keys]:
+    for key in keys if len(keys) < 2 else filter(keys.__contains__, rules.keyed):
         rule, value = rules.keyed[key], part[key]
         if value is None or value == "":
             continue
         if flagged and rule.tool is None:
             _touch(facts, "reasoning", time_ns)
             facts.reasoning.add(slot)
+        elif type(value) is str:
+            _apply(facts, rule, value, slot, time_ns)
+        elif type(value) is dict:
+            _apply_entry(facts, rules, rule, value, slot, time_ns)
         elif type(value) is list:
             for position, entry in enumerate(value):
                 if type(entry) is dict:
                     _apply_entry(facts, rules, rule, entry, (slot[0], position), time_ns)
-        else:
-            _apply(facts, rule, value, slot, time_ns)
 
 
 def _apply_entry(
     facts: Facts, rules: Answer, rule: Part, entry: dict[str, Any], slot: tuple[int, int], time_ns: int
 ) -> None:
-    """Read one entry of a list: by its own type where the dialect has a rule for it."""
+    """Read an object under a key, or one of a list there: by its own type where the dialect has a rule for it."""
     kind = entry.get("type")
     typed = rules.typed.get(kind) if type(kind) is str and rule.tool is None else None
-    if rule.tool is not None:
-        slot = (slot[0], _number(entry.get("index"), slot[1]))
-    _apply(facts, typed or rule, entry, slot, time_ns)
+    _apply(facts, typed or rule, entry, (slot[0], _number(entry.get("index"), slot[1])), time_ns)
 
 
 def _apply(facts: Facts, rule: Part, value: Any, slot: tuple[int, int], time_ns: int) -> None:

@@ -13,7 +13,8 @@ from tokenflation.sdk.wire.values import Path
 
 __all__ = ["Answer", "Count", "Dialect", "EventRule", "Part", "Paths", "Request", "Result", "Tool"]
 
-Channel = Literal["answer", "reasoning", "none"]
+Channel = Literal["answer", "reasoning", "other", "none"]
+"""`other` is generated as well, but no text of the answer: arguments, sound, pictures."""
 Paths = tuple[Path, ...]
 
 

@@ -35,6 +35,9 @@ MESSAGES: Final = Dialect(
             "thinking": Part(channel="reasoning", content=(("thinking",),)),
             "thinking_delta": Part(channel="reasoning", content=(("thinking",),)),
             "redacted_thinking": Part(channel="reasoning", content=(("data",),)),
+            # anthropic's `BetaCompactionBlock`, whose text comes in one piece.
+            "compaction": Part(channel="other", content=(("content",),)),
+            "compaction_delta": Part(channel="other", content=(("content",),)),
             "tool_use": Part(tool=Tool(arguments=(("input",),))),
             "server_tool_use": Part(tool=Tool(server=True, arguments=(("input",),))),
             "mcp_tool_use": Part(tool=Tool(server=True, arguments=(("input",),))),

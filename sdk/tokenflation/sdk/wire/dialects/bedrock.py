@@ -55,7 +55,8 @@ _CONVERSE_ANSWER = Answer(
         "reasoningContent": Part(
             channel="reasoning", content=(("reasoningText", "text"), ("text",), ("redactedContent",))
         ),
-        "image": Part(),
+        "citationsContent": Part(content=(("content", 0, "text"),)),
+        "image": Part(channel="other"),
     },
     finish=(("stopReason",),),
     slot=("contentBlockIndex",),

@@ -112,6 +112,7 @@ CHAT_V1: Final = Dialect(
         failed=_FAILED,
         events={
             "text-generation": EventRule(channel="answer", content=("text",)),
+            "search-queries-generation": EventRule(channel="other", content=("search_queries",)),
             "tool-calls-chunk": EventRule(channel="answer", content=("tool_call_delta",)),
             "tool-calls-generation": EventRule(channel="answer", content=("tool_calls",)),
             "stream-end": EventRule(ends=True),

@@ -37,8 +37,9 @@ GENERATE_CONTENT: Final = Dialect(
         keyed={
             "text": Part(),
             "functionCall": Part(tool=Tool(arguments=(("args",),))),
-            "inlineData": Part(content=(("data",),)),
-            "fileData": Part(content=(("fileUri",),)),
+            "inlineData": Part(channel="other", content=(("data",),)),
+            "fileData": Part(channel="other", content=(("fileUri",),)),
+            "audioTranscription": Part(content=(("text",),)),
             "executableCode": Part(tool=Tool(server=True, named="code_execution", arguments=(("code",),))),
             "toolCall": Part(tool=Tool(server=True, name=(("toolType",),), named="tool", arguments=(("args",),))),
         },
@@ -84,7 +85,9 @@ _SERVER_CALLS = (
     "tool_search_call",
     "url_context_call",
 )
-_MEDIA = {name: Part(content=(("data",), ("uri",))) for name in ("image", "audio", "video", "document")}
+_MEDIA = {
+    name: Part(channel="other", content=(("data",), ("uri",))) for name in ("image", "audio", "video", "document")
+}
 _INTERACTION_REQUEST = Request(
     # google-genai's `_interactions_continuation`: what reached a limit is gone on with by a token, without an input.
     proof=(frozenset({"input", "continuation_token", "previous_interaction_id"}), frozenset({"model", "agent"})),
@@ -114,7 +117,8 @@ _INTERACTION = Answer(
         "model_output": Part(content=(("content",),)),
         "thought": Part(channel="reasoning", content=(("summary",), ("signature",))),
         "thought_summary": Part(channel="reasoning", content=(("content",),)),
-        "arguments_delta": Part(content=(("arguments",),)),
+        "thought_signature": Part(channel="reasoning", content=(("signature",),)),
+        "arguments_delta": Part(channel="other", content=(("arguments",),)),
         "function_call": Part(tool=Tool(arguments=(("arguments",),))),
         **_MEDIA,
         **{

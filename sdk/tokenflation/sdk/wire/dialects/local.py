@@ -160,6 +160,7 @@ LM_STUDIO: Final = Dialect(
         events={
             "message.delta": EventRule(channel="answer", content=("content",)),
             "reasoning.delta": EventRule(channel="reasoning", content=("content",)),
+            "tool_call.start": EventRule(channel="other", content=("tool",)),
             "chat.end": EventRule(ends=True),
         },
         usage=(("result", "stats"), ("stats",)),

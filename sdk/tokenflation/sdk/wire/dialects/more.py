@@ -44,8 +44,10 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
         model=(("model",), ("outputs", 0, "model")),
         response_id=(("conversation_id",),),
         parts=(("outputs",),),
+        keyed={"content": Part()},  # a text, or chunks with types of their own
         typed={
-            "message.output": Part(content=(("content",),)),
+            "text": Part(content=(("text",),)),
+            "thinking": Part(channel="reasoning", content=(("thinking",),)),
             "function.call": Part(tool=_FUNCTION),
             "function.call.delta": Part(tool=_FUNCTION),
             "tool.execution": Part(tool=Tool(server=True, arguments=(("arguments",),))),
@@ -54,7 +56,7 @@ MISTRAL_CONVERSATIONS: Final = Dialect(
         finish=(),
         slot=("output_index",),
         events={
-            "message.output.delta": EventRule(channel="answer", content=("content",)),
+            "message.output.delta": EventRule(part=()),
             "function.call.delta": EventRule(part=()),
             "tool.execution.started": EventRule(part=()),
             "conversation.response.done": EventRule(ends=True),

@@ -43,6 +43,11 @@ _CHAT_ANSWER = Answer(
         "refusal": Part(),
         "reasoning_content": Part(channel="reasoning"),  # DeepSeek, vLLM, Moonshot, llama.cpp
         "reasoning": Part(channel="reasoning"),  # OpenRouter, Groq
+        # openrouter's `ReasoningDetailUnion`, litellm's `thinking_blocks`; hidden reasoning has nothing else.
+        "reasoning_details": Part(channel="reasoning", content=(("text",), ("summary",), ("data",))),
+        "thinking_blocks": Part(channel="reasoning", content=(("thinking",), ("data",))),
+        # vercel.com/docs/ai-gateway, "Image Generation with Chat Completions API"; OpenRouter's and litellm's so, too.
+        "images": Part(channel="other", content=(("image_url", "url"),)),
         "audio": Part(content=(("data",), ("transcript",))),
         "tool_calls": Part(tool=_CHAT_CALL),
         "function_call": Part(tool=_CHAT_CALL),  # before November 2023
@@ -204,6 +209,15 @@ SVG_USAGE: Final = {
 }
 _ANSWER_DELTA = EventRule(channel="answer", content=("delta",))
 _REASONING_DELTA = EventRule(channel="reasoning", content=("delta",))
+_REASONING_DONE = EventRule(channel="reasoning", content=("text",))
+_THOUGHT = EventRule(channel="reasoning", content=("thought",))
+_OTHER_DELTA = EventRule(channel="other", content=("delta",))
+
+
+def _done(key: str) -> EventRule:
+    return EventRule(channel="other", content=(key,))
+
+
 _RESPONSES_ANSWER = Answer(
     envelopes=(("response",),),
     model=(("model",),),
@@ -236,6 +250,7 @@ _RESPONSES_ANSWER = Answer(
         "multi_agent_call": Part(  # openai's `BetaResponseOutputItem`
             tool=Tool(server=True, id=_CALL_IDS, name=(("action",),), arguments=(("arguments",),))
         ),
+        "compaction": Part(channel="other", content=(("encrypted_content",),)),
         # openai's `ResponseOutputItem`: JavaScript that the server runs; it may ask for calls of the others.
         "program": Part(tool=Tool(server=True, id=_CALL_IDS, named="program", arguments=(("code",),))),
     },
@@ -249,16 +264,33 @@ _RESPONSES_ANSWER = Answer(
         "response.output_item.done": EventRule(part=("item",)),
         "response.output_text.delta": _ANSWER_DELTA,
         "response.refusal.delta": _ANSWER_DELTA,
-        "response.audio.delta": _ANSWER_DELTA,
+        "response.audio.delta": _OTHER_DELTA,
         "response.audio.transcript.delta": _ANSWER_DELTA,
-        "response.function_call_arguments.delta": _ANSWER_DELTA,
-        "response.custom_tool_call_input.delta": _ANSWER_DELTA,
-        "response.mcp_call_arguments.delta": _ANSWER_DELTA,
-        "response.code_interpreter_call_code.delta": _ANSWER_DELTA,
-        "response.shell_call_command.delta": _ANSWER_DELTA,
-        "response.image_generation_call.partial_image": EventRule(channel="answer", content=("partial_image_b64",)),
+        "response.function_call_arguments.delta": _OTHER_DELTA,
+        "response.custom_tool_call_input.delta": _OTHER_DELTA,
+        "response.mcp_call_arguments.delta": _OTHER_DELTA,
+        "response.code_interpreter_call_code.delta": _OTHER_DELTA,
+        "response.shell_call_command.delta": _OTHER_DELTA,
+        "response.apply_patch_call_operation_diff.delta": _OTHER_DELTA,
+        "response.image_generation_call.partial_image": _done("partial_image_b64"),
         "response.reasoning_text.delta": _REASONING_DELTA,
         "response.reasoning_summary_text.delta": _REASONING_DELTA,
+        # Some servers send a text, or arguments, in one piece.
+        "response.output_text.done": EventRule(channel="answer", content=("text",)),
+        "response.refusal.done": EventRule(channel="answer", content=("refusal",)),
+        "response.function_call_arguments.done": _done("arguments"),
+        "response.custom_tool_call_input.done": _done("input"),
+        "response.mcp_call_arguments.done": _done("arguments"),
+        "response.code_interpreter_call_code.done": _done("code"),
+        "response.shell_call_command.done": _done("command"),
+        "response.apply_patch_call_operation_diff.done": _done("diff"),
+        "response.reasoning_text.done": _REASONING_DONE,
+        "response.reasoning_summary_text.done": _REASONING_DONE,
+        # perplexityai's `ResponseStreamChunk`.
+        "response.reasoning.started": _THOUGHT,
+        "response.reasoning.search_queries": EventRule(channel="reasoning", content=("queries",)),
+        "response.reasoning.fetch_url_queries": EventRule(channel="reasoning", content=("urls",)),
+        "response.reasoning.stopped": _THOUGHT,
         "response.completed": EventRule(ends=True),
         "response.incomplete": EventRule(ends=True),
         "response.failed": EventRule(ends=True),

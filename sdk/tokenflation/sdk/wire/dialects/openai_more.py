@@ -95,6 +95,7 @@ EMBEDDINGS_COUNTED_APART: Final = replace(
 )
 
 # platform.openai.com/docs/api-reference/images/object and /images-streaming: usage of the GPT image models.
+_PICTURE = EventRule(channel="other", content=("b64_json",))
 IMAGES: Final = Dialect(
     api="openai.images",
     compatible=_COMPATIBLE,
@@ -103,13 +104,14 @@ IMAGES: Final = Dialect(
         model=(("model",),),
         response_id=(),
         parts=(("data",),),
-        keyed={"b64_json": Part(), "url": Part()},
+        keyed={"b64_json": Part(channel="other"), "url": Part(channel="other")},
         finish=(),
         events={
-            "image_generation.partial_image": EventRule(channel="answer", content=("b64_json",)),
-            "image_generation.completed": EventRule(channel="answer", content=("b64_json",), ends=True),
-            "image_edit.partial_image": EventRule(channel="answer", content=("b64_json",)),
-            "image_edit.completed": EventRule(channel="answer", content=("b64_json",), ends=True),
+            "image_generation.partial_image": _PICTURE,
+            "image_generation.text_chunk": EventRule(channel="other", content=("text",)),  # openrouter, of SVG
+            "image_generation.completed": EventRule(channel="other", content=("b64_json",), ends=True),
+            "image_edit.partial_image": _PICTURE,
+            "image_edit.completed": EventRule(channel="other", content=("b64_json",), ends=True),
         },
         usage=(("usage",),),
         # openrouter.ai/docs/api/api-reference/images counts as its chat does.
@@ -175,7 +177,8 @@ TRANSCRIPTIONS: Final = Dialect(
 )
 
 # platform.openai.com/docs/api-reference/audio/createSpeech: sound, which says nothing, or with `stream_format: sse` the
-# events speech.audio.delta and speech.audio.done, which holds usage.
+# events speech.audio.delta and speech.audio.done, which holds usage. For the sound mistralai's
+# `SpeechStreamAudioDelta` and together's `AudioSpeechStreamChunk` have keys of their own.
 SPEECH: Final = Dialect(
     api="openai.speech",
     compatible=_COMPATIBLE,
@@ -186,12 +189,11 @@ SPEECH: Final = Dialect(
     answer=Answer(
         model=(),
         response_id=(),
-        parts=(),
+        parts=((),),
+        keyed=dict.fromkeys(("audio", "audio_data", "b64"), Part(channel="other")),
         finish=(),
-        events={
-            "speech.audio.delta": EventRule(channel="answer", content=("audio",)),
-            "speech.audio.done": EventRule(ends=True),
-        },
+        events={"speech.audio.done": EventRule(ends=True)},
+        terminator=b"[DONE]",
         usage=(("usage",),),
         input=Count(terms=((("input_tokens",), ("prompt_tokens",)),)),
         output=Count(terms=((("output_tokens",), ("completion_tokens",)),)),
@@ -266,6 +268,7 @@ DECISIONS: Final = Dialect(
 # platform.openai.com/docs/api-reference/realtime-server-events/response/done: cached tokens are a subset of input.
 # The exchange of one response: what the server sent for it; the request body is `{session, input}` or its fields.
 _SPOKEN = EventRule(channel="answer", content=("delta",))
+_SOUND = EventRule(channel="other", content=("delta",))
 REALTIME: Final = Dialect(
     api="openai.realtime",
     compatible=_COMPATIBLE,
@@ -280,11 +283,10 @@ REALTIME: Final = Dialect(
             **{name: rule for name, rule in RESPONSES.answer.events.items() if not rule.ends},
             "response.output_text.delta": _SPOKEN,
             "response.text.delta": _SPOKEN,
-            "response.output_audio.delta": _SPOKEN,
-            "response.audio.delta": _SPOKEN,
+            "response.output_audio.delta": _SOUND,
+            "response.audio.delta": _SOUND,
             "response.output_audio_transcript.delta": _SPOKEN,
             "response.audio_transcript.delta": _SPOKEN,
-            "response.function_call_arguments.delta": _SPOKEN,
             "response.done": EventRule(ends=True),
         },
         errors=(("response", "status_details", "error"),),
