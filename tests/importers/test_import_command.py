@@ -101,3 +101,11 @@ def test_tokens_that_the_log_does_not_report_are_no_sum_of_0(
     assert "input tokens not reported by the log, output tokens not reported by the log\n" in found
     assert _run("import", file, "--store", tmp_path / "runs.db") == 0
     assert "input" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdin"])
+def test_what_comes_through_a_pipe_is_read_as_a_file_is(tmp_path: Path, path: str) -> None:
+    file = write_lines(tmp_path / "a.jsonl", TRACE)
+    command = [sys.executable, "-c", "from tokenflation.cli import main; main()", "import", path, "--store", "runs.db"]
+    done = subprocess.run(command, cwd=tmp_path, input=file.read_text(), stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.startswith("runs.db: 1 task and 3 calls added")

@@ -43,9 +43,10 @@ def _list_formats(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def command(paths: tuple[Path, ...], store: Path, task: str | None, left_out: TextIO | None) -> None:
     """Read logs and traces of other tools into a store.
 
-    PATHS are files, folders and archives (tar, zip; files packed as .xz, .gz or .zst). The format is found by content;
-    `tokenflation import --formats` lists those that are known. A record that cannot be read is skipped and named; what
-    the store has already is left as it is, and of a session that has grown the new calls are added.
+    PATHS are files, folders and archives (tar, zip; files packed as .xz, .gz or .zst), or - for standard input. The
+    format is found by content; `tokenflation import --formats` lists those that are known. A record that cannot be read
+    is skipped and named; what the store has already is left as it is, and of a session that has grown the new calls are
+    added.
     """
     if task == "":
         raise click.UsageError("--task needs a name that is not empty.")

@@ -62,9 +62,10 @@ def import_paths(
 ) -> ImportSummary:
     """Add the logs in files, folders and archives to a store, in one transaction; the format is found by content.
 
-    `task` is the kind of the tasks; by default each format finds one. Memory holds one session. What the store has is
-    left as it is, so a second import adds nothing; a session that has grown adds its new calls. A broken record is left
-    out and named in the summary, which names the first hundred of each reason; `left_out` is told of every one.
+    A path may be a pipe, or `-`: standard input. `task` is the kind of the tasks; by default each format finds one.
+    Memory holds one session. What the store has is left as it is, so a second import adds nothing; a session that has
+    grown adds its new calls. A broken record is left out and named in the summary, which names the first hundred of
+    each reason; `left_out` is told of every one.
 
     Raises:
         ImportSourceError: a path does not exist, or nothing in any file could be taken; the store is as it was, and is
@@ -74,7 +75,7 @@ def import_paths(
     tally = Tally(left_out)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenflation-import-")))
-        groups = _grouped(find_entries([Path(path) for path in paths]), folder, tally)
+        groups = _grouped(find_entries([Path(path) for path in paths], folder), folder, tally)
         total = sum(entry.bytes for _, entries in groups for entry in entries)
         if not groups:
             raise ImportSourceError(tally.nothing())

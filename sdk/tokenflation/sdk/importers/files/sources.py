@@ -1,6 +1,7 @@
 """Finds the files to import, in folders and archives too, and what they begin with. Knows nothing of what they mean."""
 
 import os
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -23,16 +24,23 @@ _ZIP = b"PK\x03\x04"
 _ENDINGS = (*PACKED, ".jsonl", ".json", ".ndjson", ".tar", ".tgz", ".txz", ".zip")
 
 
-def find_entries(paths: Iterable[Path]) -> list[Entry]:
+def find_entries(paths: Iterable[Path], folder: Path) -> list[Entry]:
     """Return the files that the paths name, those of a folder in order of name; hidden folders inside one are walked.
+
+    What a pipe gives, or standard input (`-`), is put into `folder` first: a file is read more than once.
 
     Raises:
         ImportSourceError: a path does not exist, or is a folder without files.
     """
-    return [entry for path in paths for entry in _entries(path)]
+    return [entry for path in paths for entry in _entries(path, folder)]
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(path: Path, folder: Path) -> list[Entry]:
+    if str(path) == "-":
+        return [_unpack(sys.stdin.buffer, "standard input", folder, "task")]
+    if path.is_fifo():
+        with path.open("rb") as pipe:
+            return [_unpack(pipe, str(path), folder, "task")]
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         if not inside and not os.access(path, os.R_OK | os.X_OK):
