@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenflation.children import CHILDREN, SCOPE
 from tokenflation.sdk.carrying.threads import within
-from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.scoping import scopes
 
@@ -78,23 +78,16 @@ def say_if_unheard() -> None:
 
 def carry_scopes_to_processes() -> Callable[[], None]:
     """Make processes and their pools start their work inside the scope that started it; return what undoes it."""
-    layers: list[Layer] = []
-    live = True
+    layers = Layers()
 
     def covering(*names: str, by: Callable[[Any], Any], of: str = "") -> Callable[[ModuleType], None]:
         def patch(module: ModuleType) -> None:
             owner: Any = getattr(module, of) if of else module
-            for name in names if live else ():
+            for name in names:
                 if callable(owner.__dict__.get(name)):
-                    layers.append(cover(owner, name, by))
+                    layers.cover(owner, name, by)
 
         return patch
-
-    def undo() -> None:
-        nonlocal live
-        live = False
-        while layers:
-            uncover(layers.pop())
 
     asked = ("apply_async", "_map_async", "imap", "imap_unordered")
     for module, patch in (
@@ -115,8 +108,8 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
     ):
-        when_imported(module, patch, wanted=lambda: live)
-    return undo
+        layers.when_imported(module, patch)
+    return layers.undo
 
 
 def stand_inside() -> Callable[[], None]:

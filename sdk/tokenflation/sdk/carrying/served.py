@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.hooks.bodies import safely
-from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.scoping import scopes
 
 __all__ = ["serve_in_traces"]
@@ -29,8 +29,7 @@ def serve_in_traces(failed: Callable[[str], None]) -> Callable[[], None]:
 
     `failed` counts what we cannot read, by reason; the host serves all the same.
     """
-    layers: list[Layer] = []
-    live = True
+    layers = Layers()
 
     def patch(module: ModuleType) -> None:
         owner, name, shell = (
@@ -39,18 +38,12 @@ def serve_in_traces(failed: Callable[[str], None]) -> Callable[[], None]:
             else ("Server", "_handle_request", _shell(_asked_of_1, failed))
         )
         found = getattr(module, owner, None)
-        if live and found is not None and callable(found.__dict__.get(name)):
-            layers.append(cover(found, name, shell))
-
-    def undo() -> None:
-        nonlocal live
-        live = False
-        while layers:
-            uncover(layers.pop())
+        if found is not None and callable(found.__dict__.get(name)):
+            layers.cover(found, name, shell)
 
     for module in (_RUNNERS, _SERVERS):
-        when_imported(module, patch, wanted=lambda: live)
-    return undo
+        layers.when_imported(module, patch)
+    return layers.undo
 
 
 _Asked = tuple[str, Any]

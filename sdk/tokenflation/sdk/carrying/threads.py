@@ -13,7 +13,7 @@ from types import MethodType, ModuleType
 from typing import Any
 
 from tokenflation.sdk.carrying.lastcall import carried, last_call
-from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.scoping import scopes
 
@@ -24,28 +24,20 @@ _POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
 
 def carry_scopes() -> Callable[[], None]:
     """Make threads and thread pools start their work inside the scope that started it; return what undoes it."""
-    layers: list[Layer] = []
-    live = True
+    layers = Layers()
 
     def cover_method(owner: Any, name: str, make_shell: Callable[[Any], Any]) -> None:
         # gevent puts classes that inherit the method in place of the standard library's.
         owner = next((cls for cls in getattr(owner, "__mro__", ()) if callable(cls.__dict__.get(name))), None)
         if owner is not None:
-            layers.append(cover(owner, name, make_shell))
+            layers.cover(owner, name, make_shell)
 
     def cover_pool(module: ModuleType) -> None:
-        if live:  # wrapt cannot forget a post-import hook
-            cover_method(module.ThreadPoolExecutor, "submit", _submit_shell)
-
-    def undo() -> None:
-        nonlocal live
-        live = False
-        while layers:
-            uncover(layers.pop())
+        cover_method(module.ThreadPoolExecutor, "submit", _submit_shell)
 
     cover_method(threading.Thread, "start", _start_shell)
-    when_imported("concurrent.futures.thread", cover_pool, wanted=lambda: live)
-    return undo
+    layers.when_imported("concurrent.futures.thread", cover_pool)
+    return layers.undo
 
 
 _Origin = tuple[scopes.Scope | None, str]

@@ -17,9 +17,7 @@ from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.httpx_tries import Sending
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import passed_on
-from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["asked_for", "install"]
@@ -226,13 +224,11 @@ class _Installation(Patches):
         missing = _missing(library)
         if missing:
             remedy = "Calls through aiohttp are not recorded; use a version that tokenflation knows, or an httpx client"
-            say(_log, "%s is missing or other than known in this version. %s.", missing, remedy)
-            if self._tap is not None:
-                self._tap.failed("hook_missing")
+            self._say_missing(_log, "%s is missing or other than known in this version. %s.", missing, remedy)
             return
         shells = (self._connect_shell, _send_shell, _start_shell, _params_shell)
         for (module, owner, name, _), shell in zip(_HOOKED, shells, strict=False):
-            self._layers.append(cover(getattr(getattr(library, module), owner), name, shell))
+            self._layers.cover(getattr(getattr(library, module), owner), name, shell)
 
     def _connect_shell(self, original: Any) -> Any:
         @functools.wraps(original)

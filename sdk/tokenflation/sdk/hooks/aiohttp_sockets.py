@@ -14,10 +14,8 @@ from typing import Any
 
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks.bodies import safely
-from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.sessions import Session, session_for
 from tokenflation.sdk.hooks.sockets import SocketPatches
-from tokenflation.sdk.saying import say
 
 __all__ = ["install"]
 
@@ -44,9 +42,7 @@ class _Installation(SocketPatches):
         missing = [name for name in _HOOKED if not inspect.iscoroutinefunction(methods.get(name))]
         if socket is None or missing:
             remedy = "Realtime connections over aiohttp are not recorded; use a version that tokenflation knows"
-            say(_log, "aiohttp.ClientWebSocketResponse lacks %s in this version. %s.", missing, remedy)
-            if self._tap is not None:
-                self._tap.failed("hook_missing")
+            self._say_missing(_log, "aiohttp.ClientWebSocketResponse lacks %s in this version. %s.", missing, remedy)
             return
         steps: tuple[tuple[str, Any, Any], ...] = (
             ("send_str", _asking, _sent),
@@ -54,7 +50,7 @@ class _Installation(SocketPatches):
             ("close", _closing, None),
         )
         for name, before, after in steps:
-            self._layers.append(cover(socket, name, functools.partial(self._shell, before, after)))
+            self._layers.cover(socket, name, functools.partial(self._shell, before, after))
 
     def _shell(self, before: Any, after: Any, original: Any) -> Any:
         @functools.wraps(original)

@@ -16,10 +16,8 @@ from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import kinds, safely, tapped
 from tokenflation.sdk.hooks.httpx_tries import Sending, async_shell, sync_shell
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.patching import cover, when_imported
 from tokenflation.sdk.hooks.underway import UNDERWAY, passed_on, underway
 from tokenflation.sdk.interrupts import count_failure, let_through
-from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import RESPONSE_HEADERS, recognise
 
 __all__ = ["install", "transport"]
@@ -304,7 +302,7 @@ class _Installation(Patches):
 
     def patch(self, library: ModuleType) -> None:
         """Patch both clients of one library; never raises, as it runs inside the host's import statement."""
-        if self._tap is not None:  # wrapt cannot forget a post-import hook: after undo it must do nothing
+        if self._tap is not None:
             tap = self._tap
             safely(tap.failed, self._patch_client, library, "Client", "HTTPTransport", "handle_request")
             safely(tap.failed, self._patch_client, library, "AsyncClient", "AsyncHTTPTransport", "handle_async_request")
@@ -334,7 +332,7 @@ class _Installation(Patches):
                 safely(self._tap.failed, self._cover, getattr(core, pool, None), method, shell)
 
         if library in _POOLS:
-            when_imported(_POOLS[library], patch, wanted=lambda: self._tap is not None)
+            self._layers.when_imported(_POOLS[library], patch)
 
     def _warn(self, missing: str, consequence: str) -> None:
         """Say once, in the log, what this version of a library lacks, and count it."""
@@ -342,9 +340,7 @@ class _Installation(Patches):
             return
         self._warned.add(missing)
         remedy = "Wrap transports of your own with tokenflation.sdk.transport() to record them"
-        say(_log, "%s is missing in this version: %s. %s.", missing, consequence, remedy)
-        if self._tap is not None:
-            self._tap.failed("hook_missing")
+        self._say_missing(_log, "%s is missing in this version: %s. %s.", missing, consequence, remedy)
 
     def _cover(self, owner: Any, name: str, shell: Callable[[Any], Any]) -> bool:
         """Put a shell over a method that takes one request; False if there is no such method."""
@@ -353,7 +349,7 @@ class _Installation(Patches):
             return False
         # After httpx2.alias_httpx() both names lead to the same classes: go by the class, not by the name.
         if not any(layer.owner is owner and layer.name == name for layer in self._layers):
-            self._layers.append(cover(owner, name, shell))
+            self._layers.cover(owner, name, shell)
         return True
 
 

@@ -24,9 +24,7 @@ from tokenflation.children import CHILDREN
 from tokenflation.sdk.exchange import Tap, ToolRunning
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire.values import dumps
 
 __all__ = ["install"]
@@ -164,20 +162,18 @@ class _Installation(Patches):
         elif library.__name__ == _STDIO:
             module: Any = library
             if callable(module.__dict__.get("get_default_environment")):
-                self._layers.append(cover(module, "get_default_environment", self._variables_shell))
+                self._layers.cover(module, "get_default_environment", self._variables_shell)
         else:
             self._cover(getattr(library, "Client", None), "call_tool", self._call_shell, "name")
 
     def _patch_session(self, module: ModuleType) -> None:
         session = getattr(module, "ClientSession", None)
         if not self._cover(session, "send_request", self._send_shell, "request"):
-            say(
+            self._say_missing(
                 _log,
                 "mcp.client.session.ClientSession.send_request(request) is missing in this version: tool calls through "
                 "MCP are not recorded. Use a version of mcp that tokenflation knows.",
             )
-            if self._tap is not None:
-                self._tap.failed("hook_missing")
         for name in ("_on_request", "_received_request"):  # of versions 2 and 1
             self._cover(session, name, self._serve_shell)
 
@@ -188,7 +184,7 @@ class _Installation(Patches):
             return False
         if first and first not in list(inspect.signature(owner.__dict__[name]).parameters)[1:2]:
             return False
-        self._layers.append(cover(owner, name, shell))
+        self._layers.cover(owner, name, shell)
         return True
 
     def _variables_shell(self, original: Any) -> Any:

@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Layer", "cover", "uncover", "when_imported"]
+__all__ = ["Layer", "Layers", "when_imported"]
 
 _LAYER = "__tokenflation_layer__"
 
@@ -23,7 +23,7 @@ _waiting: dict[str, list[tuple[Callable[[ModuleType], None], Callable[[], bool]]
 class Layer:
     """One function of ours over a class attribute."""
 
-    owner: type
+    owner: Any
     name: str
     shell: Any
     original: Any
@@ -40,7 +40,8 @@ def when_imported(name: str, action: Callable[[ModuleType], None], wanted: Calla
     """
     module = sys.modules.get(name)
     if module is not None and not _is_half(module):
-        action(module)
+        if wanted():
+            action(module)
         return
     if name not in _waiting and module is not None:
         module.__dict__["__spec__"].__class__ = _Half
@@ -84,23 +85,37 @@ class _Half(ModuleSpec):
                     action(module)
 
 
-def cover(owner: type, name: str, make_shell: Callable[[Any], Any]) -> Layer:
-    """Replace `owner.name` by `make_shell(original)` and return the layer, to be taken off by `uncover`."""
-    original = _beneath_dead_layers(owner.__dict__[name])
-    # A wrapper by wrapt learns the instance only if it is taken from the class, as a call would take it.
-    bind = getattr(original, "__get__", None)
-    shell = make_shell(bind(None, owner) if bind is not None else original)
-    layer = Layer(owner, name, shell, original)
-    setattr(shell, _LAYER, layer)
-    setattr(owner, name, shell)
-    return layer
+class Layers(list[Layer]):
+    """Layers that come off together, and what waits for modules in order to put more on."""
 
+    live = True
 
-def uncover(layer: Layer) -> None:
-    """Take a layer off: the attribute is the original object again, unless somebody else's wrapper lies on top."""
-    layer.live = False
-    if layer.owner.__dict__.get(layer.name) is layer.shell:
-        setattr(layer.owner, layer.name, _beneath_dead_layers(layer.original))
+    def cover(self, owner: Any, name: str, make_shell: Callable[[Any], Any]) -> None:
+        """Replace `owner.name` by `make_shell(original)`."""
+        original = _beneath_dead_layers(owner.__dict__[name])
+        # A wrapper by wrapt learns the instance only if it is taken from the class, as a call would take it.
+        bind = getattr(original, "__get__", None)
+        shell = make_shell(bind(None, owner) if bind is not None else original)
+        layer = Layer(owner, name, shell, original)
+        setattr(shell, _LAYER, layer)
+        self.append(layer)
+        setattr(owner, name, shell)
+
+    def when_imported(self, name: str, action: Callable[[ModuleType], None]) -> None:
+        """Run `action` as `when_imported` does, unless all have come off by then."""
+        when_imported(name, action, wanted=lambda: self.live)
+
+    def undo(self) -> None:
+        """Take all off, and put none on any more; calling it again does nothing.
+
+        Each attribute is the original object again, unless somebody else's wrapper lies on top.
+        """
+        self.live = False
+        while self:
+            layer = self.pop()
+            layer.live = False
+            if layer.owner.__dict__.get(layer.name) is layer.shell:
+                setattr(layer.owner, layer.name, _beneath_dead_layers(layer.original))
 
 
 def _beneath_dead_layers(function: Any) -> Any:

@@ -17,7 +17,6 @@ from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.aiohttp import asked_for
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import UNDERWAY
 
 __all__ = ["install"]
@@ -56,7 +55,7 @@ class _Installation(Patches):
             original = getattr(getattr(library, owner, None), "__dict__", {}).get(name)
             if original is not None:
                 shell = self._async_shell if inspect.iscoroutinefunction(original) else self._sync_shell
-                self._layers.append(cover(getattr(library, owner), name, shell))
+                self._layers.cover(getattr(library, owner), name, shell)
 
     def _sync_shell(self, original: Any) -> Any:
         @functools.wraps(original)

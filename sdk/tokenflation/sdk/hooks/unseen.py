@@ -19,7 +19,7 @@ from typing import Any
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks.bodies import safely
-from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.hooks.underway import underway
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.saying import say
@@ -118,7 +118,7 @@ class _Watch:
 
     def __init__(self, tap: Tap) -> None:
         self._tap: Tap | None = tap
-        self._layers: list[Layer] = []
+        self._layers = Layers()
         self._named: set[str] = set()
         self._doubtful: dict[str, tuple[float, str]] = {}
         """Host -> when and how it was met; reported unless a hook records an exchange with it within the grace."""
@@ -143,16 +143,14 @@ class _Watch:
             ),
         )
         for module, owner, name, make_shell in places:
-            patch = functools.partial(self._patch, owner, name, make_shell)
-            when_imported(module, patch, wanted=lambda: self._tap is not None)
+            self._layers.when_imported(module, functools.partial(self._patch, owner, name, make_shell))
 
     def stop(self) -> None:
         """Take the patches off and report what no hook came to see; calling it again does nothing."""
         if self._tap is not None:
             safely(self._tap.failed, self._settle, float("inf"))
         self._tap = None
-        while self._layers:
-            uncover(self._layers.pop())
+        self._layers.undo()
 
     def _patch(self, owner: str, name: str, make_shell: Callable[[Any], Any], module: ModuleType) -> None:
         """Patch one place; never raises, as it may run inside the host's import statement."""
@@ -161,7 +159,7 @@ class _Watch:
 
     def _cover(self, owner: Any, name: str, make_shell: Callable[[Any], Any]) -> None:
         if owner is not None and callable(owner.__dict__.get(name)):
-            self._layers.append(cover(owner, name, make_shell))
+            self._layers.cover(owner, name, make_shell)
 
     def _look(self, step: Callable[..., None], *arguments: Any) -> None:
         """Look at what the host is about to do; it is done whatever comes of it."""

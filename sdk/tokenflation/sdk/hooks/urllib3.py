@@ -20,7 +20,6 @@ from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.httpx_tries import Sending, tried
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.underway import UNDERWAY, Sent, passed_on
 from tokenflation.sdk.hooks.urllib3_heads import KEPT_HEADERS, host_of, loaded, path_of, picked
 from tokenflation.sdk.saying import say
@@ -285,14 +284,13 @@ class _Installation(Patches):
             self._warn(f"{library.__name__}: {', '.join(missing)}")
             return
         for owner, name, _, make_shell in places:
-            self._layers.append(cover(owner, name, make_shell))
+            self._layers.cover(owner, name, make_shell)
 
     def _warn(self, missing: str) -> None:
         """Say once, in the log, what this version lacks, and count it."""
         if not self._warned and self._tap is not None:
             self._warned = True
-            say(_log, _MISSING, missing)
-            self._tap.failed("hook_missing")
+            self._say_missing(_log, _MISSING, missing)
 
     def _sender(self, original: Any) -> Any:
         @functools.wraps(original)

@@ -13,11 +13,9 @@ from typing import Any
 
 from tokenflation.sdk.exchange import Tap
 from tokenflation.sdk.hooks.bodies import safely
-from tokenflation.sdk.hooks.patching import cover
 from tokenflation.sdk.hooks.sessions import Session, session_for
 from tokenflation.sdk.hooks.sockets import SocketPatches
 from tokenflation.sdk.interrupts import let_through
-from tokenflation.sdk.saying import say
 
 __all__ = ["install"]
 
@@ -43,9 +41,7 @@ class _Installation(SocketPatches):
         missing = [name for name in _HOOKED if not callable(getattr(protocol, "__dict__", {}).get(name))]
         if protocol is None or missing:
             remedy = "Realtime connections are not recorded; use a version of websockets that tokenflation knows"
-            say(_log, "websockets.protocol.Protocol lacks %s in this version. %s.", missing, remedy)
-            if self._tap is not None:
-                self._tap.failed("hook_missing")
+            self._say_missing(_log, "websockets.protocol.Protocol lacks %s in this version. %s.", missing, remedy)
             return
         after: dict[str, Callable[..., None]] = {
             "send_text": _sent,
@@ -55,7 +51,7 @@ class _Installation(SocketPatches):
         }
         for name in _HOOKED:
             make = self._events_shell if name == "events_received" else functools.partial(self._shell, after[name])
-            self._layers.append(cover(protocol, name, make))
+            self._layers.cover(protocol, name, make)
 
     def _known(self, protocol: Any) -> Session | None:
         """Return what we know of a connection; None if it is not ours to look at."""

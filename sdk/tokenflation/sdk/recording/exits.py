@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from tokenflation.sdk.hooks.patching import cover, uncover
+from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.interrupts import let_through
 
 __all__ = ["before_exec", "before_os_exit", "before_raised_signal"]
@@ -37,9 +37,9 @@ def before_os_exit(action: Callable[[], object]) -> Callable[[], None]:
         leave.__module__ = os.__name__  # where pickle finds it; the original says `posix`
         return leave
 
-    owner: Any = os
-    layer = cover(owner, "_exit", shell)
-    return lambda: uncover(layer)
+    layers = Layers()
+    layers.cover(os, "_exit", shell)
+    return layers.undo
 
 
 def before_exec(action: Callable[[], object]) -> Callable[[], None]:
@@ -61,14 +61,10 @@ def before_exec(action: Callable[[], object]) -> Callable[[], None]:
         become.__module__ = os.__name__
         return become
 
-    owner: Any = os
-    layers = [cover(owner, name, shell) for name in ("execv", "execve")]  # the others of `os` come here
-
-    def undo() -> None:
-        for layer in layers:
-            uncover(layer)
-
-    return undo
+    layers = Layers()
+    for name in ("execv", "execve"):  # the others of `os` come here
+        layers.cover(os, name, shell)
+    return layers.undo
 
 
 def before_raised_signal(action: Callable[[], object]) -> Callable[[], None]:
@@ -88,9 +84,9 @@ def before_raised_signal(action: Callable[[], object]) -> Callable[[], None]:
         raised.__module__ = signal.__name__
         return raised
 
-    owner: Any = signal
-    layer = cover(owner, "raise_signal", shell)
-    return lambda: uncover(layer)
+    layers = Layers()
+    layers.cover(signal, "raise_signal", shell)
+    return layers.undo
 
 
 def _ends(number: Any) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.hooks.patching import Layer, cover, uncover, when_imported
+from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.records import SpanRecord
 from tokenflation.sdk.scoping import scopes
@@ -228,8 +228,7 @@ class SpanProcessor:
 
 def follow_global_provider(processor: SpanProcessor) -> Callable[[], None]:
     """Read the spans of the process's TracerProvider, once it has one; return the function that stops it."""
-    layers: list[Layer] = []
-    live = True
+    layers = Layers()
 
     def set_shell(original: Any) -> Any:
         @functools.wraps(original)
@@ -243,22 +242,18 @@ def follow_global_provider(processor: SpanProcessor) -> Callable[[], None]:
     def look(trace: Any) -> None:
         # get_tracer_provider() would make one where an environment variable names it.
         provider = getattr(trace, "_TRACER_PROVIDER", None)
-        if live and provider is not None and processor.watched is not provider:
+        if layers.live and provider is not None and processor.watched is not provider:
             processor.watch(provider)
 
     def cover_api(trace: Any) -> None:
-        if live:  # wrapt cannot forget a post-import hook
-            layers.append(cover(trace, "set_tracer_provider", set_shell))
-            look(trace)
+        layers.cover(trace, "set_tracer_provider", set_shell)
+        look(trace)
 
     def undo() -> None:
-        nonlocal live
-        live = False
         processor.close()
-        while layers:
-            uncover(layers.pop())
+        layers.undo()
 
-    when_imported("opentelemetry.trace", cover_api, wanted=lambda: live)
+    layers.when_imported("opentelemetry.trace", cover_api)
     return undo
 
 
