@@ -9,6 +9,7 @@ of the store. What it checks stands in `tests/fuzz/`, which runs a small share o
 """
 
 import argparse
+import logging
 import multiprocessing
 import sys
 import time
@@ -52,6 +53,7 @@ def main() -> None:
 def _random(exchanges: Path, seed: int, inputs: int) -> tuple[Counter[str], list[str]]:
     from tests.fuzz.mutate import Mutator, check, seeds
 
+    logging.getLogger("tokenflation").setLevel(logging.CRITICAL)  # each input is a program of its own, and would say it
     mutator = Mutator(seeds(exchanges), seed)
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
