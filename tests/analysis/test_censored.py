@@ -40,7 +40,7 @@ def store(tmp_path: Path, provider: Provider) -> Path:
 
 
 def test_the_tasks_that_a_limit_cut_are_found(store: Path) -> None:
-    assert load_censored(store).to_dict("list") == {"task_id": ["t00", "t01"], "censored_by": ["max_calls"] * 2}
+    assert load_censored(store).to_numpy().tolist() == [["capped", f"t{number:02}", "max_calls"] for number in (0, 1)]
     assert load_censored(f"sqlite:///{store}").to_dict("list") == load_censored(store).to_dict("list")
 
 
@@ -127,7 +127,7 @@ def cut_after(calls: pd.DataFrame, kept: int, tasks: list[str]) -> pd.DataFrame:
     """The calls with the named runs cut after so many calls."""
     place = calls.groupby("task_id").cumcount()
     found = calls[~calls["task_id"].isin(tasks) | (place < kept)].reset_index(drop=True)
-    return marked(found, pd.DataFrame({"task_id": tasks, "censored_by": "max_tokens"}))
+    return marked(found, pd.DataFrame({"task": "triage", "task_id": tasks, "censored_by": "max_tokens"}))
 
 
 def test_a_cut_run_raises_the_forecast_and_is_said() -> None:
@@ -162,7 +162,31 @@ def test_a_run_whose_last_call_broke_off_counts_as_cut() -> None:
     last = calls.groupby("task_id").tail(1).index
     calls.loc[last[:3], "status"] = "cut"
     calls.loc[calls.index[0], "status"] = "cut" if calls.index[0] not in last else "ok"
-    assert runs_cut(calls).to_dict() == dict.fromkeys(calls.loc[last[:3], "task_id"], "broken off")
+    assert runs_cut(calls).to_dict() == {("triage", one): "broken off" for one in calls.loc[last[:3], "task_id"]}
+
+
+def test_a_run_is_not_cut_for_its_id_being_that_of_a_cut_run_of_another_kind(store: Path, provider: Provider) -> None:
+    with tf.instrument(store), asking(provider) as ask:
+        for number in range(12):
+            with tf.task("answer-once", id=f"t{number:02}"):
+                ask(f"at once {number}")
+    calls = an.load(store)
+    demand = an.forecast(marked(calls, load_censored(store)), an.Plan(tasks_per_day=1000))
+    assert [(kind["task"], kind["cut_runs"]) for kind in demand.attrs["manifest"]["kinds"]] == [
+        ("capped", 2),
+        ("answer-once", 0),
+    ]
+    assert censored_remarks(calls, load_censored(store)) == [REMARK]
+
+
+def test_a_run_that_broke_off_counts_as_cut_though_another_kind_has_its_id() -> None:
+    calls = some_calls().assign(status="ok")
+    broken = calls.groupby("task_id").tail(1).index[:3]
+    calls.loc[broken, "status"] = "cut"
+    later = calls.assign(task="again", status="ok", started_at_ns=calls["started_at_ns"] + 10**12)
+    assert set(runs_cut(pd.concat([calls, later], ignore_index=True)).index) == {
+        ("triage", one) for one in calls.loc[broken, "task_id"]
+    }
 
 
 @pytest.mark.parametrize(

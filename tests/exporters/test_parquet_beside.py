@@ -94,7 +94,7 @@ def test_findings_of_a_folder_are_those_of_its_store(tmp_path: Path) -> None:
     assert_frame_equal(load_structure(lake)[0], load_structure(store)[0])
     assert load_outcomes(lake)["task"].unique().tolist() == ["question"]
     assert_frame_equal(load_outcomes(lake), load_outcomes(store))
-    assert load_censored(lake).to_numpy().tolist() == [["abc0", "steps"]]
+    assert load_censored(lake).to_numpy().tolist() == [["question", "abc0", "steps"]]
     assert calls_alone(lake) == ""
 
 

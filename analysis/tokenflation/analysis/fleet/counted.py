@@ -56,12 +56,12 @@ def counted(runs: Runs, calls: pd.DataFrame, recorded: pd.DataFrame, plan: Plan,
     Raises:
         PlanError: more than half of the runs of a planned kind were cut.
     """
-    of_calls = calls["task_id"]
-    ids = calls[["task", "task_id"]].drop_duplicates()["task_id"].to_numpy()
+    key = ["task", "task_id"]
+    ids = pd.MultiIndex.from_frame(calls[key].drop_duplicates())
     by = runs_cut(recorded)
-    as_recorded = of_calls.value_counts().reindex(by.index) == recorded["task_id"].value_counts().reindex(by.index)
-    by = by[as_recorded.to_numpy(dtype=bool)] if len(by) else by
-    is_cut = np.isin(ids, by.index.to_numpy()) if len(by) else np.zeros(len(ids), dtype=np.bool_)
+    made, as_recorded = (frame.groupby(key, sort=False).size().reindex(by.index) for frame in (calls, recorded))
+    by = by[(made == as_recorded).to_numpy()]
+    is_cut = np.asarray(ids.isin(by.index), dtype=np.bool_)
     totals = runs.totals
     tokens = (totals["input_tokens"] + totals["output_tokens"]).to_numpy(dtype=np.float64)
     counts, cut, shares, raised = {}, {}, {}, {}

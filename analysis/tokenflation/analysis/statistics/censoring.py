@@ -23,6 +23,7 @@ Bools = NDArray[np.bool_]
 CENSORED_BY = "censored_by"
 """Column of calls that says what cut their run short: a limit's name; NULL where nothing did."""
 _BROKEN = "broken off"
+_TASK = ["task", "task_id"]
 _MOST_LEFT_OUT = 250
 
 
@@ -55,29 +56,26 @@ def even_shares(count: int) -> Shares:
 def marked(calls: pd.DataFrame, censored: pd.DataFrame | None) -> pd.DataFrame:
     """Return the calls with the column `censored_by`: what cut the run that they are of.
 
-    `censored` has one row per cut task, `task_id` and `censored_by`, as `structure.rows.load_censored` reads it.
+    `censored` has one row per cut task: `task`, `task_id`, `censored_by`, as `structure.rows.load_censored` reads it.
     """
     if censored is None or censored.empty:
         return calls
-    known = censored.drop_duplicates("task_id").set_index("task_id")[CENSORED_BY]
-    found = calls["task_id"].map(known)
+    known = censored.drop_duplicates(_TASK).set_index(_TASK)[CENSORED_BY].astype("object")
+    found = pd.Series(known.reindex(pd.MultiIndex.from_frame(calls[_TASK])).to_numpy(), calls.index)
     if CENSORED_BY in calls.columns:
         found = found.where(found.notna(), calls[CENSORED_BY])
-    return calls.assign(**{CENSORED_BY: found.astype("object")})
+    return calls.assign(**{CENSORED_BY: found})
 
 
 def runs_cut(calls: pd.DataFrame) -> "pd.Series[str]":
-    """Return what cut each task that was cut short, by `task_id`: what `censored_by` says, or a broken last call."""
-    said = pd.Series(dtype="object")
-    if CENSORED_BY in calls.columns:
-        told = calls[calls[CENSORED_BY].notna()].drop_duplicates("task_id")
-        said = told.set_index("task_id")[CENSORED_BY].astype("object")
-    if "status" not in calls.columns:
-        return said
-    last = calls.sort_values("started_at_ns", kind="stable").drop_duplicates("task_id", keep="last")
-    broken = last.loc[(last["status"] == "cut").fillna(False).astype(bool), "task_id"]
-    more = pd.Series(_BROKEN, index=pd.Index([one for one in broken if one not in said.index]), dtype="object")
-    return pd.concat([said, more]) if len(said) else more
+    """Return what cut each task cut short, by `task` and `task_id`: what `censored_by` says, or a broken last call."""
+    nothing = pd.Series(None, calls.index, dtype="object")
+    found = calls[_TASK].assign(by=calls.get(CENSORED_BY, nothing).astype("object")).dropna(subset="by")
+    if "status" in calls.columns:
+        last = calls.sort_values("started_at_ns", kind="stable").drop_duplicates(_TASK, keep="last")
+        broken = last.loc[(last["status"] == "cut").fillna(False).astype(bool), _TASK]
+        found = pd.concat([found, broken.assign(by=pd.Series(_BROKEN, broken.index, dtype="object"))])
+    return found.drop_duplicates(_TASK).set_index(_TASK)["by"]
 
 
 def survival_weights(amount: Floats, cut: Bools) -> tuple[Floats, float]:

@@ -82,30 +82,14 @@ def load_structure(
 
 
 def load_censored(source: str | Path) -> pd.DataFrame:
-    """Return the tasks that a limit cut short, whose use is a lower bound: columns `task_id`, `censored_by`.
+    """Return the tasks that a limit cut short, whose use is a lower bound: columns `task`, `task_id`, `censored_by`.
 
     One row per task, with the limit's name; empty where none was cut, or the source does not say (`calls_alone`).
 
     Raises:
         StoreError: the source is no store, or cannot be read.
     """
-    engine = _engine(source)
-    if engine is None:
-        return _limits(span_rows(source, ("task_id", "censored_by"), "censored_by is not null", "task_id, censored_by"))
-    with _connected(engine, source, "spans") as connection:
-        inspector = sa.inspect(connection)
-        have = inspector.has_table("spans") and any(
-            one["name"] == "censored_by" for one in inspector.get_columns("spans")
-        )
-        spans = sa.table("spans", sa.column("task_id"), sa.column("censored_by"))
-        query = sa.select(spans.c.task_id, spans.c.censored_by).where(spans.c.censored_by.is_not(None)).distinct()
-        rows = connection.execute(query.order_by(spans.c.task_id)).fetchall() if have else []
-    return _limits([tuple(row) for row in rows])
-
-
-def _limits(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    frame = pd.DataFrame({"task_id": [row[0] for row in rows], "censored_by": [row[1] for row in rows]}, dtype="str")
-    return frame.drop_duplicates("task_id", ignore_index=True)
+    return _ended(source, "censored_by")[["task", "task_id", "censored_by"]]
 
 
 def load_outcomes(source: str | Path) -> pd.DataFrame:
@@ -118,19 +102,25 @@ def load_outcomes(source: str | Path) -> pd.DataFrame:
     Raises:
         StoreError: the source is no store, or cannot be read.
     """
+    return _ended(source)
+
+
+def _ended(source: str | Path, said: str = "") -> pd.DataFrame:
+    """Return what the scopes of tasks say, of those alone that say something in the column `said`, if it is named."""
+    which = f"kind = 'task' and {said} is not null" if said else "kind = 'task'"
     engine = _engine(source)
     if engine is None:
         names = ["name", *(column.name for column in _OUTCOMES[1:])]
-        return _merged(span_rows(source, names, "kind = 'task'", "ended_at_ns, started_at_ns"))
+        return _merged(span_rows(source, names, which, "ended_at_ns, started_at_ns"))
     with _connected(engine, source, "spans") as connection:
         inspector = sa.inspect(connection)
         have = {str(one["name"]) for one in inspector.get_columns("spans")} if inspector.has_table("spans") else set()
-        if not have:
+        if not have or (said and said not in have):
             return from_rows([], _OUTCOMES)
         # A scope has a trace, and a name that is its kind as recorded; the calls say by what kind they go.
         names = [_kind(connection, "spans", "name"), *(column.name for column in _OUTCOMES[1:])]
         chosen = [name if position == 0 or name in have else "null" for position, name in enumerate(names)]
-        query = f"select {', '.join(chosen)} from spans where kind = 'task' order by ended_at_ns, started_at_ns"
+        query = f"select {', '.join(chosen)} from spans where {which} order by ended_at_ns, started_at_ns"
         rows = connection.execute(sa.text(query)).fetchall()
     return _merged([tuple(row) for row in rows])
 
@@ -168,7 +158,7 @@ def _kind(connection: sa.Connection, table: str, column: str = "task") -> str:
 def censored_remarks(calls: pd.DataFrame, censored: pd.DataFrame) -> list[str]:
     """Return one sentence for each task kind of which a limit cut runs; frames as of `load` and `load_censored`."""
     tasks = calls[["task", "task_id"]].drop_duplicates()
-    cut = tasks[tasks["task_id"].isin(censored["task_id"])].groupby("task").size()
+    cut = tasks.merge(censored[["task", "task_id"]].drop_duplicates()).groupby("task").size()
     return [
         f"{task}: a limit cut {count:,} of {many(int((tasks['task'] == task).sum()), 'run')}, so what {'it' if count == 1 else 'they'} used is a lower "
         "bound of what their task needs."
