@@ -105,6 +105,19 @@ def test_the_intrinsic_baseline_is_the_first_request_and_the_visible_final_answe
     assert row["inflation_calls"] == row["calls_mean"] == 4
 
 
+def test_what_generates_nothing_is_neither_the_first_request_nor_the_final_answer_of_the_intrinsic_baseline(
+    make_calls: Calls,
+) -> None:
+    asked = _call("x", 1, (500, 40))
+    embedded = _call("x", 1, (10, 0))
+    calls = make_calls([embedded, asked, embedded, _call("index", 1, (800, 0))])
+
+    rows = inflation(calls).set_index("task")
+
+    assert rows.loc["x", "baseline_tokens_mean"] == 540
+    assert rows.loc["index", "baseline_tokens_mean"] == 800
+
+
 def test_a_task_that_is_one_call_without_reasoning_is_its_own_direct_answer(make_calls: Calls) -> None:
     row = inflation(make_calls([_call("x", n, (100 + n, 10)) for n in range(12)]), rng=np.random.default_rng(0)).iloc[0]
 

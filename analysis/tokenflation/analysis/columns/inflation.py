@@ -40,7 +40,11 @@ LEDGER_COLUMNS: dict[str, Column] = _by_name(
     Column("visible_tokens", "int", "tokens; output without reasoning, of all calls that ended well"),
     Column("resent_tokens", "int", "tokens; input that an earlier call had sent, of all calls that ended well"),
     Column("reasoning_tokens", "int", "tokens; reasoning of all calls that ended well; 0 where not reported"),
-    Column("first_input_tokens", "int", "tokens; input of the first request that ended well, outermost calls first"),
+    Column(
+        "first_input_tokens",
+        "int",
+        "tokens; input of the first request that ended well, outermost calls first, those that generate nothing last",
+    ),
     Column("final_output_tokens", "int", "tokens; visible output of the last answer, outermost calls first"),
     Column("unpriced_calls", "int", "calls with usage whose model has no price", required=True),
     Column("cached_cost", "float", "currency; input read from the provider's cache"),

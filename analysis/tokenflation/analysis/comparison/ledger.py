@@ -33,6 +33,7 @@ with known as (
     case when status = 'ok' then 1 else 0 end as went_well,
     case when status = 'ok' and input_tokens is not null then 1 else 0 end as can_be_first,
     case when status = 'ok' and output_tokens is not null then 1 else 0 end as can_be_last,
+    case when output_tokens = 0 then 1 else 0 end as generates_nothing,
     case when input_tokens is null then 'nothing' when cache_read_tokens is not null then 'provider'
          when shared_blocks is not null then 'blocks' else 'none' end as cached_by,
     case when input_tokens is null then 'nothing' when shared_blocks is not null then 'blocks'
@@ -55,9 +56,11 @@ booked as (
     case when coalesce(cache_write_tokens, 0) > input_tokens - coalesce(read_tokens, 0)
          then input_tokens - coalesce(read_tokens, 0) else coalesce(cache_write_tokens, 0) end as written,
     case when output_tokens is null then 0 else reasoning_within end as reasoned,
-    row_number() over (partition by task, task_id, can_be_first order by depth, started_at_ns, step, call_id) as nth,
     row_number() over (
-      partition by task, task_id, can_be_last order by depth, started_at_ns desc, step desc, call_id desc) as nth_last
+      partition by task, task_id, can_be_first order by generates_nothing, depth, started_at_ns, step, call_id) as nth,
+    row_number() over (
+      partition by task, task_id, can_be_last order by generates_nothing, depth, started_at_ns desc, step desc, call_id desc
+    ) as nth_last
   from known
 ),
 priced as (
