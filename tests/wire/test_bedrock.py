@@ -1,6 +1,7 @@
 """Amazon Bedrock's runtime, with bodies shaped as its documentation shows them."""
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from tests.wire.frames import chunk, frame
@@ -296,6 +297,35 @@ def test_an_embedding_generates_nothing(exchange: Any) -> None:
     )
 
     assert reading.usage == Usage(input_tokens=3, output_tokens=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "answer"),
+    [
+        ("cohere.embed-english-v3", {"texts": ["hi"]}, {"embeddings": [[0.1]], "response_type": "embeddings_floats"}),
+        ("us.cohere.embed-v4%3A0", {"inputs": []}, {"id": "e", "embeddings": {"float": [[0.1]]}}),
+        ("amazon.nova-2-multimodal-embeddings-v1%3A0", {"taskType": "SINGLE_EMBEDDING"}, {"embeddings": [{}]}),
+        ("cohere.rerank-v3-5%3A0", {"query": "q", "documents": ["d"]}, {"results": [{"relevance_score": 0.1}]}),
+    ],
+)
+def test_what_embeds_or_ranks_is_named_so_and_a_header_counts_its_input(
+    exchange: Any, model: str, asked: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    headers = {"x-amzn-bedrock-input-token-count": "4"}
+
+    reading = exchange("bedrock.invoke", answer, request=asked, path=f"/model/{model}/invoke", response_headers=headers)
+
+    assert (reading.api, reading.model) == (f"bedrock.{'rerank' if 'rank' in model else 'embed'}", unquote(model))
+    assert (reading.usage, reading.usage_source) == (Usage(input_tokens=4), "partial")
+
+
+def test_what_titan_embeds_is_no_conversation(exchange: Any) -> None:
+    path, answer = "/model/amazon.titan-embed-text-v2%3A0/invoke", {"embedding": [0.1], "inputTextTokenCount": 3}
+
+    reading = exchange("bedrock.invoke", answer, request={"inputText": "hi"}, path=path)
+
+    assert (reading.api, reading.prompt, reading.message_roles) == ("bedrock.embed", b"", ())
+    assert (reading.usage, reading.usage_source) == (Usage(input_tokens=3, output_tokens=0), "provider")
 
 
 def test_a_guardrail_writes_the_counts_of_a_body_as_doubles(exchange: Any) -> None:

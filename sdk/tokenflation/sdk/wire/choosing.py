@@ -58,6 +58,8 @@ def _first_that_says_something(
 
 def _may_be(view: ExchangeBytes, dialect: Dialect, asked: Any, broken: bool) -> bool:
     """Return whether a request may be one of this dialect; one whose body was not kept, or is broken, may be any."""
+    if dialect.request.in_path not in view.path:
+        return False
     if not view.request_body or broken or (dialect.request.forms and asked is None):
         return view.method == "POST" or dialect.fetches or not dialect.request.proof
     if dialect.fetches:

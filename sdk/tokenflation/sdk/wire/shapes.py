@@ -200,6 +200,8 @@ class Request(Struct, frozen=True, kw_only=True):
 
     proof: tuple[frozenset[str], ...]
     """A body is a request of this api if of each set it has at least one key."""
+    in_path: str = ""
+    """... and if its path holds this."""
     forms: bool = False
     """A body may also be a form with files, which is judged by its answer."""
     within: Paths = ()

@@ -109,9 +109,8 @@ _OPENAI = {
     "input": Count(terms=((("prompt_tokens",), ("inputTokenCount",), (_IN,)),)),
     "output": Count(terms=((("completion_tokens",), ("outputTokenCount",), (_OUT,)),)),
 }
-# .../userguide/model-parameters-titan-text, -titan-embed-text, -meta, -mistral-text-completion, -claude (text
-# completions), -cohere-command, -cohere-embed, -rerank, -jurassic2. Titan's embeddings generate nothing; of what others
-# embed a header counts the input alone, and an output that nobody reports stays empty.
+# .../userguide/model-parameters-titan-text, -meta, -mistral-text-completion, -claude (text completions),
+# -cohere-command, -jurassic2; and embeddings by a model that the path does not name.
 _TEXT = Answer(
     blob="bytes",
     doubles=True,
@@ -151,6 +150,29 @@ _TEXT = Answer(
     ),
 )
 
+# .../userguide/model-parameters-titan-embed-text, -titan-embed-mm, -embed, -marengo, -rerank; Nova's embeddings-schema.
+# What embeds or ranks has it in its name. Titan counts in the body and generates nothing; of others a header counts the
+# input alone (recorded: Cohere's, Nova's), and an output that nobody reports stays empty.
+_EMBED = Dialect(
+    api="bedrock.embed",
+    compatible=_PROVIDER,
+    request=Request(proof=(), in_path="embed", model_in_path=_MODEL),
+    answer=Answer(
+        doubles=True,
+        model=(),
+        response_id=_TEXT.response_id,
+        parts=(),
+        finish=(),
+        error_header=_TEXT.error_header,
+        usage=((),),
+        merge_usage=True,
+        headers=_HEADERS,
+        input=Count(terms=(((_IN,), ("inputTextTokenCount",)),)),
+        output=Count(terms=(((_OUT,),),), zero_beside=(("inputTextTokenCount",),)),
+    ),
+)
+_RERANK = replace(_EMBED, api="bedrock.rerank", request=replace(_EMBED.request, in_path="rerank"))
+
 
 def _invoke(dialect: Dialect, *proof: str) -> Dialect:
     """Return a family's dialect as InvokeModel speaks it, with counts of its own; a request has a `proof` key."""
@@ -161,6 +183,8 @@ def _invoke(dialect: Dialect, *proof: str) -> Dialect:
 
 
 INVOKE: Final = (
+    _EMBED,
+    _RERANK,
     # .../userguide/model-parameters-anthropic-claude-messages: the body of the Messages API.
     _invoke(
         replace(MESSAGES, answer=replace(MESSAGES.answer, blob="bytes", error_header="x-amzn-errortype")),
