@@ -110,12 +110,12 @@ def test_what_generates_nothing_is_neither_the_first_request_nor_the_final_answe
 ) -> None:
     asked = _call("x", 1, (500, 40))
     embedded = _call("x", 1, (10, 0))
-    calls = make_calls([embedded, asked, embedded, _call("index", 1, (800, 0))])
+    calls = make_calls([embedded, asked, embedded, _call("task-embeddings", 2, (800, 0))])
 
     rows = inflation(calls).set_index("task")
 
     assert rows.loc["x", "baseline_tokens_mean"] == 540
-    assert rows.loc["index", "baseline_tokens_mean"] == 800
+    assert rows.loc["task-embeddings", "baseline_tokens_mean"] == 800
 
 
 def test_a_task_that_is_one_call_without_reasoning_is_its_own_direct_answer(make_calls: Calls) -> None:
