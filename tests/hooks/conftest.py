@@ -1,7 +1,10 @@
 """A tap that collects into lists, and both HTTP libraries as parameters."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -56,3 +59,17 @@ def recorded(collected: Collected) -> Iterator[Collected]:
 def lib(request: pytest.FixtureRequest) -> Any:
     """Run the test once with each library."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file with a certificate for 127.0.0.1, signed by itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    file = str(tmp_path_factory.mktemp("tls") / "both.pem")
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file, "-out", f"{file}.crt"]
+    subprocess.run([openssl, "req", *options, *names], check=True, capture_output=True)
+    Path(file).write_bytes(Path(file).read_bytes() + Path(f"{file}.crt").read_bytes())
+    return file

@@ -3,9 +3,7 @@
 import gc
 import io
 import json
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,20 +150,6 @@ def test_a_request_that_waits_to_be_told_to_continue_is_recorded(bedrock: Bedroc
     assert call_converse(client) == TEXT
     assert body(recorded.only) == bedrock.sent[0]
     assert recorded.only.request_body == bedrock.asked[0][1]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a file with a certificate for 127.0.0.1, signed by itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    file = str(tmp_path_factory.mktemp("tls") / "both.pem")
-    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file, "-out", f"{file}.crt"]
-    subprocess.run([openssl, "req", *options, *names], check=True, capture_output=True)
-    Path(file).write_bytes(Path(file).read_bytes() + Path(f"{file}.crt").read_bytes())
-    return file
 
 
 @CALLS

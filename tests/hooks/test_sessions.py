@@ -236,6 +236,29 @@ def test_a_fragmented_message_is_recorded_as_one(collected: Collected) -> None:
     assert [chunk for _, chunk in collected.only.chunks] == [created, done]
 
 
+def test_a_response_outside_of_the_conversation_names_none(collected: Collected) -> None:
+    session = RealtimeSession(collected.tap, "h", "/v1/realtime", "model=m")
+    for number, wish in enumerate((b"{}", b'{"conversation":"none"}', b'{"conversation":"auto"}')):
+        session.sent(b'{"type":"response.create","response":%b}' % wish)
+        for kind in (b"created", b"done"):
+            session.received(b'{"type":"response.%b","response":{"id":"resp_%d"}}' % (kind, number))
+    named = [json.loads(one.request_body or b"")["conversation"] for one in collected.exchanges]
+    assert named[0] == named[2] is not None
+    assert named[1] is None
+
+
+def test_of_the_sound_of_an_answer_only_the_first_is_kept(collected: Collected) -> None:
+    session = RealtimeSession(collected.tap, "h", "/v1/realtime", "model=m")
+    for number in range(2):
+        named = b'"response_id":"resp_%d"' % number
+        session.received(b'{"type":"response.created","response":{"id":"resp_%d"}}' % number)
+        for _ in range(3):
+            session.received(b'{"type":"response.output_audio.delta",%b,"delta":"AAAA"}' % named)
+        session.received(b'{"type":"response.done","response":{"id":"resp_%d"}}' % number)
+    for exchange in collected.exchanges:
+        assert [b"AAAA" in chunk for _, chunk in exchange.chunks] == [False, True, False, False, False]
+
+
 WRITTEN = {
     "input_tokens": 26,
     "input_token_details": {"text_tokens": 4, "audio_tokens": 22},
@@ -316,10 +339,8 @@ def test_connections_to_other_paths_are_not_ours(path: str, collected: Collected
 @pytest.mark.parametrize(
     ("host", "path", "name"),
     [
-        ("generativelanguage.googleapis.com", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+        ("generativelanguage.googleapis.com", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateMusic",
          "generativelanguage.googleapis.com"),
-        ("europe-west1-aiplatform.googleapis.com", "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent",
-         "europe-west1-aiplatform.googleapis.com"),
         ("api.mistral.ai", "/v1/audio/transcriptions/realtime", "api.mistral.ai"),
     ],
 )  # fmt: skip

@@ -352,3 +352,18 @@ def test_a_call_is_stored_with_the_counts_of_response_done(realtime: Realtime, t
         query = "SELECT api, model, input_tokens, cache_read_tokens, output_tokens, status, stream FROM calls"
         rows = connection.execute(query).fetchall()
     assert rows == [("openai.realtime", "gpt-realtime", 132, 64, 121, "ok", 1)] * 2
+
+
+def test_the_responses_of_a_session_are_steps_of_one_agent_run_and_invent_no_parts(
+    realtime: Realtime, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store):
+        talk(realtime, "first", "second", "third")
+        talk(realtime, "first")
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        query = "SELECT task_id, step, continues_evidence, new_tokens IS NULL FROM calls ORDER BY started_at_ns"
+        rows = connection.execute(query).fetchall()
+    named = "conversation_id"
+    assert [row[1:] for row in rows] == [(0, None, 0), (1, named, 1), (2, named, 1), (0, None, 0)]
+    assert [row[0] == rows[0][0] for row in rows] == [True, True, True, False]

@@ -232,6 +232,8 @@ class Tap:
         """Count one failure of the recorder itself, by reason."""
         self.sockets: set[str] = set()
         """Providers of whose sockets it was said that nobody here reads them."""
+        self.resumed: dict[str, str] = {}
+        """By the handle with which another socket may go on with it: a conversation that its provider keeps."""
         self._unread: set[str] = set()
         self.hosts: set[str] = set()
         """Hosts that an exchange went to: nobody need warn that they are not seen."""

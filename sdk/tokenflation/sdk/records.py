@@ -129,6 +129,14 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """The canonical prompt (system, tools, messages in order); lives only until its blocks are hashed."""
     extra: Mapping[str, Any] = {}
 
+    @property
+    def answered(self) -> Mapping[str, ToolResult]:
+        """Results, by tool call, that came while the answer that asks for them went on: in a turn of a live session."""
+        if self.conversation_id is None or not self.tool_results:
+            return {}
+        asked = {one.tool_call_id for one in self.tool_calls}
+        return {one.tool_call_id: one for one in self.tool_results if one.tool_call_id in asked}
+
     def __repr__(self) -> str:
         """Return what may stand in a log: never the prompt."""
         return f"Reading(api={self.api!r}, model={self.model!r}, status={self.status!r}, usage={self.usage!r})"

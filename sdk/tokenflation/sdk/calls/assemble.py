@@ -74,7 +74,7 @@ class Assembler:
         self._early: OrderedDict[str, tuple[Asked, Call]] = OrderedDict()
         """Calls that were placed before they ended."""
         self._lineage = Lineage(default_task=default_task, new_trace_id=new_trace_id, key=key)
-        self._attempts = Attempts()
+        self._attempts: Attempts[_Kept] = Attempts()
         self._splitter = Splitter(exact=exact_tokens)
         self._hasher = BlockHasher(key, BLOCK_TOKENS)
         self._polls: Polls[_Kept] = Polls()
@@ -131,7 +131,7 @@ class Assembler:
     ) -> tuple[Asked, Call, list[ToolRun]]:
         """Place an exchange; return what is known of its call, the row of that, and those of tool calls."""
         before = self._attempts.find(exchange, sent.scope_id)
-        kept = before.kept if before is not None and isinstance(before.kept, _Kept) else None
+        kept = before.kept if before is not None else None
         asked = self._asked(exchange, reading, sent, kept)
         self._lineage.link(exchange.call_id, asked.call_id if kept is not None else sent.after)
         call = self._call(reading, asked, ended_at_ns)
@@ -222,9 +222,8 @@ class Assembler:
         failed = asked.extra.get("follows_failed_call_id")
         while failed is not None:
             one = self._attempts.answered_elsewhere(failed)
-            kept = one.kept if one is not None and isinstance(one.kept, _Kept) else None
-            over += _final([kept] if kept is not None else [], awaiting_poll=False)
-            failed = kept.asked.extra.get("follows_failed_call_id") if kept is not None else None
+            over += _calls_of([one] if one is not None else [])
+            failed = one.kept.asked.extra.get("follows_failed_call_id") if one is not None else None
         return over
 
     def _polled(self, exchange: Exchange, reading: Reading) -> Rows:
@@ -286,7 +285,8 @@ class Assembler:
 
     def _anchors(self, reading: Reading, placement: Placement, parts: Parts | None) -> tuple[tuple[int, int], ...]:
         total = reading.usage.input_tokens
-        if not total or total > _MAX_BLOCKED_TOKENS or not reading.prompt or reading.previous_response_id:
+        kept = reading.previous_response_id or (reading.conversation_id and placement.continues)
+        if not total or total > _MAX_BLOCKED_TOKENS or not reading.prompt or kept:
             return ()
         size = len(reading.prompt)
         if placement.continues is not None and placement.continues.anchors and not placement.changed:
@@ -316,8 +316,8 @@ def _bytes_of(exchange: Exchange) -> ExchangeBytes:
     )
 
 
-def _calls_of(tries: Sequence[Try]) -> list[Call]:
-    return _final([one.kept for one in tries if isinstance(one.kept, _Kept)], awaiting_poll=False)
+def _calls_of(tries: Sequence[Try[_Kept]]) -> list[Call]:
+    return _final([one.kept for one in tries], awaiting_poll=False)
 
 
 def _final(given_up: Sequence[_Kept], *, awaiting_poll: bool) -> list[Call]:

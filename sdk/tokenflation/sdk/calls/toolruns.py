@@ -37,7 +37,9 @@ class ToolRuns:
                 changed[run.call_id, run.tool_call_id] = weighed
         if asked_at_ns is not None:
             self._begin(changed, placement.inside_call_id, placement.inside_tool_call_id, placement.agent_run_id)
+        answered = reading.answered
         for asked in reading.tool_calls:
+            own = answered.get(asked.tool_call_id)
             changed[call.call_id, asked.tool_call_id] = ToolRun(
                 call_id=call.call_id,
                 tool_call_id=asked.tool_call_id,
@@ -45,7 +47,10 @@ class ToolRuns:
                 kind=asked.kind,
                 arguments_bytes=asked.arguments_bytes,
                 arguments_hash=asked.arguments_hash or None,
-                started_at_ns=call.ended_at_ns,
+                result_bytes=own.result_bytes if own is not None else None,
+                executed=1 if own is not None else None,
+                failed=own.failed if own is not None else None,
+                started_at_ns=call.ended_at_ns if own is None else None,
             )
         return self._keep(changed)
 

@@ -22,7 +22,7 @@ __all__ = ["install"]
 _SESSION = "__tokenflation_session__"
 """Set on a socket when it is first seen: whose it is, and its `Session` or None if it is not ours."""
 _HOOKED = ("send_str", "receive", "close")
-_TEXT = 1
+_TEXT, _BINARY = 1, 2
 _OVER = frozenset((0x8, 0x101, 0x102))
 """`aiohttp.WSMsgType`: CLOSE, CLOSED and ERROR; CLOSING says that the host closes."""
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _sent(session: Session, _result: Any, data: Any = b"", *_: object) -> None:
 
 
 def _received(session: Session, message: Any, *_: object) -> None:
-    if message.type == _TEXT:
+    if message.type == _TEXT or (message.type == _BINARY and session.binary):
         session.received(message.data.encode() if isinstance(message.data, str) else bytes(message.data))
     elif message.type in _OVER:
         session.end("failed", message.data if isinstance(message.data, Exception) else ConnectionError())

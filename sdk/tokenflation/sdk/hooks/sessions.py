@@ -1,8 +1,9 @@
 """Model answers over sockets, whichever library moves them: which messages make up one exchange.
 
-Two protocols of OpenAI: a realtime session, and the Responses API in its WebSocket mode. One answer of a model is one
-exchange, its chunks the server's messages of it. Of a message no more is read than what opens, ends and names an
-answer; what it says is for `wire`. Knows no socket library: it is told what was sent, what came, and the end.
+Two protocols of OpenAI: a realtime session, and the Responses API in its WebSocket mode; Google's stands in `live`. One
+answer of a model is one exchange, its chunks the server's messages of it. Of a message no more is read than what opens,
+ends and names an answer; what it says is for `wire`. Knows no socket library: it is told what was sent, what came, and
+the end.
 """
 
 import re
@@ -14,18 +15,16 @@ from urllib.parse import parse_qs
 import msgspec
 
 from tokenflation.sdk.exchange import Exchange, Tap
-from tokenflation.sdk.hooks.bodies import end_by
+from tokenflation.sdk.hooks.live import LiveSession, is_live
+from tokenflation.sdk.hooks.session import LATER_SOUND, MAX_INPUT_BYTES, Session
 from tokenflation.sdk.hooks.unseen import socket_unread
 
 __all__ = ["RealtimeSession", "ResponsesSession", "Session", "session_for"]
 
-_MAX_INPUT_BYTES = 8 * 1024 * 1024
-"""Of what the host sends for one response we keep at most so much."""
 _MAX_ASKED = 64
 _TRANSCRIPTION = b"conversation.item.input_audio_transcription."
+_SOUND = frozenset((b"response.output_audio.delta", b"response.audio.delta"))
 _NOTHING = msgspec.Raw(b"null")
-_TEXT, _CONTINUATION = 1, 0
-"""Opcodes of RFC 6455, section 5.2."""
 
 
 class _Message(msgspec.Struct):
@@ -46,6 +45,7 @@ class _Message(msgspec.Struct):
 class _Response(msgspec.Struct):
     id: str = ""
     previous_response_id: Any = None
+    conversation: Any = None
 
 
 _message = msgspec.json.Decoder(_Message).decode
@@ -73,74 +73,6 @@ def _answer(message: _Message) -> _Response:
         return _response(message.response)
     except msgspec.MsgspecError:
         return _Response()
-
-
-class Session:
-    """One connection to a model endpoint: what was asked, and the answers that are under way."""
-
-    api = ""
-    method = "GET"
-
-    def __init__(self, tap: Tap, host: str, path: str) -> None:
-        self.tap = tap
-        self._host = host
-        self._path = path
-        self._context: object = None
-        self._fragments: list[bytes] = []
-
-    def __del__(self) -> None:
-        try:  # noqa: SIM105  # at interpreter shutdown contextlib may be gone, like anything else
-            self.end("dropped")
-        except BaseException:  # noqa: S110  # the collector has nobody to tell
-            pass
-
-    def asking(self, data: bytes) -> None:
-        """Hold one text message of the host, which is about to leave, to the host's limits if it asks for an answer.
-
-        Raises:
-            LimitReached: it must not be sent.
-        """
-        if b'"response.create"' in data or b'"response.steer"' in data:
-            self.tap.hold(self.api, self.method, self._host, self._path)
-
-    def sent(self, data: bytes) -> None:
-        """Note one text message of the host."""
-        raise NotImplementedError
-
-    def received(self, data: bytes) -> None:
-        """Note one text message of the server, as it arrives."""
-        raise NotImplementedError
-
-    def events(self, frames: Iterable[Any]) -> None:
-        """Note frames of the server, put together with those they continue; of controls and binaries nothing."""
-        for frame in frames:
-            opcode = getattr(frame, "opcode", None)
-            if opcode == _TEXT and frame.fin:
-                self.received(bytes(frame.data))
-            elif opcode == _TEXT or (opcode == _CONTINUATION and self._fragments):
-                self._fragments.append(bytes(frame.data))
-                if frame.fin:
-                    data = b"".join(self._fragments)
-                    self._fragments = []
-                    self.received(data)
-
-    def end(self, how: str, error: BaseException | None = None) -> None:
-        """Note that the connection is over, for the answers under way and those that never came."""
-        for exchange in list(self._forgotten()):
-            if how == "dropped":
-                exchange.finish("dropped")
-            else:
-                end_by(exchange, error)
-
-    def _forgotten(self) -> Iterable[Exchange]:
-        """Return, and forget, what is under way."""
-        raise NotImplementedError
-
-    def _begin(self, body: bytes | None = None) -> Exchange | None:
-        return self._began(self.api, self.method, body)
-
-    def _began(self, api: str, method: str, body: bytes | None) -> Exchange | None:
-        return self.tap.begin(method, self._host, self._path, body, {}, api=api, context=self._context, left=True)
 
 
 class ResponsesSession(Session):
@@ -181,7 +113,7 @@ class ResponsesSession(Session):
                 self._models = {one: self._models.get(one, b"null") for one in (*self._lanes, name)}
         elif message.type == "response.steer" and isinstance(message.previous_response_id, str):
             steer = self._steers.setdefault(message.previous_response_id, (self.tap.context(), []))
-            if sum(map(len, steer[1])) + len(data) <= _MAX_INPUT_BYTES:
+            if sum(map(len, steer[1])) + len(data) <= MAX_INPUT_BYTES:
                 steer[1].append(bytes(message.input))
             if len(self._steers) > _MAX_ASKED:
                 del self._steers[next(iter(self._steers))]
@@ -257,8 +189,11 @@ class RealtimeSession(Session):
         self._settings = b"null"
         self._input: list[bytes] = []
         self._input_bytes = 0
-        self._asked: deque[tuple[Exchange, bytes]] = deque(maxlen=_MAX_ASKED)
+        self._asked: deque[tuple[Exchange, bytes, bool]] = deque(maxlen=_MAX_ASKED)
+        """What was asked, with what the host sent for it, and whether it stands outside of the conversation."""
         self._running: dict[bytes, Exchange] = {}
+        self._sounded: set[bytes] = set()
+        """Of these, those that have brought sound."""
         self._written: dict[str, Exchange] = {}
         """By what was said: the transcription of it."""
 
@@ -273,13 +208,13 @@ class RealtimeSession(Session):
         elif message.type == "conversation.item.create":
             item = bytes(message.item)
             self._input_bytes += len(item)
-            if self._input_bytes <= _MAX_INPUT_BYTES:
+            if self._input_bytes <= MAX_INPUT_BYTES:
                 self._input.append(item)
         elif message.type == "response.create":
             self._refused()
             items, exchange = self._taken_input(), self._begin()
             if exchange is not None:
-                self._asked.append((exchange, items))
+                self._asked.append((exchange, items, _answer(message).conversation == "none"))
 
     def received(self, data: bytes) -> None:
         """Note one message of the server in each response that it names, and open and end responses."""
@@ -298,9 +233,13 @@ class RealtimeSession(Session):
         for name, exchange in self._running.items():
             # What ends a response must name it: one that began before we listened may still be under way.
             if (alone and kind != b"response.done") or name in data:
-                exchange.add(data)
+                sound = kind in _SOUND
+                exchange.add(LATER_SOUND if sound and name in self._sounded else data)
+                if sound:
+                    self._sounded.add(name)
                 if kind == b"response.done":
                     del self._running[name]
+                    self._sounded.discard(name)
                     exchange.finish("read")
                 return
 
@@ -308,6 +247,7 @@ class RealtimeSession(Session):
         self._refused()
         left = [*self._running.values(), *(self._with_body(*asked) for asked in self._asked), *self._written.values()]
         self._running.clear()
+        self._sounded.clear()
         self._written.clear()
         self._asked.clear()
         return left
@@ -319,10 +259,12 @@ class RealtimeSession(Session):
         self._input_bytes = 0
         return items
 
-    def _with_body(self, exchange: Exchange, items: bytes) -> Exchange:
+    def _with_body(self, exchange: Exchange, items: bytes, alone: bool = False) -> Exchange:
         """Give an exchange its request: what the host sent for it, the model, and the settings of the session."""
+        named = msgspec.json.encode(None if alone else self._conversation)
         model = msgspec.json.encode(self._model)
-        exchange.request_body = b'{"model":%b,"session":%b,"input":%b}' % (model, self._settings, items)
+        body = b'{"model":%b,"conversation":%b,"session":%b,"input":%b}'
+        exchange.request_body = body % (model, named, self._settings, items)
         return exchange
 
     def _open(self, message: _Message) -> None:
@@ -387,6 +329,8 @@ def session_for(tap: Tap, host: str, path: str, query: str) -> Session | None:
     """Return a session for a connection to this path, None for traffic that is not ours to look at."""
     # mistralai transcribes at /v1/audio/transcriptions/realtime, with events of its own.
     make = None if "/transcriptions/" in path else _SESSIONS.get(path.rpartition("/")[2])
+    if make is None and is_live(path):
+        make = LiveSession
     if make is None:
         socket_unread(tap, host, path)
         return None

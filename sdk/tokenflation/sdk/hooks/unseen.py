@@ -73,7 +73,8 @@ _BY_ITSELF = (
 )
 _BY_SOCKET = (
     "%s is talked to over a WebSocket in a protocol that tokenflation does not read: those calls are missing in the "
-    "store. Of sockets it reads OpenAI's realtime and Responses protocols; ask over HTTP to record the others."
+    "store. Of sockets it reads OpenAI's realtime and Responses protocols and Google's Live API; ask "
+    "over HTTP to record the others."
 )
 _ASKS = "%s asks models by %s, which tokenflation does not see: those calls are missing in the store. "
 _BAML = (
@@ -90,8 +91,8 @@ _LM15 = tuple(
 )
 _BY_LM15 = 'lm15 (the engine of DSPy, whose engine="litellm" is seen)'
 _BY_FUTURE = "urllib3-future's asyncio (niquests.AsyncSession)"
-_LIVE = "BidiGenerateContent"
-"""In the path of a socket of Google's Live API, whose host may serve much else: ai.google.dev/api/live."""
+_LIVE = "BidiGenerate"
+"""In the path of a socket of Google's, whose host may serve much else: its live music is not read."""
 _log = logging.getLogger(__name__)
 
 

@@ -75,8 +75,9 @@ class Hosts:
         return self._waiting.get(run_id)
 
     def open_calls(self, reading: Reading) -> dict[str, OpenCall]:
-        """Return the client tool calls that an answer asks for."""
-        asked = [one for one in reading.tool_calls if one.kind == "client"]
+        """Return the client tool calls that an answer asks for and leaves open."""
+        answered = reading.answered
+        asked = [one for one in reading.tool_calls if one.kind == "client" and one.tool_call_id not in answered]
         return {
             one.tool_call_id: OpenCall(one.name, one.said, answers=self.tools.answers(one, reading)) for one in asked
         }

@@ -93,7 +93,8 @@ class Splitter:
         count is not reported, and where part of the history is not in the request: nothing is invented for it.
         """
         total = reading.usage.input_tokens
-        if total is None or reading.previous_response_id or not reading.message_bytes:
+        kept = reading.previous_response_id or (reading.conversation_id and continues)
+        if total is None or kept or not reading.message_bytes:
             return None
         if not reading.prompt:
             return _by_size(reading, total, sent)

@@ -14,6 +14,7 @@ from tokenflation.sdk.wire.dialects import clouds, cohere, google, local, more
 from tokenflation.sdk.wire.dialects import openai_more as openai
 from tokenflation.sdk.wire.dialects.anthropic import COMPLETE, MESSAGES
 from tokenflation.sdk.wire.dialects.bedrock import CONVERSE, INVOKE
+from tokenflation.sdk.wire.dialects.google_live import LIVE
 from tokenflation.sdk.wire.dialects.openai import CHAT, RESPONSES
 from tokenflation.sdk.wire.shapes import Dialect
 
@@ -25,6 +26,7 @@ _ONE = (
     MESSAGES,
     COMPLETE,
     google.GENERATE_CONTENT,
+    LIVE,
     *google.INTERACTIONS,
     google.EMBED,
     google.CACHED_CONTENTS,
