@@ -21,25 +21,27 @@ def exchange(body: bytes, count: str = "", at: int = 0) -> Exchange:
     return Exchange("openai.chat", "POST", "host", "/v1/chat/completions", body, headers, None, lambda _: None, at)
 
 
-def keep(known: Attempts, sent: Exchange, failure: Failure = "retry", tries: int = 1, kept: object = None) -> None:
+def keep(
+    known: Attempts[object], sent: Exchange, failure: Failure = "retry", tries: int = 1, kept: object = None
+) -> None:
     sent.ended_at_ns = sent.started_at_ns
     known.keep(sent, "scope", failure, call_id="", attempts=tries, kept=kept)
 
 
-def found(known: Attempts, sent: Exchange, scope: str = "scope") -> object:
+def found(known: Attempts[object], sent: Exchange, scope: str = "scope") -> object:
     one = known.find(sent, scope)
     return one.kept if one is not None else None
 
 
 def test_the_same_body_after_a_failure_is_the_next_attempt() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body"), kept="first")
     assert found(known, exchange(b"body", at=SECOND)) == "first"
     assert found(known, exchange(b"body", at=SECOND)) is None
 
 
 def test_an_equal_call_made_beside_a_failing_one_is_no_retry_of_it() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     failed = exchange(b"body")
     keep(known, failed, kept="first")
     failed.started_at_ns = failed.ended_at_ns = SECOND
@@ -50,14 +52,14 @@ def test_an_equal_call_made_beside_a_failing_one_is_no_retry_of_it() -> None:
 
 
 def test_another_body_or_scope_is_another_call() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body"), kept="first")
     assert found(known, exchange(b"else", at=SECOND)) is None
     assert found(known, exchange(b"body", at=SECOND), "other") is None
 
 
 def test_a_client_that_counts_its_retries_is_believed() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body", "0"), kept="first")
     keep(known, exchange(b"body", "1"), kept="second")
     assert found(known, exchange(b"body", "0", SECOND)) is None
@@ -66,20 +68,20 @@ def test_a_client_that_counts_its_retries_is_believed() -> None:
 
 
 def test_credentials_are_given_at_once_or_the_program_asks_anew() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body", "0"), "auth", kept="first")
     assert found(known, exchange(b"body", "0", 11 * SECOND)) is None
     assert found(known, exchange(b"body", "0", SECOND)) == "first"
 
 
 def test_a_broken_stream_may_be_asked_for_again_by_who_counts_from_0() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body", "2"), "broken", kept="first")
     assert found(known, exchange(b"body", "0", SECOND)) == "first"
 
 
 def test_a_request_whose_body_could_not_be_kept_is_known_by_its_count_alone() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     nameless, counted = exchange(b""), exchange(b"", "0")
     nameless.request_body = counted.request_body = None
     keep(known, nameless, kept="first")
@@ -89,7 +91,7 @@ def test_a_request_whose_body_could_not_be_kept_is_known_by_its_count_alone() ->
 
 
 def test_a_call_is_given_up_when_no_retry_comes() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body"), kept="first")
     assert found(known, exchange(b"body", at=61 * SECOND)) is None
     assert [one.kept for one in known.expire(121 * SECOND)] == ["first"]
@@ -97,13 +99,13 @@ def test_a_call_is_given_up_when_no_retry_comes() -> None:
 
 
 def test_a_dead_server_asked_for_ever_makes_no_call_without_end() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     keep(known, exchange(b"body"), tries=MAX_ATTEMPTS)
     assert known.find(exchange(b"body", at=SECOND), "scope") is None
 
 
 def test_of_calls_that_never_come_back_the_oldest_are_given_up() -> None:
-    known = Attempts()
+    known = Attempts[object]()
     for number in range(3000):
         keep(known, exchange(b"%d" % number), kept=number)
     left = [one.kept for one in known.give_up()]
@@ -119,7 +121,7 @@ def test_nothing_is_hashed_where_nothing_as_long_has_failed(monkeypatch: pytest.
         return hashlib.blake2b(body, digest_size=digest_size)
 
     monkeypatch.setattr(attempts, "blake2b", noted)
-    known = Attempts()
+    known = Attempts[object]()
     known.find(exchange(b"body"), "scope")
     keep(known, exchange(b"failed"))
     known.find(exchange(b"body", at=SECOND), "scope")
@@ -178,7 +180,7 @@ STEPS = st.lists(
 def test_every_call_that_is_kept_comes_back_once_however_the_attempts_fall(
     steps: list[tuple[bytes, str, Failure | None, int]],
 ) -> None:
-    known = Attempts()
+    known = Attempts[object]()
     kept: Counter[object] = Counter()
     back: Counter[object] = Counter()
     now_s = 0

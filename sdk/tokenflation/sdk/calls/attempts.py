@@ -28,7 +28,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.records import Reading, Usage
@@ -36,6 +36,7 @@ from tokenflation.sdk.records import Reading, Usage
 __all__ = ["MAX_ATTEMPTS", "Attempts", "Failure", "Try", "bill_of", "failure_of"]
 
 Failure = Literal["retry", "auth", "broken"]
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 64
 """A program that asks a dead server for ever makes calls of so many attempts, not one call without end."""
@@ -50,7 +51,7 @@ _Shape = tuple[str, str, str, int]
 
 
 @dataclass(slots=True)
-class Try:
+class Try(Generic[T]):
     """A call whose last attempt failed in a way that another may follow."""
 
     call_id: str
@@ -62,7 +63,7 @@ class Try:
     attempts: int
     """Attempts so far."""
     ended_at_ns: int
-    kept: object = None
+    kept: T
     """Whatever the caller wants back when the next attempt comes."""
 
 
@@ -98,15 +99,15 @@ def _unfinished(reading: Reading) -> bool:
     return not reading.finish_reasons or "error" in reading.finish_reasons
 
 
-class Attempts:
+class Attempts(Generic[T]):
     """The calls that another attempt may follow; bounded, the oldest is given up first."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[int, Try] = OrderedDict()
+        self._open: OrderedDict[int, Try[T]] = OrderedDict()
         self._places: dict[_Shape, list[int]] = {}
         self._next = 0
 
-    def find(self, exchange: Exchange, scope_id: str) -> Try | None:
+    def find(self, exchange: Exchange, scope_id: str) -> Try[T] | None:
         """Return the call that this exchange is an attempt of (which is then no longer open), or None.
 
         Costs next to nothing where nothing failed; a body is hashed only if a failed one was as long.
@@ -127,8 +128,8 @@ class Attempts:
         return None
 
     def keep(
-        self, exchange: Exchange, scope_id: str, failure: Failure, *, call_id: str, attempts: int, kept: object = None
-    ) -> list[Try]:
+        self, exchange: Exchange, scope_id: str, failure: Failure, *, call_id: str, attempts: int, kept: T
+    ) -> list[Try[T]]:
         """Keep a failed call open for its next attempt; returns those that are given up for it.
 
         A request whose body could not be kept has nothing to be known by again, unless its client counts.
@@ -150,14 +151,14 @@ class Attempts:
         self._next += 1
         return [self._pop(next(iter(self._open)))] if len(self._open) > _MAX_OPEN else []
 
-    def drop(self, kept: object) -> bool:
+    def drop(self, kept: T) -> bool:
         """Forget the call of which this was kept, as it is over; False if it was not open."""
         places = [place for place, one in self._open.items() if one.kept is kept]
         for place in places:
             self._pop(place)
         return bool(places)
 
-    def answered_elsewhere(self, call_id: str) -> Try | None:
+    def answered_elsewhere(self, call_id: str) -> Try[T] | None:
         """Return, and forget, a call as another has answered in its place; None if no attempt could follow it.
 
         One whose client counts stays: only what that counts on from it is an attempt.
@@ -165,7 +166,7 @@ class Attempts:
         found = next((at for at, one in self._open.items() if one.call_id == call_id and one.count is None), None)
         return self._pop(found) if found is not None else None
 
-    def expire(self, now_ns: int) -> list[Try]:
+    def expire(self, now_ns: int) -> list[Try[T]]:
         """Return, and forget, the calls for which no further attempt came in time."""
         late = []
         while self._open:
@@ -175,14 +176,14 @@ class Attempts:
             late.append(self._pop(place))
         return late
 
-    def give_up(self) -> list[Try]:
+    def give_up(self) -> list[Try[T]]:
         """Return, and forget, all open calls."""
         left = list(self._open.values())
         self._open.clear()
         self._places.clear()
         return left
 
-    def _pop(self, place: int) -> Try:
+    def _pop(self, place: int) -> Try[T]:
         one = self._open.pop(place)
         places = self._places[one.shape]
         places.remove(place)
@@ -191,7 +192,7 @@ class Attempts:
         return one
 
 
-def _follows(exchange: Exchange, count: int | None, one: Try) -> bool:
+def _follows(exchange: Exchange, count: int | None, one: Try[T]) -> bool:
     since_ns = exchange.started_at_ns - one.ended_at_ns
     if since_ns < 0:  # what left before the failure came back is an equal call made beside it
         return False
