@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tokenflation.sdk.lineage import Move, Placement
 from tokenflation.sdk.lineage.histories import Run, weakest
-from tokenflation.sdk.records import Call, Reading
+from tokenflation.sdk.records import Call, Reading, Strength
 
 __all__ = ["PlacedCalls", "structure_of"]
 
@@ -52,8 +52,9 @@ def structure_of(placement: Placement, reading: Reading, after: str | None) -> d
         "reasoning_blocks": reading.reasoning_blocks,
     }
     run = placement.run
-    if run is not None and run.moved and placement.structure_source == "wire" and run.run_id == placement.agent_run_id:
-        columns |= _of_run(run, foreign=placement.parent_id is not None)  # perhaps since the call was placed
+    if run.moved and placement.structure_source == "wire" and run.run_id == placement.agent_run_id:
+        # Perhaps since the call was placed.
+        columns |= _of_run(run, placement.strength, foreign=placement.parent_id is not None)
     return columns
 
 
@@ -81,15 +82,14 @@ class PlacedCalls:
             call = self._calls.get(move.call_id)
             if call is None:
                 continue
-            columns = _of_run(move.run, foreign=call.parent_id is not None) | {"agent_run_id": move.run.run_id}
+            columns = _of_run(move.run, call.structure_strength, foreign=call.parent_id is not None)
+            columns["agent_run_id"] = move.run.run_id
             if move.step is not None:
                 columns["step"] = move.step
             if move.continues_call_id is not None:
                 columns |= {"continues_call_id": move.continues_call_id, "branch": move.branch}
                 columns["continues_evidence"] = move.evidence
                 columns["structure_strength"] = "strong" if move.evidence == "compaction" else "weak"
-            elif move.run.host is not None:
-                columns["structure_strength"] = weakest(call.structure_strength, move.run.host.edge.strength)
             call = replace(call, **columns)
             self.keep(call)
             changed.append(call)
@@ -101,9 +101,12 @@ class PlacedCalls:
             self._bytes -= len(gone.block_hashes or b"")
 
 
-def _of_run(run: Run, *, foreign: bool) -> dict[str, Any]:
-    """Return the columns that all calls of a run share; one in a `foreign` span stays in that span's trace."""
-    host = run.host
+def _of_run(run: Run, strength: Strength | None, *, foreign: bool) -> dict[str, Any]:
+    """Return the columns that a call has by its run, the `strength` of its other edge or both being given.
+
+    One in a `foreign` span stays in that span's trace.
+    """
+    host, edge = run.host, run.edge
     columns = {
         "task": run.task,
         "task_id": run.task_id,
@@ -111,10 +114,9 @@ def _of_run(run: Run, *, foreign: bool) -> dict[str, Any]:
         "depth": run.depth,
         "inside_call_id": host.call_id if host is not None else None,
         "inside_tool_call_id": (host.tool_call_id or None) if host is not None else None,
-        "inside_evidence": host.edge.evidence if host is not None else "quoted" if run.quotes else None,
+        "inside_evidence": edge.evidence if edge is not None else None,
+        "structure_strength": weakest(strength, edge.strength if edge is not None else None),
     }
-    if host is None and run.quotes:
-        columns["structure_strength"] = "weak"
     return columns if foreign else {**columns, "trace_id": run.trace_id}
 
 

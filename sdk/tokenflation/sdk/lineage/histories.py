@@ -80,6 +80,9 @@ class Edge(Struct, frozen=True, gc=False):
     strength: Strength
 
 
+_QUOTED = Edge("quoted", "weak")
+
+
 class OpenCall(Struct):
     """A client tool call that an answer asked for and that no request has answered yet."""
 
@@ -151,6 +154,13 @@ class Run(Struct, eq=False, weakref=True):
     def around(self) -> "Run | None":
         """The agent run that it is inside of."""
         return self.host.run if self.host is not None else None
+
+    @property
+    def edge(self) -> Edge | None:
+        """What its place in the task rests on: the tool call that it is inside of, or the answers that it quotes."""
+        if self.host is not None:
+            return self.host.edge
+        return _QUOTED if self.quotes else None
 
     @property
     def about(self) -> "Run | None":

@@ -54,11 +54,11 @@ class Placement(Struct, frozen=True, kw_only=True):
     inside_evidence: Evidence | None = None
     strength: Strength | None = None
     """Of the weaker of the two edges."""
+    run: Run
     asked: History | None = None
     """The call whose tool calls the request may answer, where that is not the one that it continues."""
     changed: bool = False
     """The history came back edited, cut or summarised."""
-    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)

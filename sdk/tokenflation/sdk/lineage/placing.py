@@ -95,7 +95,6 @@ class Lineage:
     def _remember(self, reading: Reading, placement: Placement, call_id: str, ended_at_ns: int,
                   anchors: tuple[Anchor, ...], *, failed: bool) -> History:  # fmt: skip
         run = placement.run
-        assert run is not None  # every placement of ours has one
         asked = {} if failed else self._hosts.open_calls(reading)
         history = History(
             call_id=call_id,
@@ -234,7 +233,7 @@ class Lineage:
 
     def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None) -> Placement:
         step = next_step(run, call_id)
-        place, host = scope or run, run.host
+        place, host, edge = scope or run, run.host, run.edge
         return Placement(
             trace_id=place.trace_id,
             parent_id=scope.span_id if scope else None,
@@ -251,10 +250,8 @@ class Lineage:
             sent_messages=before.sent if before else 0,
             branch=before.history.continued - 1 if before else 0,
             continues_evidence=before.edge.evidence if before else None,
-            inside_evidence=host.edge.evidence if host else "quoted" if run.quotes else None,
-            strength=weakest(
-                before.edge.strength if before else None, host.edge.strength if host else "weak" if run.quotes else None
-            ),
+            inside_evidence=edge.evidence if edge else None,
+            strength=weakest(before.edge.strength if before else None, edge.strength if edge else None),
             changed=before.changed if before else False,
             asked=before.asked if before else None,
             run=run,
@@ -268,9 +265,7 @@ class Lineage:
         if question is None or failed is None or not 0 <= started_at_ns - failed.ended_at_ns < _FALLBACK_WINDOW_NS:
             return None
         del self._failed[question]
-        run = failed.placement.run
-        assert run is not None  # every placement of ours has one
-        step = next_step(run, call_id)
+        step = next_step(failed.placement.run, call_id)
         return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
 
     def _leave(self, reading: Reading, after: str) -> None:
