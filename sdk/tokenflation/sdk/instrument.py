@@ -105,7 +105,7 @@ class Instrumentation:
         self._closed = True
         limit: Exception | None = None
         try:
-            for step in (*reversed(self._undo), self._drop_streams, self._recorder.close, let_say):
+            for step in (*reversed(self._undo), self._recorder.drop_streams, self._recorder.close, let_say):
                 try:
                     _quietly(step)
                 except Exception as error:  # the host's own, by a signal: the others are done all the same
@@ -120,11 +120,6 @@ class Instrumentation:
             _quietly(partial(self._shut_provider_down, _LENT_EXPORT_WAIT_S if self.lent else _EXPORT_WAIT_S))
         if limit is not None:
             raise limit
-
-    def _drop_streams(self) -> None:
-        """Record what came by now of streams that a client holds: it may have read them for as long as it likes."""
-        for exchange in self._recorder._underway.exchanges():
-            exchange.finish("dropped")
 
     def _shut_provider_down(self, wait_s: float) -> None:
         from tokenflation.sdk.store.losses import note_losses

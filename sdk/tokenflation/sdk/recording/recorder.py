@@ -119,6 +119,11 @@ class Recorder(Forked):
                 return mark.done.is_set()
         return True
 
+    def drop_streams(self) -> None:
+        """Record what came by now of streams that a client holds: it may have read them for as long as it likes."""
+        for exchange in self._underway.exchanges():
+            exchange.finish("dropped")
+
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what is left and stop the worker; safe to call twice."""
         if self._closed:

@@ -115,30 +115,16 @@ class SqliteWriter:
 
     def tasks_of(self, call_ids: Sequence[str]) -> dict[str, str]:
         """Return the id of the task of each of these calls that the store holds."""
-        found: dict[str, str] = {}
-        for at in range(0, len(call_ids), 500):  # SQLite binds a bounded number of values
-            some = tuple(call_ids[at : at + 500])
-            query = f"SELECT call_id, task_id FROM calls WHERE call_id IN ({','.join('?' * len(some))})"
-            found.update(self._connection.execute(query, some))
-        return found
+        return dict(self._found("SELECT call_id, task_id FROM calls WHERE call_id", call_ids))
 
     def shown(self, call_ids: Sequence[str]) -> dict[str, tuple[str | None, float | None]]:
         """Return model and `ttfc_s` (s) of each of these calls that the store holds."""
-        found: dict[str, tuple[str | None, float | None]] = {}
-        for at in range(0, len(call_ids), 500):  # SQLite binds a bounded number of values
-            some = tuple(call_ids[at : at + 500])
-            query = f"SELECT call_id, model, ttfc_s FROM calls WHERE call_id IN ({','.join('?' * len(some))})"
-            found.update({call_id: (model, ttfc_s) for call_id, model, ttfc_s in self._connection.execute(query, some)})
-        return found
+        found = self._found("SELECT call_id, model, ttfc_s FROM calls WHERE call_id", call_ids)
+        return {call_id: (model, ttfc_s) for call_id, model, ttfc_s in found}
 
     def attempts_started_at(self, times_ns: Sequence[int]) -> set[int]:
         """Return those of these times (unix ns) at which an attempt that the store holds was started."""
-        found: set[int] = set()
-        for at in range(0, len(times_ns), 500):  # SQLite binds a bounded number of values
-            some = tuple(times_ns[at : at + 500])
-            query = f"SELECT started_at_ns FROM attempts WHERE started_at_ns IN ({','.join('?' * len(some))})"
-            found.update(row[0] for row in self._connection.execute(query, some))
-        return found
+        return {at for (at,) in self._found("SELECT started_at_ns FROM attempts WHERE started_at_ns", times_ns)}
 
     def merge(self) -> None:
         """Bring what stands in the log alone into the database's file, as far as other connections allow."""
@@ -147,6 +133,12 @@ class SqliteWriter:
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._connection.close()
+
+    def _found(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query that ends with the column that is to have one of these values."""
+        for at in range(0, len(values), 500):  # SQLite binds a bounded number
+            some = tuple(values[at : at + 500])
+            yield from self._connection.execute(f"{query} IN ({','.join('?' * len(some))})", some)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.interrupts import let_through
@@ -293,23 +295,8 @@ def _error_of(span: Any) -> str | None:
 
 
 def _record(scope: Scope, span: Any) -> SpanRecord:
-    error_type = _error_of(span)
-    return SpanRecord(
-        span_id=scope.span_id,
-        trace_id=scope.trace_id,
-        parent_id=scope.parent_id,
-        kind=scope.kind,
-        name=scope.name,
-        task_id=scope.task_id,
-        agent_run_id=scope.agent_run_id,
-        depth=scope.depth,
-        started_at_ns=scope.started_at_ns,
-        ended_at_ns=now_ns(),
-        status="ok" if error_type is None else "error",
-        error_type=error_type,
-        tool_call_id=scope.tool_call_id,
-        foreign=True,
-    )
+    scope.error_type = _error_of(span)
+    return replace(scope.record(), tool_call_id=scope.tool_call_id, foreign=True)
 
 
 def _lone_tool(role: Role, seen: _Seen, span: Any) -> SpanRecord:
