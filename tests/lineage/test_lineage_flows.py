@@ -5,6 +5,7 @@ import json
 from msgspec.structs import replace
 from tests.lineage.lineage_calls import ROOT, WORKER, Agents, reading_of, result, said, user
 
+from tokenflation.sdk.calls.structure import structure_of
 from tokenflation.sdk.records import ToolCall
 
 
@@ -55,6 +56,16 @@ def test_a_run_whose_answer_comes_back_as_a_result_turns_out_to_have_been_inside
     assert (move.run.depth, move.run.task_id) == (1, root.task_id)
     assert move.run.host is not None
     assert (move.run.host.tool_call_id, move.run.host.edge.evidence) == ("call-1", "flow_result")
+
+
+def test_a_row_that_is_written_anew_says_how_sure_the_place_is_that_its_run_was_moved_to() -> None:
+    agents = Agents()
+    agents.call(user("Go."), asks={"call-1": "x"}, after="")
+    answer = "Tides follow the moon."
+    _, inner = agents.call(user("Something."), system=WORKER, says=answer, after="")
+    agents.call(user("Go."), said(**{"call-1": "x"}), result("call-1", answer), after="")
+    row = structure_of(inner, reading_of([user("Something.")], WORKER, answer, {}, ("delegate",)), None)
+    assert (row["inside_evidence"], row["structure_strength"]) == ("flow_result", "strong")
 
 
 def test_equal_prompts_sent_at_once_are_told_apart_by_their_answers() -> None:
