@@ -21,6 +21,7 @@ from tokenflation.sdk.importers.agents import (
 )
 from tokenflation.sdk.importers.files.formats import Format, Head
 from tokenflation.sdk.importers.tracers import (
+    jaeger,
     langfuse,
     langsmith,
     mlflow,
@@ -29,6 +30,7 @@ from tokenflation.sdk.importers.tracers import (
     otlp,
     otlp_proto,
     phoenix,
+    zipkin,
 )
 from tokenflation.sdk.importers.workloads import (
     tracelab,
@@ -64,6 +66,8 @@ FORMATS: tuple[Format, ...] = (
     otel_js.FORMAT,
     otel_python.FORMAT,
     phoenix.FORMAT,
+    jaeger.FORMAT,
+    zipkin.FORMAT,
     weka.FORMAT,
 )
 

@@ -184,10 +184,8 @@ def _elements(entry: Entry, text: bytes) -> Iterator[tuple[int, dict[str, Any]] 
         line += text.count(b"\n", last, start)
         last = start
         found = decoded(text[start:end])
-        if isinstance(found, dict):
-            yield line, found
-        else:
-            yield _skipped(entry, line, found)
+        for one in found if isinstance(found, list) and found else [found]:  # a list of traces, each a list of spans
+            yield (line, one) if isinstance(one, dict) else _skipped(entry, line, one)
 
 
 def _spans_of_elements(text: bytes) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields, replace
 
+from tokenflation.sdk.importers.spans.attributes import parsed
 from tokenflation.sdk.records import Attempt, Call, ToolRun
 from tokenflation.sdk.tracing.spans import ATTEMPTS, CALL_ATTRIBUTES, EXTRA, SCOPE_NAME, TOOL_CALLS
 from tokenflation.sdk.wire.values import count_of
@@ -67,13 +68,18 @@ def _value(value: Any, kind: Any) -> Any:
             return bytes.fromhex(value)
         except (TypeError, ValueError):
             return None
-    try:
-        value = msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return None
+    value = _converted(parsed(value) if isinstance(value, str) and value[:1] == "[" else value, kind)
     if isinstance(value, int) and not isinstance(value, bool):
         return count_of(value)
     return None if isinstance(value, float) and not (math.isfinite(value) and value >= 0) else value
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """Return a value as one of this kind, None if it is none; Zipkin's tags are texts, numbers too."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        return None
 
 
 def as_recorded(call: Call, columns: Mapping[str, Any]) -> Call:
@@ -119,10 +125,10 @@ def ending(attributes: Mapping[str, Any]) -> dict[str, Any]:
         attributes.get(f"tokenflation.task.{name}") for name in ("outcome", "score", "censored_by")
     )
     found: dict[str, Any] = {}
-    if isinstance(outcome, bool):
-        found["outcome"] = outcome
-    if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
-        found["score"] = float(score)
+    if (told := _converted(outcome, bool)) is not None:
+        found["outcome"] = told
+    if (given_score := _converted(score, float)) is not None and math.isfinite(given_score):
+        found["score"] = given_score
     if limit in _LIMITS:
         found["censored_by"] = limit
     for name in ("arguments_bytes", "result_bytes"):

@@ -32,6 +32,10 @@ from tokenflation.sdk.store.write import Batch
 __all__ = ["SpanPile"]
 
 _UNNAMED = re.compile(r"\W+")
+_HAYSTACKS = (
+    "Haystack's own spans, of which none is a model call with its tokens: record the pipeline with `tokenflation run`, "
+    "or instrument its model client for OpenTelemetry"
+)
 _ASKS_FOR_TOOLS = frozenset({"tool_calls", "tool-calls", "tool_call", "tool_use", "function_call"})
 
 
@@ -70,6 +74,8 @@ class SpanPile:
             elif lost := next((node for node in spans.values() if node.totals), None):
                 reason = "without model calls, its token counts are on spans around them"
                 yield Skipped(lost.where, reason, f"trace {trace_id}", "session")
+            elif its := next((node for node in spans.values() if node.name.startswith("haystack.")), None):
+                yield Skipped(its.where, _HAYSTACKS, f"trace {trace_id}", "session")
             else:
                 yield Taken(Batch())
 

@@ -3,10 +3,11 @@
 A line (or a file) is an ExportTraceServiceRequest or a TracesData: `resourceSpans` > `scopeSpans` > `spans`, in lower
 camel case, ids in hex, 64-bit numbers as texts. Files of one folder are read together, as exporters rotate them in the
 middle of traces. Read too: `resource_spans` and base64 ids (protobuf's own JSON), `instrumentationLibrarySpans` (before
-OTLP 0.15). Lines with `resourceMetrics` hold no spans, those with `resourceLogs` what coding agents log of their calls
-(`agent_events`).
+OTLP 0.15), and what Tempo and Jaeger answer, where these stand in `trace` or `result`, or are called `batches`. Lines
+with `resourceMetrics` hold no spans, those with `resourceLogs` what coding agents log of their calls (`agent_events`).
 
-Sources: opentelemetry.io/docs/specs/otel/protocol/file-exporter and /docs/specs/otlp, "JSON Protobuf Encoding".
+Sources: opentelemetry.io/docs/specs/otel/protocol/file-exporter and /docs/specs/otlp, "JSON Protobuf Encoding";
+grafana.com/docs/tempo/latest/api_docs, "Query" and "Query V2"; jaegertracing.io/docs, `/api/v3/traces`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_
 __all__ = ["FORMAT", "spans_of"]
 
 _KEYS = ("resourceSpans", "resource_spans")
+_BATCHES = "batches"
+_AROUND = ("trace", "result")
+_INSIDE = (b'"resourceSpans"', b'"scopeSpans"', b'"instrumentationLibrarySpans"')
 _OTHERS = ("resourceMetrics", "resource_metrics", "resourceLogs", "resource_logs", "resourceProfiles")
 _FAILED = (2, "2", "STATUS_CODE_ERROR")
 
@@ -34,12 +38,15 @@ def _sniff(head: Head) -> float:
         return 0.95
     if any(key in head.keys for key in _KEYS):
         return 0.9
+    if not head.keys.isdisjoint((*_AROUND, _BATCHES)) and any(name in head.start for name in _INSIDE):
+        return 0.9
     return 0.85 if are_events(head) else 0.0
 
 
 def spans_of(document: Mapping[str, Any], where: str) -> Iterator[Node | Skipped]:
     """Yield the spans of one request."""
-    groups = next((document[key] for key in _KEYS if key in document), None)
+    document = next((document[name] for name in _AROUND if isinstance(document.get(name), Mapping)), document)
+    groups = next((document[key] for key in (*_KEYS, _BATCHES) if key in document), None)
     yield from events_of(document, where)
     if not isinstance(groups, list):
         if not any(key in document for key in _OTHERS):
