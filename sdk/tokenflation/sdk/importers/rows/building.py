@@ -24,7 +24,6 @@ class Run:
     started_at_ns: int | None = None
     """Where the source says it; at the latest its first call's start."""
     ended_at_ns: int | None = None
-    failed: bool = False
     calls: int = 0
     last_call_id: str | None = None
 
@@ -42,9 +41,6 @@ class TaskRows:
         self.main = Run(run_id=self.id_of("agent"), parent_id=self.root_id, name="main", depth=0)
         self.outcome: bool | None = None
         self.score: float | None = None
-        self.failed = False
-        self.started_at_ns: int | None = None
-        self.ended_at_ns: int | None = None
         self._runs = [self.main]
         self._calls: list[dict[str, Any]] = []
         self._by_id: dict[str, dict[str, Any]] = {}
@@ -58,7 +54,7 @@ class TaskRows:
 
     def run(
         self, place: object, name: str, outer: Run | None, *, inside_tool_call_id: str | None = None,
-        inside_call_id: str | None = None, started_at_ns: int | None = None, ended_at_ns: int | None = None,
+        inside_call_id: str | None = None,
     ) -> Run:  # fmt: skip
         """Add an agent run inside another one, or beside the main one where `outer` is None."""
         run = Run(
@@ -68,8 +64,6 @@ class TaskRows:
             depth=0 if outer is None else outer.depth + 1,
             inside_tool_call_id=inside_tool_call_id,
             inside_call_id=inside_call_id,
-            started_at_ns=started_at_ns,
-            ended_at_ns=ended_at_ns,
         )
         self._runs.append(run)
         return run
@@ -173,11 +167,11 @@ class TaskRows:
     def _spans(self) -> list[SpanRecord]:
         times = self._times()
         spans = [
-            self._span(run.run_id, "agent", run.name, run.parent_id, run.depth, times, failed=run.failed)
+            self._span(run.run_id, "agent", run.name, run.parent_id, run.depth, times)
             for run in self._runs
             if run.run_id in times
         ]
-        outer = self._span(self.root_id, "task", self.task, None, 0, times, failed=self.failed)
+        outer = self._span(self.root_id, "task", self.task, None, 0, times)
         return [outer, *spans]
 
     def _times(self) -> dict[str, tuple[int, int]]:
@@ -185,7 +179,6 @@ class TaskRows:
         own: dict[str, list[int]] = {run.run_id: [] for run in self._runs}
         for made in self._calls:
             own[made["agent_run_id"]] += [made["started_at_ns"], made.get("ended_at_ns") or made["started_at_ns"]]
-        own[self.root_id] = [at for at in (self.started_at_ns, self.ended_at_ns) if at is not None]
         for run in reversed(self._runs):  # an inner run comes after the one around it
             mine = own[run.run_id]
             mine += [at for at in (run.started_at_ns, run.ended_at_ns) if at is not None]
@@ -194,7 +187,7 @@ class TaskRows:
 
     def _span(
         self, span_id: str, kind: Literal["task", "agent"], name: str, parent_id: str | None, depth: int,
-        times: Mapping[str, tuple[int, int]], *, failed: bool,
+        times: Mapping[str, tuple[int, int]],
     ) -> SpanRecord:  # fmt: skip
         started_at_ns, ended_at_ns = times[span_id]
         return SpanRecord(
@@ -208,7 +201,7 @@ class TaskRows:
             depth=depth,
             started_at_ns=started_at_ns,
             ended_at_ns=ended_at_ns,
-            status="error" if failed else "ok",
+            status="ok",
             outcome=self.outcome if kind == "task" else None,
             score=self.score if kind == "task" else None,
         )
