@@ -15,11 +15,11 @@ over.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, seconds, seconds_ns, text, time_ns
+from tokenflation.sdk.importers.files.fields import made_id, made_trace_id, mapping, seconds, seconds_ns, text, time_ns
 from tokenflation.sdk.importers.files.formats import Head, Skipped
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.gemini_cli import ITS_EVENTS
-from tokenflation.sdk.importers.spans.otlp_values import attributes, either, first, mapping, time_ns_of
+from tokenflation.sdk.importers.spans.otlp_values import attributes, either, first, time_ns_of
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
 
 __all__ = ["are_events", "event_of", "events_of", "names_agent"]
@@ -78,13 +78,13 @@ def event_of(
     `titles` are what else may be the event's name: the record's body is a sentence in some agents' logs. `times_ns` are
     when it was emitted and seen, `inside` the ids of the trace and span that it was logged in.
     """
-    names = [one for one in (text(dict(said), "event.name"), *titles) if one]
+    names = [one for one in (text(said, "event.name"), *titles) if one]
     name, facts = next(((one, found) for one in names if (found := _facts(one, said)) is not None), ("", None))
     if facts is None:
         return None
     name = next((one for one in names if one.endswith(f".{name}")), name)
     gemini = name.startswith(f"{ITS_EVENTS}.")
-    session, said_ns = text(dict(said), *_SESSIONS), time_ns(dict(said), "event.timestamp")
+    session, said_ns = text(said, *_SESSIONS), time_ns(said, "event.timestamp")
     # Gemini CLI emits late what happens before its telemetry is up: only the event itself says when it was.
     order = [said_ns, *times_ns] if gemini else [times_ns[0], said_ns, *times_ns[1:]]
     ended_ns = next((one for one in order if one), None)
@@ -112,12 +112,12 @@ def _place(said: Mapping[str, Any], ended_ns: int, gemini: bool) -> tuple[object
     """Return what tells a call from the others of its session; calls of sub-agents may end in the same millisecond."""
     if gemini:
         return ended_ns, said.get("prompt_id"), said.get("total_token_count")
-    return (text(dict(said), "request_id") or f"{ended_ns}/{said.get('event.sequence')}",)
+    return (text(said, "request_id") or f"{ended_ns}/{said.get('event.sequence')}",)
 
 
 def _facts(name: str, said: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the attributes that a span of the call would have, None if the event is of no call."""
-    model = text(dict(said), "model", "model_name")
+    model = text(said, "model", "model_name")
     asked = {} if model is None else {"gen_ai.request.model": model}
     if name in _CLAUDES:
         return {"span.type": "llm_request", "gen_ai.provider.name": "anthropic", **asked}

@@ -40,19 +40,18 @@ def answers_call_id(session_id: str, answer_id: str, put_in: int | None, made: i
 
 def given_by(attributes: Mapping[str, Any], library: str) -> dict[str, Any]:
     """Return the id of the call that an event or span of these agents tells of, nothing of other attributes."""
-    said = dict(attributes)
     if library == _COPILOT:
-        session_id, answer_id = text(said, "gen_ai.conversation.id"), text(said, "gen_ai.response.id")
-        counts = [_count(said.get(f"gen_ai.usage.{side}_tokens")) for side in ("input", "output")]
+        session_id, answer_id = text(attributes, "gen_ai.conversation.id"), text(attributes, "gen_ai.response.id")
+        counts = [_count(attributes.get(f"gen_ai.usage.{side}_tokens")) for side in ("input", "output")]
         known = session_id is not None and answer_id is not None
         return {"call_id": answers_call_id(str(session_id), str(answer_id), *counts)} if known else {}
-    if said.get("event.kind") == "response.completed":
-        agent, session_id = "codex", text(said, "conversation.id")
-    elif said.get("event.name") == "gemini_cli.api_response":
-        agent, session_id = "gemini-cli", text(said, "session.id")
+    if attributes.get("event.kind") == "response.completed":
+        agent, session_id = "codex", text(attributes, "conversation.id")
+    elif attributes.get("event.name") == "gemini_cli.api_response":
+        agent, session_id = "gemini-cli", text(attributes, "session.id")
     else:
         return {}
-    counts = [_count(said.get(name)) for name in _EVENTS[agent]]
+    counts = [_count(attributes.get(name)) for name in _EVENTS[agent]]
     call_id = None if session_id is None else call_id_of(agent, session_id, counts)
     return {} if call_id is None else {"call_id": call_id}
 

@@ -45,13 +45,13 @@ def counts(attributes: Mapping[str, Any]) -> Counted:
 
 def ttft_s(attributes: Mapping[str, Any]) -> float | None:
     """Return a call's time to the first token in seconds, where it says it."""
-    found = seconds(dict(attributes), "ttft_ms") if is_its_call(attributes) else None
+    found = seconds(attributes, "ttft_ms") if is_its_call(attributes) else None
     return None if found is None else found / 1000
 
 
 def answers_id(attributes: Mapping[str, Any]) -> str | None:
     """Return the id of a call's request, which its span and its event have both."""
-    return text(dict(attributes), "request_id") if is_its_call(attributes) else None
+    return text(attributes, "request_id") if is_its_call(attributes) else None
 
 
 def call_id_of(request_id: str) -> str:
@@ -65,8 +65,8 @@ def its_role(title: str, attributes: Mapping[str, Any]) -> Role | None:
         return Role("task", title, named=False)
     if title != "claude_code.tool":
         return None
-    said = dict(attributes)
-    return Role("tool", text(said, "tool_name") or "unknown", True, text(said, "gen_ai.tool.call.id", "tool_use_id"))
+    tool_call_id = text(attributes, "gen_ai.tool.call.id", "tool_use_id")
+    return Role("tool", text(attributes, "tool_name") or "unknown", True, tool_call_id)
 
 
 def given_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def given_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
     The id is of the call's request, so that its event and its span have one id, whichever is imported first.
     """
-    said = dict(attributes) if is_its_call(attributes) else {}
+    said = attributes if is_its_call(attributes) else {}
     request, agent = text(said, "request_id"), text(said, "agent_id")
     found: dict[str, Any] = {} if request is None else {"call_id": call_id_of(request)}
     if agent is not None:

@@ -57,5 +57,5 @@ def its_prompt_id(library: str, attributes: Mapping[str, Any]) -> str | None:
 
 def its_trace_id(attributes: Mapping[str, Any]) -> str | None:
     """Return the trace that stands for a span's session, None if it names none."""
-    session = text(dict(attributes), "gen_ai.conversation.id", "session.id")
+    session = text(attributes, "gen_ai.conversation.id", "session.id")
     return None if session is None else made_trace_id("gemini-cli", session)

@@ -6,14 +6,11 @@ Source: opentelemetry.io/docs/specs/otlp, "JSON Protobuf Encoding".
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["attributes", "either", "first", "mapping", "time_ns_of"]
+from tokenflation.sdk.importers.files.fields import mapping
+
+__all__ = ["attributes", "either", "first", "time_ns_of"]
 
 _DEEPEST = 20
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """Return an object, or an empty one."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def either(source: Mapping[str, Any], *names: str) -> Any:

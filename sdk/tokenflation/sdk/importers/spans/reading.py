@@ -23,7 +23,7 @@ from tokenflation.sdk.tracing.spans import SCOPE_NAME
 from tokenflation.sdk.tracing.spanwords import Role, role_of
 from tokenflation.sdk.wire.values import dumps, loads
 
-__all__ = ["node_of", "span_id_of", "trace_id_of"]
+__all__ = ["node_of", "role_in", "span_id_of", "trace_id_of"]
 
 _HEX = re.compile(r"[0-9a-f]+")
 _NO_SERVICE = "unknown_service"
@@ -189,6 +189,14 @@ def _role(name: str, attributes: Mapping[str, Any]) -> Role | None:
         found = loads(metadata.encode("utf-8", "replace"))
         if isinstance(found, dict) and found.get("lc_agent_name") == name:
             return Role("agent", role.name)
+    return role
+
+
+def role_in(name: str, kind: str, metadata: Mapping[str, Any]) -> Role | None:
+    """Return what a run or an observation of this kind stands for; its metadata calls LangChain's agents so."""
+    role = role_of(name, {"openinference.span.kind": kind.upper()})
+    if role is not None and role.kind == "chain" and metadata.get("lc_agent_name") == name:
+        return Role("agent", role.name)
     return role
 
 

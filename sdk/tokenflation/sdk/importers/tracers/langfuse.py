@@ -21,11 +21,10 @@ from tokenflation.sdk.importers.files.formats import Context, Format, Head, Skip
 from tokenflation.sdk.importers.spans.answers import said_by
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.names import CallFacts, provider_named
-from tokenflation.sdk.importers.spans.reading import span_id_of, trace_id_of
+from tokenflation.sdk.importers.spans.reading import role_in, span_id_of, trace_id_of
 from tokenflation.sdk.importers.spans.rows import SpanPile
 from tokenflation.sdk.importers.spans.usage import Counted, counted, from_langfuse
 from tokenflation.sdk.records import Usage
-from tokenflation.sdk.tracing.spanwords import Role, role_of
 
 if TYPE_CHECKING:
     from tokenflation.sdk.importers.files.entries import Entry
@@ -37,7 +36,6 @@ _MARKS = frozenset({"parentObservationId", "parent_observation_id", "completionS
                     "usageDetails", "usage_details", "promptTokens"})  # fmt: skip
 _TRACE_MARKS = frozenset({"bookmarked", "public", "release", "sessionId", "session_id", "htmlPath"})
 _CALLS = frozenset({"GENERATION", "EMBEDDING"})
-_ENVELOPES = ("data", "observations")
 
 
 def _sniff(head: Head) -> float:
@@ -126,19 +124,11 @@ def _node(record: Mapping[str, Any], where: str) -> Node | Skipped:
         ended_at_ns=None if ended is None else max(started, ended),
         status="error" if failed else "ok",
         error_type="error" if failed else None,
-        role=None if kind in _CALLS else _role(name, kind, metadata),
+        role=None if kind in _CALLS else role_in(name, kind, metadata),
         call=_facts(record, kind, metadata, started) if kind in _CALLS else None,
         where=where,
         given={"task": trace_name[:200]} if isinstance(trace_name, str) and trace_name else {},
     )
-
-
-def _role(name: str, kind: str, metadata: Mapping[str, Any]) -> Role | None:
-    """Return what an observation stands for; LangChain's agents are chains that its metadata calls agents."""
-    role = role_of(name, {"openinference.span.kind": kind})
-    if role is not None and role.kind == "chain" and metadata.get("lc_agent_name") == name:
-        return Role("agent", role.name)
-    return role
 
 
 def _facts(record: Mapping[str, Any], kind: str, metadata: Mapping[str, Any], started: int) -> CallFacts:

@@ -19,10 +19,9 @@ from tokenflation.sdk.importers.spans.answers import said_by
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.files import reader
 from tokenflation.sdk.importers.spans.names import CallFacts, provider_named
-from tokenflation.sdk.importers.spans.reading import span_id_of, trace_id_of
+from tokenflation.sdk.importers.spans.reading import role_in, span_id_of, trace_id_of
 from tokenflation.sdk.importers.spans.usage import Counted, counted, from_provider, kinds_of, written
 from tokenflation.sdk.records import Usage
-from tokenflation.sdk.tracing.spanwords import Role, role_of
 
 __all__ = ["FORMAT"]
 
@@ -82,18 +81,11 @@ def _node(run: Mapping[str, Any], where: str) -> Node | Skipped:
         ended_at_ns=None if ended is None else max(started, ended),
         status="error" if failed else "ok",
         error_type=(match[1].rpartition(".")[2] if match is not None else "error") if failed else None,
-        role=None if kind in _CALLS else _role(name, kind, metadata),
+        role=None if kind in _CALLS else role_in(name, kind, metadata),
         call=_facts(run, mapping(extra), metadata, started) if kind in _CALLS else None,
         where=where,
         totals=kind not in _CALLS and bool(count(run, "total_tokens", "prompt_tokens")),
     )
-
-
-def _role(name: str, kind: str, metadata: Mapping[str, Any]) -> Role | None:
-    role = role_of(name, {"openinference.span.kind": kind.upper()})
-    if role is not None and role.kind == "chain" and metadata.get("lc_agent_name") == name:
-        return Role("agent", role.name)
-    return role
 
 
 def _facts(run: Mapping[str, Any], extra: Mapping[str, Any], metadata: Mapping[str, Any], started: int) -> CallFacts:

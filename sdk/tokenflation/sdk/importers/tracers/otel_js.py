@@ -11,13 +11,13 @@ sdk-trace-base/src/Span.ts and sdk-logs/src/LogRecordImpl.ts, versions 1 and 2.
 from collections.abc import Mapping
 from typing import Any
 
-from tokenflation.sdk.importers.files.fields import text
+from tokenflation.sdk.importers.files.fields import mapping, text
 from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.files.reading import blocks
 from tokenflation.sdk.importers.spans.agent_events import event_of
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.files import reader
-from tokenflation.sdk.importers.spans.otlp_values import either, first, mapping
+from tokenflation.sdk.importers.spans.otlp_values import either, first
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
 
 __all__ = ["FORMAT"]

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from tokenflation.sdk.importers.files.fields import mapping
 from tokenflation.sdk.importers.files.formats import Format, Head, Skipped
 from tokenflation.sdk.importers.files.reading import values
 from tokenflation.sdk.importers.spans.agent_events import are_events, events_of
 from tokenflation.sdk.importers.spans.calls import Node
 from tokenflation.sdk.importers.spans.files import reader
-from tokenflation.sdk.importers.spans.otlp_values import attributes, either, first, mapping, time_ns_of
+from tokenflation.sdk.importers.spans.otlp_values import attributes, either, first, time_ns_of
 from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_id_of
 
 __all__ = ["FORMAT", "spans_of"]

@@ -68,9 +68,11 @@ def _read(entries: Sequence["Entry"], context: Context) -> Iterator[Taken | Skip
             if not whole:
                 yield Skipped(where, "a message that is cut short", f"{len(message)} bytes are there")
             for document in reader.documents(message):
-                found = Skipped(where, "no span", document) if isinstance(document, str) else None
-                for one in (found,) if isinstance(document, str) else spans_of(document, where):
-                    skipped = one if isinstance(one, Skipped | None) else pile.add(one)
+                if isinstance(document, str):
+                    yield Skipped(where, "no span", document)
+                    continue
+                for one in spans_of(document, where):
+                    skipped = one if isinstance(one, Skipped) else pile.add(one)
                     if skipped is not None:
                         yield skipped
         context.progress(entry.bytes)

@@ -22,14 +22,14 @@ from tokenflation.sdk.importers.spans.reading import node_of, span_id_of, trace_
 __all__ = ["FORMAT"]
 
 _FRAME = frozenset({"context.span_id", "context.trace_id", "start_time"})
-_OBJECT = frozenset({"context", "span_kind", "start_time"})
+_OBJECT = frozenset({"context", "span_kind", "start_time", "attributes"})
 _PREFIX = "attributes."
 
 
 def _sniff(head: Head) -> float:
     """Return how sure it is that a file holds Phoenix spans."""
     names = columns_of(head)
-    if names >= _FRAME or (names >= _OBJECT and "parent_id" in names | {"parent_id"} and "attributes" in names):
+    if names >= _FRAME or names >= _OBJECT:
         return 0.95
     return (
         0.8 if b'"span_kind"' in head.start and b'"context"' in head.start and b'"status_code"' in head.start else 0.0
