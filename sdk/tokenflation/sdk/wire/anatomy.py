@@ -206,9 +206,7 @@ def _rolling(pieces: Sequence[bytes], key: bytes) -> tuple[bytes, ...]:
 
 
 def _results(message: Any, kind: str | None, shape: Request) -> list[_Found]:
-    """Return the tool results in a message."""
-    if type(message) is not dict:
-        return []
+    """Return the tool results in a message of a tool's."""
     rule = shape.results_by_kind.get(kind or "")
     if rule is not None:
         return [_result(message, rule)]
