@@ -312,3 +312,12 @@ def test_a_narrow_tree_leaves_out_columns_and_cuts_no_number() -> None:
 def test_a_task_without_sub_agents_has_no_empty_columns_for_sums_without_them() -> None:
     drawn = _drawn(tree_of([call("p", "main", 0, 0, tool_calls=1), call("q", "main", 1, 2)]), 100)
     assert any(line.split() == ["calls", "tools", "input", "output", "time"] for line in drawn)
+
+
+def test_no_call_lasts_less_than_no_time_where_a_clock_was_set_back(
+    tmp_path: Path, tree: Callable[..., tuple[int, str, str]]
+) -> None:
+    calls = [call("x", "solo", 0, 50, task_id="A-1") | {"ended_at_ns": 40}, call("y", "other", 0, 60, task_id="A-2")]
+    store = str(_stored(tmp_path, calls, []))
+    assert [one["duration_s"] for one in json.loads(tree(store, "A-1", "--json")[1])] == [0, 0, 0]
+    assert min(one["duration_s"] for one in json.loads(tree(store, "--json")[1])) == 0

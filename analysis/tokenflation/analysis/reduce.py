@@ -56,7 +56,8 @@ _COUNTS = {
 _CALLS = """
 known as (
   select
-    task, task_id, started_at_ns, ended_at_ns, depth, attempts, tool_calls, input_tokens, output_tokens,
+    task, task_id, started_at_ns, depth, attempts, tool_calls, input_tokens, output_tokens,
+    case when ended_at_ns < started_at_ns then started_at_ns else ended_at_ns end as ended_at_ns,
     case when ended_at_ns is null then started_at_ns end as endless_started_at_ns,
     case when status <> 'ok' then 1 end as failed,
     case when depth > 0 then 1 end as inside,

@@ -112,10 +112,10 @@ class Node:
 
     @property
     def duration_s(self) -> float | None:
-        """Start to end, in seconds."""
+        """Start to end, in seconds; 0 where the source's clock was set back meanwhile."""
         if self.started_at_ns is None or self.ended_at_ns is None:
             return None
-        return (self.ended_at_ns - self.started_at_ns) / 1e9
+        return max(0, self.ended_at_ns - self.started_at_ns) / 1e9
 
 
 class _Call(NamedTuple):
