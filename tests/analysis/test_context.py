@@ -12,6 +12,7 @@ from tests.analysis.conftest import ORIGIN_NS, SECOND_NS, frame_of
 
 from tokenflation.analysis import load
 from tokenflation.analysis.columns.context import APPEND_COLUMNS, CONTEXT_STEP_COLUMNS
+from tokenflation.analysis.context.growth import context_runs
 from tokenflation.analysis.context.steps import append_summary, context_steps, known_windows
 from tokenflation.cli.main import main
 from tokenflation.sdk.errors import FrameError, PlanError
@@ -36,6 +37,19 @@ def test_append_adjusted_append_and_fresh_are_worked_out_from_neighbours() -> No
     assert frame["fresh_tokens"].tolist() == [1000, 300, 0, 560]
     assert frame["append_tokens"].isna().tolist() == [False, False, False, True]
     assert frame["prefix_source"].tolist() == ["provider", "provider", "provider", "none"]
+
+
+def test_what_generates_nothing_is_no_step_of_a_context_unless_there_is_nothing_else() -> None:
+    asked, embedded, ranked = _row(1000, 100), _row(9, 0), _row(None, None, api="cohere.rerank")
+    rows = (asked | {"api": "openai.chat"}, embedded, ranked, _row(1400, 50, api="openai.chat"))
+
+    frame = _steps(*rows)
+    runs = context_runs(frame_of({"model": "m", **row} for row in rows), steps=frame)
+
+    assert frame["input_tokens"].tolist() == [1000, 1400]
+    assert frame["change"].tolist() == ["first", "grew"]
+    assert runs["steps"].tolist() == [2]
+    assert _steps(embedded)["input_tokens"].tolist() == [9]
 
 
 def test_reasoning_that_is_not_sent_again_is_not_taken_off() -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tokenflation.analysis.columns.context import CONTEXT_KIND_COLUMNS, CONTEXT_RUN_COLUMNS
-from tokenflation.analysis.context.steps import NEAR_WINDOW, context_steps
+from tokenflation.analysis.context.steps import NEAR_WINDOW, context_steps, in_contexts
 from tokenflation.analysis.frames import from_arrays
 from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
@@ -59,7 +59,7 @@ def context_runs(calls: pd.DataFrame, *, steps: pd.DataFrame | None = None) -> p
     frame["last_context_tokens"] = grouped["input_tokens"].last()
     frame["peak_context_tokens"] = grouped["input_tokens"].max()
     frame["started_at_ns"] = known.groupby(_RUN, sort=False)["started_at_ns"].min()
-    frame["steps"] = calls.groupby(_RUN, sort=False).size().reindex(frame.index)
+    frame["steps"] = calls[in_contexts(calls)].groupby(_RUN, sort=False).size().reindex(frame.index)
     _fitted(frame, grouped.ngroup().to_numpy().astype(np.int64), known["input_tokens"].to_numpy(np.float64))
     frame = frame.reset_index().sort_values("started_at_ns", kind="stable", ignore_index=True)
     frame["input_over_peak_context"] = _ratio(frame, "input_tokens", "peak_context_tokens")

@@ -16,7 +16,7 @@ from tokenflation.analysis.columns.context import APPEND_COLUMNS, CONTEXT_STEP_C
 from tokenflation.analysis.frames import from_arrays, prepared
 from tokenflation.sdk.errors import FrameError, PlanError
 
-__all__ = ["APPEND_GROUPS", "NEAR_WINDOW", "append_summary", "context_steps", "known_windows"]
+__all__ = ["APPEND_GROUPS", "NEAR_WINDOW", "append_summary", "context_steps", "in_contexts", "known_windows"]
 
 NEAR_WINDOW = 0.8
 """Share of the context window from which on a call is near overflow."""
@@ -45,6 +45,8 @@ def context_steps(
 ) -> pd.DataFrame:
     """Return one row per call that reports its input, in order; columns as in `columns.context.CONTEXT_STEP_COLUMNS`.
 
+    Calls that generate nothing (embeddings, rankings) are left out where others generate: they are in no context.
+
     The previous call is the one whose history this one extends, as recorded; where a source does not say, the one
     before it in its agent run with the same model. With L the input, P the previous input and A the previous answer:
 
@@ -59,6 +61,7 @@ def context_steps(
         FrameError: `calls` is empty, lacks columns, or no call reports its input.
     """
     rows = prepared(calls, _NEEDED, "context_steps")
+    rows = rows[in_contexts(calls)].reset_index(drop=True)
     rows["model"] = rows["response_model"].fillna(rows["model"])
     before = _before(rows)
     number = {name: _numbers(rows[name]) for name in ("input_tokens", "output_tokens", "reasoning_tokens")}
@@ -107,6 +110,15 @@ def context_steps(
     }
     told = ~np.isnan(size)
     return from_arrays({name: array[told] for name, array in values.items()}, tuple(CONTEXT_STEP_COLUMNS.values()))
+
+
+def in_contexts(calls: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which calls stand in a context: not those that generate nothing (embeddings, rankings), if others do."""
+    silent = (calls["output_tokens"] == 0).fillna(False) & calls["continues_call_id"].isna()
+    if "api" in calls:
+        silent |= calls["api"].astype("str").str.contains("embed|rerank", regex=True).fillna(False)
+    found = ~silent.to_numpy(bool)
+    return found if found.any() else ~found
 
 
 def append_summary(steps: pd.DataFrame, *, by: Sequence[str] = ("provider", "prompted_by")) -> pd.DataFrame:
