@@ -82,9 +82,11 @@ _LIMITS = """
   told none of its words in another context, is a task of its own without a scope (`tf.task`) around both. But
   for smolagents' that write code, the agents here use the provider's tool calls, which is each framework's default or
   its own option.
-- **Calls without messages**: embeddings, rankings, speech, transcriptions. Nothing in them says whose they are: without
-  a scope each is a task of its own, of the kind `task-embeddings`, `task-rerank` and so on. A retrieval pipeline so is
-  several tasks for each question; `tf.task` around the question makes it one.
+- **Calls without messages.** An embedding or a ranking is a step of the agent that asks for it by a tool call or in its
+  answer, or whose prompt then holds what was sought. Where nothing tells (documents as they are indexed, texts that are
+  sent as token ids out of another context, as LangChain does unless `check_embedding_ctx_length=False`), and for speech
+  and transcriptions, each is a task of its own, of the kind `task-embeddings`, `task-rerank`, `task-speech` and so on;
+  `tf.task` around all that a question takes makes it one.
 - **A call that is told the newest result alone.** What makes a tool's result shorter before the agent is told of it
   repeats nothing that was on the wire before. Made in the agent's own context, it is told as inside of the tool call,
   unless other calls with its system prompt repeat what the agent was told.

@@ -109,6 +109,8 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """The beginning of the answer's text; lives only in memory, as `prompt` does."""
     answer_said: tuple[str, ...] = ()
     """The longer texts in an answer that is made of fields, as JSON is; likewise."""
+    sought: tuple[str, ...] | None = None
+    """The text that is to be embedded or ranked by, if it is one; None where the call generates. Likewise."""
     forced_tool: str | None = None
     """Name of the one tool that the answer must call: an answer in a tool's clothes."""
     kept_as: str | None = None

@@ -82,18 +82,28 @@ class PlacedCalls:
             call = self._calls.get(move.call_id)
             if call is None:
                 continue
-            columns = _of_run(move.run, call.structure_strength, foreign=call.parent_id is not None)
+            strength = move.strength if move.evidence == "sought" else call.structure_strength
+            columns = _of_run(move.run, strength, foreign=call.parent_id is not None)
             columns["agent_run_id"] = move.run.run_id
+            if self._is_in_own_tool(call, move):
+                columns = {name: value for name, value in columns.items() if not name.startswith("inside_")}
             if move.step is not None:
                 columns["step"] = move.step
             if move.continues_call_id is not None:
                 columns |= {"continues_call_id": move.continues_call_id, "branch": move.branch}
                 columns["continues_evidence"] = move.evidence
                 columns["structure_strength"] = "strong" if move.evidence == "compaction" else "weak"
+            elif move.evidence == "sought" and move.run.edge is None:
+                columns["inside_evidence"] = move.evidence
             call = replace(call, **columns)
             self.keep(call)
             changed.append(call)
         return changed
+
+    def _is_in_own_tool(self, call: Call, move: Move) -> bool:
+        """Return whether a call is inside a tool call of its own agent run, as one is that only seeks something."""
+        asked = self._calls.get(call.inside_call_id or "")
+        return asked is not None and asked.agent_run_id == call.agent_run_id == move.run.run_id
 
     def _forget(self, call_id: str) -> None:
         gone = self._calls.pop(call_id, None)

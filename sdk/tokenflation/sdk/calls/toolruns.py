@@ -35,7 +35,7 @@ class ToolRuns:
                 changed[run.call_id, run.tool_call_id] = _with_result(run, result, reading, call, asked_at_ns)
             elif (weighed := _weighed(run, result, reading, call)) is not run:
                 changed[run.call_id, run.tool_call_id] = weighed
-        if asked_at_ns is not None:
+        if asked_at_ns is not None and reading.sought is None:
             self._begin(changed, placement.inside_call_id, placement.inside_tool_call_id, placement.agent_run_id)
         answered = reading.answered
         for asked in reading.tool_calls:
@@ -72,6 +72,8 @@ class ToolRuns:
             if run.agent_run_id in left  # an agent run's id is that of its first call
         }
         for call in calls:
+            if call.step:  # one that only seeks something stands inside a tool call of its own agent run
+                continue
             self._begin(changed, call.inside_call_id, call.inside_tool_call_id, call.agent_run_id)
         return self._keep(changed)
 

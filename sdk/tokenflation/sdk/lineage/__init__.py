@@ -2,7 +2,8 @@
 
 `placing` is the way in and joins the rest. What a call continues is found by `continuing` and `words`; what a new agent
 run is inside of by `hosting` at once, and by `inside` once results tell; what it tells of other runs by `retelling`, and
-what is only told about one, to shorten or judge it, by `beside`; what an answer asked for in its text by `intext`.
+what is only told about one, to shorten or judge it, by `beside`; what an answer asked for in its text by `intext`; whom
+embeddings serve by `seeking`.
 `runs` begins agent runs, `moving` puts them elsewhere. `histories` and `recalling` are the memory, `tools` and `blocks`
 are what else is remembered; `places`, `heads`, `messages` and `naming` look at one call alone.
 
@@ -22,6 +23,7 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `flow_arguments`, `flow_result` | (inside, no tool call) it began behind an answer that asked for it in its text, with words of that, or its last words are told as that agent goes on: known only then; in no context, if they are | strong if both, else weak |
 | `context` | (inside) it left from the thread or task, or one begun by that, which had asked for the tool call | strong; weak where several were asked for, or where a thread goes on while others wait |
 | `open_tool_call` | (inside) nobody noted contexts, and one agent run with other instructions waits | weak |
+| `sought` | (in a task) it only seeks, as an embedding does, and the prompt behind it holds what it sought | strong; weak where it did not leave from the same thread or task |
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |
 
 What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
@@ -58,7 +60,15 @@ that it went on from, is inside the tool call then, or a task of its own in anot
 it was: in such a beginning, or before the tool call that the run's next request keeps, it is the run's summary. A
 sub-agent's answer is the result, or behind it.
 
-Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
+Calls that only seek (embeddings, rankings) generate nothing and are no agent runs. Each is a step of the run that it
+serves, which is, in this order, the one
+
+* whose open tool call has in its arguments what is sought (`flow_arguments`), or in the arguments of which it stands,
+* whose answer, the last before in the context, holds what is sought, or stands in it (`flow_arguments`, `flow_result`),
+* whose tool call the context waits for (`context`),
+* whose prompt, sent within a minute, then holds what was sought (`sought`): of several the newest, not a batch's.
+
+One that serves none is a task of its own. Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
 that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of
 are forgotten.
 """  # noqa: W505 (a table)

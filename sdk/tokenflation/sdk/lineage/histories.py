@@ -23,7 +23,7 @@ _MAX_INNER = 1024
 
 Evidence = Literal[
     "scope", "span", "response_id", "conversation_id", "history", "tool_call_id", "answer", "words", "compaction",
-    "flow_arguments", "flow_result", "context", "open_tool_call", "quoted",
+    "flow_arguments", "flow_result", "context", "open_tool_call", "quoted", "sought",
 ]  # fmt: skip
 """What an edge of the tree rests on; each word is explained in the docstring of the package."""
 

@@ -25,8 +25,10 @@ from tokenflation.sdk.lineage.histories import (
 )
 from tokenflation.sdk.lineage.messages import MIN_CHARS, SURE_CHARS, contains, first_messages, first_text
 from tokenflation.sdk.lineage.recalling import Waiting
+from tokenflation.sdk.lineage.seeking import asking_for
 from tokenflation.sdk.lineage.tools import BY_CONTEXT, Tools
 from tokenflation.sdk.records import Reading, Strength
+from tokenflation.sdk.wire.values import dumps
 
 __all__ = ["Hosts", "of_its_kind"]
 
@@ -117,6 +119,16 @@ class Hosts:
         if found is not None or told is not None:
             return found or (told.host if told is not None else None)
         return _by_waiting(new, waiting) if new.after is None else None
+
+    def seeks(self, new: NewCall) -> Host | None:
+        """Return where a call stands that only seeks: in a tool call or behind the answer that asks for it, or None."""
+        before = self._calls.get(new.after or "")
+        before = before if before is not None and before.run.scope_run_id == new.scope_run_id else None
+        text = "".join(new.reading.sought or ())
+        near = self._waiting.near(dumps(text)[1:-1]) if text else []
+        within = [one for one in near if one.run.scope_run_id == new.scope_run_id]
+        until = new.started_at_ns + _SLACK_NS
+        return asking_for(text, before, [one for one in within if one.ended_at_ns <= until])
 
     def goes_on(self, new: NewCall) -> Continued | None:
         """Return the waiting call whose agent run goes on in a new history, or is what that is about; None if unclear.

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 from tokenflation.sdk.lineage.histories import Evidence, History, Host, Run
 from tokenflation.sdk.lineage.hosting import Hosts
-from tokenflation.sdk.lineage.places import MAX_RUN_CALLS, Move
+from tokenflation.sdk.lineage.places import MAX_RUN_CALLS, Move, next_step
+from tokenflation.sdk.lineage.seeking import Sought
+from tokenflation.sdk.records import Strength
 
 __all__ = ["Moves"]
 
@@ -65,6 +67,17 @@ class Moves:
             if told.newest is None or told.newest.ended_at_ns <= history.ended_at_ns:
                 told.note_newest(history)
                 self._hosts.remember(history)
+
+    def serve(self, calls: Sequence[Sought], strength: Strength, run: Run) -> None:
+        """Make calls that only sought what a request of this run tells steps of it, before that."""
+        for one in calls:
+            if one.run is run:
+                continue
+            if one.call_id in one.run.calls:
+                one.run.calls.remove(one.call_id)
+            self._moves[one.call_id] = Move(
+                one.call_id, run, next_step(run, one.call_id), evidence="sought", strength=strength
+            )
 
     def _take_out(self, run: Run) -> None:
         for around in (run.around, run.about):

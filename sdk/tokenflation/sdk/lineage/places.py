@@ -71,6 +71,7 @@ class Move:
     continues_call_id: str | None = None
     branch: int = 0
     evidence: Evidence = "compaction"
+    strength: Strength | None = None
 
 
 def next_step(run: Run, call_id: str) -> int:

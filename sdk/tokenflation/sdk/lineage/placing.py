@@ -18,6 +18,7 @@ from tokenflation.sdk.lineage.moving import Moves
 from tokenflation.sdk.lineage.places import Placement, Question, is_handoff, leaves_open, next_step, question_of, run_of
 from tokenflation.sdk.lineage.retelling import Retellings
 from tokenflation.sdk.lineage.runs import Runs
+from tokenflation.sdk.lineage.seeking import Seeking, Sought
 from tokenflation.sdk.lineage.words import retold, words_of
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.scoping.scopes import Scope
@@ -48,6 +49,7 @@ class Lineage:
         self._histories = Histories()
         self._retellings = Retellings()
         self._alone = Alone()
+        self._seeking = Seeking()
         self.knows = self._histories.knows
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
@@ -62,6 +64,8 @@ class Lineage:
     def place(self, reading: Reading, call_id: str, scope: Scope | None, started_at_ns: int,
               after: str | None = None) -> Placement:  # fmt: skip
         """Return where the call stands; counts it as a step of its agent run. `after` is as in `NewCall`."""
+        if reading.sought is not None:
+            return self._seek(NewCall(reading, run_of(scope), started_at_ns, self._known(after)), call_id, scope, after)
         again = self._asked_again(reading, call_id, scope, started_at_ns) if self._failed else None
         if again is not None:
             return again
@@ -70,14 +74,18 @@ class Lineage:
         run = self._run_for(new, call_id, scope, before)
         if before is not None:
             self._note_continued(new, run, before)
+        if scope is None and self._seeking.newest:
+            self._moves.serve(*self._seeking.told(new, after, before.sent if before is not None else 0), run)
         return self._placement(run, call_id, scope, before)
 
     def remember(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None, ended_at_ns: int,
-                 anchors: tuple[Anchor, ...]) -> History:  # fmt: skip
-        """Note a finished call as the newest of its history."""
+                 anchors: tuple[Anchor, ...]) -> None:  # fmt: skip
+        """Note a finished call as the newest of its history; one that only seeks has none."""
+        if reading.sought is not None:
+            return
         if self._failed and (question := question_of(reading, scope)) is not None:
             self._failed.pop(question, None)
-        return self._remember(reading, placement, call_id, ended_at_ns, anchors, failed=False)
+        self._remember(reading, placement, call_id, ended_at_ns, anchors, failed=False)
 
     def note_failure(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None,
                      ended_at_ns: int) -> None:  # fmt: skip
@@ -93,7 +101,7 @@ class Lineage:
             self._links.put(exchange_id, to)
 
     def _remember(self, reading: Reading, placement: Placement, call_id: str, ended_at_ns: int,
-                  anchors: tuple[Anchor, ...], *, failed: bool) -> History:  # fmt: skip
+                  anchors: tuple[Anchor, ...], *, failed: bool) -> None:  # fmt: skip
         run = placement.run
         asked = {} if failed else self._hosts.open_calls(reading)
         history = History(
@@ -125,7 +133,6 @@ class Lineage:
             self._hosts.remember(history)
             self._retellings.remember(history)
         self._histories.remember(history, reading)
-        return history
 
     def _known(self, after: str | None) -> str | None:
         """Return the nearest call before that is remembered: not one that failed, nor an exchange that was no call."""
@@ -189,6 +196,18 @@ class Lineage:
         run = before.history.run
         return self._runs.hand_over(new, call_id, run) if is_handoff(new.reading, before) else run
 
+    def _seek(self, new: NewCall, call_id: str, scope: Scope | None, after: str | None) -> Placement:
+        """Return where a call that only seeks stands: in the agent run whose tool or answer asks for it, or alone."""
+        self.link(call_id, after)
+        if scope is not None and scope.agent_run_id is not None and not leaves_open(scope):
+            return self._placement(self._run_for(new, call_id, scope, None), call_id, scope, None)
+        host = self._hosts.seeks(new)
+        run = host.run if host is not None else self._runs.begin(new, call_id, scope, None)
+        if new.reading.sought and (host is None or host.edge.evidence == "context"):
+            (text,) = new.reading.sought
+            self._seeking.note(Sought(call_id, new.reading.api, run, text, after or "", new.started_at_ns))
+        return self._placement(run, call_id, scope, None, host)
+
     def _begin(self, new: NewCall, call_id: str, scope: Scope | None) -> Run:
         """Return the agent run that begins with a new history."""
         if scope is not None:
@@ -231,9 +250,12 @@ class Lineage:
         run.about, run.quotes = self._retellings.told(new), True
         return run
 
-    def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None) -> Placement:
+    def _placement(self, run: Run, call_id: str, scope: Scope | None, before: Continued | None,
+                   host: Host | None = None) -> Placement:  # fmt: skip
+        """Return where a call of a run stands: inside `host`, if that is not where the run stands."""
         step = next_step(run, call_id)
-        place, host, edge = scope or run, run.host, run.edge
+        place, host = scope or run, host or run.host
+        edge = host.edge if host is not None else run.edge
         return Placement(
             trace_id=place.trace_id,
             parent_id=scope.span_id if scope else None,

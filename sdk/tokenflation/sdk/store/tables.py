@@ -118,7 +118,7 @@ _CALLS = Table(
         Column(
             "inside_evidence",
             "text",
-            "flow_arguments, flow_result, context, open_tool_call or scope: what inside_call_id rests on; quoted: what the task does",
+            "flow_arguments, flow_result, context, open_tool_call or scope: what inside_call_id rests on; quoted, sought: what the task does",
         ),
         Column("structure_strength", "text", "exact, strong or weak: the weaker of the two edges; NULL without any"),
         Column(

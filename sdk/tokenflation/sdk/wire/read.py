@@ -21,6 +21,7 @@ from tokenflation.sdk.wire.shapes import Answer, Request
 from tokenflation.sdk.wire.straight import lookup
 from tokenflation.sdk.wire.streams.encoding import decode_body, decode_chunks
 from tokenflation.sdk.wire.streams.eventstream import EXCEPTION, aws_events
+from tokenflation.sdk.wire.strings import SHORTEST_SAID, strings
 from tokenflation.sdk.wire.toolcalls import add_call_counts, tool_calls
 from tokenflation.sdk.wire.usage import consistent, together, usage_extra, usage_of
 from tokenflation.sdk.wire.values import at, first, loads, text, word
@@ -101,6 +102,7 @@ def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, re
         reasoning_blocks=len(facts.reasoning),
         answer=said[:MAX_ANSWER],
         answer_said=fields(said),
+        sought=_sought(request, asked) if asked.sought else None,
         forced_tool=text(lookup(asked.forced)(request)),
         kept_as=None if facts.kept is None else answer_named(facts.kept, key),
         fetched=dialect.fetches,
@@ -124,6 +126,17 @@ def _prompts(request: dict[str, Any], shape: Request) -> int:
 def _asks_for_counts(request: dict[str, Any], shape: Request) -> bool:
     """Return whether a stream has counts: it has, unless the request could ask for them and did not."""
     return not request or not shape.counts_if or bool(at(request, shape.counts_if))
+
+
+def _sought(request: dict[str, Any], shape: Request) -> tuple[str, ...]:
+    """Return the one text that is to be embedded or ranked by; of several, as of a batch of documents, none."""
+    value: Any = first(request, shape.sought)
+    if type(value) is list and len(value) == 1:
+        value = value[0]
+    if type(value) is dict and "content" in value:
+        value = value["content"]
+    found = strings(value, SHORTEST_SAID)
+    return found if len(found) == 1 else ()
 
 
 def _in_path(path: str, pattern: str) -> str | None:

@@ -220,6 +220,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Something true here asks for the counts of a stream, which has none otherwise."""
     forced: Paths = (("tool_choice", "function", "name"), ("tool_choice", "name"), ("tool_choice", "tool", "name"))
     """Where the name of the one tool stands that the answer must call."""
+    sought: Paths = ()
+    """Where it stands what an api that generates nothing is asked to embed or to rank by."""
     model: Paths = (("model",),)
     """Where the model stands."""
     model_in_path: str = ""

@@ -147,7 +147,9 @@ OCI_CHAT: Final = Dialect(
 OCI_EMBED: Final = Dialect(
     api="oci.embed",
     compatible="oci",
-    request=Request(proof=(frozenset({"inputs", "embedContents"}),), model=OCI_CHAT.request.model),
+    request=Request(
+        proof=(frozenset({"inputs", "embedContents"}),), model=OCI_CHAT.request.model, sought=(("inputs",),)
+    ),
     answer=Answer(
         model=(("modelId",),),
         response_id=(("id",),),
@@ -311,7 +313,7 @@ TENCENT: Final = Dialect(
 TENCENT_EMBED: Final = Dialect(
     api="tencent.embed",
     compatible="tencent_cloud",
-    request=Request(proof=(frozenset({"Input", "InputList"}),)),
+    request=Request(proof=(frozenset({"Input", "InputList"}),), sought=(("Input",), ("InputList",))),
     answer=Answer(
         model=(),
         response_id=(),

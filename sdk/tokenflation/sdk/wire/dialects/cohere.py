@@ -201,20 +201,20 @@ _META = Answer(
 EMBED: Final = Dialect(
     api="cohere.embed",
     compatible=_PROVIDER,
-    request=Request(proof=(frozenset({"texts", "images", "inputs"}),)),
+    request=Request(proof=(frozenset({"texts", "images", "inputs"}),), sought=(("texts",), ("inputs",))),
     answer=_META,
 )
 RERANK: Final = Dialect(
     api="cohere.rerank",
     compatible=_PROVIDER,
-    request=Request(proof=(frozenset({"query"}), frozenset({"documents", "texts", "passages"}))),
+    request=Request(proof=(frozenset({"query"}), frozenset({"documents", "texts", "passages"})), sought=(("query",),)),
     answer=_META,
 )
 # docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank: of whichever model, without counts.
 BEDROCK_RERANK: Final = Dialect(
     api="bedrock.rerank",
     compatible="aws.bedrock",
-    request=Request(proof=(frozenset({"queries"}), frozenset({"sources"}))),
+    request=Request(proof=(frozenset({"queries"}), frozenset({"sources"})), sought=(("queries", 0, "textQuery"),)),
     answer=replace(_META, model=(), usage=(), error_header="x-amzn-errortype"),
 )
 # dev.writer.com/api-reference/completion-api/chat-completion: OpenAI's bodies at a path that Cohere uses too.

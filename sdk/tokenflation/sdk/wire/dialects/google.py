@@ -205,7 +205,9 @@ _EMBEDDED = Answer(
 EMBED: Final = Dialect(
     api="google.embed",
     compatible="gemini_compatible",
-    request=Request(proof=(frozenset({"content", "requests"}),), model_in_path=_MODEL),
+    request=Request(
+        proof=(frozenset({"content", "requests"}),), model_in_path=_MODEL, sought=(("content",), ("requests",))
+    ),
     answer=_EMBEDDED,
 )
 

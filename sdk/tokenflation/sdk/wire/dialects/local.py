@@ -80,7 +80,7 @@ OLLAMA_GENERATE: Final = Dialect(
 OLLAMA_EMBED: Final = Dialect(
     api="ollama.embed",
     compatible="ollama",
-    request=Request(proof=(frozenset({"model"}), frozenset({"input", "prompt"}))),
+    request=Request(proof=(frozenset({"model"}), frozenset({"input", "prompt"})), sought=(("input",), ("prompt",))),
     answer=Answer(
         model=(("model",),),
         response_id=(),
@@ -120,7 +120,7 @@ _COMPUTED = ("x-compute-tokens",)
 HUGGINGFACE_EMBED: Final = Dialect(
     api="huggingface.embed",
     compatible="huggingface",
-    request=Request(proof=(frozenset({"inputs", "texts"}),)),
+    request=Request(proof=(frozenset({"inputs", "texts"}),), sought=(("query",), ("inputs",))),
     answer=Answer(
         listed="answers",
         model=(),
@@ -209,7 +209,7 @@ LLAMA_CPP: Final = Dialect(
 LLAMA_CPP_EMBED: Final = Dialect(
     api="llama_cpp.embed",
     compatible="llama_cpp",
-    request=Request(proof=(frozenset({"content", "input"}),)),
+    request=Request(proof=(frozenset({"content", "input"}),), sought=(("content",), ("input",))),
     answer=Answer(
         apart="index",
         model=(),

@@ -105,7 +105,7 @@ _WATSONX_READ = (("input_token_count",),)
 WATSONX_READ: Final = Dialect(
     api="ibm.text_read",
     compatible="ibm.watsonx.ai",
-    request=Request(proof=(frozenset({"inputs"}),), model=_WATSONX_MODEL),
+    request=Request(proof=(frozenset({"inputs"}),), model=_WATSONX_MODEL, sought=(("query",), ("inputs",))),
     answer=Answer(
         model=_WATSONX_MODEL,
         response_id=(),
@@ -170,7 +170,7 @@ _DASHSCOPE_READ = (("input_tokens",), ("total_tokens",))
 DASHSCOPE_EMBED: Final = Dialect(
     api="dashscope.embed",
     compatible="alibaba_cloud",
-    request=_DASHSCOPE_REQUEST,
+    request=replace(_DASHSCOPE_REQUEST, sought=(("query",), ("texts",))),
     answer=Answer(
         model=(),
         response_id=(("request_id",),),
@@ -213,7 +213,7 @@ SNOWFLAKE: Final = Dialect(
 SNOWFLAKE_EMBED: Final = Dialect(
     api="snowflake.embed",
     compatible="snowflake",
-    request=Request(proof=(frozenset({"text"}), frozenset({"model"}))),
+    request=Request(proof=(frozenset({"text"}), frozenset({"model"})), sought=(("text",),)),
     answer=EMBEDDINGS.answer,
 )
 

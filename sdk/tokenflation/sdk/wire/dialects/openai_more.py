@@ -60,7 +60,9 @@ _EMBEDDED = (("prompt_tokens",), ("total_tokens",))
 EMBEDDINGS: Final = Dialect(
     api="openai.embeddings",
     compatible=_COMPATIBLE,
-    request=Request(proof=(frozenset({"input", "inputs"}),), model_in_path=_DEPLOYMENT),
+    request=Request(
+        proof=(frozenset({"input", "inputs"}),), model_in_path=_DEPLOYMENT, sought=(("input",), ("inputs",))
+    ),
     answer=Answer(
         model=(("model",),),
         response_id=(("id",),),
