@@ -112,6 +112,7 @@ class StructureView:
             table.add_column(name, justify="right", no_wrap=True)
         for label, cells in rows:
             table.add_row(Text(f"  {label}"), *(cells[name] for name in known))
+        yield Text()  # a heading of two lines would begin under the numbers above
         yield Fitted(table)
         if len(found) > _MOST_TOOLS:
             rest = len(found) - _MOST_TOOLS
