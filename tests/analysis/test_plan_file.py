@@ -1,6 +1,8 @@
 """Plans as files: what is written can be read, and what makes no sense is named with its field and the fix."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +53,20 @@ def test_a_plan_written_from_a_store_can_be_forecast_as_it_is(store: Path, tmp_p
     assert "day's peak" in shown.stdout
 
 
+def test_volumes_are_per_day_of_the_whole_recording_however_few_and_however_close_the_runs_of_a_kind(
+    store: Path, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(store)) as connection, connection:
+        since = "started_at_ns + 1788000000000000000 + (task = 'triage') * cast(substr(task_id, 8) as int) * 2 * 86400000000000"
+        connection.execute(
+            f"update calls set ended_at_ns = ended_at_ns - started_at_ns + {since}, started_at_ns = {since}"
+        )
+    file = tmp_path / "plan.yaml"
+    CliRunner().invoke(plan, ["init", str(store), "-o", str(file)], catch_exceptions=False)
+    # Of each kind 12 runs, in 22 days; those of one began in the same minute.
+    assert read_plan(file).tasks_per_day == {"triage": 0.55, "odd: #kind": 0.55}
+
+
 def test_a_kind_that_a_plan_leaves_out_as_a_baseline_is_said_to_be(store: Path, tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     writer = open_writer(store)
@@ -70,7 +86,7 @@ def test_every_choice_of_the_template_can_be_taken(tmp_path: Path) -> None:
     (tmp_path / "prices.csv").write_text("model,input,output\nm,3,15\n")
     fields = {one.name for one in dataclass_fields(Plan)}
     taken = []
-    for line in template({"a": (12, 0.0)}, models={"a": {"m": 5, "m + n": 7}}).splitlines():
+    for line in template({"a": 12}, models={"a": {"m": 5, "m + n": 7}}).splitlines():
         choice = line.removeprefix("# ")
         if line.startswith("# ") and choice.split(":")[0] in fields:
             plan_of({"tasks_per_day": 10, **yaml.safe_load(choice)}, folder=tmp_path)
@@ -177,20 +193,20 @@ days: 2
 def test_the_models_that_were_recorded_are_offered_with_their_shares() -> None:
     import yaml
 
-    text = template({"a": (10, 0.0), "b": (3, 0.0)}, models={"a": {"x": 7, "y: z": 3}, "b": {"x": 3}})
+    text = template({"a": 10, "b": 3}, models={"a": {"x": 7, "y: z": 3}, "b": {"x": 3}})
     line = next(one for one in text.splitlines() if one.startswith("# models: "))
     assert yaml.safe_load(line.removeprefix("# ")) == {"models": {"a": {"x": 0.7, "y: z": 0.3}}}
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=8), st.just((10, 0.0)), min_size=1, max_size=3))
-@example({"two\nlines": (10, 0.0), "a: b": (10, 0.0), "null": (10, 0.0), "12": (10, 0.0)})
+@given(st.dictionaries(st.text(min_size=1, max_size=8), st.just(10), min_size=1, max_size=3))
+@example({"two\nlines": 10, "a: b": 10, "null": 10, "12": 10})
 @settings(max_examples=60, deadline=None)
-def test_a_template_names_every_kind_whatever_it_is_called(recorded: dict[str, tuple[int, float]]) -> None:
+def test_a_template_names_every_kind_whatever_it_is_called(recorded: dict[str, int]) -> None:
     # What cannot be written down at all is no name of a task.
     kinds = {name: one for name, one in recorded.items() if name.encode("utf-8", "ignore").decode() == name}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "plan.yaml"
-        file.write_text(template(kinds or {"a": (10, 0.0)}), encoding="utf-8")
+        file.write_text(template(kinds or {"a": 10}), encoding="utf-8")
         volumes = read_plan(file).tasks_per_day
     assert isinstance(volumes, dict)
     assert list(volumes) == list(kinds or {"a": 1})

@@ -69,16 +69,16 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def template(
-    recorded: Mapping[str, tuple[int, float]], *, models: Mapping[str, Mapping[str, int]] | None = None
+    recorded: Mapping[str, int], *, span_s: float = 0.0, models: Mapping[str, Mapping[str, int]] | None = None
 ) -> str:
-    """Return a commented plan for task kinds `recorded` as {kind: (runs, seconds from first to last start)}.
+    """Return a commented plan for the `recorded` runs of each task kind.
 
-    The volume is that of the recording, per day, where at least two runs tell one; else 1,000. `models` are the runs of
-    each kind by model, as `planned.models_of_runs` names them.
+    The volume is that of the recording, per day, if its `span_s` from the first start of a run to the last is a day or
+    more; else 1,000. `models` are the runs of each kind by model, as `planned.models_of_runs` names them.
     """
     lines = []
-    for kind, (runs, span_s) in recorded.items():
-        volume = round(runs * _SECONDS_PER_DAY / span_s) if runs > 1 and span_s >= _SECONDS_PER_DAY else 1_000
+    for kind, runs in recorded.items():
+        volume = "1000" if span_s < _SECONDS_PER_DAY else _a_day(runs * _SECONDS_PER_DAY / span_s)
         # In double quotes a name of several lines is written on one.
         style = None if kind.isprintable() else '"'
         name = yaml.safe_dump(kind, width=10**6, allow_unicode=style is None, default_style=style).splitlines()[0]
@@ -86,6 +86,11 @@ def template(
     first = next(iter(recorded), "triage")
     return _TEMPLATE.format(volumes="\n".join(lines), shapes=", ".join(SHAPES), models=_models(models or {}, first),
                             budgets=_flow({first: {"max_calls": 40, "max_input_tokens": 2_000_000}}))  # fmt: skip
+
+
+def _a_day(tasks: float) -> str:
+    """Return a volume as YAML reads numbers; none is 0, which a forecast of that kind alone would refuse."""
+    return f"{tasks:.0f}" if tasks >= 10 else f"{max(tasks, 0.01):.2g}"
 
 
 def _flow(content: Any) -> str:

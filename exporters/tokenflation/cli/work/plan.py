@@ -8,6 +8,7 @@ import shlex
 import click
 
 from tokenflation import analysis as an
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
 from tokenflation.analysis.fleet.planned import models_of_runs
 from tokenflation.analysis.planning.file import template
@@ -24,8 +25,8 @@ def run(store: str, output: str | None) -> None:
         raise PlanError(f"The plan cannot be written to {file}: File exists. Choose another -o FILE.")
     calls = an.load(store)
     fleet, left_out = without_baselines(calls, choose_baselines(calls))
-    starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min().groupby(level="task", sort=False)
-    recorded = {str(kind): (len(of), float(of.max() - of.min()) / 1e9) for kind, of in starts}
+    starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min()
+    recorded = {str(kind): len(of) for kind, of in starts.groupby(level="task", sort=False)}
     if not recorded:
         raise PlanError(
             f"{store} has no task; record some first: `tokenflation run --store {shlex.quote(store)} SCRIPT`."
@@ -34,7 +35,9 @@ def run(store: str, output: str | None) -> None:
     models: dict[str, dict[str, int]] = {kind: {} for kind in recorded}
     for kind, model in zip(runs["task"].astype(str), runs["models"].astype(str), strict=True):
         models[kind][model] = models[kind].get(model, 0) + 1
-    text = template(recorded, models=models)
+    dated = starts[starts >= DATED_FROM_NS]
+    span_s = float(dated.max() - dated.min()) / 1e9 if len(dated) else 0.0
+    text = template(recorded, span_s=span_s, models=models)
     if left_out:
         click.echo(f"{left_out} If the fleet does it too, add a line for it under tasks_per_day.", err=True)
     if file is None:
