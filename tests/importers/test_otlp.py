@@ -182,6 +182,14 @@ def test_spans_beside_each_other_with_one_response_are_one_call(
     assert rows(store, "output_tokens") == [(150,)], "the shorter is nearer to the wire"
 
 
+def test_two_calls_at_once_that_a_server_gives_one_response_id_stay_two(tmp_path: Path, store: Path) -> None:
+    same = {**CHAT, "gen_ai.response.id": "chatcmpl-1"}
+    first = span(1, at=0.0, lasts=5.0, library="opentelemetry.instrumentation.openai_v2", _={**same, **usage(100, 10)})
+    other = span(2, at=1.0, lasts=5.0, library="openinference.instrumentation.groq", _={**same, **usage(250, 40)})
+    import_paths([write_requests(tmp_path / "t.jsonl", request(first, other))], store)
+    assert rows(store, "input_tokens, output_tokens") == [(100, 10), (250, 40)]
+
+
 def test_equal_calls_of_one_library_at_the_same_time_stay_two(tmp_path: Path, store: Path) -> None:
     one, two = (span(n, parent=9, at=n / 10, lasts=2.0 - n / 2, _={**CHAT, **usage(200, 150)}) for n in (1, 2))
     assert take(tmp_path, store, one, two).calls == 2
