@@ -20,12 +20,25 @@ from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import UNREAD, recognise, served_as, unread_name
 from tokenflation.sdk.wire.streams.packed import PackedChunks
 
-__all__ = ["MAX_KEPT_BYTES", "REQUEST_HEADERS", "Exchange", "Tap", "ToolRunning", "is_stream"]
+__all__ = [
+    "MAX_KEPT_BYTES",
+    "REQUEST_HEADERS",
+    "RETRIED_CODES",
+    "RETRY_COUNT",
+    "Exchange",
+    "Tap",
+    "ToolRunning",
+    "is_stream",
+]
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """Of one answer we keep at most so much; the rest only passes by, and `Exchange.truncated` says so."""
-REQUEST_HEADERS = frozenset(("x-stainless-retry-count",))
+RETRY_COUNT = "x-stainless-retry-count"
+"""The header in which clients made by Stainless say which try of a call this is, from 0."""
+REQUEST_HEADERS = frozenset((RETRY_COUNT,))
 """All that is kept of a request's headers: no key, no cookie, nothing a user put there."""
+RETRIED_CODES = frozenset((408, 409, 425, 429, *range(500, 1000)))
+"""The HTTP statuses after which clients send a request again by themselves."""
 _PACK_BYTES = 1024 * 1024
 _LOOSE_CHUNKS = 64
 """The last chunks stay as they are: the usage is in them."""

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Generic, Literal, TypeVar
 
-from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.exchange import RETRIED_CODES, RETRY_COUNT, Exchange
 from tokenflation.sdk.records import Reading, Usage
 
 __all__ = ["MAX_ATTEMPTS", "Attempts", "Failure", "Try", "bill_of", "failure_of"]
@@ -44,7 +44,6 @@ _WINDOW_NS = {"retry": 60_000_000_000, "auth": 10_000_000_000, "broken": 60_000_
 _FORGET_NS = 120_000_000_000
 _MAX_OPEN = 1024
 _BILLED = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-_RETRYABLE = frozenset({408, 409, 425, 429})
 
 _Shape = tuple[str, str, str, int]
 """Host, path, scope and size of the body: cheap to compare, so that only equals are hashed."""
@@ -78,7 +77,7 @@ def failure_of(exchange: Exchange, reading: Reading) -> Failure | None:
             died = reading.status == "error" or exchange.end == "failed"
             return "broken" if died or (exchange.end == "read" and _unfinished(reading)) else None
         return "retry" if exchange.end == "failed" else None
-    if code is None or code in _RETRYABLE or code >= 500:
+    if code is None or code in RETRIED_CODES:
         return "retry" if reading.status == "error" else None
     return "auth" if code == 401 else None
 
@@ -204,7 +203,7 @@ def _follows(exchange: Exchange, count: int | None, one: Try[T]) -> bool:
 
 
 def _count(exchange: Exchange) -> int | None:
-    said = exchange.request_headers.get("x-stainless-retry-count", "")
+    said = exchange.request_headers.get(RETRY_COUNT, "")
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 7 else None
 
 

@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tokenflation.sdk.clock import now_ns
-from tokenflation.sdk.exchange import Exchange, Tap
+from tokenflation.sdk.exchange import RETRIED_CODES, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
 from tokenflation.sdk.hooks.underway import UNDERWAY
 
 __all__ = ["Sending", "async_shell", "sync_shell", "tried"]
-
-_RETRYABLE = frozenset({408, 409, 425, 429})
 
 
 class _Failure(NamedTuple):
@@ -81,7 +79,7 @@ class Sending(Struct, eq=False):
 
     def came(self, status_code: int, headers: Iterable[tuple[Any, Any]]) -> None:
         """Note what came back of a try."""
-        failed = status_code in _RETRYABLE or status_code >= 500
+        failed = status_code in RETRIED_CODES
         self._failure = _Failure(now_ns(), status_code, _content_type(headers), None) if failed else None
 
     def broke(self, error: BaseException) -> None:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Literal
 
 from tokenflation.sdk.errors import LimitReached, MissingExtra, TokenflationError
-from tokenflation.sdk.exchange import Exchange
+from tokenflation.sdk.exchange import RETRIED_CODES, RETRY_COUNT, Exchange
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.scoping.stopping import Stopping
@@ -28,7 +28,6 @@ WAIT_S = 2.0
 """A request waits no longer for the worker to read earlier answers; then it is checked against what is known."""
 _MAX_REMEMBERED = 1024
 _MAX_FAILED = 64
-_RETRYABLE = frozenset({401, 408, 409, 425, 429})
 _RETRY_WINDOW_NS = 60_000_000_000
 _NO_COST = Decimal(0)
 # `gen_ai.provider.name` -> id in genai-prices, where they differ. Any other provider's model is looked up by its name.
@@ -367,12 +366,12 @@ def _may_be_repeated(exchange: Exchange) -> bool:
     code = exchange.status_code
     if exchange.end in (None, "cancelled"):
         return False
-    return exchange.end == "failed" or code is None or code in _RETRYABLE or code >= 500
+    return exchange.end == "failed" or code in (None, 401) or code in RETRIED_CODES
 
 
 def _follows(exchange: Exchange, earlier: Exchange) -> bool:
-    said = exchange.request_headers.get("x-stainless-retry-count")
-    before = earlier.request_headers.get("x-stainless-retry-count")
+    said = exchange.request_headers.get(RETRY_COUNT)
+    before = earlier.request_headers.get(RETRY_COUNT)
     since_ns = exchange.started_at_ns - (earlier.ended_at_ns or earlier.started_at_ns)
     if (exchange.host, exchange.path) != (earlier.host, earlier.path) or not 0 <= since_ns < _RETRY_WINDOW_NS:
         return False

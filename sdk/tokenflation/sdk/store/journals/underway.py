@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import replace
 
-from tokenflation.sdk.exchange import Exchange, is_stream
+from tokenflation.sdk.exchange import RETRY_COUNT, Exchange, is_stream
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.scoping.sentfrom import SentFrom
 from tokenflation.sdk.store.journals.journal import Begun, Ended, Journal
@@ -292,7 +292,7 @@ def _ended(exchange: Exchange) -> Ended:
 
 def _is_retry(exchange: Exchange) -> bool:
     """Return whether it is said to be tried again: its call has a row, that of the attempt before."""
-    return exchange.resent or exchange.request_headers.get("x-stainless-retry-count", "0") != "0"
+    return exchange.resent or exchange.request_headers.get(RETRY_COUNT, "0") != "0"
 
 
 def _row(exchange: Exchange, begun: Begun) -> Call:
