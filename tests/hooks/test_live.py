@@ -250,6 +250,17 @@ def test_messages_of_another_shape_pass(path: str, data: bytes, collected: Colle
     assert collected.failures == []
 
 
+@pytest.mark.parametrize("sound", ["AAAA", "AAAA" * 1000])
+@pytest.mark.parametrize("beside", [{"turnComplete": True}, {"outputTranscription": {"text": "b" * 900}}])
+def test_what_stands_beside_sound_is_read(sound: str, beside: dict[str, Any], collected: Collected) -> None:
+    session = live(collected)
+    content = {"modelTurn": {"parts": [{"inlineData": {"data": sound}}]}}
+    for message in (content, content | beside, {"turnComplete": True}):
+        session.received(json.dumps({"usageMetadata": {"promptTokenCount": 9}, "serverContent": message}).encode())
+    for key in (*beside, "usageMetadata"):
+        assert any(key.encode() in chunk for _, chunk in collected.only.chunks[1:])
+
+
 def test_handles_do_not_add_up(collected: Collected) -> None:
     session = live(collected)
     for number in range(3000):

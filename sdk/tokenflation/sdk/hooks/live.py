@@ -18,7 +18,9 @@ _SENT = ("setup", "client_content", "realtime_input", "tool_response")
 _NOTHING = msgspec.Raw(b"null")
 _AUDIO_BYTES = 256
 """Within the first so many bytes a message of audio or video says what it is."""
-_SOUND = b'"inlineData"'
+_SOUND, _DATA = b'"inlineData"', b'"data"'
+_BESIDE_SOUND = (b'"turnComplete"', b'"usageMetadata"', b'"outputTranscription"')
+"""What is read that may stand beside sound."""
 _MAX_HANDLES = 1024
 
 
@@ -92,15 +94,16 @@ class LiveSession(Session):
 
     def received(self, data: bytes) -> None:
         """Note one message of the server in the turn that is under way; open and end turns."""
-        if data == b"{}" or data == b"{}\n":
+        sound = _is_sound(data)
+        if sound and self._turn is not None and self._sounded:
+            self._turn.add(LATER_SOUND)
             return
         message = _read(data)
         said = message.server_content or _Content()
         if self._turn is None and any(map(_tells, (said.model_turn, message.tool_call, message.usage_metadata))):
             self._open()
         if self._turn is not None:
-            sound = _SOUND in data[:_AUDIO_BYTES] and said.turn_complete is None
-            self._turn.add(LATER_SOUND if sound and self._sounded and not _tells(message.usage_metadata) else data)
+            self._turn.add(data)
             self._sounded = self._sounded or sound
             if said.turn_complete:
                 turn, self._turn = self._turn, None
@@ -173,6 +176,15 @@ def _read(data: bytes) -> _Message:
         return _message(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _Message()
+
+
+def _is_sound(data: bytes) -> bool:
+    """Return whether a message holds sound and nothing that is read; the sound itself is skipped."""
+    if _SOUND not in data[:_AUDIO_BYTES]:
+        return False
+    start = data.find(b'"', data.find(_DATA) + len(_DATA)) + 1
+    rest = data[:start] + data[data.find(b'"', start) :]
+    return not any(name in rest for name in _BESIDE_SOUND)
 
 
 def _tells(raw: msgspec.Raw) -> bool:
