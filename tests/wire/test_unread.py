@@ -60,6 +60,8 @@ _AGENTS = "bedrock-agent-runtime.eu-west-1.amazonaws.com"
         ("a.snowflakecomputing.com", "/api/v2/cortex/analyst/message", "snowflake.agents"),
         ("eu-de.ml.cloud.ibm.com", "/ml/v4/deployments/d/ai_service_stream", "ibm.watsonx.ai.agents"),
         ("api.runpod.ai", "/v2/e/runsync", "runpod.jobs"),
+        ("api.dify.ai", "/v1/workflows/run", "dify.workflows"),
+        ("llm.api.cloud.yandex.net", "/foundationModels/v1/completionAsync", "yandex_cloud.later"),
         ("us.inference.heroku.com", "/v1/agents/heroku", "heroku.agents"),
         ("discoveryengine.googleapis.com", "/v1/p/engines/e/servingConfigs/s:answer", "gcp.discovery_engine.agents"),
         ("eu-discoveryengine.googleapis.com", "/v1/p/engines/e/assistants/a:streamAssist", "gcp.discovery_engine.agents"),

@@ -51,6 +51,7 @@ def document_reader(rules: Answer) -> Callable[[Facts, dict[str, Any], str, int]
         note_error=_note_error,
         is_answer=_is_answer,
         note_extra=_note_extra,
+        listed=_listed,
         has_counts=_has_counts(rules),
         merge_usage=_merge_usage,
         note_choice=_choice_reader(rules),
@@ -80,6 +81,8 @@ def _answer_lines(rules: Answer, objects: Mapping[Path, str]) -> Iterator[str]:
         yield from (*find((rules.mark,), "answer"), "if found is not None:", "    facts.marked = True")
     for path in rules.usage:
         yield from find((path,), "document", "usage", objects)
+        if rules.usage_listed is not None:
+            yield from ("if type(usage) is list:", "    usage = listed(usage, *rules.usage_listed)")
         yield from ("if usage is not None and type(usage) is dict:", "    facts.counted += 1")
         if rules.merge_usage:
             yield "    facts.counted_in = facts.documents"
@@ -167,6 +170,11 @@ def whole(facts: Facts, rules: Answer, *, end: str | None, choices: int, counts:
     return (
         end in _UNBROKEN and len(facts.finish) >= choices and (counted or not (end == "read" or counts or facts.usage))
     )
+
+
+def _listed(entries: list[Any], name: str, value: str) -> dict[str, Any]:
+    """Return the object whose fields these entries hold."""
+    return {entry[name]: entry.get(value) for entry in entries if type(entry) is dict and type(entry.get(name)) is str}
 
 
 def _number(value: Any, otherwise: int) -> int:

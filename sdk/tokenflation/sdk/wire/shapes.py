@@ -142,6 +142,8 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     usage: Paths
     """Where usage objects stand in a document; the last one seen wins. `()` is the document itself."""
+    usage_listed: tuple[str, str] | None = None
+    """A usage object may be a list of objects that hold its fields: keys of a field's name and of its value."""
     headers: tuple[str, ...] = ()
     """Response headers with counts, lower case; they stand beside the fields of the usage object."""
     merge_usage: bool = False
@@ -155,7 +157,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     placeholders: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By event type: usage fields that this event fills with a placeholder."""
     doubles: bool = False
-    """It may write its counts as doubles: 28.0 is 28. Elsewhere a float is no count."""
+    """It may write its counts as doubles or texts: 28.0 and "28" are 28. Elsewhere these are no counts."""
     input: Count
     cache_read: Count = Count()
     cache_write: Count = Count()

@@ -1,6 +1,7 @@
 """From a provider's usage object to our five counts, by the rules of a dialect. Knows no field names of its own."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ _Wanted = dict[str | int, tuple[list[tuple[str, Path]], dict[str | int, str]]]
 """First key of some paths -> name and rest of the path of each; the second key -> the name, of those that
 end with it.
 """
+
+
+_DIGITS = re.compile(r"\d+", re.ASCII)
 
 
 def usage_of(raw: Mapping[str, Any], rules: Answer, *, provider: str, model: str, final: bool) -> Usage:
@@ -83,9 +87,9 @@ def consistent(usage: Usage) -> tuple[Usage, dict[str, int]]:
 
 
 def whole_numbers(value: Any, depth: int = 4) -> Any:
-    """Return `value` with each double that is a whole number as an int, as deep as counts stand in a usage object."""
+    """Return `value` with each whole number that is a double or a text as an int, as deep as counts stand in usage."""
     kind = type(value)
-    if kind is float and value.is_integer():
+    if (kind is float and value.is_integer()) or (kind is str and len(value) <= 16 and _DIGITS.fullmatch(value)):
         return int(value)
     if kind is dict and depth:
         return {key: whole_numbers(entry, depth - 1) for key, entry in value.items()}

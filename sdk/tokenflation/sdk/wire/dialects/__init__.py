@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tokenflation.sdk.wire.dialects import clouds, cohere, google, local, more
+from tokenflation.sdk.wire.dialects import clouds, cohere, google, local, more, platforms
 from tokenflation.sdk.wire.dialects import openai_more as openai
 from tokenflation.sdk.wire.dialects.anthropic import COMPLETE, MESSAGES
 from tokenflation.sdk.wire.dialects.bedrock import CONVERSE, INVOKE
@@ -56,6 +56,11 @@ _ONE = (
     more.SNOWFLAKE,
     more.SNOWFLAKE_EMBED,
     *more.REPLICATE,
+    platforms.CLOVA,
+    platforms.DIFY,
+    platforms.PINECONE,
+    platforms.YANDEX,
+    platforms.YANDEX_EMBED,
     openai.IMAGES,
     openai.TRANSCRIPTIONS,
     openai.SPEECH,
@@ -103,7 +108,9 @@ DIALECTS: Final[Mapping[str, tuple[Dialect, ...]]] = {
     "gigachat.chat": (more.GIGACHAT, CHAT),
     "gigachat.embeddings": (openai.EMBEDDINGS, openai.EMBEDDINGS_COUNTED_APART),
     # SAP's embeddings have a path of OpenAI's kind.
-    "openai.embeddings": (openai.EMBEDDINGS, clouds.SAP_EMBED),
+    "openai.embeddings": (openai.EMBEDDINGS, clouds.SAP_EMBED, platforms.MINIMAX_EMBED),
+    "llama.chat": (platforms.LLAMA, CHAT),
+    "nvidia.vision": (platforms.NVIDIA_VISION,),
     "cohere.v1": (cohere.CHAT_V1, cohere.WRITER, local.LM_STUDIO, cohere.REKA),
     "root": (local.HUGGINGFACE, local.HUGGINGFACE_EMBED, clouds.TENCENT, clouds.TENCENT_EMBED),
 }

@@ -196,7 +196,8 @@ _META = Answer(
             ("total_tokens",),
         ),
     ),
-    usage_extra={**_BILLED, "cost": ("cost",)},  # openrouter.ai/docs/use-cases/usage-accounting, USD
+    # pinecone's `RerankUsage`; openrouter.ai/docs/use-cases/usage-accounting, USD
+    usage_extra={**_BILLED, "rerank_units": ("rerank_units",), "cost": ("cost",)},
 )
 EMBED: Final = Dialect(
     api="cohere.embed",

@@ -78,6 +78,7 @@ EMBEDDINGS: Final = Dialect(
             "image_input_tokens": ("prompt_tokens_details", "image_tokens"),  # OpenRouter
             "audio_input_tokens": ("prompt_tokens_details", "audio_tokens"),
             "video_input_tokens": ("prompt_tokens_details", "video_tokens"),
+            "file_input_tokens": ("prompt_tokens_details", "file_tokens"),
             "audio_input_seconds": ("prompt_audio_seconds",),
         },
     ),

@@ -7,7 +7,7 @@ gateway, a local server) is named after the family of its api: `openai_compatibl
 
 from functools import lru_cache
 
-from tokenflation.sdk.wire.endpoints.recognise import FAL, FAL_MODELS, ROOT
+from tokenflation.sdk.wire.endpoints.recognise import CHAT, FAL, FAL_MODELS, LLAMA, ROOT
 
 __all__ = ["provider_of", "served_as"]
 
@@ -98,6 +98,15 @@ _HOSTS = {
     "eu-discoveryengine.googleapis.com": "gcp.discovery_engine",
     "api.reka.ai": "reka",
     "fal.run": "fal_ai",
+    "api.nvcf.nvidia.com": "nvidia",
+    "api.minimax.chat": "minimax",
+    "api.llama.com": "meta",
+    "pinecone.io": "pinecone",
+    "api.dify.ai": "dify",
+    "ai.api.cloud.yandex.net": "yandex_cloud",
+    "llm.api.cloud.yandex.net": "yandex_cloud",
+    "clovastudio.stream.ntruss.com": "naver_cloud",
+    "clovastudio.apigw.ntruss.com": "naver_cloud",
 }
 _AT_ROOT = frozenset({"huggingface", "tencent_cloud"})
 
@@ -130,8 +139,10 @@ def provider_of(host: str, compatible: str) -> str:
 def served_as(api: str, host: str) -> str | None:
     """Return what a request to this host is, whose path was recognised as `api`; None: nothing of ours.
 
-    A model at its root only few have; fal.ai's queue takes what its other host answers.
+    A model at its root only few have; fal.ai's queue takes what its other host answers; Meta's chats are its own.
     """
     if api == ROOT:
         return api if provider_of(host, "") in _AT_ROOT else None
+    if api == CHAT and provider_of(host, "") == "meta":
+        return LLAMA
     return FAL_MODELS if api == FAL and host.lower().startswith("queue.") else api

@@ -5,14 +5,15 @@ Among them are those whose answers nobody here reads (`unread`): they are to be 
 It runs on the host's thread for every request of every client, so other traffic leaves after one look into a table.
 """
 
-__all__ = ["FAL", "FAL_MODELS", "ROOT", "recognise"]
+__all__ = ["CHAT", "FAL", "FAL_MODELS", "LLAMA", "ROOT", "recognise"]
 
 ROOT = "root"
 """Of a request to the root of a server: whether that is one to a model only its host tells, `providers.served_as`."""
+CHAT, LLAMA = "openai.chat", "llama.chat"
+"""Chats of OpenAI's kind, and of Meta's, which is asked at the same path."""
 FAL, FAL_MODELS = "fal.router", "fal.models"
 """fal.ai's model of other providers' models, which is read only where it answers at once, and its other ones."""
 
-_CHAT = "openai.chat"
 _MESSAGES = "anthropic.messages"
 _EMBEDDINGS = "openai.embeddings"
 _GENERATE = "google.generate_content"
@@ -25,12 +26,12 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("/presets/", None),
         ("/async/chat/", "chat.later"),
         ("/api/v2/chat/", "gigachat.chat"),
-        ("/chat/", _CHAT),
-        ("/agents/", _CHAT),
+        ("/chat/", CHAT),
+        ("/agents/", CHAT),
         ("", "openai.completions"),
     ),
-    "chat_stream": (("/text/", _CHAT),),  # watsonx
-    "chatcompletion_v2": (("/text/", _CHAT),),  # MiniMax
+    "chat_stream": (("/text/", CHAT),),  # watsonx
+    "chatcompletion_v2": (("/text/", CHAT),),  # MiniMax
     # SageMaker, Databricks, Oracle's Data Science; what an agent runtime is sent is up to the agent.
     "invocations": (
         ("/runtimes/", "bedrock.agentcore"),
@@ -43,8 +44,8 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "async-invocations": (("/endpoints/", "bedrock.later"), ("/inference-routers/", "bedrock.later")),
     "responses": (("/presets/", None), ("/endpoint/protocols/", "azure.agent"), ("", "openai.responses")),
     "agent": (("/v1/agent", "perplexity.agent"),),
-    "sonar": (("/async/", "chat.later"), ("/v1/sonar", _CHAT)),  # Perplexity
-    "create": (("/context/", _CHAT),),  # Volcengine
+    "sonar": (("/async/", "chat.later"), ("/v1/sonar", CHAT)),  # Perplexity
+    "create": (("/context/", CHAT),),  # Volcengine
     "compact": (("/responses/", "openai.responses.compact"),),
     "decisions": (("", "openai.decisions"),),
     "systemone": (("", "openai.decisions"),),  # OpenRouter, Ollama
@@ -58,8 +59,14 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "completion": (
         ("/deployments/", "sap.orchestration"),
         ("/apps/", "dashscope.application"),
+        ("/foundationModels/", "yandex.completion"),
         ("", "llama_cpp.completion"),
     ),
+    "completionAsync": (("/foundationModels/", "chat.later"),),
+    "textEmbedding": (("/foundationModels/", "yandex.embed"),),
+    **dict.fromkeys(("chat-messages", "completion-messages"), (("/v1/", "dify.chat"),)),
+    # What Pinecone's assistants find without an answer.
+    "context": (("/assistant/chat/", None),),
     "infill": (("", "llama_cpp.completion"),),
     "embeddings": (
         ("/text/embeddings", "ibm.text_read"),
@@ -94,8 +101,8 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         (":rawPredict", ":streamRawPredict"),
         (
             ("/publishers/anthropic/", _MESSAGES),
-            ("/publishers/mistralai/", _CHAT),
-            ("/publishers/ai21/", _CHAT),
+            ("/publishers/mistralai/", CHAT),
+            ("/publishers/ai21/", CHAT),
             ("/endpoints/", "invocations"),
         ),
     ),
@@ -119,7 +126,7 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
     "invoke-with-response-stream": (("/model/", "bedrock.invoke"), ("/inference/deployments/", "bedrock.invoke")),
     "chat": (
         ("/actions/", "oci.chat"),
-        ("/text/", _CHAT),
+        ("/text/", CHAT),
         ("/api/chat", "ollama.chat"),
         ("/v2/", "cohere.chat"),
         ("/v1/", "cohere.v1"),
@@ -163,7 +170,12 @@ _POST: dict[str, tuple[tuple[str, str | None], ...]] = {
         ("/v1/", "anthropic.sessions"),
     ),
     "events": (("/agents/sessions/", "openai.agents"), ("/v1/sessions/", "anthropic.sessions")),
-    "run": (("/v1/deployments/", "anthropic.sessions"), ("/graders/", "evaluations"), ("/v2/", "runpod.jobs")),
+    "run": (
+        ("/v1/workflows/", "dify.workflows"),
+        ("/v1/deployments/", "anthropic.sessions"),
+        ("/graders/", "evaluations"),
+        ("/v2/", "runpod.jobs"),
+    ),
     "runsync": (("/v2/", "runpod.jobs"),),
     ":run": (
         ("/cortex/agent:run", "snowflake.agents"),
@@ -269,6 +281,13 @@ _NAMED: dict[str, str] = {
     "/novita/v3/hf/": FAL_MODELS,
     "/wavespeed/api/v3/": FAL_MODELS,
     "/evaluations/evaluate/": "bedrock.agentcore",
+    "/assistant/chat/": "pinecone.chat",
+    "/v3/chat-completions/": "clova.chat",
+    "/v1/chat-completions/": "clova.chat",
+    "/testapp/v1/chat-completions/": "clova.chat",
+    "/serviceapp/v1/chat-completions/": "clova.chat",
+    "/v1/vlm/": "nvidia.vision",
+    "/v2/nvcf/pexec/functions/": "invocations",
 }
 # developers.cloudflare.com: Workers AI by itself, and behind Cloudflare's gateway; a model's name ends the path.
 _CLOUDFLARE = "/client/v4/accounts/"

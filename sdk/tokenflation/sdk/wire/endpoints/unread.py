@@ -82,8 +82,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     # docs.ai21.com/reference: Maestro runs.
     "ai21.maestro": Unread(what="maestro", why=_AGENT, providers=frozenset({"ai21"})),
     # docs.perplexity.ai/api-reference/async-chat-completions-post; docs.z.ai, async chat and pictures; docs.x.ai,
-    # deferred chats.
-    "chat.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity", "x_ai", "z_ai"})),
+    # deferred chats; yandex.cloud/docs/ai-studio, completionAsync.
+    "chat.later": Unread(what="later", why=_LATER, providers=frozenset({"perplexity", "x_ai", "yandex_cloud", "z_ai"})),
     # developers.cloudflare.com/ai-gateway/usage/universal: a list of requests to several providers, the first that
     # succeeds answers.
     "cloudflare.universal": Unread(
@@ -98,6 +98,8 @@ UNREAD: Final[Mapping[str, Unread]] = {
     "snowflake.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"snowflake"})),
     # cloud.ibm.com/apidocs/watsonx-ai, AI services: what a deployment does is up to its owner.
     "ibm.agents": Unread(what="agents", why=_AGENT, providers=frozenset({"ibm.watsonx.ai"})),
+    # github.com/langgenius/dify, template_workflow.en.mdx: a workflow's `total_tokens` alone.
+    "dify.workflows": Unread(what="workflows", why=_AGENT, providers=frozenset({"dify"})),
     # docs.runpod.io/serverless/endpoints: jobs, whose outputs are up to the worker.
     "runpod.jobs": Unread(what="jobs", why=_SILENT, providers=frozenset({"runpod"})),
     # docs.x.ai, voice; developers.deepgram.com; elevenlabs.io/docs; assemblyai.com/docs; platform.minimax.io, T2A: by
