@@ -258,7 +258,7 @@ def test_what_stands_beside_sound_is_read(sound: str, beside: dict[str, Any], co
     for message in (content, content | beside, {"turnComplete": True}):
         session.received(json.dumps({"usageMetadata": {"promptTokenCount": 9}, "serverContent": message}).encode())
     for key in (*beside, "usageMetadata"):
-        assert any(key.encode() in chunk for _, chunk in collected.only.chunks[1:])
+        assert any(key.encode() in chunk for _, chunk in collected.exchanges[0].chunks[1:])
 
 
 def test_handles_do_not_add_up(collected: Collected) -> None:
