@@ -300,6 +300,33 @@ def test_who_writes_down_what_is_said_in_a_realtime_session_is_a_call_of_its_own
     assert rows == [(*of, 26, 17, None), (*of, None, None, 2.5)]
 
 
+def failing(socket: ServerConnection) -> None:
+    """Hear two turns, the first of which fails."""
+    socket.send(json.dumps({"type": "session.created", "event_id": "e", "session": {"type": "realtime"}}))
+    for number, _ in enumerate(socket):
+        status = "completed" if number else "failed"
+        response = {"id": f"resp_{number}", "object": "realtime.response", "output": []}
+        socket.send(json.dumps({"type": "response.created", "event_id": "e", "response": response}))
+        details = {"type": status, "error": {"type": "server_error", "code": None}} if not number else None
+        ended = {**response, "status": status, "status_details": details, "usage": USAGE}
+        socket.send(json.dumps({"type": "response.done", "event_id": "e", "response": ended}))
+
+
+def test_a_turn_after_one_that_failed_is_no_attempt_of_that(tmp_path: Path) -> None:
+    with tf.instrument(tmp_path / "runs.db"), serve(failing, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.socket.getsockname()[1]}/v1"
+        client = openai.OpenAI(base_url=address, api_key="s3cret")
+        with client, client.realtime.connect(model="m") as connection:
+            for _ in range(2):
+                connection.input_audio_buffer.append(audio="AAAA")
+                next(event for event in connection if event.type == "response.done")
+        server.shutdown()
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as store:
+        rows = store.execute("SELECT status, attempts, input_tokens FROM calls ORDER BY started_at_ns").fetchall()
+    assert rows == [("error", 1, 36), ("ok", 1, 36)]
+
+
 @pytest.mark.parametrize(
     "data",
     [

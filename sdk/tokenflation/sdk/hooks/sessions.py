@@ -189,6 +189,8 @@ class RealtimeSession(Session):
         self._settings = b"null"
         self._input: list[bytes] = []
         self._input_bytes = 0
+        self._turns = 0
+        """Makes requests differ: of two that were heard, one would be an attempt of the other that failed."""
         self._asked: deque[tuple[Exchange, bytes, bool]] = deque(maxlen=_MAX_ASKED)
         """What was asked, with what the host sent for it, and whether it stands outside of the conversation."""
         self._running: dict[bytes, Exchange] = {}
@@ -263,8 +265,9 @@ class RealtimeSession(Session):
         """Give an exchange its request: what the host sent for it, the model, and the settings of the session."""
         named = msgspec.json.encode(None if alone else self._conversation)
         model = msgspec.json.encode(self._model)
-        body = b'{"model":%b,"conversation":%b,"session":%b,"input":%b}'
-        exchange.request_body = body % (model, named, self._settings, items)
+        self._turns += 1
+        body = b'{"model":%b,"conversation":%b,"turn":%d,"session":%b,"input":%b}'
+        exchange.request_body = body % (model, named, self._turns, self._settings, items)
         return exchange
 
     def _open(self, message: _Message) -> None:
