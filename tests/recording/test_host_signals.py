@@ -187,7 +187,7 @@ def test_as_recording_ends(
 ) -> None:
     handle = tf.instrument(tmp_path / "runs.db")
     ask(provider)
-    monkeypatch.setattr(handle, "_drop_streams", ring)
+    monkeypatch.setattr(recorder.Recorder, "drop_streams", ring)
     with pytest.raises(TimeLimit):
         handle.close()
     assert tf.active() is None
