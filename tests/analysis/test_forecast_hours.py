@@ -6,7 +6,7 @@ import pytest
 from tests.analysis.test_forecast import grid, some_calls
 
 from tokenflation import analysis as an
-from tokenflation.analysis.fleet.demand import direct_cumulants, means_by_run
+from tokenflation.analysis.fleet.demand import jumps, means_by_run
 from tokenflation.analysis.fleet.paths import runs_of
 from tokenflation.analysis.planning.plan import Plan
 
@@ -19,7 +19,7 @@ def test_the_mean_of_each_run_equals_the_sum_over_its_segments(apart: int) -> No
     found = means_by_run(path, 150, over, times_s)
     for run in (0, 70, 149):
         only = np.where(np.arange(150) == run, 1.0, 0.0)
-        assert found[run] == pytest.approx(direct_cumulants(path, only, over, times_s)[0], rel=1e-9, abs=1e-15)
+        assert found[run] == pytest.approx(path.load @ jumps(path, only, over, times_s), rel=1e-9, abs=1e-15)
 
 
 def in_two_halves(kind: str = "long") -> pd.DataFrame:

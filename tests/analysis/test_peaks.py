@@ -38,13 +38,6 @@ def test_dispersion_over_long_times_is_that_of_the_clusters(branching: float, ta
     assert sessions[0] + 2 * sessions[1:].sum() == pytest.approx(2 * tasks - 1, rel=1e-3)
 
 
-def test_counted_autocovariance_of_poisson_counts_is_their_variance_alone() -> None:
-    counts = np.random.default_rng(1).poisson(4.0, 50_000).astype(float)
-    gamma = bursts.counted_autocovariance(counts, 5)
-    assert gamma[0] == pytest.approx(4.0, rel=0.03)
-    assert np.abs(gamma[1:]).max() < 0.1
-
-
 def test_a_burst_widens_the_load_as_much_as_simulated_sessions_do(path: Path) -> None:
     rng = np.random.default_rng(5)
     current = rng.uniform(0, 400_000.0, 40_000)

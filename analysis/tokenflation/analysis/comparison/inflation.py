@@ -21,7 +21,7 @@ from tokenflation.analysis.statistics.intervals import paired_interval, ratio_in
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["direct_kinds", "inflation", "stages", "task_factors"]
+__all__ = ["direct_kinds", "inflation", "stages"]
 
 _MEASURES = ("input", "output", "billed", "computed", "calls")
 _BOTH, _INPUT = "input+output", "input"
@@ -74,28 +74,6 @@ def inflation(
     return found
 
 
-def task_factors(calls: pd.DataFrame, *, baseline_tokens: float | None = None) -> pd.DataFrame:
-    """Return the product identity of each task: `task`, `task_id`, `baseline_tokens`, `tokens` and the factors.
-
-    `tokens = baseline_tokens * factor_calls * ... * factor_retry`, exactly, for every task that reports input and
-    output; others are left out. `baseline_tokens` is what one direct answer takes; None: of each task its own first
-    request and final answer. An amount of 0 has no ratio to it: its factor is 1, and the next takes both steps.
-
-    Source: FORECAST model, section 2.2.
-    """
-    tasks = _counted(ledger(calls), (_INPUT, "output")).reset_index(drop=True)
-    own = _intrinsic(tasks, _BOTH)
-    base = own if baseline_tokens is None else np.full(len(tasks), float(baseline_tokens))
-    known = np.isfinite(base) & (base > 0)
-    tasks, base = tasks[known].reset_index(drop=True), base[known]
-    found = pd.DataFrame({"task": tasks["task"], "task_id": tasks["task_id"], "baseline_tokens": base})
-    amounts = stages(tasks, _BOTH)
-    found["tokens"] = amounts[:, -1]
-    for name, values in zip(FACTORS, _factors_of(amounts, base).T, strict=True):
-        found[f"factor_{name}"] = values
-    return found
-
-
 def stages(tasks: pd.DataFrame, counted: str) -> NDArray[np.float64]:
     """Return the amounts from which the factors are made, one row per task: root calls, then tokens of growing scope.
 
@@ -121,17 +99,16 @@ def stages(tasks: pd.DataFrame, counted: str) -> NDArray[np.float64]:
     )
 
 
-def _factors_of(amounts: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the factors of amounts over a baseline, row by row; an amount of 0 before the last is passed over."""
-    calls = np.where(amounts[:, 0] > 0, amounts[:, 0], 1.0)
-    factors = np.ones(amounts.shape)
-    factors[:, 0] = calls
-    last = base * calls
-    for place in range(1, amounts.shape[1]):
-        here = amounts[:, place]
-        passed = (here == 0) & (place < amounts.shape[1] - 1)
-        factors[:, place] = np.where(passed, 1.0, here / last)
-        last = np.where(passed, last, here)
+def _factors_of(amounts: Sequence[float], base: float) -> list[float]:
+    """Return the factors of amounts over a baseline; an amount of 0 before the last is passed over: its factor is 1."""
+    factors = [amounts[0] or 1.0]
+    last = base * factors[0]
+    for place, here in enumerate(amounts[1:], start=1):
+        if here == 0 and place < len(amounts) - 1:
+            factors.append(1.0)
+        else:
+            factors.append(here / last)
+            last = here
     return factors
 
 
@@ -228,8 +205,8 @@ def _factors(mine: pd.DataFrame, base: pd.DataFrame, counted: str) -> dict[str, 
     tokens = _average(base, "tokens")
     if not len(mine) or not tokens > 0:
         return {f"factor_{name}": np.nan for name in (*FACTORS, "cache", "price")}
-    found = _factors_of(stages(mine, counted).mean(axis=0)[None], np.array([tokens]))[0]
-    factors = {f"factor_{name}": float(value) for name, value in zip(FACTORS, found, strict=True)}
+    found = _factors_of(stages(mine, counted).mean(axis=0).tolist(), tokens)
+    factors = {f"factor_{name}": value for name, value in zip(FACTORS, found, strict=True)}
     fresh = [_over(float((side["tokens"] - side["held"]).sum()), float(side["tokens"].sum())) for side in (mine, base)]
     billed = _over(_average(mine, "billed"), _average(base, "billed"))
     cost = _over(_average(mine, "cost"), _average(base, "cost"))

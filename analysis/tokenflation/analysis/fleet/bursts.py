@@ -22,7 +22,6 @@ from tokenflation.analysis.planning.parts import Bursts
 __all__ = [
     "arrival_variance",
     "clustering",
-    "counted_autocovariance",
     "cox_autocovariance",
     "dispersion",
     "excess",
@@ -235,14 +234,6 @@ def renewal_autocovariance(rate_per_s: float, cv: float, cell_s: float, cells: i
     triangle = _FINE - np.abs(np.arange(-_FINE + 1, _FINE))
     both = np.concatenate((fine_cov[_FINE - 1 : 0 : -1], fine_cov))
     return np.asarray(np.convolve(both, triangle, mode="valid")[::_FINE][:cells], dtype=np.float64)
-
-
-def counted_autocovariance(counts: Floats, cells: int) -> Floats:
-    """Return Gamma as measured in `counts` per cell, up to `cells` lags."""
-    centred = counts - counts.mean()
-    size = len(counts)
-    spectrum = np.fft.rfft(centred, 2 * size)
-    return np.asarray(np.fft.irfft(np.abs(spectrum) ** 2, 2 * size)[: min(cells, size)] / size, dtype=np.float64)
 
 
 def _exponential(rate_per_s: float, height: float, memory_s: float, cell_s: float, cells: int) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tokenflation.analysis.fleet.paths import Path
 from tokenflation.analysis.planning.arrivals import Arrivals
 
-__all__ = ["cumulants", "direct_cumulants", "jumps", "means_by_run"]
+__all__ = ["cumulants", "jumps", "means_by_run"]
 
 Floats = NDArray[np.float64]
 
@@ -89,18 +89,6 @@ def _meet(kernel: Floats, known: Floats, top: int, count: int) -> Floats:
     low = top + 1 - (len(kernel) - 1)
     places = np.clip(np.arange(low, top + 1 + count), 0, len(known) - 1)
     return np.convolve(known[places], kernel, mode="valid")
-
-
-def direct_cumulants(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats, orders: int = 4) -> Floats:
-    """Return the same as `cumulants`, segment by segment and time by time: slow; the fast way is tested against it."""
-    edges = arrivals.first_s + arrivals.cell_s * np.arange(len(arrivals.rate_per_s) + 1)
-    known = arrivals.integral
-    found = np.zeros((orders, len(times_s)))
-    for column, time_s in enumerate(times_s):
-        started = np.interp(time_s - path.start_s, edges, known) - np.interp(time_s - path.end_s, edges, known)
-        for order in range(orders):
-            found[order, column] = np.sum(weight[path.run] * path.load ** (order + 1) * started)
-    return found
 
 
 def jumps(path: Path, weight: Floats, arrivals: Arrivals, times_s: Floats) -> Floats:
