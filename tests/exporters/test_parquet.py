@@ -181,6 +181,14 @@ def test_a_folder_that_another_run_writes_to_is_refused(tmp_path: Path) -> None:
             seal(store, lake)
 
 
+def test_a_folder_that_cannot_be_locked_for_another_reason_is_not_said_to_be_in_use(tmp_path: Path) -> None:
+    store, lake = _store(tmp_path / "runs.db", _rows(1)), tmp_path / "lake"
+    lake.mkdir()
+    (lake / ".tokenflation-lock").write_text("no database" * 99)
+    with pytest.raises(ExportError, match=r"not a database\. Check that it may be written and that the disk has room"):
+        seal(store, lake)
+
+
 def test_a_folder_of_other_parquet_and_a_file_are_refused(tmp_path: Path) -> None:
     store, lake = _store(tmp_path / "runs.db", _rows(1)), tmp_path / "lake"
     lake.mkdir()

@@ -120,9 +120,12 @@ def _locked(folder: Path) -> Iterator[None]:
             clear(folder)
             yield
     except sqlite3.Error as error:
-        raise ExportError(
-            f"{folder} cannot be written to now: {error}. Another export to it may be running; wait for its end."
-        ) from error
+        mend = (
+            "Another export to it may be running; wait for its end."
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            else "Check that it may be written and that the disk has room."
+        )
+        raise ExportError(f"{folder} cannot be written to now: {error}. {mend}") from error
 
 
 def _closed_tasks(source: str | Path | pd.DataFrame) -> tuple[str, list[str]]:

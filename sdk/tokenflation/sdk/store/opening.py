@@ -52,7 +52,8 @@ def reader(path: str | os.PathLike[str]) -> Callable[[], sqlite3.Connection]:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise StoreError(f"{file} is not a tokenflation store: it is no SQLite file. {_RECORD}") from error
         raise StoreError(
-            f"{file} cannot be read as a store: {error}. Check that it may be read and is complete, or restore a copy."
+            f"{file} cannot be read as a store: {error}. Check that it may be read, is complete and has some room on its "
+            "disk, or restore a copy."
         ) from error
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
         recover(file)
