@@ -201,3 +201,29 @@ def test_one_recorded_run_is_refused_and_one_beside_others_is_not() -> None:
     both = an.forecast(pd.concat([one, many], ignore_index=True), Plan(tasks_per_day={"rare": 1, "triage": 100}))
     assert any("rare: 1 run is too few" in one for one in both.attrs["manifest"]["warnings"])
     assert np.isfinite(both["value"]).all()
+
+
+def test_what_only_embeds_is_no_part_of_a_fleet_unless_the_plan_gives_it_a_volume() -> None:
+    agents = some_calls(runs=12).assign(api="openai.chat")
+    index = some_calls(runs=60, kind="task-embeddings").assign(api="openai.embeddings", output_tokens=0)
+    calls = pd.concat([agents, index], ignore_index=True)
+
+    found = planned(calls, Plan(tasks_per_day=100))
+
+    assert found.volumes == {"triage": 100}
+    assert any("task-embeddings (60 tasks) is no part of the fleet" in one for one in found.assumptions)
+    assert planned(index, Plan(tasks_per_day=100)).volumes == {"task-embeddings": 100}
+    both = Plan(tasks_per_day={"triage": 10, "task-embeddings": 5})
+    assert planned(calls, both).volumes == {"triage": 10, "task-embeddings": 5}
+
+
+def test_kinds_of_few_tasks_that_their_prompts_named_are_said_to_be_one_perhaps() -> None:
+    scattered = pd.concat([some_calls(runs=2, kind=f"task-{number:04x}") for number in range(5)], ignore_index=True)
+    named = pd.concat([some_calls(runs=2, kind=f"kind-{number}") for number in range(5)], ignore_index=True)
+
+    first, *_ = an.forecast(scattered, Plan(tasks_per_day=100)).attrs["manifest"]["warnings"]
+    others = an.forecast(named, Plan(tasks_per_day=100)).attrs["manifest"]["warnings"]
+
+    assert first.startswith("5 kinds (task-0000, task-0001, task-0002 and 2 more) have 10 tasks in all")
+    assert "--rename 'task-????' NAME" in first
+    assert not any("--rename" in one for one in others)

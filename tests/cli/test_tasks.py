@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from tests.store.builders import call
 
 import tokenflation.analysis as an
@@ -55,6 +56,20 @@ def test_what_kinds_are_recorded_as_is_shown_where_one_was_renamed(store: Path) 
     named = CliRunner().invoke(_tokenflation, ["tasks", str(store), "--rename", str(kind["task"]), "sorting"]).output
     head, row = (line.split() for line in named.splitlines())
     assert (head[1:3], row[:2]) == (["recorded", "as"], ["sorting", kind["task"]])
+
+
+def test_all_kinds_that_a_pattern_fits_get_one_name_and_a_kind_of_that_very_name_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    recorded = ("task-12ab", "task-34cd", "task-embeddings", "task-*")
+    writer = open_writer(path)
+    writer.write(Batch(calls=[replace(call(n), task=kind, task_id=str(n)) for n, kind in enumerate(recorded)]))
+    writer.close()
+
+    found = {kind["task"]: kind["name"] for kind in _kinds(str(path), "--rename", "task-????", "ask")}
+    again = {kind["task"]: kind["name"] for kind in _kinds(str(path), "--rename", "task-*", "star")}
+
+    assert found == {"task-12ab": "ask", "task-34cd": "ask", "task-embeddings": "task-embeddings", "task-*": "task-*"}
+    assert again == found | {"task-*": "star"}
 
 
 def test_a_kind_that_is_not_there_is_refused_with_those_that_are(store: Path) -> None:

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.analysis.conftest import frame_of, write_store
 from tests.analysis.trees import call
 
 from tokenflation import analysis as an
 from tokenflation.analysis.comparison.baselines import choose_baselines
+from tokenflation.cli.main import _tokenflation
 from tokenflation.exporters.report import build, build_report, page_parts
 from tokenflation.exporters.report.sections.demand import demand_section
 from tokenflation.exporters.report.sections.forecast import forecast_section
@@ -78,3 +80,18 @@ def test_of_many_kinds_of_single_calls_few_are_named() -> None:
     rows = [call(f"c{kind}", f"r{kind}", 0, kind, task=f"kind-{kind:02}", task_id=f"t{kind}") for kind in range(30)]
     why = choose_baselines(frame_of(rows)).why
     assert "there are 30 such kinds (kind-00, kind-01, kind-02, kind-03, kind-04 and 25 more)" in why
+
+
+def test_the_page_and_the_profile_say_where_prompts_may_have_made_kinds_of_one(tmp_path: Path) -> None:
+    rows = [
+        call(f"c{number}", f"r{number}", 0, 100 * number, task=f"task-{number:04x}", task_id=f"t-{number}")
+        for number in range(5)
+    ]
+    store = str(write_store(tmp_path / "runs.db", rows))
+    told = "5 kinds (task-0000, task-0001, task-0002 and 2 more) have 5 tasks in all"
+
+    parts = page_parts(build_report(store))
+    profiled = CliRunner().invoke(_tokenflation, ["profile", store], catch_exceptions=False)
+
+    assert told in parts["kinds"]
+    assert told in " ".join(profiled.output.split())

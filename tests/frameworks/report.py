@@ -71,8 +71,9 @@ _LIMITS = """
 - **A prompt whose first words change from one question to the next** begins another agent's run, where the agent has not
   just been told results of its tools: put a memory behind what stays.
 - **A system prompt that differs from task to task**: what was retrieved, a user's memories, a role a model made up.
-  Numbers, ids and dates do not count; other words make a kind of their own, with one task in it. `--task NAME`, a scope
-  or `tokenflation tasks DB --rename OLD NEW` gives such tasks one name.
+  Numbers, ids and dates do not count; other words make a kind of their own, with one task in it: two agents may begin
+  alike, too. `profile`, `forecast` and the report say where it looks like that. `--task NAME`, a scope or
+  `tokenflation tasks DB --rename 'task-????' NAME` gives such tasks one name.
 - **Another agent over the same messages.** Where two nodes of a graph share one history and differ in their system
   prompt only, the second continues the first. That is what an agent does that changes its instructions, too.
 - **Tool calls written as text.** ReAct prompts, and agents that answer with code, ask for tools in the text of their

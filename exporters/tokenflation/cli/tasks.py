@@ -20,7 +20,11 @@ _COLUMNS = ("name", "recorded as", "tasks", "calls", "agent runs", "depth")
 @click.command("tasks")
 @click.argument("db", type=click.Path(readable=False, path_type=Path))
 @click.option(
-    "--rename", nargs=2, metavar="OLD NEW", multiple=True, help="Call a kind of task otherwise; may be given again."
+    "--rename",
+    nargs=2,
+    metavar="OLD NEW",
+    multiple=True,
+    help="Call a kind of task otherwise, or all that a pattern such as 'task-????' fits; may be given again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with one object per kind.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")

@@ -17,6 +17,7 @@ from tokenflation.analysis.fleet.call_times import model_names
 from tokenflation.analysis.planning.limits import ALL, Budget
 from tokenflation.analysis.planning.parts import Growth, nearest
 from tokenflation.analysis.planning.plan import Plan
+from tokenflation.analysis.profiles.scattered import ONE_NAME
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.words import many, percent
 
@@ -34,9 +35,10 @@ _JOINED = " + "
 _MOST_NAMES = 5
 # Growth over the horizon, and calls of a plan's timing over recorded ones, beyond which the unit is probably another.
 _MOST_GROWN, _MOST_SLOWER = 100.0, 20.0
-_ONE_KIND = (
-    " If they are one kind whose prompts differ from run to run, give it one name: `tokenflation run --task NAME` as you "
-    "record, or `tokenflation tasks DB --rename OLD NEW`."
+_ONE_KIND = f" If they are one kind whose prompts differ from run to run, give it one name: {ONE_NAME}."
+_SEEKING = (
+    "{kind} ({tasks}) is no part of the fleet: what only embeds or ranks, for no agent that was seen, as an index is made, is "
+    "nothing that a user asks for. A plan that gives volumes by kind can have it."
 )
 _UNUSED_PRICES = (
     "plan.prices has no effect: in a forecast only a budget's max_cost uses them. `tokenflation inflation --prices` says "
@@ -84,14 +86,15 @@ def planned(calls: pd.DataFrame, plan: Plan) -> Planned:
         # Whoever asked says what is wrong with such a frame.
         return Planned(calls, {}, {}, (), (), ())
     counts = _counts(calls.drop_duplicates(["task", "task_id"])["task"])
-    volumes = plan.volumes(counts)
+    seeking = {} if isinstance(plan.tasks_per_day, Mapping) else _seeking(calls, counts)
+    volumes = plan.volumes({kind: count for kind, count in counts.items() if kind not in seeking})
     _refuse_single_runs(volumes, counts)
     if len(volumes) > MOST_KINDS:
         raise TooManyKinds(
             f"plan.tasks_per_day is of {len(volumes):,} task kinds; more than {MOST_KINDS:,} are not forecast. A kind is a class of "
             "tasks, not one task: give those that are alike one name (`tokenflation tasks` does), or name fewer."
         )
-    notes: list[str] = []
+    notes = [_SEEKING.format(kind=kind, tasks=many(count, "task")) for kind, count in seeking.items()]
     rows: list[dict[str, Any]] = []
     for kind, budget in plan.budgets_by_kind():
         _refuse_unknown("budgets", kind, counts)
@@ -118,6 +121,18 @@ def planned(calls: pd.DataFrame, plan: Plan) -> Planned:
 def _counts(names: "pd.Series[Any]") -> dict[str, int]:
     """Return how often each name is there, in order of appearance."""
     return {str(name): int(count) for name, count in names.astype(str).value_counts(sort=False).items()}
+
+
+def _seeking(calls: pd.DataFrame, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the tasks of the kinds, named by the recorder, that only embed or rank, if there are others."""
+    if "api" not in calls.columns:
+        return {}
+    kinds = calls["task"].astype(str)
+    asked = calls["api"].astype("str").str.rpartition(".")[2]
+    silent = asked.str.contains("embed|rerank", regex=True).fillna(False) & (kinds == "task-" + asked).fillna(False)
+    others = set(map(str, kinds[~silent].tolist()))
+    found = {kind: count for kind, count in counts.items() if kind not in others}
+    return found if len(found) < len(counts) else {}
 
 
 def _refuse_unknown(name: str, kind: str, counts: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tokenflation.analysis.fleet.outer import Busiest, Outer, doubts, effects
 from tokenflation.analysis.fleet.planned import Planned
+from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.sdk.words import percent
 
 __all__ = ["remarked"]
@@ -36,7 +37,8 @@ def remarked(manifest: Mapping[str, Any], fleet: Planned, outer: Outer | None, a
                 f"a quadratic is taken (largest error {percent(surface.error, 1)})."
             )
     found["assumptions"] = [*said, *manifest["assumptions"]]
-    found["warnings"] = [*manifest["warnings"], *fleet.warnings]
+    scattered = scattered_remarks({row["task"]: row["runs"] for row in manifest["kinds"]})
+    found["warnings"] = [*scattered, *manifest["warnings"], *fleet.warnings]
     return found
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tokenflation import analysis
 from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
+from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored
 from tokenflation.cli.views.output import emit, human, human_share, human_time
@@ -47,7 +48,14 @@ def run(store: str, by: _Parts | None, per: _Grains, fleet: bool, as_json: bool,
         emit(analysis.measured(store, per=per), as_json, as_csv, Text)
         return
     frame = analysis.profile(store, fleet=fleet or for_people, rng=np.random.default_rng(_SEED))
-    emit(frame, as_json, as_csv, lambda: _blocks(frame, [*_censored(store), *uneven_remarks(frame)]))
+    emit(
+        frame, as_json, as_csv, lambda: _blocks(frame, [*_censored(store), *_scattered(frame), *uneven_remarks(frame)])
+    )
+
+
+def _scattered(frame: pd.DataFrame) -> list[str]:
+    kinds = frame[frame["task"].notna()]
+    return scattered_remarks(dict(zip(kinds["task"], kinds["tasks"], strict=True)))
 
 
 def _censored(store: str) -> list[str]:

@@ -6,6 +6,7 @@ Reading applies them (`renamed_task`), to rows that came before and after. Knows
 import os
 import sqlite3
 from contextlib import closing
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tokenflation.sdk.errors import StoreError
@@ -40,8 +41,9 @@ def task_kinds(path: str | os.PathLike[str]) -> list[dict[str, object]]:
 
 
 def rename_task(path: str | os.PathLike[str], old: str, new: str) -> None:
-    """Call a kind of task otherwise from now on; `old` is its recorded kind or its present name.
+    """Call a kind of task otherwise from now on; `old` is its recorded kind or its present name, or a pattern of them.
 
+    A pattern is a shell's, `task-????` for one, and is one only where no kind has it for a name.
     A name that other kinds have too makes them one kind. The recorded kind as `new` takes the name back.
 
     Raises:
@@ -49,7 +51,9 @@ def rename_task(path: str | os.PathLike[str], old: str, new: str) -> None:
     """
     if not new.strip():
         raise StoreError("A kind of task needs a name that is not empty: give --rename OLD NEW.")
-    found = [row["task"] for row in task_kinds(path) if old in (row["task"], row["name"])]
+    kinds = [(str(row["task"]), str(row["name"])) for row in task_kinds(path)]
+    found = [task for task, name in kinds if old in (task, name)]
+    found = found or [task for task, name in kinds if fnmatchcase(task, old) or fnmatchcase(name, old)]
     if not found:
         known = ", ".join(repr(row["name"]) for row in task_kinds(path)) or "none"
         raise StoreError(f"{path} holds no task of the kind {old!r}; it has {known}.")

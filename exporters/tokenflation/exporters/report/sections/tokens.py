@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.exporters.report import parts
 from tokenflation.exporters.report.figures.token import growth_figure, kinds_figure, step_label, steps_figure
@@ -33,7 +34,8 @@ def kinds_section(profile: pd.DataFrame) -> Section:
         body.append(
             note(f"In the table of percentiles only, with less input: {many(len(order) - _MAX_CARDS, 'kind')}.")
         )
-    body.append(notes("Mind", uneven_remarks(order), "warning"))
+    scattered = scattered_remarks(dict(zip(order["task"], order["tasks"], strict=True)))
+    body.append(notes("Mind", [*scattered, *uneven_remarks(order)], "warning"))
     return Section(
         key="kinds",
         title="Task kinds at a glance",
