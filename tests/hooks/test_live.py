@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 import tokenflation.sdk as tf
+from tokenflation.sdk.exchange import Exchange, Tap
 from tokenflation.sdk.hooks.live import LiveSession
 from tokenflation.sdk.hooks.sessions import session_for
 from tokenflation.sdk.wire import read
@@ -188,6 +189,18 @@ def live(collected: Collected) -> LiveSession:
     session = session_for(collected.tap, "h", _PATH, "")
     assert isinstance(session, LiveSession)
     return session
+
+
+def test_a_turn_under_way_has_its_request(collected: Collected) -> None:
+    begun: list[Exchange] = []
+    tap = Tap(
+        submit=collected.exchanges.append, context=lambda: None, failed=collected.failures.append, begun=begun.append
+    )
+    session = LiveSession(tap, "h", _PATH, "")
+    session.sent(b'{"setup":{"model":"models/gemini-3.8-live"}}')
+    session.received(b'{"serverContent":{"modelTurn":{"parts":[{"text":"hm"}]}}}')
+    assert json.loads(begun[0].request_body or b"")["model"] == "gemini-3.8-live"
+    assert collected.exchanges == []
 
 
 def test_what_comes_between_turns_opens_none(collected: Collected) -> None:

@@ -153,7 +153,7 @@ class LiveSession(Session):
         self._turn_input, self._input, self._input_bytes = self._input, [], 0
         self._sounded = False
         if self._turn is not None:
-            self._turn.answer(200, "application/json", "")
+            self._with_body(self._turn, self._turn_input).answer(200, "application/json", "")
 
     def _with_body(self, exchange: Exchange, contents: list[bytes]) -> Exchange:
         """Give an exchange its request: what the host sent for it, and the setup of the session."""
