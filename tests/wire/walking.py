@@ -47,6 +47,10 @@ def walk_answer(facts: Facts, rules: Answer, document: dict[str, Any], kind: Any
             facts.extra[name] = value
     facts.marked |= rules.mark is not None and at(answer, rules.mark) is not None
     for usage in [at(document, path) for path in rules.usage]:
+        if rules.usage_listed is not None and type(usage) is list:
+            name, value = rules.usage_listed
+            entries = [entry for entry in usage if type(entry) is dict and type(entry.get(name)) is str]
+            usage = {entry[name]: entry.get(value) for entry in entries}
         if type(usage) is dict:
             walk_usage(facts, rules, usage, kind)
             if facts.usage is usage and rules.apart is not None:
