@@ -83,6 +83,13 @@ def test_rows_of_a_session_wait_as_long_as_all_before_them_had_ended(tmp_path: P
     assert not any("delay" in row for row in _written(calls, tmp_path))
 
 
+def test_what_ran_at_once_and_is_sent_in_turn_is_told(tmp_path: Path) -> None:
+    calls = frame([call(step=0, duration_s=4.0), *(call(at_s=1, agent_run_id=run, depth=1) for run in ("x", "y"))])
+    told = write(calls, tmp_path / "out.jsonl", format="mooncake", sessions=True).notes
+    assert "2 calls begun while another of its task ran: Dynamo sends them one after another (--sessions)" in told
+    assert not any("begun" in note for note in write(calls, tmp_path / "out.jsonl", format="mooncake").notes)
+
+
 @pytest.mark.parametrize("block_size", [64, 128, 512, 1024])
 @pytest.mark.parametrize("input_tokens", [1, 64, 65, 511, 512, 513, 4097])
 def test_every_row_has_as_many_ids_as_blocks_begun(tmp_path: Path, block_size: int, input_tokens: int) -> None:

@@ -21,7 +21,7 @@ import msgspec
 
 from tokenflation.exporters.blocks import BlockIds
 from tokenflation.exporters.files import atomic_file
-from tokenflation.exporters.sessions import Export, Session, waits_s
+from tokenflation.exporters.sessions import Export, Session, ended_ns, waits_s
 
 __all__ = ["BLOCK_SIZE", "write_mooncake"]
 
@@ -77,10 +77,13 @@ def _timed(
 def _lines(session: Session, ids: BlockIds, export: Export) -> Iterator[tuple[int, bytes]]:
     """Yield each call's start as the store has it, and its line without the timestamp."""
     ids.begin_session(session.task)
+    latest_ns = 0
     for call, wait_s in zip(session.calls, waits_s(session.calls), strict=True):
         row: dict[str, object] = {"session_id": session.id} if export.options.sessions else {}
         if export.options.sessions and call is not session.calls[0] and wait_s is not None:
             row["delay"] = round(wait_s * 1e3)
+        export.tally.in_turn += export.options.sessions and call.started_at_ns < latest_ns
+        latest_ns = max(latest_ns, ended_ns(call) or 0)
         row |= {
             "input_length": call.input_tokens,
             "output_length": max(call.output_tokens or 0, _LEAST_OUTPUT),

@@ -61,6 +61,7 @@ class Tally:
     unnamed_models: set[str] = field(default_factory=set)
     """Models of the calls written, where the format names none."""
     flattened_runs: int = 0
+    in_turn: int = 0
     merged_sessions: int = 0
     promoted_sessions: int = 0
     unstreamed: int = 0
@@ -140,6 +141,7 @@ _NOTES = (
         "with 0 output tokens (an embedding's, for one): written as {least}; load generators ask for 1 or more",
     ),
     ("flattened_runs", "agent run", "deeper than one level: written inside the sub-agent that was running"),
+    ("in_turn", "call", "begun while another of its task ran: Dynamo sends them one after another (--sessions)"),
     ("merged_sessions", "task", "with several outermost agent runs: written as one list, in order of time"),
     ("promoted_sessions", "task", "whose outermost calls have no input count: the next level written as outermost"),
     (
