@@ -12,26 +12,23 @@ import pandas as pd
 
 from tokenflation.analysis.frames import from_rows
 from tokenflation.sdk.errors import FrameError
-from tokenflation.sdk.store.tables import Column
+from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = ["PREDICTABILITY_COLUMNS", "predictability"]
 
-PREDICTABILITY_COLUMNS: dict[str, Column] = {
-    column.name: column
-    for column in (
-        Column("task", "text", "kind of the task; NULL = all kinds together"),
-        Column("tasks", "int", "tasks of the kind", required=True),
-        Column("counted", "int", "of them, those that report tokens, more than 0", required=True),
-        Column("log_sd", "float", "standard deviation of log(tokens) around the mean of the task's own kind"),
-        Column("typical_factor", "float", "x; exp(log_sd): by so much a task is above or below its kind's typical one"),
-        Column(
-            "explained_share",
-            "float",
-            "fraction of the variance of log(tokens) that the kind explains, adjusted for the number of kinds as R squared "
-            "is: about 0, or below, where kinds say nothing; of all alone",
-        ),
-    )
-}
+PREDICTABILITY_COLUMNS: dict[str, Column] = by_name(
+    Column("task", "text", "kind of the task; NULL = all kinds together"),
+    Column("tasks", "int", "tasks of the kind", required=True),
+    Column("counted", "int", "of them, those that report tokens, more than 0", required=True),
+    Column("log_sd", "float", "standard deviation of log(tokens) around the mean of the task's own kind"),
+    Column("typical_factor", "float", "x; exp(log_sd): by so much a task is above or below its kind's typical one"),
+    Column(
+        "explained_share",
+        "float",
+        "fraction of the variance of log(tokens) that the kind explains, adjusted for the number of kinds as R squared "
+        "is: about 0, or below, where kinds say nothing; of all alone",
+    ),
+)
 """The columns of one row per task kind and a last one of all kinds, by name, in order."""
 
 _NEEDED = ("task", "tokens")

@@ -3,7 +3,7 @@
 Computes nothing.
 """
 
-from tokenflation.sdk.store.tables import Column
+from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = [
     "APPEND_COLUMNS",
@@ -20,11 +20,7 @@ __all__ = [
 ]
 
 
-def _by_name(*columns: Column) -> dict[str, Column]:
-    return {column.name: column for column in columns}
-
-
-SEGMENT_COLUMNS: dict[str, Column] = _by_name(
+SEGMENT_COLUMNS: dict[str, Column] = by_name(
     Column("call", "int", "position of the call among those with hashes, in order of start", required=True),
     Column("call_id", "text", "the call", required=True),
     Column("source_call_id", "text", "the call that used these blocks last before it", required=True),
@@ -37,7 +33,7 @@ SEGMENT_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per reused piece of a prompt: leading blocks that the same earlier call used last."""
 
-REUSE_COLUMNS: dict[str, Column] = _by_name(
+REUSE_COLUMNS: dict[str, Column] = by_name(
     Column("call_id", "text", "the call", required=True),
     Column("task", "text", "kind of the task", required=True),
     Column("task_id", "text", "id of the task", required=True),
@@ -63,7 +59,7 @@ REUSE_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per call that has prefix hashes."""
 
-CACHE_COLUMNS: dict[str, Column] = _by_name(
+CACHE_COLUMNS: dict[str, Column] = by_name(
     Column("calls", "int", "calls of the group", required=True),
     Column(
         "calls_with_cache_reads", "int", "of them, those whose provider reports input and cache reads", required=True
@@ -92,7 +88,7 @@ CACHE_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per group of calls: what the prefix cache gave, and what it could have given."""
 
-TTL_COLUMNS: dict[str, Column] = _by_name(
+TTL_COLUMNS: dict[str, Column] = by_name(
     Column("ttl_s", "float", "s; time to live since the last use; NULL = for ever", required=False),
     Column("calls", "int", "calls with prefix hashes and input", required=True),
     Column("input_tokens", "int", "tokens; their input", required=True),
@@ -101,7 +97,7 @@ TTL_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per group of calls and time to live."""
 
-BYTES_COLUMNS: dict[str, Column] = _by_name(
+BYTES_COLUMNS: dict[str, Column] = by_name(
     Column("provider", "text", "who served the calls", required=True),
     Column("model", "text", "the model, whose cache it is"),
     Column("block_tokens", "int", "tokens per block; the cache holds whole ones", required=True),
@@ -115,7 +111,7 @@ BYTES_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per provider, model and size of cache."""
 
-NEEDED_COLUMNS: dict[str, Column] = _by_name(
+NEEDED_COLUMNS: dict[str, Column] = by_name(
     Column("provider", "text", "who served the calls", required=True),
     Column("model", "text", "the model, whose cache it is"),
     Column("block_tokens", "int", "tokens per block; the cache holds whole ones", required=True),
@@ -126,7 +122,7 @@ NEEDED_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per provider, model and share of the ideal."""
 
-VOLATILE_COLUMNS: dict[str, Column] = _by_name(
+VOLATILE_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("agent", "text", "name of the agent", required=True),
     Column("provider", "text", "who served the calls", required=True),
@@ -152,7 +148,7 @@ VOLATILE_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per part of an agent's prompts that changes although what is around it stays."""
 
-CONTEXT_STEP_COLUMNS: dict[str, Column] = _by_name(
+CONTEXT_STEP_COLUMNS: dict[str, Column] = by_name(
     Column("call_id", "text", "the call", required=True),
     Column("task", "text", "kind of the task", required=True),
     Column("task_id", "text", "id of the task", required=True),
@@ -198,7 +194,7 @@ _CONTEXT_SUMS = (
     Column("calls_with_window", "int", "calls whose model's context window is known", required=True),
 )
 
-CONTEXT_RUN_COLUMNS: dict[str, Column] = _by_name(
+CONTEXT_RUN_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("task_id", "text", "id of the task", required=True),
     Column("agent", "text", "name of the agent", required=True),
@@ -217,7 +213,7 @@ CONTEXT_RUN_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per agent run with at least one call that reports input."""
 
-CONTEXT_KIND_COLUMNS: dict[str, Column] = _by_name(
+CONTEXT_KIND_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("agent", "text", "name of the agent", required=True),
     Column("runs", "int", "agent runs with at least one call that reports input", required=True),
@@ -240,7 +236,7 @@ CONTEXT_KIND_COLUMNS: dict[str, Column] = _by_name(
 )
 """One row per kind of task and agent."""
 
-APPEND_COLUMNS: dict[str, Column] = _by_name(
+APPEND_COLUMNS: dict[str, Column] = by_name(
     Column("calls", "int", "calls that report input", required=True),
     Column("calls_by_provider", "int", "of them, those whose prefix the provider reports", required=True),
     Column(

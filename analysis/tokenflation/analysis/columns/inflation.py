@@ -3,7 +3,7 @@
 Knows nothing of how they are computed. Costs are in the currency of the price table.
 """
 
-from tokenflation.sdk.store.tables import Column
+from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = ["COST_COLUMNS", "DIFF_COLUMNS", "FACTORS", "INFLATION_COLUMNS", "LEDGER_COLUMNS"]
 
@@ -18,11 +18,7 @@ FACTORS: dict[str, str] = {
 """The factors that multiply to the inflation, in order (FORECAST model, section 2.2)."""
 
 
-def _by_name(*columns: Column) -> dict[str, Column]:
-    return {column.name: column for column in columns}
-
-
-LEDGER_COLUMNS: dict[str, Column] = _by_name(
+LEDGER_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("task_id", "text", "id of the task", required=True),
     Column("calls", "int", "calls, failed ones too", required=True),
@@ -88,7 +84,7 @@ def _bounded(name: str, meaning: str) -> list[Column]:
     ]
 
 
-INFLATION_COLUMNS: dict[str, Column] = _by_name(
+INFLATION_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("baseline", "text", "kind it is compared with, or the name of the intrinsic baseline", required=True),
     Column(
@@ -132,7 +128,7 @@ INFLATION_COLUMNS: dict[str, Column] = _by_name(
 )
 """The columns of one row per task kind and baseline, by name, in order."""
 
-COST_COLUMNS: dict[str, Column] = _by_name(
+COST_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task", required=True),
     Column("tasks", "int", "tasks of the kind", required=True),
     Column(
@@ -155,7 +151,7 @@ COST_COLUMNS: dict[str, Column] = _by_name(
 )
 """The columns of one row per task kind with its cost, by name, in order."""
 
-DIFF_COLUMNS: dict[str, Column] = _by_name(
+DIFF_COLUMNS: dict[str, Column] = by_name(
     Column("task", "text", "kind of the task; NULL = all kinds together"),
     Column("factor", "text", "what changed; `total` is the whole difference", required=True),
     Column("a", "float", "the factor before (A); of a kind's `total`, its part of a task of all kinds on average"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tokenflation.analysis.columns.structure import SHAPE_COLUMNS, TIME_COLUMNS, WASTE_COLUMNS
-from tokenflation.sdk.store.tables import Column
+from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = ["KIND_COLUMNS", "KIND_RATIOS", "TASK_STRUCTURE_COLUMNS", "KindRatio"]
 
@@ -42,9 +42,7 @@ _OWN = (
     Column("tool_result_tokens", "int", "tokens of the results, in proportion to bytes"),
 )
 
-TASK_STRUCTURE_COLUMNS: dict[str, Column] = (
-    SHAPE_COLUMNS | TIME_COLUMNS | WASTE_COLUMNS | {column.name: column for column in _OWN}
-)
+TASK_STRUCTURE_COLUMNS: dict[str, Column] = SHAPE_COLUMNS | TIME_COLUMNS | WASTE_COLUMNS | by_name(*_OWN)
 """The columns of one row per task on all of its structure, by name, in order."""
 
 
@@ -203,7 +201,5 @@ def _ratio_columns(ratio: KindRatio) -> tuple[Column, ...]:
     )
 
 
-KIND_COLUMNS: dict[str, Column] = {
-    column.name: column for column in (*_KIND, *(one for ratio in KIND_RATIOS for one in _ratio_columns(ratio)))
-}
+KIND_COLUMNS: dict[str, Column] = by_name(*_KIND, *(one for ratio in KIND_RATIOS for one in _ratio_columns(ratio)))
 """The columns of one row per task kind on its structure, by name, in order."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.frames import from_rows
-from tokenflation.sdk.store.tables import Column
+from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = ["PAUSES_S", "PAUSE_COLUMNS", "hits_by_pause", "missed_tokens"]
 
@@ -20,19 +20,16 @@ PAUSES_S: tuple[float, ...] = (0.0, 60.0, 300.0, 900.0, 3600.0, math.inf)
 sell.
 """
 
-PAUSE_COLUMNS: dict[str, Column] = {
-    column.name: column
-    for column in (
-        Column("provider", "text", "who served the calls", required=True),
-        Column("model", "text", "the model, whose cache it is"),
-        Column("from_s", "float", "s; start of the call before to start of the call, at least", required=True),
-        Column("to_s", "float", "s; less than; NULL = any longer"),
-        Column("calls", "int", "calls that go on with a history after such a time and report cache reads", required=True),
-        Column("resent_tokens", "int", "tokens; of their input, what the call before had as input too", required=True),
-        Column("missed_tokens", "int", "tokens; of them, those that the provider did not read from its cache", required=True),
-        Column("hit_rate", "float", "fraction by tokens; 1 - missed_tokens / resent_tokens"),
-    )
-}  # fmt: skip
+PAUSE_COLUMNS: dict[str, Column] = by_name(
+    Column("provider", "text", "who served the calls", required=True),
+    Column("model", "text", "the model, whose cache it is"),
+    Column("from_s", "float", "s; start of the call before to start of the call, at least", required=True),
+    Column("to_s", "float", "s; less than; NULL = any longer"),
+    Column("calls", "int", "calls that go on with a history after such a time and report cache reads", required=True),
+    Column("resent_tokens", "int", "tokens; of their input, what the call before had as input too", required=True),
+    Column("missed_tokens", "int", "tokens; of them, those that the provider did not read from its cache", required=True),
+    Column("hit_rate", "float", "fraction by tokens; 1 - missed_tokens / resent_tokens"),
+)  # fmt: skip
 """The columns of one row per model and range of times, by name, in order."""
 
 

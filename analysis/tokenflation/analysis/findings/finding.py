@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tokenflation.analysis.frames import from_rows
-from tokenflation.sdk.store.tables import Column
+from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = [
     "AT_LEAST",
@@ -25,27 +25,24 @@ __all__ = [
 MEASURED, AT_MOST, AT_LEAST, ESTIMATE = "measured", "at most", "at least", "estimate"
 """How a saving is to be read: counted as it is, an upper bound, a lower bound, or what a stated assumption gives."""
 
-FINDING_COLUMNS: dict[str, Column] = {
-    column.name: column
-    for column in (
-        Column("rank", "int", "place by tokens saved, from 1", required=True),
-        Column("finding", "text", "what kind of finding it is", required=True),
-        Column("task", "text", "kind of the task", required=True),
-        Column("agent", "text", "name of the agent; NULL = of all its agents"),
-        Column("tool", "text", "name of the tool; NULL = no matter of one tool"),
-        Column("sentence", "text", "what was found, in plain words", required=True),
-        Column("advice", "text", "what to do about it", required=True),
-        Column("saved_tokens", "int", "tokens that could be saved; NULL = what it takes is not reported"),
-        Column("saved_unit", "text", "which tokens those are", required=True),
-        Column("saved_is", "text", "measured, at most, at least, or estimate", required=True),
-        Column("saved_share", "float", "fraction; saved_tokens / input and output tokens of the task kind"),
-        Column("estimate", "text", "how the saving is found, and what it leaves out", required=True),
-        Column("counted_calls", "int", "calls that it rests on", required=True),
-        Column("calls", "int", "calls that it is about, those that do not report what it takes too", required=True),
-        Column("task_ids", "text", "JSON list; tasks with most of it, at most three", required=True),
-        Column("call_ids", "text", "JSON list; calls with most of it, at most three", required=True),
-    )
-}
+FINDING_COLUMNS: dict[str, Column] = by_name(
+    Column("rank", "int", "place by tokens saved, from 1", required=True),
+    Column("finding", "text", "what kind of finding it is", required=True),
+    Column("task", "text", "kind of the task", required=True),
+    Column("agent", "text", "name of the agent; NULL = of all its agents"),
+    Column("tool", "text", "name of the tool; NULL = no matter of one tool"),
+    Column("sentence", "text", "what was found, in plain words", required=True),
+    Column("advice", "text", "what to do about it", required=True),
+    Column("saved_tokens", "int", "tokens that could be saved; NULL = what it takes is not reported"),
+    Column("saved_unit", "text", "which tokens those are", required=True),
+    Column("saved_is", "text", "measured, at most, at least, or estimate", required=True),
+    Column("saved_share", "float", "fraction; saved_tokens / input and output tokens of the task kind"),
+    Column("estimate", "text", "how the saving is found, and what it leaves out", required=True),
+    Column("counted_calls", "int", "calls that it rests on", required=True),
+    Column("calls", "int", "calls that it is about, those that do not report what it takes too", required=True),
+    Column("task_ids", "text", "JSON list; tasks with most of it, at most three", required=True),
+    Column("call_ids", "text", "JSON list; calls with most of it, at most three", required=True),
+)
 """The columns of one row per finding, by name, in order."""
 
 

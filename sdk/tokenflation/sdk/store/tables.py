@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BLOCK_TOKENS", "SCHEMA_VERSION", "TABLES", "Column", "Table", "column_names"]
+__all__ = ["BLOCK_TOKENS", "SCHEMA_VERSION", "TABLES", "Column", "Table", "by_name", "column_names"]
 
 SCHEMA_VERSION = 2
 BLOCK_TOKENS = 64
@@ -26,6 +26,11 @@ class Column:
     least: int = 0
     most: int = 2**53
     """Of a whole number that is no time."""
+
+
+def by_name(*columns: Column) -> dict[str, Column]:
+    """Return the columns by their names, in order."""
+    return {column.name: column for column in columns}
 
 
 @dataclass(frozen=True, slots=True)
