@@ -86,7 +86,8 @@ _LIMITS = """
 - **Calls without messages.** An embedding or a ranking is a step of the agent that asks for it by a tool call or in its
   answer, or whose prompt then holds what was sought. Where nothing tells (documents as they are indexed, texts that are
   sent as token ids out of another context, as LangChain does unless `check_embedding_ctx_length=False`), and for speech
-  and transcriptions, each is a task of its own, of the kind `task-embeddings`, `task-rerank`, `task-speech` and so on;
+  and transcriptions, each is a task of its own, of the kind `task-embeddings`, `task-rerank`, `task-speech` and so on
+  (embeddings and rankings under `--task` too: they are no tasks of users, and `forecast` leaves them out);
   `tf.task` around all that a question takes makes it one.
 - **A call that is told the newest result alone.** What makes a tool's result shorter before the agent is told of it
   repeats nothing that was on the wire before. Made in the agent's own context, it is told as inside of the tool call,

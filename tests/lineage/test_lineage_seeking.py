@@ -8,11 +8,11 @@ from typing import Any
 
 import openai
 import pytest
-from tests.lineage.lineage_calls import Agents, result, said, user
+from tests.lineage.lineage_calls import Agents, reading_of, result, said, user
 from tests.recording.scripted import Scripted, as_json
 
 import tokenflation.sdk as tf
-from tokenflation.sdk.lineage import Placement
+from tokenflation.sdk.lineage import Lineage, Placement
 from tokenflation.sdk.records import Reading
 from tokenflation.sdk.wire import ExchangeBytes, read
 
@@ -51,6 +51,15 @@ def test_what_a_prompt_tells_was_sought_for_it_before() -> None:
     assert moved.run is place.run
     assert (moved.step, place.step, place.depth) == (0, 1, 0)
     assert (moved.evidence, moved.strength) == ("sought", "strong")
+
+
+def test_what_serves_no_agent_is_no_task_of_the_kind_that_all_others_are_called() -> None:
+    lineage = Lineage(default_task="support", new_trace_id=lambda: "t", key=b"k")
+    index = _read("openai.embeddings", "/v1/embeddings", {"model": "e", "input": ["one document", "another one"]})
+    asked = reading_of([user(QUESTION)], "Be brief.", "Ten days.", {}, ())
+
+    assert lineage.place(index, "e", None, 0, "").task == "task-embeddings"
+    assert lineage.place(asked, "c", None, 10, "e").task == "support"
 
 
 def test_a_batch_of_documents_is_no_question_though_a_prompt_holds_them() -> None:

@@ -68,7 +68,9 @@ serves, which is, in this order, the one
 * whose tool call the context waits for (`context`),
 * whose prompt, sent within a minute, then holds what was sought (`sought`): of several the newest, not a batch's.
 
-One that serves none is a task of its own. Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
+One that serves none is a task of its own, named by its api also where all tasks are given one kind: no user asks for it.
+
+Places rest on what is known at the time: an agent run that turns out to have been inside a tool call is moved with all
 that is inside of it (`Lineage.take_moves`). Memory is bounded: the histories, tasks and agent runs longest not heard of
 are forgotten.
 """  # noqa: W505 (a table)

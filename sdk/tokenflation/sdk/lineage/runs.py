@@ -55,7 +55,7 @@ class Runs:
         elif around is not None:
             run.task, run.task_id, run.trace_id = around.task, around.task_id, around.trace_id
         else:
-            run.task = self._default_task or agent or self._kind(reading)
+            run.task = (self._default_task if reading.sought is None else "") or agent or self._kind(reading)
             run.trace_id = self._new_trace_id()
         self._runs.put(run_id, run)
         return run
