@@ -55,7 +55,12 @@ LEDGER_COLUMNS: dict[str, Column] = by_name(
     Column("cached_by_blocks_calls", "int", "calls whose cached tokens are their shared prefix", required=True),
     Column("cached_by_none_calls", "int", "calls with input whose cached tokens nobody knows", required=True),
     Column("resent_by_blocks_calls", "int", "calls whose re-sent tokens are their shared prefix", required=True),
-    Column("resent_by_parts_calls", "int", "calls whose re-sent tokens are a part of the split input", required=True),
+    Column(
+        "resent_by_parts_calls",
+        "int",
+        "calls whose re-sent tokens are parts of the split input: history and, where it goes on, system prompt and tools",
+        required=True,
+    ),
     Column(
         "resent_by_provider_calls", "int", "calls whose re-sent tokens are their cache reads: at least", required=True
     ),
