@@ -47,13 +47,21 @@ def forget_losses(store: str | os.PathLike[str], writer_id: str) -> None:
 
 
 def forget_former(store: str | os.PathLike[str]) -> None:
-    """Remove the notes on what a store lost that was here before the one that is made now."""
+    """Remove the notes on what a store lost that was here before the one that is made now.
+
+    What was lost while there was no store is this one's from now on, and not that of a later one too.
+    """
     for folder, stem in _places(store):
         with suppress(OSError):
             for path in _notes(folder, stem):
                 with suppress(OSError, ValueError, KeyError, TypeError):
-                    if json.loads(path.read_text(encoding="utf-8"))["has_store"]:
+                    note = json.loads(path.read_text(encoding="utf-8"))
+                    if note["has_store"]:
                         path.unlink()
+                        continue
+                    written_ns = path.stat().st_mtime_ns
+                    _write(path, note["drops"], has_store=True)
+                    os.utime(path, ns=(written_ns, written_ns))  # of two notes of a writer the later one counts
 
 
 def noted_waiting(store: str | os.PathLike[str], writer_id: str) -> int:
