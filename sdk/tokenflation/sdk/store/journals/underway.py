@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tokenflation.sdk.exchange import RETRY_COUNT, Exchange, is_stream
+from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.scoping.sentfrom import SentFrom
 from tokenflation.sdk.store.journals.journal import Begun, Ended, Journal
@@ -67,6 +68,8 @@ class Underway:
         self._journal: Journal | None = None
         self._opening = threading.RLock()
         self._tried = self._opened = False
+        self._left_to_worker = False
+        """Whether the journal could not be opened where the first call left."""
         self._open: dict[str, tuple[weakref.ref[Exchange], int]] = {}
         self._seen: dict[str, tuple[weakref.ref[Exchange], int]] = {}
         self._shown: dict[str, _Shown] = {}
@@ -161,6 +164,10 @@ class Underway:
 
     def make_room(self) -> None:
         """Make room in the journal where that is getting scarce: for the worker, wherever it may be busy for long."""
+        if self._left_to_worker:
+            self._left_to_worker = False
+            with self._opening:
+                self._open_journal()
         if self._journal is not None:
             self._journal.grow()
 
@@ -237,6 +244,10 @@ class Underway:
             self._journal = journal
         except OSError as error:
             _log.debug("tokenflation: no journal beside %s: %s", self._store, error)
+        except Exception as error:  # of a host that lets nobody touch a file in its event loop (blockbuster)
+            let_through(error)
+            _log.debug("tokenflation: no journal beside %s yet: %s", self._store, error)
+            self._left_to_worker = True
         finally:
             self._opened = True
 
