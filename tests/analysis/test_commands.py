@@ -233,11 +233,17 @@ def test_inflation_by_prices_splits_the_cost_by_cache_input_and_output(
     prices = tmp_path / "prices.csv"
     prices.write_text("model,input,output\nm*,2,10\n")
 
-    assert _run("inflation", make_store([row | {"model": "m"} for row in _rows()]), "--prices", prices) == 0
-
+    store = make_store([row | {"model": "m"} for row in _rows()])
+    assert _run("inflation", store, "--prices", prices) == 0
     text = capsys.readouterr().out
+    assert _run("inflation", store, "--prices", prices, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+
     assert "Cost of a task, by the prices given" in text
     assert max(len(line) for line in text.splitlines()) <= 100
+    shares = [[row[f"{part}_cost_share"] for part in ("cached", "fresh", "output")] for row in rows]
+    assert [sum(parts) for parts in shares] == pytest.approx([1.0] * len(rows))
+    assert [row["cache_saving_share"] for row in rows] == pytest.approx([0.0] * len(rows))
 
 
 def test_profile_takes_no_task_that_reports_its_input_for_one_without_usage(

@@ -38,6 +38,9 @@ def run(
         remark(f"Baseline: {chosen.why}")
     frame = analysis.inflation(calls, baseline=wanted or chosen.names, prices=prices, rng=np.random.default_rng(_SEED))
     split = None if prices is None else costs(calls, prices, rng=np.random.default_rng(_SEED))
+    if split is not None:
+        more = split.columns.difference(frame.columns, sort=False)
+        frame = frame.merge(split[["task", *more]], on="task", how="left")
     emit(frame, as_json, as_csv, lambda: _tables(frame, split, uneven_remarks(uneven_kinds(calls))))
 
 
