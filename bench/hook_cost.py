@@ -5,7 +5,9 @@
 
 Transports in memory, so that nothing but client and recorder is measured; CPU time of the thread, best of the rounds,
 bare and hooked taking turns. The recorder is whole, journal and queue included, but for its worker, whose share is not
-the host's. A call's answer has twelve headers and its usage. `--machine` counts the processor's instructions of
+the host's. A call's answer has twelve headers and its usage. The last row is a call of openai's client over the same
+transport: as in a program, so much else runs between two calls that the recorder's code and data are out of the
+processor's caches when they are wanted again, and cost about twice as much. `--machine` counts the processor's instructions of
 httpx2's calls under valgrind instead, which a busy machine does not change. Prints, never gates.
 """
 
@@ -22,6 +24,7 @@ from typing import Any
 
 import httpx
 import httpx2
+import openai
 from idle_recorder import IdleRecorder, idle_recorder
 from valgrind import instructions
 
@@ -108,6 +111,13 @@ def run_async(lib: Any, url: str, calls: int, chunks: int, size: int) -> None:
     asyncio.run(main())
 
 
+def run_openai(calls: int, size: int) -> None:
+    http = httpx2.Client(transport=transport(httpx2, 1))
+    with openai.OpenAI(api_key="k", base_url="http://models.test/v1", max_retries=0, http_client=http) as client:
+        for _ in range(calls):
+            client.chat.completions.create(**request_of(size))
+
+
 RUNS = {"sync": run_sync, "async": run_async}
 
 
@@ -172,10 +182,14 @@ def main() -> None:
         ("other call", OTHER_URL, args.calls, 1, SIZES[0]),
     )
     with idle_recorder() as one:
-        for lib, shell, (what, url, calls, chunks, size) in itertools.product((httpx, httpx2), RUNS, cases):
-            step = partial(RUNS[shell], lib, url, calls, chunks, size)
+        steps = [
+            (f"{lib.__name__} {lib.__version__} {shell}, {what}", partial(RUNS[shell], lib, url, *counts), counts)
+            for lib, shell, (what, url, *counts) in itertools.product((httpx, httpx2), RUNS, cases)
+        ]
+        client = partial(run_openai, args.calls, SIZES[0])
+        steps.append((f"openai {openai.__version__} sync, model call 1 KB", client, [args.calls, 1]))
+        for label, step, (calls, chunks, *_) in steps:
             bare, hooked = compare(one, step, calls * chunks, args.rounds)
-            label = f"{lib.__name__} {lib.__version__} {shell}, {what}"
             print(f"{label:42}{bare:10.2f}{hooked:11.2f}{hooked - bare:10.2f}{hooked / bare:8.2f}")
 
 
