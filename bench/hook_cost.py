@@ -7,8 +7,9 @@ Transports in memory, so that nothing but client and recorder is measured; CPU t
 bare and hooked taking turns. The recorder is whole, journal and queue included, but for its worker, whose share is not
 the host's. A call's answer has twelve headers and its usage. The last row is a call of openai's client over the same
 transport: as in a program, so much else runs between two calls that the recorder's code and data are out of the
-processor's caches when they are wanted again, and cost about twice as much. `--machine` counts the processor's instructions of
-httpx2's calls under valgrind instead, which a busy machine does not change. Prints, never gates.
+processor's caches when they are wanted again, and cost about twice as much. `--machine` counts the
+processor's instructions of httpx2's calls under valgrind instead, which a busy machine does not change. Prints, never
+gates.
 """
 
 import argparse
