@@ -154,9 +154,33 @@ def test_each_api_says_what_is_sought(api: str, path: str, request_: dict[str, A
     assert _read(api, path, request_).sought == (QUESTION,)
 
 
+EMBEDDED = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "m",
+            "usage": {"prompt_tokens": 7, "total_tokens": 7}}  # fmt: skip
+
+
+def test_in_the_scope_of_a_task_without_agents_an_embedding_is_a_step_of_the_agent_that_it_serves(
+    tmp_path: Path,
+) -> None:
+    answer = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Ten."}}]}
+    with (
+        tf.instrument(tmp_path / "runs.db"),
+        Scripted(*[as_json(one) for one in (EMBEDDED, EMBEDDED, answer, EMBEDDED, answer)]) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client,
+    ):
+        client.embeddings.create(model="e", input=QUESTION, encoding_format="float")
+        for _ in range(2):
+            with tf.task("support"):
+                client.embeddings.create(model="e", input=QUESTION, encoding_format="float")
+                client.chat.completions.create(model="m", messages=[{"role": "user", "content": QUESTION}])
+    with sqlite3.connect(tmp_path / "runs.db") as store:
+        query = "SELECT task, agent_run_id, step, inside_evidence FROM calls ORDER BY started_at_ns"
+        rows = store.execute(query).fetchall()
+    assert [row[0] for row in rows] == ["task-embeddings", *["support"] * 4]
+    assert rows[1][1] == rows[2][1] != rows[3][1] == rows[4][1]
+    assert [row[2:] for row in rows] == [(0, None), (0, "sought"), (1, None), (0, "sought"), (1, None)]
+
+
 def test_a_retrieval_and_the_tool_of_an_agent_are_in_its_task_in_the_store(tmp_path: Path) -> None:
-    embedded = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "m",
-                "usage": {"prompt_tokens": 7, "total_tokens": 7}}  # fmt: skip
     function = {"name": "search", "arguments": json.dumps({"query": "the time that refunds take"})}
     asks = {
         "role": "assistant",
@@ -167,7 +191,7 @@ def test_a_retrieval_and_the_tool_of_an_agent_are_in_its_task_in_the_store(tmp_p
     said = [{"id": f"c{n}", "model": "m", "choices": [{"index": 0, "message": one}]} for n, one in enumerate(answers)]
     with (
         tf.instrument(tmp_path / "runs.db"),
-        Scripted(*[as_json(one) for one in (embedded, said[0], said[1], embedded, said[2])]) as server,
+        Scripted(*[as_json(one) for one in (EMBEDDED, said[0], said[1], EMBEDDED, said[2])]) as server,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client,
     ):
         client.embeddings.create(model="e", input=QUESTION, encoding_format="float")

@@ -66,8 +66,8 @@ class PlacedCalls:
         self._bytes = 0
 
     def keep(self, call: Call) -> None:
-        """Remember a row that the wire placed; the newest of a call counts."""
-        if call.structure_source != "wire":
+        """Remember a row that the wire placed, or a scope of the host; the newest of a call counts."""
+        if call.structure_source not in ("wire", "scope"):
             return
         self._forget(call.call_id)
         self._calls[call.call_id] = call
@@ -80,7 +80,7 @@ class PlacedCalls:
         changed = []
         for move in moves:
             call = self._calls.get(move.call_id)
-            if call is None:
+            if call is None or (call.structure_source == "scope" and move.evidence != "sought"):
                 continue
             strength = move.strength if move.evidence == "sought" else call.structure_strength
             columns = _of_run(move.run, strength, foreign=call.parent_id is not None)

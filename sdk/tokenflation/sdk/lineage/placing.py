@@ -74,7 +74,7 @@ class Lineage:
         run = self._run_for(new, call_id, scope, before)
         if before is not None:
             self._note_continued(new, run, before)
-        if scope is None and self._seeking.newest:
+        if self._seeking.newest and (scope is None or scope.agent_run_id is None):
             self._moves.serve(*self._seeking.told(new, after, before.sent if before is not None else 0), run)
         return self._placement(run, call_id, scope, before)
 
@@ -203,7 +203,8 @@ class Lineage:
             return self._placement(self._run_for(new, call_id, scope, None), call_id, scope, None)
         host = self._hosts.seeks(new)
         run = host.run if host is not None else self._runs.begin(new, call_id, scope, None)
-        if new.reading.sought and (host is None or host.edge.evidence == "context"):
+        may_move = scope is None or scope.source == "scope"
+        if new.reading.sought and may_move and (host is None or host.edge.evidence == "context"):
             (text,) = new.reading.sought
             self._seeking.note(Sought(call_id, new.reading.api, run, text, after or "", new.started_at_ns))
         return self._placement(run, call_id, scope, None, host)

@@ -118,7 +118,7 @@ def _tells(one: Sought, new: NewCall, said: bytes, least: int) -> bool:
     recent = 0 <= new.started_at_ns - one.started_at_ns < _WINDOW_NS
     return (
         recent
-        and one.run.scope_run_id is None
+        and one.run.scope_run_id == new.scope_run_id
         and len(one.text) >= least
         and contains(said, one.text.replace("\n", " "))
     )
