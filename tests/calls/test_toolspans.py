@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tokenflation.sdk.calls.toolspans import OpenRun, ToolSpans
+from tokenflation.sdk.calls.toolspans import ToolSpans
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
 from tokenflation.sdk.scoping import scopes
+from tokenflation.sdk.scoping.openrun import OpenRun
 from tokenflation.sdk.wire.toolcalls import digest_of
 from tokenflation.sdk.wire.values import dumps
 

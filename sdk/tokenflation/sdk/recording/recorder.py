@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 from tokenflation.sdk.calls.assemble import Assembler
-from tokenflation.sdk.calls.toolspans import OpenRun
 from tokenflation.sdk.carrying.lastcall import last_call, note_call
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.exchange import Exchange, Tap
@@ -28,6 +27,7 @@ from tokenflation.sdk.recording.marks import Flush, Grown, size_of
 from tokenflation.sdk.recording.stacks import started
 from tokenflation.sdk.recording.worker import SWEEP_S, Worker
 from tokenflation.sdk.scoping import scopes
+from tokenflation.sdk.scoping.openrun import OpenRun
 from tokenflation.sdk.scoping.sentfrom import SentFrom, admit, give_up
 from tokenflation.sdk.store.journals.underway import Underway, noted
 from tokenflation.sdk.store.losses import WAITING
