@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from tokenflation.sdk.errors import LimitReached, MissingExtra, TokenflationError
+from tokenflation.sdk.errors import LimitReached, TokenflationError
 from tokenflation.sdk.exchange import RETRIED_CODES, RETRY_COUNT, Exchange
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.saying import say
+from tokenflation.sdk.scoping.pricing import price_of, require_prices
 from tokenflation.sdk.scoping.stopping import Stopping
 
 __all__ = ["WAIT_S", "Budget", "Limits", "admit", "limits_of"]
@@ -30,22 +31,6 @@ _MAX_REMEMBERED = 1024
 _MAX_FAILED = 64
 _RETRY_WINDOW_NS = 60_000_000_000
 _NO_COST = Decimal(0)
-# `gen_ai.provider.name` -> id in genai-prices, where they differ. Any other provider's model is looked up by its name.
-_PRICE_LISTS = {
-    "anthropic": "anthropic",
-    "aws.bedrock": "aws",
-    "azure.ai.inference": "azure",
-    "azure.ai.openai": "azure",
-    "cohere": "cohere",
-    "deepseek": "deepseek",
-    "gcp.gemini": "google",
-    "gcp.vertex_ai": "google",
-    "groq": "groq",
-    "mistral_ai": "mistral",
-    "openai": "openai",
-    "openrouter": "openrouter",
-    "x_ai": "x-ai",
-}
 _log = logging.getLogger("tokenflation")
 
 Name = Literal["max_calls", "max_tokens", "max_depth", "max_cost"]
@@ -100,7 +85,7 @@ def limits_of(
     if max_calls is None and max_tokens is None and max_depth is None and max_cost is None:
         return None
     if max_cost is not None:
-        _require_prices()
+        require_prices()
     return Limits(
         max_calls=max_calls,
         max_tokens=max_tokens,
@@ -295,7 +280,7 @@ class Budget:
             self._read.popitem(last=False)
 
     def _cost_of(self, call: Call) -> Decimal:
-        cost = _price_of(call)
+        cost = price_of(call)
         if cost is None:
             self.say_once(
                 f"price:{call.model}",
@@ -327,38 +312,6 @@ class Budget:
         sent = tuple(one for one in self._sent.values() if not one.followed)
         unread = (one.exchange for one in sent if one.exchange is not None and _may_be_repeated(one.exchange))
         return next((one for one in (*self._failed.values(), *unread) if _follows(exchange, one)), None)
-
-
-def _price_of(call: Call) -> Decimal | None:
-    """Return what a call cost in US dollars by the price list, None for a model that has no price there.
-
-    Cached tokens cost what the list says of them, by their lifetime where the provider tells it; a call that reports no
-    tokens costs nothing.
-    """
-    from genai_prices import Usage, calc_price
-
-    written = call.cache_write_tokens or 0
-    usage = Usage(
-        input_tokens=call.input_tokens or 0,
-        cache_read_tokens=call.cache_read_tokens or 0,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=min(call.extra.get("cache_write_1h_tokens") or 0, written),
-        output_tokens=call.output_tokens or 0,
-    )
-    for model in (call.response_model, call.model):
-        if model:
-            try:
-                return calc_price(usage, model_ref=model, provider_id=_PRICE_LISTS.get(call.provider)).total_price
-            except LookupError:
-                continue
-    return None
-
-
-def _require_prices() -> None:
-    try:
-        import genai_prices  # noqa: F401  (half a second, and only who limits the cost pays it)
-    except ImportError as error:
-        raise MissingExtra("task(max_cost=)", "analysis") from error
 
 
 def _may_be_repeated(exchange: Exchange) -> bool:

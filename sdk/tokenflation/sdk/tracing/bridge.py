@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from tokenflation.sdk.tracing.listening import Listener
+
 __all__ = ["ForeignCalls", "is_model_call"]
 
 # opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans (inference, embeddings). `invoke_agent`, `execute_tool` and
@@ -37,7 +39,7 @@ def is_model_call(attributes: object) -> bool:
     return "gen_ai.request.model" in attributes and attributes.get("traceloop.span.kind") not in _AROUND
 
 
-class ForeignCalls:
+class ForeignCalls(Listener):
     """The foreign spans of model calls seen so far, by trace id and span id; bounded, the oldest is forgotten first.
 
     A span processor too, because the current span may be a stand-in without attributes (a tracer without a provider
@@ -45,19 +47,13 @@ class ForeignCalls:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._open: dict[int, Any] = {}
-        self._closed = False
-
-    def watch(self, provider: Any) -> None:
-        """Learn of this provider's spans as they start, if it lets one."""
-        add = getattr(provider, "add_span_processor", None)
-        if callable(add):
-            add(self)
 
     def close(self) -> None:
-        """Look at no further span: a provider cannot be left again."""
-        self._closed = True
+        """Look at no further span."""
+        super().close()
         self._open.clear()
 
     def note(self, span: Any, span_id: int, ids: tuple[str, str]) -> None:
@@ -74,8 +70,6 @@ class ForeignCalls:
         """Return whether a call with this parent has a foreign span already."""
         return (trace_id, parent_id or "") in self._seen
 
-    # What a provider calls on its processors.
-
     def on_start(self, span: Any, parent_context: Any = None) -> None:  # noqa: ARG002  (as a span processor is called)
         """Keep a span while it is open."""
         if not self._closed and len(self._open) < _MAX_KEPT:
@@ -84,14 +78,3 @@ class ForeignCalls:
     def on_end(self, span: Any) -> None:
         """Let go of a span that ended."""
         self._open.pop(span.get_span_context().span_id, None)
-
-    def _on_ending(self, span: Any) -> None:
-        pass
-
-    def shutdown(self) -> None:
-        """Let go of all."""
-        self.close()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  (as a span processor is called)
-        """Return True: nothing waits here."""
-        return True

@@ -20,6 +20,7 @@ from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.records import SpanRecord
 from tokenflation.sdk.scoping import scopes
 from tokenflation.sdk.scoping.scopes import Scope
+from tokenflation.sdk.tracing.listening import Listener
 from tokenflation.sdk.tracing.spanwords import Role, is_its_trace, role_of
 
 __all__ = ["SpanProcessor", "SpanReader", "follow_global_provider"]
@@ -178,25 +179,12 @@ class SpanReader:
         return made
 
 
-class SpanProcessor:
+class SpanProcessor(Listener):
     """What a provider calls when spans start and end; it hands them to the reader of the recorder that runs, if any."""
 
     def __init__(self, reader: Callable[[], SpanReader | None]) -> None:
+        super().__init__()
         self._reader = reader
-        self._closed = False
-        self.watched: Any = None
-        """The provider that it was added to here."""
-
-    def watch(self, provider: Any) -> None:
-        """Learn of this provider's spans from here on, if it lets one."""
-        add = getattr(provider, "add_span_processor", None)
-        if callable(add):
-            self.watched = provider
-            add(self)
-
-    def close(self) -> None:
-        """Look at no further span: a provider cannot be left again."""
-        self._closed = True
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:  # noqa: ARG002  (as a span processor is called)
         """Remember a span."""
@@ -205,17 +193,6 @@ class SpanProcessor:
     def on_end(self, span: Any) -> None:
         """Read a span that ended."""
         self._tell(SpanReader.ended, span)
-
-    def _on_ending(self, span: Any) -> None:
-        pass
-
-    def shutdown(self) -> None:
-        """Look at no further span."""
-        self.close()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  (as a span processor is called)
-        """Return True: nothing waits here."""
-        return True
 
     def _tell(self, what: Callable[[SpanReader, Any], None], span: Any) -> None:
         reader = None if self._closed else self._reader()
