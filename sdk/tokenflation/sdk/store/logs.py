@@ -9,15 +9,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from tokenflation.sdk.store.holding import CAN_HOLD, hold
 from tokenflation.sdk.store.keys import key_file
 from tokenflation.sdk.store.paths import real_path
 
 __all__ = ["is_left_alone", "take_log_away"]
-
-try:
-    import fcntl
-except ImportError:  # where an open file cannot be renamed either
-    fcntl = None  # type: ignore[assignment]
 
 _TRIES = 100
 _PAUSE_S = 0.005
@@ -45,9 +41,9 @@ def _alone(store: str | os.PathLike[str]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             key = stack.enter_context(key_file(store).open("rb"))
-            for _ in range(_TRIES if fcntl is not None else 0):
+            for _ in range(_TRIES if CAN_HOLD else 0):
                 with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(key, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    hold(key.fileno())
                     break
                 time.sleep(_PAUSE_S)
         yield

@@ -37,15 +37,11 @@ from typing import Any
 import msgspec
 
 from tokenflation.sdk.store.descriptors import held_on, is_at, never_close
+from tokenflation.sdk.store.holding import hold
 from tokenflation.sdk.store.mapped import keep_in_place
 from tokenflation.sdk.store.paths import real_path
 
 __all__ = ["DRAFT", "MAGIC", "Begun", "Ended", "Journal", "entries", "moved_by", "without_slot"]
-
-try:
-    import fcntl
-except ImportError:  # a platform without it cannot tell dead processes' files from living ones'
-    fcntl = None  # type: ignore[assignment]
 
 MAGIC = b"tokenflation calls under way, 1\n"
 _SLOT_BYTES = 1024
@@ -131,8 +127,6 @@ class Journal:
         Raises:
             OSError: the folder cannot be written, the disk is full, or the platform has no `flock`.
         """
-        if fcntl is None:
-            raise OSError("no flock on this platform")
         path = Path(f"{real_path(store)}.underway-{os.getpid()}-{writer_id or secrets.token_hex(4)}")
         descriptor = _new_file(path, _FIRST_SLOTS)
         try:
@@ -338,7 +332,7 @@ def _new_file(path: Path, slots: int) -> int:
     draft = path.with_name(path.name + DRAFT)
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(descriptor)
         keep_in_place(descriptor)
         _share_as_store(path, descriptor)
         _reserve(descriptor, 0, slots * _SLOT_BYTES)

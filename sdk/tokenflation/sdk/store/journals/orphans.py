@@ -10,15 +10,11 @@ from pathlib import Path
 
 from tokenflation.sdk.clock import now_ns
 from tokenflation.sdk.store.descriptors import is_at
+from tokenflation.sdk.store.holding import CAN_HOLD, hold
 from tokenflation.sdk.store.journals.journal import DRAFT, entries
 from tokenflation.sdk.store.paths import real_path
 
 __all__ = ["dead_journals", "left_beside"]
-
-try:
-    import fcntl
-except ImportError:  # a platform without it cannot tell dead processes' files from living ones'
-    fcntl = None  # type: ignore[assignment]
 
 _OLD_DRAFT_S = 3600.0
 
@@ -28,7 +24,7 @@ def dead_journals(store: str | os.PathLike[str], *, to_read: bool = False) -> It
 
     With `to_read` so that others may read it too, and where files may not be written.
     """
-    if fcntl is None:
+    if not CAN_HOLD:
         return
     for path in _beside(store):
         with _held(path, to_read=to_read) as descriptor:
@@ -50,7 +46,7 @@ def _held(path: Path, *, to_read: bool = False) -> Iterator[int | None]:
         yield None
         return
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if to_read else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        hold(descriptor, shared=to_read)
         there = is_at(path, descriptor)  # whoever held it before us may have made rows of it and removed it
     except OSError:
         there = False
