@@ -105,6 +105,18 @@ def test_what_is_not_known_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "The context window of 1 call is not known" in shown
 
 
+def test_an_embedding_that_reports_its_input_is_not_said_to_report_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"input_tokens": 100, "output_tokens": 9, "model": "m"}, {"input_tokens": 7, "output_tokens": 0}]
+
+    _run("context", write_store(tmp_path / "runs.db", rows))
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "In no context, and left out: 1 call without output, as embeddings are." in shown
+    assert "No input is reported" not in shown
+
+
 def test_a_store_without_any_input_is_refused_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

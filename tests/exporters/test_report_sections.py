@@ -57,6 +57,20 @@ def test_runs_that_report_no_input_are_not_said_to_be_left_out_for_their_length(
     assert "1 of 1 agent runs drawn" in section_html(growth_section(both))
 
 
+def test_an_embedding_between_two_steps_is_drawn_neither_as_a_fall_of_the_context_nor_as_a_step() -> None:
+    steps = frame_of(
+        [
+            call("a", "r", 0, 0, input_tokens=500),
+            call("b", "r", 1, 2, input_tokens=11, output_tokens=0),
+            call("c", "r", 2, 4, input_tokens=900),
+        ]
+    )
+    for section in (growth_section, steps_section):
+        shown = section_html(section(steps))
+        assert "900" in shown
+        assert ">11<" not in shown
+
+
 def test_tables_of_the_cache_are_left_out_where_no_call_tells_of_it() -> None:
     assert "<table" not in _cached(_tasks(2, prompted_by="user"))
     assert _cached(_tasks(2, prompted_by="user", cache_read_tokens=0)).count("<table") == 2

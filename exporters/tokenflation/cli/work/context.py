@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tokenflation import analysis
 from tokenflation.analysis.context.growth import context_kinds, context_runs
-from tokenflation.analysis.context.steps import append_summary, context_steps
+from tokenflation.analysis.context.steps import append_summary, context_steps, in_contexts
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.cli.views.output import emit, human, human_share
 from tokenflation.sdk.words import many
@@ -153,8 +153,10 @@ def _refused(frames: dict[str, pd.DataFrame]) -> list[str]:
 def _remarks(calls: pd.DataFrame, steps: pd.DataFrame) -> list[str]:
     """Return what the figures do not cover."""
     found = []
-    silent = len(calls) - len(steps)
-    if silent:
+    contexts = int(in_contexts(calls).sum())
+    if other := len(calls) - contexts:
+        found.append(f"In no context, and left out: {many(other, 'call')} without output, as embeddings are.")
+    if silent := contexts - len(steps):
         found.append(f"No input is reported by {silent:,} of {many(len(calls), 'call')}: left out.")
     sources = steps["prefix_source"].value_counts()
     if "none" in sources:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokenflation.analysis.context.steps import in_contexts
 from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.exporters.report import parts
@@ -151,6 +152,7 @@ def _without_loops(calls: pd.DataFrame) -> str:
 
 def steps_section(calls: pd.DataFrame) -> Section:
     """Return the mean input of a call by step of its agent run, per kind."""
+    calls = calls[in_contexts(calls)]
     kinds = _loops(calls)
     charts = []
     for place, kind in enumerate(kinds[:_MAX_STEP_CHARTS]):
@@ -181,7 +183,8 @@ def steps_section(calls: pd.DataFrame) -> Section:
 
 
 def growth_section(calls: pd.DataFrame) -> Section:
-    """Return how the context grows over the steps of an agent run, per kind."""
+    """Return how the context grows over the steps of an agent run, per kind; embeddings are in no context."""
+    calls = calls[in_contexts(calls)]
     kinds = _loops(calls)
     charts = []
     for place, kind in enumerate(kinds[:_MAX_STEP_CHARTS]):
