@@ -323,8 +323,10 @@ def test_a_program_that_may_not_be_read_leaves_no_store_behind(tmp_path: Path) -
 
 
 def _from_a_removed_folder(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = f"import os, tokenflation.cli; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); {_RUN}"
-    command = [sys.executable, "-c", code, "run", *arguments]
+    # From a file, as the command: with -c CPython 3.13.0 to 3.13.2 fail there at imports, of openai too.
+    command_file = tmp_path / "command.py"
+    command_file.write_text(f"import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); {_RUN}")
+    command = [sys.executable, str(command_file), "run", *arguments]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
