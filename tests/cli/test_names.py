@@ -35,3 +35,14 @@ def test_no_command_hands_a_terminal_what_it_would_act_on(
     said = "".join(capsys.readouterr())
     assert said.replace("\n", "").isprintable()
     assert r"\x1b" in said
+
+
+@pytest.mark.parametrize("command", ["forecast --history", "backtest"])
+def test_a_column_that_looks_like_markup_or_a_sign_stands_in_titles_as_it_is_called(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "demand.csv"
+    history.write_text("\n".join(["t_s,req[/s] :warning:", *(f"{hour * 3600},{hour % 24}" for hour in range(100))]))
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*command.split(), str(history)])
+    assert "req[/s] :warning:" in capsys.readouterr().out

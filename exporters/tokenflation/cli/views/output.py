@@ -51,20 +51,23 @@ def emit(frame: pd.DataFrame, as_json: bool, as_csv: bool, table: Callable[[], R
     elif as_csv:
         click.echo(frame.to_csv(index=False), nl=False)
     else:
-        console = _Console(highlight=False)
+        console = _Console()
         if not console.is_terminal:
-            console = _Console(highlight=False, width=_PIPE_COLUMNS)
+            console = _Console(width=_PIPE_COLUMNS)
         console.print(fitting(table()))
 
 
 def remark(text: str) -> None:
     """Print a sentence to standard error: wrapped at words on a terminal, in one line to a file or pipe."""
-    console = _Console(highlight=False, stderr=True)
+    console = _Console(stderr=True)
     console.print(Text(text), soft_wrap=not console.is_terminal)
 
 
 class _Console(Console):
-    """Shows what a terminal would act on as escapes: names come from whatever was recorded or imported."""
+    """Shows texts letter by letter, what a terminal would act on as escapes: names come from whatever was recorded."""
+
+    def __init__(self, *, width: int | None = None, stderr: bool = False) -> None:
+        super().__init__(width=width, stderr=stderr, highlight=False, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
