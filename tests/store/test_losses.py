@@ -6,6 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections import Counter
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_losses_of_a_store_that_was_removed_are_not_those_of_the_next_one_there(
     store.unlink()
     open_writer(store).close()
     assert info(store)["lost"] == 0
+
+
+def test_losses_of_a_store_that_a_full_disk_left_without_tables_stay_its_own(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with closing(sqlite3.connect(store)) as connection:  # as SQLite leaves it where its log finds no room
+        connection.execute("PRAGMA journal_mode = WAL")
+    note_losses(store, "full", {"store_error:StoreUnwritableError": 7})
+    open_writer(store).close()
+    assert info(store)["lost"] == 7
 
 
 def test_what_somebody_else_wrote_later_is_no_loss(tmp_path: Path) -> None:

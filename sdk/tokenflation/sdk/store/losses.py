@@ -17,7 +17,16 @@ from pathlib import Path
 
 from tokenflation.sdk.store.paths import real_path
 
-__all__ = ["WAITING", "forget_former", "forget_losses", "note_losses", "note_written", "noted_waiting", "read_losses"]
+__all__ = [
+    "WAITING",
+    "forget_former",
+    "forget_losses",
+    "is_there",
+    "note_losses",
+    "note_written",
+    "noted_waiting",
+    "read_losses",
+]
 
 WAITING = "waiting_for_store"
 """What a writer could not wait for any longer: lost, unless somebody writes it later."""
@@ -30,7 +39,7 @@ def note_losses(store: str | os.PathLike[str], writer_id: str, drops: Mapping[st
         try:
             if folder != real_path(store).parent:  # where the store's own folder is gone, it is not ours to make
                 folder.mkdir(parents=True, exist_ok=True)
-            _write(path, drops, has_store=_is_there(store))
+            _write(path, drops, has_store=is_there(store))
         except OSError:
             continue
         return path
@@ -110,14 +119,15 @@ def read_losses(store: str | os.PathLike[str]) -> Counter[str]:
     return sum((drops for _, drops in latest.values()), Counter())
 
 
-def _notes(folder: Path, stem: str) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name.startswith(stem) and path.suffix == ".json"]
-
-
-def _is_there(store: str | os.PathLike[str]) -> bool:
+def is_there(store: str | os.PathLike[str]) -> bool:
+    """Return whether a store's file is there and not empty, be it without tables."""
     with suppress(OSError):
         return real_path(store).stat().st_size > 0
     return False
+
+
+def _notes(folder: Path, stem: str) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.startswith(stem) and path.suffix == ".json"]
 
 
 def _write(path: Path, drops: Mapping[str, int], *, has_store: bool) -> None:

@@ -25,7 +25,7 @@ from tokenflation.sdk.records import Attempt, Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.descriptors import held_on
 from tokenflation.sdk.store.keys import key_id, load_key
 from tokenflation.sdk.store.logs import is_left_alone, take_log_away
-from tokenflation.sdk.store.losses import forget_former
+from tokenflation.sdk.store.losses import forget_former, is_there
 from tokenflation.sdk.store.mapped import has_room, index_in_place
 from tokenflation.sdk.store.migrations import migrate, read_version
 from tokenflation.sdk.store.modes import choose_mode, needs_no_log, take_from_log
@@ -236,6 +236,7 @@ def open_writer(
 
 def _prepared(path: Path, created_by: str, key: bytes | None, timeout_s: float) -> sqlite3.Connection:
     """Return a connection to a store whose tables are there, as this library knows them."""
+    was_there = is_there(path)  # perhaps without tables, as a full disk leaves it: then no former store is gone
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
         with index_in_place(path):
@@ -244,7 +245,7 @@ def _prepared(path: Path, created_by: str, key: bytes | None, timeout_s: float) 
         _check_shared(path)
         version = _check_ours(connection, path)
         if version is None:
-            version = _create(connection, path, created_by, key)
+            version = _create(connection, path, created_by, key, was_there)
         if version < SCHEMA_VERSION:
             migrate(connection)
     except BaseException:
@@ -311,7 +312,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> int | None:
     return version
 
 
-def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: bytes | None) -> int:
+def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: bytes | None, was_there: bool) -> int:
     """Make all tables in one transaction, unless another process has done so meanwhile; return the version."""
     meta = {
         "schema_version": str(SCHEMA_VERSION),
@@ -330,7 +331,8 @@ def _create(connection: sqlite3.Connection, path: Path, created_by: str, key: by
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    forget_former(path)
+    if not was_there:
+        forget_former(path)
     return SCHEMA_VERSION
 
 
