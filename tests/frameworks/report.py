@@ -104,8 +104,7 @@ _LIMITS = """
   own store, named after the tool. What it asks its client to sample stands inside the tool call.
 - **Agents that are programs.** Claude's agent SDK starts the `claude` command for each query, and others start `codex` or
   `gemini`: their calls are not in the store. A run that starts one says so, and `tokenflation import` adds what they log.
-- **HTTP of one's own.** DSPy's default engine (lm15) speaks HTTP over sockets by itself, and a run says so; with
-  `engine="litellm"`, as here, it is recorded. So has BAML a client of its own, which a run names as unseen.
+- **HTTP of one's own.** BAML has an HTTP client of its own, which a run names as unseen. DSPy's (lm15) is recorded.
 """
 
 

@@ -1,7 +1,6 @@
 """Libraries that ask models by an HTTP client of their own, which no hook sees: that is said."""
 
 import asyncio
-import json
 
 import pytest
 from tests.hooks.conftest import Collected
@@ -28,20 +27,6 @@ def test_predictions_of_lm_studios_own_sdk_are_reported(recorded: Collected) -> 
     for _ in range(2):  # what `LLM.respond` begins with, once it is connected
         assert api.ChatResponseEndpoint("m", lmstudio.Chat("Be brief."))
     assert recorded.failures == ["unseen:lmstudio"]
-
-
-def test_what_lm15_asks_a_model_is_reported_and_nothing_else(recorded: Collected, provider: Provider) -> None:
-    lm15 = pytest.importorskip("lm15.transports", reason="lm15 is not installed")
-    bodies = ({"orders": [1]}, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
-    with lm15.StdlibTransport() as transport:
-        for host, body in zip(("localhost", "127.0.0.1"), bodies, strict=True):
-            url = f"{provider.openai_url}/chat/completions".replace("127.0.0.1", host)
-            asked = lm15.TransportRequest(
-                "POST", url, [("content-type", "application/json")], json.dumps(body).encode()
-            )
-            with transport.stream(asked) as response:
-                assert (response.status, bool(response.read())) == (200, True)
-            assert recorded.failures == ["unseen:openai.chat"] * (host == "127.0.0.1")
 
 
 def test_what_niquests_asks_a_model_by_asyncio_is_reported(recorded: Collected, provider: Provider) -> None:

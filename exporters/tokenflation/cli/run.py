@@ -327,8 +327,8 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
         _say(f"LOST {many(lost, 'record')}; tokenflation info {_quoted(handle.store)} says why")
     elif not handle.recorded and not others:
         _say(
-            "this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and boto3) or "
-            "websockets"
+            "this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and boto3), "
+            "lm15 or websockets"
         )
     else:
         _say(f"next, tokenflation profile {_quoted(handle.store)}")

@@ -3,7 +3,7 @@
 # ///
 """DSPy: ReActV2 modules with native function calling, whose tools are such modules; tools run one after another.
 
-The engine is litellm: the one that DSPy brings speaks HTTP by itself, over sockets that nothing else uses.
+The engine is the one that DSPy brings (lm15), which speaks HTTP by itself.
 Nothing in DSPy shortens the history of a module that runs, so there is no compaction here.
 """
 
@@ -15,7 +15,7 @@ from shared import search_async as search
 
 search.__name__ = "search"
 dspy.configure(
-    lm=dspy.LM(f"openai/{MODEL}", api_base=f"{URL}/v1", api_key="k", cache=False, engine="litellm"),
+    lm=dspy.LM(f"openai/{MODEL}", api_base=f"{URL}/v1", api_key="k", cache=False),
     adapter=dspy.ChatAdapter(use_native_function_calling=True),
 )
 

@@ -12,7 +12,7 @@ from tokenflation.sdk.clock import ORIGIN_NS, ticks_ns
 from tokenflation.sdk.exchange import Exchange
 from tokenflation.sdk.interrupts import count_failure
 
-__all__ = ["end_by", "kinds", "safely", "tapped"]
+__all__ = ["end_by", "end_by_close", "kinds", "safely", "tapped"]
 
 
 def tapped(stream: Any, exchange: Exchange) -> Any:
@@ -52,7 +52,8 @@ def _is_cancellation(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, (Exception, GeneratorExit))
 
 
-def _end_by_close(exchange: Exchange) -> None:
+def end_by_close(exchange: Exchange) -> None:
+    """Finish an exchange whose answer the host lets go of before its end, perhaps as it was cancelled."""
     handled = sys.exception()
     end_by(exchange, handled if _is_cancellation(handled) else None)
 
@@ -103,7 +104,7 @@ class _SyncBody(_Tapped):
 
     def close(self) -> None:
         if self._tf_exchange.end is None:
-            safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
+            safely(self._tf_exchange.failed, end_by_close, self._tf_exchange)
         self._tf_stream.close()
 
 
@@ -138,7 +139,7 @@ class _AsyncBody(_Tapped):
 
     async def aclose(self) -> None:
         if self._tf_exchange.end is None:
-            safely(self._tf_exchange.failed, _end_by_close, self._tf_exchange)
+            safely(self._tf_exchange.failed, end_by_close, self._tf_exchange)
         await self._tf_stream.aclose()
 
 

@@ -1,8 +1,8 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
 It watches these ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML, transports of
-lm15 (DSPy's own engine), predictions of LM Studio's SDK, asyncio's pools of urllib3-future (niquests), and coding
+while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML, predictions
+of LM Studio's SDK, asyncio's pools of urllib3-future (niquests), and coding
 agents that are started as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's
 host, an api or an agent's command only: the host name of a private server is kept nowhere.
 """
@@ -84,12 +84,6 @@ _BAML = (
 )
 _LMSTUDIO = ("lmstudio", "a WebSocket of its own", f"{_ASKS}Ask LM Studio's server over HTTP to record them.")
 _BAML_CALLS = ("call_function", "call_function_sync", "stream_function", "stream_function_sync")
-_LM15 = tuple(
-    (f"{lm15}.transports.{module}", owner, "stream")
-    for lm15 in ("lm15", "dspy._vendor.lm15")
-    for module, owner in (("_sync", "StdlibTransport"), ("_async", "StdlibAsyncTransport"))
-)
-_BY_LM15 = 'lm15 (the engine of DSPy, whose engine="litellm" is seen)'
 _BY_FUTURE = "urllib3-future's asyncio (niquests.AsyncSession)"
 _LIVE = "BidiGenerate"
 """In the path of a socket of Google's, whose host may serve much else: its live music is not read."""
@@ -137,7 +131,6 @@ class _Watch:
             ("subprocess", "Popen", "__init__", self._popen),
             *(("baml_py", "BamlRuntime", name, functools.partial(self._saying, _BAML)) for name in _BAML_CALLS),
             ("lmstudio.json_api", "PredictionEndpoint", "__init__", functools.partial(self._saying, _LMSTUDIO)),
-            *((*place, self._lm15) for place in _LM15),
             *(
                 (f"{future}._async.connectionpool", "AsyncHTTPConnectionPool", "_make_request", self._async_pool)
                 for future in ("urllib3", "urllib3_future")
@@ -289,18 +282,6 @@ class _Watch:
             return original(*args, **kwargs)
 
         return shell
-
-    def _lm15(self, original: Any) -> Any:
-        @functools.wraps(original)
-        def shell(transport: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            self._look(self._look_at_lm15, request)
-            return original(transport, request, *args, **kwargs)
-
-        return shell
-
-    def _look_at_lm15(self, request: Any) -> None:
-        if request.method == "POST":
-            self._look_at_url(request.url, _BY_LM15, request.body)
 
     def _async_pool(self, original: Any) -> Any:
         @functools.wraps(original)
