@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Instrumentation", "active", "instrument", "span_processor", "transport"]
 
 _QUEUE_SIZE = 10_000
+_OPEN_WAIT_S = 1.0
+"""The host waits no longer for who keeps the store locked; the worker does, later."""
 _LOCK_WAIT_S = 0.25
 """A fork waits until no transaction is under way, and a transaction may wait for another process's."""
 _EXEC_WAIT_S = 1.0
@@ -362,9 +364,11 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
         return open_writer(path, key=key, timeout_s=_LOCK_WAIT_S)
 
     try:
-        open_writer(path).close()  # a wrong file must be refused now, at the call the user wrote
+        open_writer(
+            path, timeout_s=_OPEN_WAIT_S
+        ).close()  # a wrong file must be refused now, at the call the user wrote
     except OSError as error:
-        _log.warning("%s Calls are lost until it can.", error)
+        _log.warning("%s Until it can, calls wait; those that still do at the end are lost.", error)
     key = load_key(path)
     return Recorder(
         path,
