@@ -243,6 +243,26 @@ def test_a_fallback_to_another_host_stands_beside_the_call_that_failed(
     assert extra(answered)["follows_failed_call_id"] == failed["call_id"]
 
 
+def test_a_fallback_to_another_provider_stands_beside_the_call_that_failed(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    asked: Any = [{"role": "user", "content": "Where is my order?"}]
+    system: Any = {"role": "system", "content": "You help customers."}
+    with Scripted(as_json({"error": "overloaded"}, 503)) as server:
+        with (
+            pytest.raises(openai.InternalServerError),
+            openai.OpenAI(base_url=server.openai_url, api_key="k") as client,
+        ):
+            client.with_options(max_retries=0).chat.completions.create(model="m", messages=[system, *asked])
+        with anthropic.Anthropic(base_url=provider.url, api_key="k") as other:
+            for _ in range(2):
+                other.messages.create(model="n", max_tokens=64, system="You help customers.", messages=asked)
+    failed, answered, later = rows(handle)
+    assert (failed["status"], answered["status"]) == ("error", "ok")
+    assert failed["task_id"] == answered["task_id"] != later["task_id"]
+    assert extra(answered)["follows_failed_call_id"] == failed["call_id"]
+
+
 def test_a_client_that_does_not_count_its_retries_has_them_grouped_by_their_body(
     provider: Provider, handle: Instrumentation
 ) -> None:
@@ -275,7 +295,20 @@ def test_what_is_asked_again_after_a_fallback_answered_is_a_call_of_its_own(
     assert failed["task_id"] == answered["task_id"] != again["task_id"]
 
 
-def test_a_request_cancelled_and_made_again_is_another_call(provider: Provider, handle: Instrumentation) -> None:
+def test_a_stream_that_is_stopped_and_asked_again_is_another_call_of_its_task(
+    provider: Provider, handle: Instrumentation
+) -> None:
+    read_stream(provider.openai_url, events=1)
+    chat(provider.openai_url)
+    chat(provider.openai_url)
+    stopped, again, later = rows(handle)
+    assert [call["status"] for call in (stopped, again)] == ["cut", "ok"]
+    assert stopped["task_id"] == again["task_id"] != later["task_id"]
+
+
+def test_a_request_cancelled_and_made_again_is_another_call_of_its_task(
+    provider: Provider, handle: Instrumentation
+) -> None:
     async def press_twice() -> None:
         async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k", max_retries=0) as client:
             messages: Any = [{"role": "user", "content": "hello [[hold:1]]"}]
@@ -289,7 +322,9 @@ def test_a_request_cancelled_and_made_again_is_another_call(provider: Provider, 
             await client.chat.completions.create(model="m", messages=messages)
 
     asyncio.run(press_twice())
-    assert [(call["status"], call["attempts"]) for call in rows(handle)] == [("cancelled", 1), ("ok", 1)]
+    first, again = rows(handle)
+    assert [(call["status"], call["attempts"]) for call in (first, again)] == [("cancelled", 1), ("ok", 1)]
+    assert first["task_id"] == again["task_id"]
 
 
 def test_equal_calls_made_beside_each_other_are_calls_of_their_own(provider: Provider, handle: Instrumentation) -> None:

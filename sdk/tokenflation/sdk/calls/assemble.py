@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tokenflation.sdk.calls.attempts import Attempts, Try, bill_of, failure_of
+from tokenflation.sdk.calls.attempts import Attempts, Try, bill_of, failure_of, is_unfinished
 from tokenflation.sdk.calls.heldcalls import HeldCalls
 from tokenflation.sdk.calls.polling import Polls, awaits_poll, id_in, may_be_polled, merged, shows_finished
 from tokenflation.sdk.calls.row import Asked, attempt_of, end_of, of_stream, row_of
@@ -195,7 +195,8 @@ class Assembler:
         """Keep what a later exchange may change; return the calls that none can change any more."""
         failure = failure_of(exchange, reading)
         polled = may_be_polled(exchange, reading)
-        if failure is not None or reading.status == "error":
+        broken_off = reading.status != "ok" and is_unfinished(reading)
+        if failure is not None or reading.status == "error" or broken_off:
             ended_at_ns = call.ended_at_ns or call.started_at_ns
             self._lineage.note_failure(reading, asked.placement, call.call_id, asked.sent.scope, ended_at_ns)
         if failure is None and not polled:

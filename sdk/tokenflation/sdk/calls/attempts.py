@@ -33,7 +33,7 @@ from typing import Generic, Literal, TypeVar
 from tokenflation.sdk.exchange import RETRIED_CODES, RETRY_COUNT, Exchange
 from tokenflation.sdk.records import Reading, Usage
 
-__all__ = ["MAX_ATTEMPTS", "Attempts", "Failure", "Try", "bill_of", "failure_of"]
+__all__ = ["MAX_ATTEMPTS", "Attempts", "Failure", "Try", "bill_of", "failure_of", "is_unfinished"]
 
 Failure = Literal["retry", "auth", "broken"]
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def failure_of(exchange: Exchange, reading: Reading) -> Failure | None:
         if reading.stream:
             # A client closes the body itself once an error event came; without one, closing is what the host wanted.
             died = reading.status == "error" or exchange.end == "failed"
-            return "broken" if died or (exchange.end == "read" and _unfinished(reading)) else None
+            return "broken" if died or (exchange.end == "read" and is_unfinished(reading)) else None
         return "retry" if exchange.end == "failed" else None
     if code is None or code in RETRIED_CODES:
         return "retry" if reading.status == "error" else None
@@ -93,7 +93,7 @@ def bill_of(exchange: Exchange, usage: Usage, attempt: int) -> Mapping[str, int]
     return {"attempt": attempt, "answer_bytes": sum([len(chunk) for _, chunk in exchange.body()]), **reported}
 
 
-def _unfinished(reading: Reading) -> bool:
+def is_unfinished(reading: Reading) -> bool:
     """Return whether a choice has no end: some servers end a whole stream without the mark that should close it."""
     return not reading.finish_reasons or "error" in reading.finish_reasons
 

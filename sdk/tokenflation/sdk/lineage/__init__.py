@@ -27,8 +27,8 @@ Explicit scopes win. Without them the wire tells, and each edge says what it res
 | `scope`, `span` | (inside) the user's scopes say so, or spans of other tracing | exact |
 
 What none of these says is left open: a new history then is a task of its own. One call is continued twice only by a
-branch, which says which one it is. A call that failed is tried again beside it: one that asks the same within a minute,
-perhaps another model or host.
+branch, which says which one it is. A call that failed or was broken off is tried again beside it: one that asks the same
+within a minute, perhaps another model or provider.
 
 Left tool calls. An agent that gives up leaves its tool calls open, and its thread goes on to others. So context alone
 puts an agent run inside a tool that began its kind before, but inside another neither where the newest of its kind stood

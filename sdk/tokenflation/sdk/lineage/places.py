@@ -14,18 +14,13 @@ __all__ = [
     "MAX_RUN_CALLS",
     "Move",
     "Placement",
-    "Question",
     "is_handoff",
     "leaves_open",
     "next_step",
-    "question_of",
     "run_of",
 ]
 
 MAX_RUN_CALLS = 256
-
-Question = tuple[str, bytes, bytes]
-"""Scope, instructions and messages: what two calls that ask the same in the same place have in common."""
 
 
 class Placement(Struct, frozen=True, kw_only=True):
@@ -101,13 +96,6 @@ def is_handoff(reading: Reading, before: Continued) -> bool:
     if reading.tool_results and reading.tool_definition_bytes == history.tool_definition_bytes > 0:
         return False
     return bool(history.head) and head_of(reading) not in (b"", history.head) and before.edge.evidence != "compaction"
-
-
-def question_of(reading: Reading, scope: Scope | None) -> Question | None:
-    """Return what a call asks, or None where it sends no messages."""
-    if not reading.message_hashes:
-        return None
-    return scope.span_id if scope else "", reading.instructions_hash, reading.message_hashes[-1]
 
 
 def leaves_open(scope: Scope) -> bool:

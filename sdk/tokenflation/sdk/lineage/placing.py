@@ -1,13 +1,13 @@
 """Places calls: joins what continues what, what is inside what, and the user's scopes into the structure of tasks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from tokenflation.sdk.lineage.beside import may_tell, sums_in
 from tokenflation.sdk.lineage.blocks import TaskBlocks
 from tokenflation.sdk.lineage.continuing import Continued, Histories
+from tokenflation.sdk.lineage.failing import Failures
 from tokenflation.sdk.lineage.heads import head_of
 from tokenflation.sdk.lineage.histories import Edge, History, Host, NewCall, Recent, Run, weakest
 from tokenflation.sdk.lineage.hosting import Hosts, of_its_kind
@@ -15,7 +15,7 @@ from tokenflation.sdk.lineage.inside import found_inside
 from tokenflation.sdk.lineage.intext import Alone
 from tokenflation.sdk.lineage.messages import first_text
 from tokenflation.sdk.lineage.moving import Moves
-from tokenflation.sdk.lineage.places import Placement, Question, is_handoff, leaves_open, next_step, question_of, run_of
+from tokenflation.sdk.lineage.places import Placement, is_handoff, leaves_open, next_step, run_of
 from tokenflation.sdk.lineage.retelling import Retellings
 from tokenflation.sdk.lineage.runs import Runs
 from tokenflation.sdk.lineage.seeking import Seeking, Sought
@@ -28,18 +28,8 @@ from tokenflation.sdk.wire.fields import FINAL_CALL
 
 __all__ = ["Lineage"]
 
-_FALLBACK_WINDOW_NS = 60_000_000_000
 _MAX_LINKS = 64
 _TOLD_MIN_BYTES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """A call that failed, for the same question put again."""
-
-    call_id: str
-    placement: Placement
-    ended_at_ns: int
 
 
 class Lineage:
@@ -54,7 +44,7 @@ class Lineage:
         self._hosts = Hosts()
         self._blocks = TaskBlocks()
         self._runs = Runs(default_task=default_task, new_trace_id=new_trace_id, key=key)
-        self._failed: Recent[Question, _Failed] = Recent()
+        self._failures = Failures()
         self._moves = Moves(self._hosts, default_task=default_task, new_trace_id=new_trace_id)
         self.take_moves = self._moves.take
         self._links: Recent[str, str] = Recent()
@@ -66,9 +56,10 @@ class Lineage:
         """Return where the call stands; counts it as a step of its agent run. `after` is as in `NewCall`."""
         if reading.sought is not None:
             return self._seek(NewCall(reading, run_of(scope), started_at_ns, self._known(after)), call_id, scope, after)
-        again = self._asked_again(reading, call_id, scope, started_at_ns) if self._failed else None
-        if again is not None:
-            return again
+        failed = self._failures.take(reading, scope, started_at_ns)
+        if failed is not None:
+            step = next_step(failed.placement.run, call_id)
+            return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
         new = NewCall(reading, run_of(scope), started_at_ns, self._known(after))
         before = self._continued(new, scope)
         run = self._run_for(new, call_id, scope, before)
@@ -83,16 +74,13 @@ class Lineage:
         """Note a finished call as the newest of its history; one that only seeks has none."""
         if reading.sought is not None:
             return
-        if self._failed and (question := question_of(reading, scope)) is not None:
-            self._failed.pop(question, None)
+        self._failures.forget(reading, scope)
         self._remember(reading, placement, call_id, ended_at_ns, anchors, failed=False)
 
     def note_failure(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None,
                      ended_at_ns: int) -> None:  # fmt: skip
         """Remember that a call failed: the next with the same messages in the same scope stands beside it."""
-        question = question_of(reading, scope)
-        if question is not None:
-            self._failed.put(question, _Failed(call_id, placement, ended_at_ns))
+        if self._failures.note(reading, placement, call_id, scope, ended_at_ns):
             self._remember(reading, placement, call_id, ended_at_ns, (), failed=True)
 
     def link(self, exchange_id: str, to: str | None) -> None:
@@ -279,17 +267,6 @@ class Lineage:
             asked=before.asked if before else None,
             run=run,
         )
-
-    def _asked_again(self, reading: Reading, call_id: str, scope: Scope | None,
-                     started_at_ns: int) -> Placement | None:  # fmt: skip
-        question = question_of(reading, scope)
-        failed = self._failed.get(question) if question is not None else None
-        # What left before the failure came back is an equal call made beside it.
-        if question is None or failed is None or not 0 <= started_at_ns - failed.ended_at_ns < _FALLBACK_WINDOW_NS:
-            return None
-        del self._failed[question]
-        step = next_step(failed.placement.run, call_id)
-        return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
 
     def _leave(self, reading: Reading, after: str) -> None:
         """Note that a context went on to a new task: the tool calls it had asked for before were answers."""
