@@ -115,6 +115,36 @@ def test_a_tool_search_whose_call_id_changes_while_it_streams_is_one_call(exchan
     assert [(call.tool_call_id, call.name) for call in reading.tool_calls] == [("call_2", "tool_search")]
 
 
+def test_a_shell_in_a_container_of_the_provider_is_run_there(exchange: Any) -> None:
+    call = {"type": "shell_call", "status": "completed", "action": {"commands": ["ls"]}}
+    output = [
+        {**call, "call_id": "call_1", "environment": {"type": "container_reference", "container_id": "cntr_1"}},
+        {"type": "shell_call_output", "call_id": "call_1", "status": "completed", "output": []},
+        {**call, "call_id": "call_2", "environment": {"type": "local"}},
+        {**call, "call_id": "call_3"},
+    ]
+
+    calls = exchange("openai.responses", {"id": "r", "status": "completed", "output": output}).tool_calls
+
+    assert [call.kind for call in calls] == ["server", "client", "client"]
+
+
+def test_what_xai_searches_by_itself_is_run_there_though_some_of_it_comes_as_custom_calls(exchange: Any) -> None:
+    output = [
+        {"type": "custom_tool_call", "call_id": "xs_call_1", "name": "x_keyword_search", "input": '{"query":"x"}'},
+        {"type": "x_search_call", "id": "fc_1", "name": "x_semantic_search", "arguments": "{}"},
+        {"type": "custom_tool_call", "call_id": "call_1", "name": "grep", "input": "x"},
+    ]
+
+    calls = exchange("openai.responses", {"id": "r", "status": "completed", "output": output}).tool_calls
+
+    assert [(call.name, call.kind) for call in calls] == [
+        ("x_keyword_search", "server"),
+        ("x_semantic_search", "server"),
+        ("grep", "client"),
+    ]
+
+
 def test_ids_of_calls_are_unique_even_where_the_provider_repeats_them(exchange: Any) -> None:
     call = {"id": "call_0", "type": "function", "function": {"name": "find", "arguments": "{}"}}
     choices = [{"index": index, "message": {"tool_calls": [call, call]}} for index in (0, 1)]

@@ -23,8 +23,8 @@ class Tool(Struct, frozen=True, kw_only=True):
 
     server: bool = False
     """The provider runs it itself."""
-    server_if: tuple[Path, str] | None = None
-    """... or it does where this path holds this value."""
+    server_if: tuple[Path, frozenset[str]] | None = None
+    """... or it does where this path holds one of these values."""
     id: Paths = (("id",),)
     name: Paths = (("name",),)
     named: str = ""

@@ -33,14 +33,21 @@ def note_call(facts: Facts, tool: Tool, value: dict[str, Any], slot: tuple[int, 
     if call is None:
         if not (call_id or name or tool.named):
             return False
-        server = tool.server or (tool.server_if is not None and at(value, tool.server_if[0]) == tool.server_if[1])
-        call = SeenCall(call_id, name or tool.named, server, lasting=lasting)
+        call = SeenCall(call_id, name or tool.named, _runs_there(tool, value), lasting=lasting)
         _begin(facts, call, slot)
     call.name = call.name or name
     call.document = facts.documents
     call.slot = slot
     _note_contents(call, tool, value)
     return True
+
+
+def _runs_there(tool: Tool, value: dict[str, Any]) -> bool:
+    """Return whether the provider runs this call itself."""
+    if tool.server_if is None:
+        return tool.server
+    said = at(value, tool.server_if[0])
+    return type(said) is str and said in tool.server_if[1]
 
 
 def _open_call(facts: Facts, call_id: str, name: str, slot: tuple[int, int]) -> SeenCall | None:

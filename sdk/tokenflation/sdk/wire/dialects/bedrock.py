@@ -49,7 +49,10 @@ _CONVERSE_ANSWER = Answer(
         "text": Part(),
         "toolUse": Part(
             tool=Tool(
-                id=(("toolUseId",),), server_if=(("type",), "server_tool_use"), arguments=(("input",),), appends=True
+                id=(("toolUseId",),),
+                server_if=(("type",), frozenset({"server_tool_use"})),
+                arguments=(("input",),),
+                appends=True,
             )
         ),
         "reasoningContent": Part(

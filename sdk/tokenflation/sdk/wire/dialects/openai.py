@@ -3,6 +3,7 @@
 from typing import Final
 
 from tokenflation.sdk.wire.shapes import Answer, Count, Dialect, EventRule, Part, Request, Result, Tool
+from tokenflation.sdk.wire.values import Path
 
 __all__ = ["CHAT", "RESPONSES", "SVG_USAGE"]
 
@@ -139,6 +140,12 @@ _CHAT_ANSWER = Answer(
 )
 CHAT: Final = Dialect(api="openai.chat", compatible="openai_compatible", request=_CHAT_REQUEST, answer=_CHAT_ANSWER)
 
+# docs.x.ai/developers/tools/x-search, and the items in @ai-sdk/xai's `xai-responses-api.ts`: xAI runs them itself. What
+# stands within a search of X comes as custom calls, which are a client's own elsewhere.
+_ONLY_XAI = ("x_search_call", "code_execution_call", "view_image_call", "view_x_video_call")
+_WITHIN_X_SEARCH = frozenset(
+    {"x_keyword_search", "x_semantic_search", "x_thread_fetch", "x_user_search", "view_image", "view_x_video"}
+)
 # platform.openai.com/docs/api-reference/responses (object) and /responses-streaming (events).
 _OUTPUT = Result(id=("call_id", "id"), content=("output",))
 _RESPONSES_REQUEST = Request(
@@ -178,6 +185,7 @@ _RESPONSES_REQUEST = Request(
         "program": "assistant",
         "program_output": "assistant",
         "additional_tools": "system",
+        **dict.fromkeys(_ONLY_XAI, "assistant"),
     },
     results_by_kind={
         "function_call_output": _OUTPUT,
@@ -192,8 +200,9 @@ _RESPONSES_REQUEST = Request(
 _CALL_IDS = (("call_id",), ("id",))
 
 
-def _client(named: str, *arguments: str) -> Part:
-    return Part(tool=Tool(id=_CALL_IDS, named=named, arguments=tuple((key,) for key in arguments)))
+def _client(named: str, *arguments: str, server_if: tuple[Path, frozenset[str]] | None = None) -> Part:
+    keys = tuple((key,) for key in arguments)
+    return Part(tool=Tool(id=_CALL_IDS, named=named, arguments=keys, server_if=server_if))
 
 
 def _server(named: str, *arguments: str) -> Part:
@@ -227,14 +236,17 @@ _RESPONSES_ANSWER = Answer(
         "message": Part(content=(("content", 0, "text"), ("content", 0, "refusal"))),
         "reasoning": Part(channel="reasoning", content=(("summary", 0, "text"), ("content", 0, "text"))),
         "function_call": _client("function", "arguments"),
-        "custom_tool_call": _client("custom", "input"),
+        "custom_tool_call": _client("custom", "input", server_if=(("name",), _WITHIN_X_SEARCH)),
         "computer_call": _client("computer", "actions", "action"),
         "local_shell_call": _client("local_shell", "action"),
-        "shell_call": _client("shell", "action"),
+        # openai's `ResponseFunctionShellToolCall`: in a container the provider runs it, and answers beside it.
+        "shell_call": _client(
+            "shell", "action", server_if=(("environment", "type"), frozenset({"container_reference"}))
+        ),
         "apply_patch_call": _client("apply_patch", "operation"),
         "tool_search_call": Part(
             tool=Tool(
-                server_if=(("execution",), "server"),
+                server_if=(("execution",), frozenset({"server"})),
                 id=_CALL_IDS,
                 named="tool_search",
                 lasting=("id",),  # its call_id is another one in the event that completes it
@@ -247,6 +259,7 @@ _RESPONSES_ANSWER = Answer(
         # openai's `ImageGenerationCallSvgUsage`: who writes a picture as SVG counts apart from who draws one.
         "image_generation_call": Part(tool=Tool(server=True, named="image_generation", counts=SVG_USAGE)),
         "mcp_call": _server("mcp", "arguments"),
+        **{name: _server(name.removesuffix("_call"), "arguments") for name in _ONLY_XAI},
         "multi_agent_call": Part(  # openai's `BetaResponseOutputItem`
             tool=Tool(server=True, id=_CALL_IDS, name=(("action",),), arguments=(("arguments",),))
         ),
