@@ -314,9 +314,25 @@ def test_an_answer_without_a_body_says_what_went_wrong(
 def test_an_http_error_is_named_by_the_provider_or_by_its_status(exchange: Any) -> None:
     named = exchange("openai.chat", {"error": {"type": "tokens", "code": "rate_limit_exceeded"}}, status_code=429)
     page = exchange("openai.chat", b"<html>502</html>", status_code=502)
+    words = exchange("openai.chat", b"upstream connect error", status_code=503)
 
     assert (named.status, named.error_type) == ("error", "tokens")
-    assert (page.status, page.error_type) == ("error", "http_502")
+    assert (page.status, page.error_type, page.stream) == ("error", "http_502", False)
+    assert (words.status, words.error_type, words.stream) == ("error", "http_503", False)
+
+
+def test_a_page_of_a_proxy_in_place_of_an_answer_is_no_stream(exchange: Any) -> None:
+    page = exchange("openai.chat", b"<html>Log in</html>")
+
+    assert (page.status, page.error_type, page.stream) == ("error", "invalid_body", False)
+
+
+def test_events_without_blank_lines_between_them_are_read_line_by_line(exchange: Any, chat_stream: Any) -> None:
+    events = [json.dumps(event) for event in chat_stream([{"content": "a"}], {"usage": {"prompt_tokens": 3}})[:-1]]
+
+    reading = exchange("openai.chat", "".join(f"data: {event}\n" for event in [*events, "[DONE]"]).encode())
+
+    assert (reading.status, reading.finish_reasons, reading.usage) == ("ok", ("stop",), Usage(input_tokens=3))
 
 
 def test_a_stream_cancelled_or_broken_midway_keeps_what_it_said(exchange: Any, chat_stream: Any) -> None:

@@ -41,7 +41,7 @@ def facts_of(rules: Answer, chunks: Sequence[tuple[int, bytes]], array_streams: 
         return facts, True
     if begin not in (b"{", b"["):
         _add_sse(facts, rules, chunks)
-        return facts, True
+        return facts, begin != b"<"  # a page of HTML
     if begin == b"{":
         document = loads(chunks[0][1] if len(chunks) == 1 else b"".join([chunk for _, chunk in chunks]))
         if type(document) is dict:
@@ -112,6 +112,8 @@ def _event_reader(facts: Facts, rules: Answer) -> Callable[[int, bytes, bytes], 
                 return
         document = loads(data)
         if type(document) is not dict:
+            for line in data.split(b"\n") if b"\n" in data else ():  # some servers leave out the blank lines
+                take(time_ns, name, line)
             return
         if blob is not None:
             document = _unwrapped(document, blob)

@@ -65,8 +65,8 @@ def _is_media(view: ExchangeBytes) -> bool:
 def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, readable: bool, key: bytes) -> Reading:
     dialect, facts, streamed = answer.dialect, answer.facts, answer.streamed
     rules, asked = dialect.answer, dialect.request
-    unread = not facts.documents and (view.status_code is None or view.status_code < 300)
-    streamed = streamed or (unread and request.get("stream") is True)
+    if not facts.documents:
+        streamed = not _is_refusal(view.status_code) and (streamed or request.get("stream") is True)
     provider = provider_of(view.host, dialect.compatible)
     samples = _samples(request, asked)
     ended = facts.ended
