@@ -134,6 +134,12 @@ def test_gemini_thoughts_are_output_beside_candidates(exchange: Any) -> None:
     assert usage == Usage(input_tokens=13, output_tokens=150, reasoning_tokens=100)
 
 
+def test_gemini_thoughts_are_output_where_the_prompt_is_not_counted(exchange: Any) -> None:
+    usage = exchange("google.generate_content", _gemini(totalTokenCount=390, thoughtsTokenCount=94)).usage
+
+    assert usage == Usage(output_tokens=94, reasoning_tokens=94)
+
+
 def test_the_last_gemini_chunk_wins_as_a_whole(exchange: Any) -> None:
     events = [
         _gemini(promptTokenCount=9, candidatesTokenCount=21, cachedContentTokenCount=8),

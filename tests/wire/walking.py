@@ -83,7 +83,9 @@ def walk_usage(facts: Facts, rules: Answer, usage: dict[str, Any], kind: Any) ->
 
 
 def has_count(usage: dict[str, Any], count: Count) -> bool:
-    return count.each is not None or (bool(count.terms) and first(usage, count.terms[0]) is not None)
+    if count.each is not None:
+        return True
+    return bool(count.terms) and first(usage, (*count.terms[0], *count.zero_beside)) is not None
 
 
 def walk_choice(facts: Facts, rules: Answer, choice: dict[str, Any], index: int, time_ns: int) -> None:

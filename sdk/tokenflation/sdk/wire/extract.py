@@ -201,13 +201,14 @@ def _merge_usage(facts: Facts, rules: Answer, usage: dict[str, Any], kind: Any) 
 
 @once
 def _has_counts(rules: Answer) -> Callable[[dict[str, Any]], bool]:
-    """Return the function that says whether a usage object has a count of input or of output."""
+    """Return the function that says whether a usage object has a count of input or of output, or what tells one."""
     lines: list[str] = []
     for count in (rules.input, rules.output):
         if count.each is not None:
             return lambda _: True
         if count.terms:
-            lines += [*find(count.terms[0], "usage"), "if found is not None:", "    return True"]
+            paths = (*count.terms[0], *count.zero_beside)
+            lines += [*find(paths, "usage"), "if found is not None:", "    return True"]
     return function("has_counts(usage)", [*lines, "return False"])  # type: ignore[no-any-return]
 
 

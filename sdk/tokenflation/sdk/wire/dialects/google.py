@@ -52,7 +52,8 @@ GENERATE_CONTENT: Final = Dialect(
         input=Count(terms=((("promptTokenCount",),), (("toolUsePromptTokenCount",),))),
         cache_read=Count(terms=((("cachedContentTokenCount",),),)),
         output=Count(
-            terms=((("candidatesTokenCount",),), (("thoughtsTokenCount",),)), zero_beside=(("promptTokenCount",),)
+            terms=((("candidatesTokenCount",),), (("thoughtsTokenCount",),)),
+            zero_beside=(("promptTokenCount",), ("thoughtsTokenCount",)),
         ),
         reasoning=Count(terms=((("thoughtsTokenCount",),),)),
         total=("totalTokenCount",),
