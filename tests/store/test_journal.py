@@ -1,5 +1,6 @@
 """The journal of calls under way: what stands in it, whoever made it, and how it ends."""
 
+import errno
 import mmap
 import os
 import subprocess
@@ -9,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.providers import Provider
 
+import tokenflation.sdk as tf
 from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.journals import journal as journals
 from tokenflation.sdk.store.journals.journal import (
@@ -255,6 +259,26 @@ def test_a_journal_without_calls_is_removed_and_one_with_calls_stays(tmp_path: P
             journal.free(slot)
         journal.close()
         assert journal.path.exists() == busy
+
+
+def test_a_disk_that_refuses_as_a_journal_is_closed_costs_no_record(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = tf.instrument(tmp_path / "runs.db")
+    with httpx.Client() as client:
+        client.post(f"{provider.openai_url}/chat/completions", json={"model": "m", "messages": []})
+    handle.flush()
+    close = os.close
+
+    def late(descriptor: int) -> None:
+        path = os.readlink(f"/dev/fd/{descriptor}")
+        close(descriptor)
+        if ".underway-" in path:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "close", late)
+    handle.close()
+    assert (handle.recorded, handle.drops) == (1, {})
 
 
 def test_a_journal_stays_as_long_as_a_call_without_a_slot_is_not_in_the_store(

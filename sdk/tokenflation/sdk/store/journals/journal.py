@@ -277,7 +277,8 @@ class Journal:
             return
         self._file.close()
         if descriptor >= 0:
-            os.close(descriptor)  # never unlock: the lock is the parent's too
+            with contextlib.suppress(OSError):  # a network's disk tells only now what it refused
+                os.close(descriptor)  # never unlock: the lock is the parent's too
 
 
 def entries(data: bytes) -> Iterator[tuple[Begun, Ended | None]]:
