@@ -208,6 +208,27 @@ def test_a_summary_made_in_two_calls_at_once_is_of_one_run_once_both_come_back()
     assert (then.agent_run_id, then.step) == (agents.root.agent_run_id, (move.step or 0) + 1)
 
 
+def test_a_summary_made_as_the_user_speaks_next_is_a_step_of_the_run_once_that_goes_on_from_it() -> None:
+    agents = Loop(2)
+    newest, root = agents.call(*agents.history, says="It is the moon that does it.", after="")
+    summary, _ = agents.shorten(_transcript(pages=2))
+    kept = [user(f"Here is a summary: {_SUMMARY}"), said("It is the moon that does it."), user("And the sun?")]
+    _, then = agents.call(*kept, says="The sun does a little of it, too.", after="")
+    move = agents.moved()[summary]
+    assert move.run.run_id == then.agent_run_id == root.agent_run_id
+    assert (move.continues_call_id, move.evidence, move.step, then.step) == (newest, "compaction", 3, 4)
+
+
+def test_a_summary_that_repeats_short_arguments_of_another_run_that_waits_is_not_inside_that() -> None:
+    agents, query = Loop(0), "page 2 of 9"
+    agents.call(*agents.history, asks={"call-own": query}, after="")
+    agents.history += [said(**{"call-own": query}), result("call-own", _FOUND[0])]
+    agents.call(*agents.history, says="It is the moon that does it.", after="")
+    _, waits = agents.call(user("Please read to me of the stars."), asks={"call-other": query}, after="")
+    _, told = agents.shorten(f"Shorten.\nuser: {_ASKED}\ncalled delegate({query!r})\ntool: {_FOUND[0]}")
+    assert (told.task_id == waits.task_id, told.inside_tool_call_id, told.depth) == (False, None, 0)
+
+
 def test_an_agent_of_other_instructions_that_is_given_the_summary_is_another_run_of_the_task() -> None:
     agents = Loop(3)
     agents.shorten(_transcript(pages=2))

@@ -15,14 +15,14 @@ from tokenflation.sdk.lineage.messages import (
     last_messages,
 )
 from tokenflation.sdk.lineage.recalling import Near
-from tokenflation.sdk.lineage.retelling import sums_up
 from tokenflation.sdk.records import Reading
 
-__all__ = ["Told", "may_tell", "sums_in"]
+__all__ = ["Told", "may_tell", "sums_in", "sums_up"]
 
 _MIN_BYTES = 64
 _MIN_OPENING = 16
 _MIN_PLAIN = 24
+_MIN_SUMMARY = 32
 _PLAIN = re.compile(r"[A-Za-z0-9 .,:;()/+=_-]{24,}")
 
 
@@ -33,16 +33,18 @@ def may_tell(reading: Reading) -> bool:
 
 
 def sums_in(reading: Reading, asked: History, near: Near) -> list[History]:
-    """Return the calls, each an agent run till now, that summed up what came before the tool calls of another call.
+    """Return the calls, each an agent run till now, that summed up what came before the answer of another call.
 
-    They left while that waited. A request that brings the results then holds the summary where the history was: before
-    the tool calls. The answer of a sub-agent is in the result, or behind it; it may be what an earlier one said, in a
-    history that is as it was.
+    They left behind that: while it waited, or as its user spoke next. The request that goes on then holds the summary
+    where the history was: before the answer. What a sub-agent said is in a result, or behind it; it may be what an
+    earlier one said, in a history that is as it was.
     """
-    if not reading.tool_results or not reading.prompt or _is_kept(reading, asked):
+    if not reading.prompt or _is_kept(reading, asked):
         return []
     start = reading.system_bytes + reading.tool_definition_bytes
     kept = sum(reading.message_bytes[: last_answer(reading.message_roles)[0]])
+    if not kept:
+        return []
     before = reading.prompt[start : start + kept]
     found: dict[str, History] = {}
     recent = near(before[:LOOKED_AT_BYTES], asked.ended_at_ns)
@@ -50,6 +52,11 @@ def sums_in(reading: Reading, asked: History, near: Near) -> list[History]:
         if run.newest is not None and _may_sum(run, asked) and sums_up(run.newest, before):
             found.setdefault(run.newest.answer, run.newest)  # of two that said the same the other is another run's
     return list(found.values())
+
+
+def sums_up(history: History, head: bytes) -> bool:
+    """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
+    return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
 
 
 def _may_sum(run: Run, asked: History) -> bool:

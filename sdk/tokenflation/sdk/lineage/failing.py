@@ -38,7 +38,7 @@ class Failures:
     """The calls that failed last, by what they asked."""
 
     def __init__(self) -> None:
-        self._failed: Recent[_Question, Failed] = Recent()
+        self.known: Recent[_Question, Failed] = Recent()
         self._in_words: Recent[_Question, Failed] = Recent()
         """Likewise, by the first words of the instructions and the text of the question: as any dialect has them."""
         self._newest_ns = 0
@@ -50,7 +50,7 @@ class Failures:
             return False
         question = _question(reading, scope)
         failed = Failed(call_id, placement, ended_at_ns, question, reading.api)
-        self._failed.put(question, failed)
+        self.known.put(question, failed)
         if (words := _in_words(reading, scope)) is not None:
             self._in_words.put(words, failed)
         self._newest_ns = max(self._newest_ns, ended_at_ns)
@@ -58,27 +58,27 @@ class Failures:
 
     def forget(self, reading: Reading, scope: Scope | None) -> None:
         """Note that a call has answered."""
-        if self._failed and reading.message_hashes:
-            self._failed.pop(_question(reading, scope), None)
+        if reading.message_hashes:
+            self.known.pop(_question(reading, scope), None)
 
     def take(self, reading: Reading, scope: Scope | None, started_at_ns: int) -> Failed | None:
         """Return, and forget, the call that asked the same and failed within a minute before this one left, if one did.
 
         What left before the failure came back is an equal call made beside it.
         """
-        if not self._failed or not reading.message_hashes or started_at_ns - self._newest_ns >= _WINDOW_NS:
+        if not reading.message_hashes or started_at_ns - self._newest_ns >= _WINDOW_NS:
             return None
-        failed = self._failed.get(_question(reading, scope)) or self._elsewhere(reading, scope)
+        failed = self.known.get(_question(reading, scope)) or self._elsewhere(reading, scope)
         if failed is None or not 0 <= started_at_ns - failed.ended_at_ns < _WINDOW_NS:
             return None
-        del self._failed[failed.question]
+        del self.known[failed.question]
         return failed
 
     def _elsewhere(self, reading: Reading, scope: Scope | None) -> Failed | None:
         """Return the call of another dialect that asked the same and that nothing has answered for."""
         words = _in_words(reading, scope)
         failed = self._in_words.get(words) if words is not None else None
-        if failed is None or failed.api == reading.api or self._failed.get(failed.question) is not failed:
+        if failed is None or failed.api == reading.api or self.known.get(failed.question) is not failed:
             return None
         return failed
 

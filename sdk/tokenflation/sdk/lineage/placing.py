@@ -56,7 +56,7 @@ class Lineage:
         """Return where the call stands; counts it as a step of its agent run. `after` is as in `NewCall`."""
         if reading.sought is not None:
             return self._seek(NewCall(reading, run_of(scope), started_at_ns, self._known(after)), call_id, scope, after)
-        failed = self._failures.take(reading, scope, started_at_ns)
+        failed = self._failures.take(reading, scope, started_at_ns) if self._failures.known else None
         if failed is not None:
             step = next_step(failed.placement.run, call_id)
             return replace(failed.placement, step=step, follows_failed_call_id=failed.call_id)
@@ -74,7 +74,8 @@ class Lineage:
         """Note a finished call as the newest of its history; one that only seeks has none."""
         if reading.sought is not None:
             return
-        self._failures.forget(reading, scope)
+        if self._failures.known:
+            self._failures.forget(reading, scope)
         self._remember(reading, placement, call_id, ended_at_ns, anchors, failed=False)
 
     def note_failure(self, reading: Reading, placement: Placement, call_id: str, scope: Scope | None,
@@ -211,6 +212,8 @@ class Lineage:
             run.quotes = True
             return run
         host = self._hosts.find(new)
+        if host is not None and host.edge.strength == "weak" and self._retellings.is_about_another(new, host.run):
+            host = None
         quoted = self._retellings.quoted(new) if host is None else []
         if quoted:
             return self._quoting(new, call_id, _first_told(quoted, reading))

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from tokenflation.sdk.lineage.histories import History, NewCall, Run
+from tokenflation.sdk.lineage.beside import Told, may_tell, sums_up
+from tokenflation.sdk.lineage.histories import History, NewCall, Run, is_around
 from tokenflation.sdk.lineage.messages import MIN_CHARS, MIN_ID_CHARS, contains, first_messages, first_text, times_in
 from tokenflation.sdk.lineage.recalling import RecentRuns
 from tokenflation.sdk.records import Reading
 
-__all__ = ["Retellings", "Summarised", "sums_up"]
+__all__ = ["Retellings", "Summarised"]
 
-_MIN_SUMMARY = 32
 _MIN_QUOTE = 24
 _RUNS_WITH_WORDS = 128
 _WINDOW_NS = 300_000_000_000
@@ -104,6 +104,15 @@ class Retellings:
                 return run
         return None
 
+    def is_about_another(self, new: NewCall, run: Run) -> bool:
+        """Return whether a call without tools was told not of this run but of another, that it is not inside of."""
+        said = Told(new.reading) if may_tell(new.reading) else None
+        if said is None or said.opening(run):
+            return False
+        return any(
+            said.opening(one) and said.result(one) and not is_around(one, run) for one, _ in self._tellable(new)[1]
+        )
+
     def _tellable(self, new: NewCall) -> tuple[bytes, list[tuple[Run, History]]]:
         """Return a new history's first messages, and the agent runs, newest first, with the calls that it may tell of.
 
@@ -124,11 +133,6 @@ class Retellings:
     def with_words(self) -> Iterable[Run]:
         """Return the agent runs that said something in fields last, newest first."""
         return reversed(self._with_words)
-
-
-def sums_up(history: History, head: bytes) -> bool:
-    """Return whether the first messages of a history hold a call's answer, which says no less than a summary does."""
-    return len(history.answer) >= _MIN_SUMMARY and contains(head, history.answer)
 
 
 def _like(history: History, told: Run, head: bytes, near: Iterable[tuple[Run, History]]) -> list[History]:
