@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def test_in_the_scope_of_a_task_without_agents_an_embedding_is_a_step_of_the_age
             with tf.task("support"):
                 client.embeddings.create(model="e", input=QUESTION, encoding_format="float")
                 client.chat.completions.create(model="m", messages=[{"role": "user", "content": QUESTION}])
-    with sqlite3.connect(tmp_path / "runs.db") as store:
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as store:
         query = "SELECT task, agent_run_id, step, inside_evidence FROM calls ORDER BY started_at_ns"
         rows = store.execute(query).fetchall()
     assert [row[0] for row in rows] == ["task-embeddings", *["support"] * 4]
@@ -202,7 +203,7 @@ def test_a_retrieval_and_the_tool_of_an_agent_are_in_its_task_in_the_store(tmp_p
         client.embeddings.create(model="e", input="the time that refunds take", encoding_format="float")
         messages += [asks, {"role": "tool", "tool_call_id": "call_1", "content": "Refunds take ten days."}]
         client.chat.completions.create(model="m", messages=messages)
-    with sqlite3.connect(tmp_path / "runs.db") as store:
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as store:
         query = "SELECT task_id, agent_run_id, step, depth, inside_tool_call_id, inside_evidence FROM calls ORDER BY started_at_ns"
         rows = store.execute(query).fetchall()
         tools = store.execute("SELECT agent_run_id FROM tool_calls").fetchall()

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import openai
@@ -74,7 +75,7 @@ def test_what_has_no_messages_is_a_task_named_by_what_was_asked_for_apart_from_c
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
         client.audio.speech.create(model="m", voice="alloy", input="hi")
         client.chat.completions.create(model="m", messages=[{"role": "system", "content": "Choose who speaks next."}])
-    with sqlite3.connect(tmp_path / "runs.db") as store:
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as store:
         named = [task for (task,) in store.execute("SELECT task FROM calls ORDER BY started_at_ns")]
     assert (named[0], named[2]) == ("task-embeddings", "task-speech")
     assert len({*named, "task-chat"}) == 5

@@ -267,8 +267,10 @@ def test_the_model_of_a_call_that_was_shown_under_way_is_kept_when_a_kill_follow
             with client.stream("POST", url + "/v1/messages", json={**body, "stream": True}) as answer:
                 parts = answer.iter_raw()
                 next(parts)
-                while not sqlite3.connect(store).execute("SELECT ttfc_s FROM calls WHERE ttfc_s > 0").fetchall():
+                other = sqlite3.connect(store)
+                while not other.execute("SELECT ttfc_s FROM calls WHERE ttfc_s > 0").fetchall():
                     next(parts)
+                other.close()
                 Worker.take = lambda self, items: time.sleep(60)  # no turn for the worker any more
                 list(parts)
         os.kill(os.getpid(), signal.SIGKILL)
