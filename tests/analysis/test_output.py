@@ -6,7 +6,8 @@ import math
 import pandas as pd
 import pytest
 
-from tokenflation.cli.views.output import human, human_length, human_share, human_time, json_rows
+from tokenflation.cli.views.numbers import human, human_length, human_share, human_time
+from tokenflation.cli.views.output import json_rows
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pandas as pd
 from tokenflation import analysis as an
 from tokenflation.analysis import whatif
 from tokenflation.analysis.fleet.pace import prefill_pace, repaced
-from tokenflation.cli.views.output import human_time
+from tokenflation.cli.views.numbers import human_time
 from tokenflation.sdk.errors import FrameError, PlanError
 
 __all__ = ["Fit", "WhatIf", "compared", "fits_of", "read_fits", "read_what_ifs", "said_of", "under"]

@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tokenflation.cli.views.output import human, human_share, small
+from tokenflation.cli.views.numbers import human, human_share, human_times, small
+from tokenflation.cli.views.tables import titled_table
 from tokenflation.sdk.words import many
 
 __all__ = ["page"]
@@ -105,8 +106,7 @@ def _signed(value: float) -> str:
 
 
 def _sides(manifest: dict[str, Any]) -> Table:
-    table = Table(title="The two sides", title_justify="left", title_style="bold")
-    table.add_column("")
+    table = titled_table("The two sides", ("",), ())
     for name, side in (("A", manifest["a"]), ("B", manifest["b"])):
         table.add_column(Text(f"{name}: {side['store']}", overflow="fold"), justify="right")
     for key, label, kind in _FACTS:
@@ -132,10 +132,8 @@ def _fact(value: float | None, kind: str) -> str:
 
 def _drivers(together: list[_Row], manifest: dict[str, Any]) -> Table:
     whole = next(row for row in together if row["factor"] == "total")
-    table = Table(title=Text(f"What drives it, in {whole['unit']}"), title_justify="left", title_style="bold")
-    table.add_column("factor")
-    for name in ("A", "B", "adds", "90 % interval", "of the whole"):
-        table.add_column(name, justify="right")
+    table = titled_table(f"What drives it, in {whole['unit']}", ("factor",),
+                         ("A", "B", "adds", "90 % interval", "of the whole"))  # fmt: skip
     parts = sorted((row for row in together if row["factor"] != "total"), key=lambda row: -abs(row["effect"]))
     for row in [*parts, whole]:
         if row is whole:
@@ -163,17 +161,14 @@ def _value(row: _Row, side: str, manifest: dict[str, Any]) -> str:
     value = row[side]
     if pd.isna(value) or (row["factor"] == "reasoning" and manifest[side]["reasoning_share"] is None):
         return "-"
-    return f"{human(value)}x" if row["unit"] == "x" else small(value)
+    return human_times(value) if row["unit"] == "x" else small(value)
 
 
 def _by_kind(kinds: list[_Row]) -> Table:
     """Return the kinds that matter most, each with its largest driver."""
     totals = sorted((row for row in kinds if row["factor"] == "total"), key=lambda row: -abs(row["effect"]))
-    table = Table(title="By task kind: its part of a task on average, and its largest driver", title_justify="left",
-                  title_style="bold")  # fmt: skip
-    table.add_column("task kind")
-    for name in ("A", "B", "adds"):
-        table.add_column(name, justify="right")
+    table = titled_table("By task kind: its part of a task on average, and its largest driver", ("task kind",),
+                         ("A", "B", "adds"))  # fmt: skip
     table.add_column("most by")
     for whole in totals[:_SHOWN_KINDS]:
         own = [row for row in kinds if row["task"] == whole["task"] and row["factor"] != "total"]

@@ -13,7 +13,7 @@ from tokenflation import analysis as an
 from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli.views.forecast import NAMES, length, rough_share
-from tokenflation.cli.views.output import human
+from tokenflation.cli.views.numbers import human
 from tokenflation.sdk.words import many, percent
 
 __all__ = ["explained"]

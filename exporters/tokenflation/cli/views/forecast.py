@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tokenflation.cli.views.output import human, human_share, human_time
+from tokenflation.cli.views.numbers import human, human_share, human_time, human_times
+from tokenflation.cli.views.tables import titled_table
 from tokenflation.sdk.words import percent
 
 __all__ = ["NAMES", "fits_table", "forecast_page", "interval", "length", "listed", "rough_share", "what_if_tables"]
@@ -74,13 +75,9 @@ def _item(text: str, style: str) -> RenderableType:
 
 
 def _support(manifest: Mapping[str, Any]) -> Table:
-    table = _table("What it rests on")
-    table.add_column("task kind")
-    for name in ("runs", "tasks a day", "mean known to", "top tenth takes"):
-        table.add_column(name, justify="right")
     cut = any(kind.get("cut_runs") for kind in manifest["kinds"])
-    if cut:
-        table.add_column("cut short", justify="right")
+    numbers = ("runs", "tasks a day", "mean known to", "top tenth takes", *(("cut short",) if cut else ()))
+    table = titled_table("What it rests on", ("task kind",), numbers)
     for kind in manifest["kinds"]:
         half, top = kind["half_width"], kind["top_tenth_share"]
         known = f"± {rough_share(half)}" if half is not None else "unknown"
@@ -101,13 +98,9 @@ def _per_task(manifest: Mapping[str, Any]) -> Table | None:
     if all(row["value"] is None for row in rows):
         return None
     refused = any(row["refused"] for row in rows)
-    table = _table("What one task takes", "-: refused, as too few runs report it; --explain says how many it needs."
-                   if refused else None)  # fmt: skip
-    table.add_column("task kind")
-    table.add_column("")
     quantiles = list(dict.fromkeys(row["quantile"] for row in rows))
-    for quantile in quantiles:
-        table.add_column(quantile, justify="right")
+    table = titled_table("What one task takes", ("task kind", ""), quantiles,
+                         "-: refused, as too few runs report it; --explain says how many it needs." if refused else None)  # fmt: skip
     of = {(row["task"], row["resource"], row["quantile"]): row for row in rows}
     for kind in dict.fromkeys(row["task"] for row in rows):
         for place, (resource, name) in enumerate(_PER_TASK.items()):
@@ -130,11 +123,8 @@ def _totals(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
     later = demand[(demand["bucket_start"] == 0) & demand["resource"].str.endswith("_per_month")]
     wide = later.pivot_table(index="resource", columns="statistic", values="value", sort=False, dropna=False)
     months = {str(name).removesuffix("_per_month"): row for name, row in wide.iterrows()}
-    table = _table("In all")
-    table.add_column("")
     level = f"{percent(manifest['level'])} interval of the mean"
-    for name in ("a day", level, *(("first month", level) if len(months) else ())):
-        table.add_column(name, justify="right")
+    table = titled_table("In all", ("",), ("a day", level, *(("first month", level) if months else ())))
     for resource, row in rows.iterrows():
         unit = str(units[str(resource)]).removesuffix("/day")
         planned = resource == "tasks"
@@ -162,14 +152,11 @@ def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
     by_hour = demand[demand["bucket_start"] >= 0]
     flat = len(set(manifest["day_weights"])) == 1 and manifest["days"] == 1
     span = length(manifest["bucket_s"])
-    table = _table(f"Any {span} (flat day)" if flat else f"The busiest {span}",
-                   "p50, p95, p99: of the load at one instant of it, prototypes included. Day's peak: the highest "
-                   "one-minute instant of the busiest day, not passed in 95 of 100 days. Of calls started, all are of the "
-                   f"mean over {'an hour' if span == 'hour' else span}. --explain says more.")  # fmt: skip
-    table.add_column("")
-    table.add_column("unit")
-    for name in ("mean", f"{percent(manifest['level'])} interval of the mean", "p50", "p95", "p99", "day's peak"):
-        table.add_column(name, justify="right")
+    numbers = ("mean", f"{percent(manifest['level'])} interval of the mean", "p50", "p95", "p99", "day's peak")
+    table = titled_table(f"Any {span} (flat day)" if flat else f"The busiest {span}", ("", "unit"), numbers,
+                         "p50, p95, p99: of the load at one instant of it, prototypes included. Day's peak: the highest "
+                         "one-minute instant of the busiest day, not passed in 95 of 100 days. Of calls started, all are of "
+                         f"the mean over {'an hour' if span == 'hour' else span}. --explain says more.")  # fmt: skip
     highest = demand[demand["statistic"] == "day_peak_p95"].set_index("resource")["value"]
     for resource in _LOADS:
         mine = by_hour[by_hour["resource"] == resource]
@@ -203,17 +190,15 @@ def interval(row: "pd.Series[float]") -> str:
 def what_if_tables(
     rows: pd.DataFrame, said: Mapping[str, Sequence[str]], manifest: Mapping[str, Any]
 ) -> list[RenderableType]:
-    """Return what-ifs beside the base (`_questions.compared`), resource by resource, and what each means."""
+    """Return what-ifs beside the base (`options.questions.compared`), resource by resource, and what each means."""
     parts: list[RenderableType] = []
     for title, resources, peaks in (
         (f"What if: the busiest {length(manifest['bucket_s'])}", _LOADS, True),
         ("What if: a day in all", _TOTALS, False),
     ):
-        table = _table(title)
-        table.add_column("")
-        names = ["mean", "change", f"{percent(manifest['level'])} interval of the mean"]
-        for name in [*names, "p95", "change", "day's peak", "change"] if peaks else names:
-            table.add_column(name, justify="right")
+        numbers = ["mean", "change", f"{percent(manifest['level'])} interval of the mean"]
+        numbers += ["p95", "change", "day's peak", "change"] if peaks else []
+        table = titled_table(title, ("",), numbers)
         for resource in resources:
             mine = rows[rows["resource"] == resource]
             if len(mine):
@@ -236,21 +221,15 @@ def _changed(change: float, row: Mapping[Any, Any]) -> str:
 
 
 def fits_table(rows: pd.DataFrame) -> list[RenderableType]:
-    """Return the volumes that fit (`_questions.fits_of`) as a table."""
-    table = _table("Which volume fits", "tasks a day: of all kinds in the plan's mix, at the first day's level; the limit is "
-                   "reached in the busiest bucket of the horizon.")  # fmt: skip
+    """Return the volumes that fit (`options.questions.fits_of`) as a table."""
     several = rows["what_if"].nunique() > 1
-    table.add_column("limit")
-    if several:
-        table.add_column("what if")
-    for name in ("tasks a day", "times the plan"):
-        table.add_column(name, justify="right")
+    names = ("limit", "what if") if several else ("limit",)
+    table = titled_table("Which volume fits", names, ("tasks a day", "times the plan"),
+                         "tasks a day: of all kinds in the plan's mix, at the first day's level; the limit is reached in the "
+                         "busiest bucket of the horizon.")  # fmt: skip
     for row in rows.to_dict("records"):
         name = f"{row['resource']}@{row['statistic']} = {human(row['limit'])}"
-        names = [Text(name), Text(str(row["what_if"]))] if several else [Text(name)]
-        table.add_row(*names, human(row["tasks_per_day"]), f"{human(row['factor'])}x")
+        table.add_row(
+            *((name, row["what_if"]) if several else (name,)), human(row["tasks_per_day"]), human_times(row["factor"])
+        )
     return [Text(), table]
-
-
-def _table(title: str, caption: str | None = None) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation.cli.views.fitting import Fitted
-from tokenflation.cli.views.output import human, human_share, human_time
+from tokenflation.cli.views.numbers import human, human_share, human_time
 from tokenflation.cli.views.words import printable
 from tokenflation.sdk.words import plural
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from tokenflation.analysis.structure.folding import tool_names
 from tokenflation.analysis.structure.trees import Node, Totals, walk
 from tokenflation.cli.views.fitting import Fitted
-from tokenflation.cli.views.output import human, human_time
+from tokenflation.cli.views.numbers import human, human_time
 from tokenflation.cli.views.words import printable
 from tokenflation.sdk.words import plural
 

@@ -1,6 +1,5 @@
 """`tokenflation backtest FILE|DB`: how forecasts of a recorded demand would have done. Knows nothing of the methods."""
 
-import json
 from typing import Any
 
 import click
@@ -13,7 +12,9 @@ from tokenflation import analysis as an
 from tokenflation.analysis.history.backtest import backtest
 from tokenflation.analysis.history.reading import History, is_store, read_history
 from tokenflation.analysis.history.recorded import sum_of, task_arrivals
-from tokenflation.cli.views.output import emit, human_share, json_rows
+from tokenflation.cli.views.numbers import human_share, two_decimals
+from tokenflation.cli.views.output import emit, json_rows
+from tokenflation.cli.views.tables import titled_table
 from tokenflation.sdk.errors import PlanError
 from tokenflation.sdk.words import percent
 
@@ -25,10 +26,8 @@ def run(history: str, column: str | None, task: str | None, step_s: float | None
     """Do what `tokenflation backtest` asks."""
     frame = backtest(_series(history, column, task), step_s=step_s, first=first, level=level)
     manifest = frame.attrs["manifest"]
-    if as_json and not as_csv:
-        click.echo(json.dumps({"manifest": manifest, "models": json_rows(frame)}, indent=2, allow_nan=False))
-        return
-    emit(frame, as_json, as_csv, lambda: _page(frame, manifest))
+    emit(frame, as_json, as_csv, lambda: _page(frame, manifest),
+         answer=lambda: {"manifest": manifest, "models": json_rows(frame)})  # fmt: skip
 
 
 def _series(history: str, column: str | None, task: str | None) -> History:
@@ -56,18 +55,11 @@ def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
 
 
 def _table(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
-    table = Table(title=f"{title}, {int(rows['steps'].iloc[0]):,} steps of {manifest['step_s']:g} s", title_justify="left",
-                  title_style="bold", caption="capacity: to be provided so that 1 in 100 bins is short, over mean demand.",
-                  caption_justify="left")  # fmt: skip
-    table.add_column("model")
-    for name in ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {percent(manifest['level'])}", "capacity"):
-        table.add_column(name, justify="right")
+    judged = ("WAPE", "gaps as zeros", "MASE", "pinball", f"inside {percent(manifest['level'])}", "capacity")
+    table = titled_table(f"{title}, {int(rows['steps'].iloc[0]):,} steps of {manifest['step_s']:g} s", ("model",), judged,
+                         caption="capacity: to be provided so that 1 in 100 bins is short, over mean demand.")  # fmt: skip
     for row in rows.to_dict("records"):
-        plain = [_number(row[name]) for name in ("mase", "pinball")]
-        table.add_row(str(row["model"]), human_share(row["wape"]), human_share(row["wape_all"]), *plain,
-                      human_share(row["coverage"]), _number(row["provisioned"]))  # fmt: skip
+        plain = [two_decimals(row[name]) for name in ("mase", "pinball")]
+        table.add_row(row["model"], human_share(row["wape"]), human_share(row["wape_all"]), *plain,
+                      human_share(row["coverage"]), two_decimals(row["provisioned"]))  # fmt: skip
     return table
-
-
-def _number(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.2f}"

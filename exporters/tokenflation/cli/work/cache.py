@@ -1,7 +1,7 @@
 """`tokenflation cache DB`: what the prefix cache gave, what one could give, and what stands in its way."""
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,13 @@ from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.cli.options.choices import CACHE_TABLES
-from tokenflation.cli.views.output import emit, human, human_length, human_share
+from tokenflation.cli.views.numbers import human, human_length, human_share
+from tokenflation.cli.views.output import emit
+from tokenflation.cli.views.tables import names_of, titled_table
 from tokenflation.sdk.words import many
 
 __all__ = ["run"]
 
-_Row = dict[Hashable, Any]
 _GROUPS = ("provider", "model")
 # Any fixed seed will do: the same store must print the same interval.
 _SEED = 20261121
@@ -92,38 +93,34 @@ def _tables(calls: pd.DataFrame, frames: dict[str, pd.DataFrame], groups: tuple[
 
 
 def _summary(frame: pd.DataFrame, title: str, groups: tuple[str, ...]) -> Table:
-    table = _table(title, groups, ("calls", "reported", "realised", "hashed", "ideal", "own task", "lost"))
+    table = titled_table(title, groups, ("calls", "reported", "realised", "hashed", "ideal", "own task", "lost"))
     for row in frame.to_dict("records"):
         lost = "-" if pd.isna(row["lost_share"]) else f"{human(row['lost_tokens'])} ({human_share(row['lost_share'])})"
         reported, hashed = (f"{row[name]:,}" for name in ("calls_with_cache_reads", "calls_with_blocks"))
         rates = [_with_interval(row, name) for name in ("realised_hit_rate", "ideal_hit_rate")]
-        rates.append(_rate(row["own_task_hit_rate"]))
-        table.add_row(*_names(row, groups), f"{row['calls']:,}", reported, rates[0], hashed, rates[1], rates[2], lost)
+        rates.append(human_share(row["own_task_hit_rate"]))
+        table.add_row(*names_of(row, groups), f"{row['calls']:,}", reported, rates[0], hashed, rates[1], rates[2], lost)
     return table
 
 
 def _resent(frame: pd.DataFrame, groups: tuple[str, ...]) -> Table:
     heads = ("calls", "sent again", "of it read", "computed again", "read beyond it")
-    table = _table("What histories send again, and what of it the cache served", groups, heads)
+    table = titled_table("What histories send again, and what of it the cache served", groups, heads)
     for row in frame.to_dict("records"):
-        again, missed, beyond = (
-            "-" if pd.isna(row[name]) else human(row[name])
-            for name in ("resent_input_tokens", "missed_tokens", "beyond_tokens")
-        )
+        again, missed, beyond = (human(row[f"{name}_tokens"]) for name in ("resent_input", "missed", "beyond"))
         calls = f"{row['calls_read_and_resent']:,}"
-        table.add_row(*_names(row, groups), calls, again, _rate(row["cache_efficiency"]), missed, beyond)
+        table.add_row(*names_of(row, groups), calls, again, human_share(row["cache_efficiency"]), missed, beyond)
     return table
 
 
 def _by_ttl(frame: pd.DataFrame, groups: tuple[str, ...]) -> Table:
     times = frame["ttl_s"].drop_duplicates().tolist()
     heads = ["for ever" if math.isnan(ttl) else human_length(ttl) for ttl in times]
-    table = _table("Hit rate by time to live since the last use, of any size", groups, ("input", *heads))
+    table = titled_table("Hit rate by time to live since the last use, of any size", groups, ("input", *heads))
     for start in range(0, len(frame), len(times)):
         rows = frame.iloc[start : start + len(times)]
         first = rows.iloc[0].to_dict()
-        rates = (_rate(rate) for rate in rows["hit_rate"])
-        table.add_row(*_names(first, groups), human(first["input_tokens"]), *rates)
+        table.add_row(*names_of(first, groups), human(first["input_tokens"]), *map(human_share, rows["hit_rate"]))
     return table
 
 
@@ -132,11 +129,12 @@ def _by_size(frame: pd.DataFrame, name: str) -> Table:
         "bytes": "Hit rate by size of a cache that gives up what was used longest ago",
         "needed": "Smallest cache that reaches a share of the ideal hits",
     }[name]
-    table = _table(title, _GROUPS, ("holds", "bytes", "of ideal", "hit rate"))
+    table = titled_table(title, _GROUPS, ("holds", "bytes", "of ideal", "hit rate"))
     for row in frame.to_dict("records"):
         held = "-" if pd.isna(row["cache_bytes"]) else f"{human(row['cache_bytes'])}B"
         tokens = f"{human(row['cache_tokens'])} tokens"
-        table.add_row(*_names(row, _GROUPS), tokens, held, _rate(row["share_of_ideal"]), _rate(row["hit_rate"]))
+        rates = (human_share(row[name]) for name in ("share_of_ideal", "hit_rate"))
+        table.add_row(*names_of(row, _GROUPS), tokens, held, *rates)
     return table
 
 
@@ -181,23 +179,7 @@ def _remarks(calls: pd.DataFrame, *, rates: bool) -> list[str]:
     return found
 
 
-def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name in left:
-        table.add_column("prompted by" if name == "prompted_by" else name, overflow="fold")
-    for name in right:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _names(row: _Row, groups: tuple[str, ...]) -> list[Text]:
-    return [Text("not recorded" if pd.isna(row[name]) else str(row[name])) for name in groups]
-
-
-def _rate(value: float) -> str:
-    return human_share(None if pd.isna(value) else value)
-
-
-def _with_interval(row: _Row, name: str) -> str:
+def _with_interval(row: Mapping[Any, Any], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return _rate(row[name]) if pd.isna(low) else f"{_rate(row[name])}\n{100 * low:.1f} to {100 * high:.1f}"
+    interval = "" if pd.isna(low) else f"\n{100 * low:.1f} to {100 * high:.1f}"
+    return human_share(row[name]) + interval

@@ -1,6 +1,5 @@
 """`tokenflation context DB`: how contexts grow, what is sent again, where histories are cut down."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ from tokenflation import analysis
 from tokenflation.analysis.context.growth import context_kinds, context_runs
 from tokenflation.analysis.context.steps import append_summary, context_steps, in_contexts
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
-from tokenflation.cli.views.output import emit, human, human_share
+from tokenflation.cli.views.numbers import human, human_share, human_times, two_decimals
+from tokenflation.cli.views.output import emit
+from tokenflation.cli.views.tables import names_of, titled_table, with_interval
 from tokenflation.sdk.words import many
 
 __all__ = ["run"]
 
-_Row = dict[Hashable, Any]
 # Any fixed seed will do: the same store must print the same interval.
 _SEED = 20261121
 _SHOWN = 20
@@ -61,28 +61,28 @@ def _tables(calls: pd.DataFrame, steps: pd.DataFrame, frames: dict[str, pd.DataF
 
 def _kinds(frame: pd.DataFrame) -> Table:
     heads = ("runs", "steps", "input", "peak", "input / peak", "input / distinct", "sent again", "cut")
-    table = _table("What is sent again", ("task kind", "agent"), heads)
+    table = titled_table("What is sent again", ("task kind", "agent"), heads)
     for row in frame.to_dict("records"):
         cut = f"{row['compactions_explicit']:,} + {row['compactions_inferred']:,}"
         table.add_row(
             Text(row["task"]), Text(row["agent"]), f"{row['runs']:,}", f"{row['steps']:,}", human(row["input_tokens"]),
-            human(row["peak_context_tokens"]), _with_interval(row, "input_over_peak_context", _times),
-            _times(row["input_over_distinct"]), _with_interval(row, "redundant_input_ratio", _share), cut,
+            human(row["peak_context_tokens"]), with_interval(row, "input_over_peak_context", human_times),
+            human_times(row["input_over_distinct"]), with_interval(row, "redundant_input_ratio", human_share), cut,
         )  # fmt: skip
     return table
 
 
 def _growth(frame: pd.DataFrame) -> Table:
     heads = ("tokens per step", "exponent in a run", "exponent over runs", "near window")
-    table = _table("How the context grows", ("task kind", "agent"), heads)
+    table = titled_table("How the context grows", ("task kind", "agent"), heads)
     for row in frame.to_dict("records"):
-        exponent = _with_interval(row, "growth_exponent", _two)
+        exponent = with_interval(row, "growth_exponent", two_decimals)
         near = f"{row['calls_near_window']:,} of {row['calls_with_window']:,}" if row["calls_with_window"] else "-"
         table.add_row(
             Text(row["task"]),
             Text(row["agent"]),
-            _number(row["growth_per_step"]),
-            _two(row["run_growth_exponent"]),
+            human(row["growth_per_step"]),
+            two_decimals(row["run_growth_exponent"]),
             exponent,
             near,
         )
@@ -91,32 +91,32 @@ def _growth(frame: pd.DataFrame) -> Table:
 
 def _append(frame: pd.DataFrame) -> Table:
     heads = ("calls", "with a prefix", "prefix", "append", "without answers", "fresh", "amplified")
-    table = _table("What has to be computed, and how much of it is fresh", ("provider", "prompted by"), heads)
+    table = titled_table("What has to be computed, and how much of it is fresh", ("provider", "prompted by"), heads)
     for row in frame.to_dict("records"):
         known = int(row["calls_by_provider"]) + int(row["calls_by_blocks"])
-        names = [Text("not recorded" if pd.isna(row[name]) else str(row[name])) for name in ("provider", "prompted_by")]
+        names = names_of(row, ("provider", "prompted_by"))
         sums = [
-            _number(row[name]) for name in ("prefix_tokens", "append_tokens", "adjusted_append_tokens", "fresh_tokens")
+            human(row[name]) for name in ("prefix_tokens", "append_tokens", "adjusted_append_tokens", "fresh_tokens")
         ]
-        table.add_row(*names, f"{row['calls']:,}", f"{known:,}", *sums, _times(row["prefill_amplification"]))
+        table.add_row(*names, f"{row['calls']:,}", f"{known:,}", *sums, human_times(row["prefill_amplification"]))
     return table
 
 
 def _runs(frame: pd.DataFrame) -> Table:
     heads = ("steps", "input", "peak", "input / peak", "sent again", "per step", "exponent", "cut")
-    table = _table("Agent runs, most input first", ("task", "agent run"), heads)
+    table = titled_table("Agent runs, most input first", ("task", "agent run"), heads)
     for row in frame.to_dict("records"):
         cut = int(row["compactions_explicit"]) + int(row["compactions_inferred"])
         table.add_row(
             Text(row["task_id"]), Text(row["agent_run_id"]), f"{row['steps']:,}", human(row["input_tokens"]),
-            human(row["peak_context_tokens"]), _times(row["input_over_peak_context"]),
-            _share(row["redundant_input_ratio"]), _number(row["growth_per_step"]), _two(row["growth_exponent"]), f"{cut:,}",
+            human(row["peak_context_tokens"]), human_times(row["input_over_peak_context"]),
+            human_share(row["redundant_input_ratio"]), human(row["growth_per_step"]), two_decimals(row["growth_exponent"]), f"{cut:,}",
         )  # fmt: skip
     return table
 
 
 def _steps(frame: pd.DataFrame) -> Table:
-    table = _table(
+    table = titled_table(
         "Calls", ("agent run", "change"), ("step", "input", "grown", "prefix", "append", "fresh", "sent again")
     )
     for row in frame.to_dict("records"):
@@ -129,7 +129,7 @@ def _steps(frame: pd.DataFrame) -> Table:
             "fresh_tokens",
             "resent_input_tokens",
         )
-        table.add_row(Text(row["agent_run_id"]), change, f"{row['step']:,}", *(_number(row[name]) for name in cells))
+        table.add_row(Text(row["agent_run_id"]), change, f"{row['step']:,}", *(human(row[name]) for name in cells))
     return table
 
 
@@ -179,34 +179,3 @@ def _remarks(calls: pd.DataFrame, steps: pd.DataFrame) -> list[str]:
     found.append("Cut: compactions marked in the record + inferred, where the context falls to half or less.")
     found.append("Exponent: 1 = input grows with the steps, 2 = with their square. Below a value: its 90 % interval.")
     return found
-
-
-def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name in left:
-        table.add_column(name, overflow="fold")
-    for name in right:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _with_interval(row: _Row, name: str, shown: Any) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    text = str(shown(row[name]))
-    return text if pd.isna(low) else f"{text}\n{shown(low)} to {shown(high)}"
-
-
-def _number(value: Any) -> str:
-    return "-" if pd.isna(value) else human(float(value))
-
-
-def _times(value: float) -> str:
-    return "-" if pd.isna(value) else f"{human(value)}x"
-
-
-def _share(value: float) -> str:
-    return human_share(None if pd.isna(value) else value)
-
-
-def _two(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.2f}"

@@ -1,6 +1,5 @@
 """`tokenflation diff A.db B.db`: what a task takes in B against A, by how much it changed, and what drives it."""
 
-import json
 from typing import Any, Literal
 
 import click
@@ -40,10 +39,8 @@ def run(
     )  # fmt: skip
     manifest: dict[str, Any] = {**found.attrs["manifest"], "remarks": remarks}
     manifest["a"], manifest["b"] = {"store": before, **manifest["a"]}, {"store": after, **manifest["b"]}
-    if as_json and not as_csv:
-        click.echo(json.dumps({"manifest": manifest, "effects": json_rows(found)}, indent=2, allow_nan=False))
-        return
-    emit(found, as_json, as_csv, lambda: page(found, manifest))
+    emit(found, as_json, as_csv, lambda: page(found, manifest),
+         answer=lambda: {"manifest": manifest, "effects": json_rows(found)})  # fmt: skip
 
 
 def _of_model(calls: pd.DataFrame, name: str | None, store: str) -> pd.DataFrame:

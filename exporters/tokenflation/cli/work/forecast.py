@@ -3,7 +3,6 @@
 Knows nothing of the model.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,20 +83,26 @@ def run(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], plan_fi
     if limits:
         answers["fits"] = fits_of(limits, setups, seed=seed)
     told = explained(demand, manifest, plan, calls) if explain else {}
-    if as_json and not as_csv:
-        of_windows = demand["resource"].str.contains("_per_(?:hour|day|month)$")
-        totals, windows = demand[demand["bucket_start"] < 0], demand[of_windows]
-        buckets = demand[(demand["bucket_start"] >= 0) & ~of_windows]
-        answer = {"manifest": manifest, "totals": json_rows(totals.drop(columns="bucket_start")),
-                  "windows": json_rows(windows), "buckets": json_rows(buckets), **{name: json_rows(one) for name, one in answers.items()},
-                  **({"explain": told} if told else {})}  # fmt: skip
-        click.echo(json.dumps(answer, indent=2, allow_nan=False))
-        return
     if told and as_csv:
         answers["explain"] = pd.DataFrame([(title, one) for title, all_ in told.items() for one in all_],
                                           columns=["about", "sentence"])  # fmt: skip
     emit(next(iter(answers.values()), demand), as_json, as_csv,
-         lambda: _page(demand, manifest, answers, told, said))  # fmt: skip
+         lambda: _page(demand, manifest, answers, told, said),
+         answer=lambda: _answer(demand, manifest, answers, told))  # fmt: skip
+
+
+def _answer(demand: pd.DataFrame, manifest: Mapping[str, Any], answers: Mapping[str, pd.DataFrame],
+            told: Mapping[str, list[str]]) -> dict[str, Any]:  # fmt: skip
+    """Return what JSON holds: the rows of the long table by what they are of, then the answers to what was asked."""
+    totals = demand["bucket_start"] < 0
+    windows = demand["resource"].str.contains("_per_(?:hour|day|month)$")
+    found = {
+        "manifest": manifest,
+        "totals": json_rows(demand[totals].drop(columns="bucket_start")),
+        "windows": json_rows(demand[windows]),
+        "buckets": json_rows(demand[~totals & ~windows]),
+    }
+    return found | {name: json_rows(one) for name, one in answers.items()} | ({"explain": told} if told else {})
 
 
 def _page(demand: pd.DataFrame, manifest: Mapping[str, Any], answers: Mapping[str, pd.DataFrame],

@@ -1,6 +1,5 @@
 """`tokenflation forecast --history`: recorded demand in the hours and months ahead. Knows nothing of the methods."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
@@ -22,7 +21,9 @@ from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli.options.plan import plan_in, refuse_given
-from tokenflation.cli.views.output import emit, human, human_length, human_time, json_rows
+from tokenflation.cli.views.numbers import human, human_length, human_time
+from tokenflation.cli.views.output import emit, json_rows
+from tokenflation.cli.views.tables import titled_table
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.words import many, percent
@@ -219,10 +220,8 @@ def _scenarios(growths: tuple[str, ...]) -> dict[str, Growth]:
 
 def _show(frame: pd.DataFrame, as_json: bool, as_csv: bool) -> None:
     manifest = frame.attrs["manifest"]
-    if as_json and not as_csv:
-        click.echo(json.dumps({"manifest": manifest, "buckets": json_rows(frame)}, indent=2, allow_nan=False))
-        return
-    emit(frame, as_json, as_csv, lambda: _page(frame, manifest))
+    emit(frame, as_json, as_csv, lambda: _page(frame, manifest),
+         answer=lambda: {"manifest": manifest, "buckets": json_rows(frame)})  # fmt: skip
 
 
 def _page(frame: pd.DataFrame, manifest: dict[str, Any]) -> RenderableType:
@@ -252,10 +251,8 @@ def _steps(rows: pd.DataFrame, title: str, manifest: dict[str, Any]) -> Table:
     caption = "provide for: the busiest bin of a step stays below this in 99 of 100 steps."
     if float(wide.index[0]) > _DATED_S:
         caption += " Steps start in UTC, or in the record's own time where it names no zone."
-    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", caption=caption)
-    table.add_column("step starts")
-    for name in ("mean", f"{percent(manifest['level'])} interval", "provide for"):
-        table.add_column(name, justify="right")
+    numbers = ("mean", f"{percent(manifest['level'])} interval", "provide for")
+    table = titled_table(title, ("step starts",), numbers, caption)
     few = any(count < LEAST_RUNS for count in manifest.get("tasks", {}).values())
     why = "too few tasks" if few else "too short a record"
     for start, row in wide.head(_SHOWN_STEPS).iterrows():
@@ -285,13 +282,9 @@ def _when(seconds: float) -> str:
 
 def _months(frame: pd.DataFrame, manifest: dict[str, Any]) -> Table:
     scale, unit = _per_hour(frame.loc[frame["statistic"] == "mean", "value"], _unit(frame, manifest))
-    table = Table(title=f"Months ahead, {unit}", title_justify="left", title_style="bold",
-                  caption="Growth is assumed, not forecast; the interval is how weeks have strayed.",
-                  caption_justify="left")  # fmt: skip
-    for name in ("scenario", "month"):
-        table.add_column(name)
-    for name in ("mean", f"{percent(manifest['level'])} interval", "busiest hour"):
-        table.add_column(name, justify="right")
+    numbers = ("mean", f"{percent(manifest['level'])} interval", "busiest hour")
+    table = titled_table(f"Months ahead, {unit}", ("scenario", "month"), numbers,
+                         caption="Growth is assumed, not forecast; the interval is how weeks have strayed.")  # fmt: skip
     for (scenario, month), rows in frame.groupby(["scenario", "month"], sort=False):
         row = dict(zip(rows["statistic"], rows["value"] * scale, strict=True))
         between = f"{human(row['mean_low'])} to {human(row['mean_high'])}"

@@ -15,7 +15,9 @@ from tokenflation.analysis.comparison.baselines import INTRINSIC, choose_baselin
 from tokenflation.analysis.comparison.costs import costs, read_prices
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
-from tokenflation.cli.views.output import emit, human, human_share, remark, small
+from tokenflation.cli.views.numbers import human, human_share, human_times, small
+from tokenflation.cli.views.output import emit, remark
+from tokenflation.cli.views.tables import titled_table
 from tokenflation.sdk.words import many
 
 __all__ = ["run"]
@@ -63,13 +65,6 @@ def _is_own(row: Mapping[Any, Any]) -> bool:
     return bool(row["baseline_source"] == "measured" and row["baseline"] == row["task"])
 
 
-def _table(title: str, names: tuple[str, ...]) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
-    for place, name in enumerate(names):
-        table.add_column(name, justify="right" if place else "left")
-    return table
-
-
 def _baseline(row: dict[Any, Any]) -> str:
     if row["baseline_source"] == "intrinsic":
         return f"{row['baseline']} of the same task (intrinsic baseline)"
@@ -79,7 +74,7 @@ def _baseline(row: dict[Any, Any]) -> str:
 def _inflations(rows: list[dict[Any, Any]]) -> Table:
     has_cost = any(not pd.isna(row["inflation_cost"]) for row in rows)
     names = ("billed", "computed", *(("cost",) if has_cost else ()), "input", "output", "calls")
-    table = _table(f"Per task, times {_baseline(rows[0])}", ("task kind", "tasks", *names))
+    table = titled_table(f"Per task, times {_baseline(rows[0])}", ("task kind",), ("tasks", *names))
     for row in rows:
         table.add_row(_kind(row), _compared(row), *(_factor(row, name) for name in names))
     return table
@@ -93,19 +88,19 @@ def _compared(row: dict[Any, Any]) -> str:
 
 def _factors(rows: list[dict[Any, Any]]) -> Table:
     what = "billed" if all(row["counted"] != "input" for row in rows) else "billed, or of input where that is all"
-    table = _table(f"What it is made of: the six multiply to the inflation ({what}), × cache to computed",
-                   ("task kind", *_LABELS.values(), "cache"))  # fmt: skip
+    table = titled_table(f"What it is made of: the six multiply to the inflation ({what}), × cache to computed",
+                         ("task kind",), (*_LABELS.values(), "cache"))  # fmt: skip
     for row in rows:
         unknown = "" if row["calls_reasoning_reported"] or _is_own(row) else "reasoning"
-        factors = ("-" if name == unknown else _times(row[f"factor_{name}"]) for name in (*FACTORS, "cache"))
+        factors = ("-" if name == unknown else human_times(row[f"factor_{name}"]) for name in (*FACTORS, "cache"))
         table.add_row(_kind(row), *factors)
     return table
 
 
 def _costs(split: pd.DataFrame) -> Table:
     currency = str(split["currency"].iloc[0])
-    names = ("task kind", f"{currency} per task", "cached prefix", "fresh input", "output", "saved by cache")
-    table = _table("Cost of a task, by the prices given", names)
+    numbers = (f"{currency} per task", "cached prefix", "fresh input", "output", "saved by cache")
+    table = titled_table("Cost of a task, by the prices given", ("task kind",), numbers)
     for row in split.to_dict("records"):
         bounds = (row["cost_mean_low"], row["cost_mean_high"])
         interval = "" if pd.isna(bounds[0]) else f"\n{small(bounds[0])} to {small(bounds[1])}"
@@ -117,8 +112,8 @@ def _costs(split: pd.DataFrame) -> Table:
 
 
 def _coverage(frame: pd.DataFrame) -> Table:
-    table = _table("What the numbers rest on",
-                   ("task kind", "calls", "usage reported", "in part", "not", "cache known by", "re-sent known by"))  # fmt: skip
+    table = titled_table("What the numbers rest on", ("task kind",),
+                         ("calls", "usage reported", "in part", "not", "cache known by", "re-sent known by"))  # fmt: skip
     for row in frame.drop_duplicates("task").to_dict("records"):
         shares = (human_share(row[f"calls_{name}"] / row["calls"]) for name in ("reported", "partial", "unreported"))
         table.add_row(Text(row["task"]), f"{row['calls']:,}", *shares, row["cached_source"], row["resent_source"])
@@ -128,11 +123,7 @@ def _coverage(frame: pd.DataFrame) -> Table:
 def _factor(row: dict[Any, Any], name: str) -> str:
     value, low, high = (row[f"inflation_{name}{end}"] for end in ("", "_low", "_high"))
     interval = "" if pd.isna(low) or low == high else f"\n{human(low)} to {human(high)}"
-    return _times(value) + interval
-
-
-def _times(value: float) -> str:
-    return "-" if pd.isna(value) else f"{human(value)}x"
+    return human_times(value) + interval
 
 
 def _note(frame: pd.DataFrame, uneven: list[str]) -> str:

@@ -15,7 +15,9 @@ from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
 from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored
-from tokenflation.cli.views.output import emit, human, human_share, human_time
+from tokenflation.cli.views.numbers import human, human_share, human_time, human_times
+from tokenflation.cli.views.output import emit
+from tokenflation.cli.views.tables import titled_table
 from tokenflation.sdk.words import many
 
 __all__ = ["run"]
@@ -84,18 +86,15 @@ def _blocks(frame: pd.DataFrame, remarks: list[str]) -> RenderableType:
 
 
 def _split(parts: pd.DataFrame, by: str) -> RenderableType:
-    table = Table(title=f"Tokens by {by}", title_justify="left", title_style="bold")
     names = [name for name in ("task", "task_id") if parts[name].notna().any()]
-    for name in (*names, by):
-        table.add_column(name.replace("_", " "))
-    for name in ("calls", "reported", "input", "output", "of input", "of output", "of both"):
-        table.add_column(name, justify="right", no_wrap=True)
+    numbers = ("calls", "reported", "input", "output", "of input", "of output", "of both")
+    table = titled_table(f"Tokens by {by}", (*names, by), numbers)
     for row in parts.to_dict("records"):
-        keys = (Text(str(row[name])) for name in names)
+        keys = (str(row[name]) for name in names)
         part = "not named" if pd.isna(row["part"]) else str(row["part"])
-        numbers = (human(row[name]) for name in ("calls", "reported_calls", "input_tokens", "output_tokens"))
+        values = (human(row[name]) for name in ("calls", "reported_calls", "input_tokens", "output_tokens"))
         shares = (human_share(row[f"{name}_tokens_share"]) for name in ("input", "output", "billed"))
-        table.add_row(*keys, Text(part), *numbers, *shares)
+        table.add_row(*keys, part, *values, *shares)
     return table
 
 
@@ -152,4 +151,4 @@ def _cell(row: _Row, measure: Measure, statistic: str) -> str:
         return human(value) if value != "" else ""
     if measure.unit == "fraction":
         return human_share(value)
-    return human_time(value) if measure.unit == "s" else f"{human(value)}x"
+    return human_time(value) if measure.unit == "s" else human_times(value)
