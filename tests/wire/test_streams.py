@@ -327,6 +327,36 @@ def test_a_page_of_a_proxy_in_place_of_an_answer_is_no_stream(exchange: Any) -> 
     assert (page.status, page.error_type, page.stream) == ("error", "invalid_body", False)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"base_resp": {"status_code": 1004, "status_msg": "login fail"}},  # platform.minimax.io
+        {"code": 500, "msg": "no", "success": False},
+        {"detail": "no"},
+    ],
+)
+@pytest.mark.parametrize("api", ["openai.chat", "openai.responses", "anthropic.messages", "google.generate_content"])
+def test_a_failure_with_status_200_in_words_of_its_own_is_no_answer(exchange: Any, api: str, body: Any) -> None:
+    reading = exchange(api, body)
+
+    assert (reading.status, reading.error_type, reading.finish_reasons) == ("error", "invalid_body", ("error",))
+
+
+def test_an_answer_with_nothing_in_it_is_one(exchange: Any) -> None:
+    empty = exchange("openai.chat", {"id": "c", "model": "m", "choices": []})
+    silent = exchange("openai.chat", {"choices": [{"message": {"content": ""}, "finish_reason": None}]})
+
+    assert (empty.status, silent.status) == ("ok", "ok")
+
+
+def test_a_refusal_that_comes_as_an_array_is_no_stream(exchange: Any) -> None:
+    body = b'[{"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED"}}]'
+
+    reading = exchange("google.generate_content", body, status_code=429, path="/v1/models/g:streamGenerateContent")
+
+    assert (reading.status, reading.error_type, reading.stream) == ("error", "RESOURCE_EXHAUSTED", False)
+
+
 def test_events_without_blank_lines_between_them_are_read_line_by_line(exchange: Any, chat_stream: Any) -> None:
     events = [json.dumps(event) for event in chat_stream([{"content": "a"}], {"usage": {"prompt_tokens": 3}})[:-1]]
 

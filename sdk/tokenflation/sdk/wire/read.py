@@ -65,14 +65,18 @@ def _is_media(view: ExchangeBytes) -> bool:
 def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, readable: bool, key: bytes) -> Reading:
     dialect, facts, streamed = answer.dialect, answer.facts, answer.streamed
     rules, asked = dialect.answer, dialect.request
-    if not facts.documents:
-        streamed = not _is_refusal(view.status_code) and (streamed or request.get("stream") is True)
+    if _is_refusal(view.status_code):
+        streamed = False
+    elif not facts.documents:
+        streamed = streamed or request.get("stream") is True
     provider = provider_of(view.host, dialect.compatible)
     samples = _samples(request, asked)
     ended = facts.ended
     if streamed:
         choices, counts = samples * _prompts(request, asked), _asks_for_counts(request, asked)
         ended = whole(facts, rules, end=view.end, choices=choices, counts=counts)
+    elif ended and not facts.usage and facts.first_token_ns is None and not dialect.fetches:
+        ended = _is_answered(facts, rules)
     ended = ended and not view.truncated
     status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
     model = text(lookup(asked.model)(request)) or _in_path(view.path, asked.model_in_path)
@@ -142,6 +146,15 @@ def _sought(request: dict[str, Any], shape: Request) -> tuple[str, ...]:
 def _in_path(path: str, pattern: str) -> str | None:
     match = re.search(pattern, path.partition("?")[0]) if pattern else None
     return text(unquote(match.group(1))) if match else None
+
+
+def _is_answered(facts: Facts, rules: Answer) -> bool:
+    """Return whether a body without counts or content is an answer: some fail with HTTP 200 in words of their own."""
+    if not rules.finish or not rules.response_id or facts.extra:
+        return True
+    if facts.response_id is not None and (facts.model is not None or not rules.model):
+        return True
+    return bool(facts.finish) if rules.choices is not None else any(facts.finish.values())
 
 
 def _is_refusal(code: int | None) -> bool:
