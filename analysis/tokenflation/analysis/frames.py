@@ -14,7 +14,7 @@ from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.sdk.errors import FrameError
 from tokenflation.sdk.store.tables import Column
 
-__all__ = ["from_arrays", "from_rows", "prepared", "typed_array"]
+__all__ = ["from_arrays", "from_records", "from_rows", "prepared", "typed_array"]
 
 
 def from_arrays(values: Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
@@ -36,6 +36,15 @@ def from_rows(rows: Iterable[Sequence[Any]], columns: Sequence[Column]) -> pd.Da
     return pd.DataFrame(
         {column.name: _of_cells(cells, column) for column, cells in zip(columns, transposed, strict=True)}
     )
+
+
+def from_records(records: Iterable[Mapping[str, Any]], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Return a frame out of a value for each column by its name, None where one is missing; other values are left out.
+
+    Raises:
+        FrameError: a column holds what its type cannot.
+    """
+    return from_rows(([record[name] for name in columns] for record in records), tuple(columns.values()))
 
 
 def _of_cells(cells: Sequence[Any], column: Column) -> Any:

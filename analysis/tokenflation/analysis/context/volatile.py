@@ -19,7 +19,7 @@ import pandas as pd
 
 from tokenflation.analysis.columns.context import VOLATILE_COLUMNS
 from tokenflation.analysis.context.prefix import hashed_calls, reuse_segments
-from tokenflation.analysis.frames import from_rows
+from tokenflation.analysis.frames import from_records
 from tokenflation.sdk.words import percent
 
 __all__ = ["volatile_prefixes", "volatile_sentence"]
@@ -72,7 +72,7 @@ def volatile_prefixes(calls: pd.DataFrame, *, least_share: float = _LEAST_SHARE)
                 places.append(_place(one, len(group), cacheable))
     kept = [place for place in places if place["lost_share"] >= least_share]
     kept.sort(key=lambda place: -place["lost_tokens"])
-    return from_rows([[place[name] for name in VOLATILE_COLUMNS] for place in kept], tuple(VOLATILE_COLUMNS.values()))
+    return from_records(kept, VOLATILE_COLUMNS)
 
 
 def volatile_sentence(place: "pd.Series[Any]") -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tokenflation.analysis.frames import from_rows
+from tokenflation.analysis.frames import from_records
 from tokenflation.sdk.store.tables import Column, by_name
 
 __all__ = [
@@ -79,8 +79,8 @@ def finding_rows(found: Iterable[Finding], tokens: "pd.Series[int]") -> pd.DataF
             "task_ids": json.dumps(one.task_ids),
             "call_ids": json.dumps(one.call_ids),
         }
-        rows.append([values[name] for name in FINDING_COLUMNS])
-    return from_rows(rows, tuple(FINDING_COLUMNS.values()))
+        rows.append(values)
+    return from_records(rows, FINDING_COLUMNS)
 
 
 def named(task: str, agent: str | None = None) -> str:

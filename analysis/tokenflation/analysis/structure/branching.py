@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import BRANCHING_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.frames import from_records, prepared
 from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
 from tokenflation.sdk.words import percent
 
@@ -34,7 +34,7 @@ def branching(calls: pd.DataFrame, *, rng: np.random.Generator | None = None, le
     runs = prepared(calls, ("task", "task_id", "agent_run_id", "depth"), "branching")
     runs = runs.groupby(["task", "task_id", "agent_run_id"], sort=True)["depth"].min().reset_index()
     rows = [_row(str(kind), group, rng, level) for kind, group in runs.groupby("task", sort=True)]
-    return from_rows([[row[name] for name in BRANCHING_COLUMNS] for row in rows], tuple(BRANCHING_COLUMNS.values()))
+    return from_records(rows, BRANCHING_COLUMNS)
 
 
 def _row(kind: str, runs: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, Any]:

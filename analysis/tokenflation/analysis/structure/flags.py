@@ -17,16 +17,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import FLAG_COLUMNS, RUN_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.analysis.plain import plain_rows
+from tokenflation.analysis.frames import from_records, prepared
+from tokenflation.analysis.plain import plain_records, plain_rows
 from tokenflation.analysis.structure.trees import Loop, Node, walk
 
 __all__ = ["flagged", "run_flags", "step_flags"]
 
-_CALLS = (
-    "task", "task_id", "agent", "agent_run_id", "depth", "call_id", "step", "status", "attempts", "started_at_ns",
-    "reasoning_tokens", "reasoning_blocks", "tool_calls", "api",
-)  # fmt: skip
 _TOOLS = ("call_id", "kind", "name", "arguments_hash")
 # An answer of these has a block or an item for each piece of reasoning, hidden ones too (Anthropic, "Extended
 # thinking"; OpenAI, "Reasoning models"; AWS, "Converse": `reasoningContent`). Elsewhere an answer without one may hold
@@ -77,7 +73,7 @@ def run_flags(calls: pd.DataFrame, tool_calls: pd.DataFrame | None = None) -> pd
     Raises:
         FrameError: `calls` is empty or lacks columns.
     """
-    return from_rows([_row(steps) for steps in _runs(calls, tool_calls, "run_flags")], tuple(RUN_COLUMNS.values()))
+    return from_records(map(_row, _runs(calls, tool_calls, "run_flags")), RUN_COLUMNS)
 
 
 def step_flags(calls: pd.DataFrame, tool_calls: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -86,12 +82,9 @@ def step_flags(calls: pd.DataFrame, tool_calls: pd.DataFrame | None = None) -> p
     Raises:
         FrameError: `calls` is empty or lacks columns.
     """
-    rows = [
-        [values.get(name) for name in FLAG_COLUMNS]
-        for steps in _runs(calls, tool_calls, "step_flags")
-        for values in _flags(steps)
-    ]
-    return from_rows(rows, tuple(FLAG_COLUMNS.values()))
+    nothing = dict.fromkeys(FLAG_COLUMNS)
+    found = (nothing | flag for steps in _runs(calls, tool_calls, "step_flags") for flag in _flags(steps))
+    return from_records(found, FLAG_COLUMNS)
 
 
 def flagged(node: Node, flags: pd.DataFrame) -> Node:
@@ -120,7 +113,7 @@ def _runs(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, caller: str) -> 
         if kind == "client":
             asked[call_id].append((name, None if arguments is None else bytes(arguments)))
     runs: dict[tuple[str, str, str], list[_Step]] = defaultdict(list)
-    for call in map(_Call._make, plain_rows(prepared(calls, _CALLS, caller), _CALLS)):
+    for call in plain_records(prepared(calls, _Call._fields, caller), _Call):
         step = _Step(call, tuple(asked.get(call.call_id, ())))
         runs[call.task, call.task_id, call.agent_run_id].append(step)
     for steps in runs.values():
@@ -135,7 +128,7 @@ def _says_reasoning(call: _Call) -> bool:
     return call.reasoning_blocks is not None and call.api in _SHOWN_BY and call.status == "ok"
 
 
-def _row(steps: list[_Step]) -> list[Any]:
+def _row(steps: list[_Step]) -> dict[str, Any]:
     first, calls = steps[0].call, [step.call for step in steps]
     asked = [one for step in steps for one in step.asked]
     known = Counter(one for one in asked if one[1] is not None)
@@ -144,10 +137,8 @@ def _row(steps: list[_Step]) -> list[Any]:
     tokens = [call.reasoning_tokens for call in calls if call.reasoning_tokens is not None]
     reasons = [call for call in calls if call.reasoning_blocks or call.reasoning_tokens]
     says = [call for call in calls if _says_reasoning(call)]
-    values: dict[str, Any] = {
-        name: getattr(first, name) for name in ("task", "task_id", "agent", "agent_run_id", "depth")
-    }
-    values |= {
+    return {
+        **{name: getattr(first, name) for name in ("task", "task_id", "agent", "agent_run_id", "depth")},
         "steps": len(steps),
         "failed_steps": sum(call.status != "ok" for call in calls),
         "retries": sum(max(0, call.attempts - 1) for call in calls),
@@ -165,7 +156,6 @@ def _row(steps: list[_Step]) -> list[Any]:
         "loop_steps": sum(loop.period * (loop.times - 1) for loop in loops),
         "loop_times": max((loop.times for loop in loops), default=0),
     }
-    return [values[name] for name in RUN_COLUMNS]
 
 
 def _flags(steps: list[_Step]) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import SHAPE_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.frames import from_records, prepared
 from tokenflation.analysis.plain import plain_rows
 from tokenflation.analysis.structure.trees import Node, Totals, added, trees, walk
 
@@ -51,10 +51,10 @@ def shape(
         for call_id, start, end in plain_rows(times, ("call_id", "started_at_ns", "ended_at_ns"))
     }
     rows = (_row(task, lengths) for task in trees(calls, tool_calls, spans))
-    return from_rows(rows, tuple(SHAPE_COLUMNS.values()))
+    return from_records(rows, SHAPE_COLUMNS)
 
 
-def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
+def _row(task: Node, lengths: Mapping[str, int | None]) -> dict[str, Any]:
     nodes = list(walk(task))
     runs = [node for _, node, _ in nodes if node.kind == "agent"]
     sub_runs = [run for run in runs if run.depth > 0]
@@ -69,7 +69,7 @@ def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
     root_tokens, sub_tokens = (
         part.tokens if reports and (_reports(part) or not part.calls) else None for part in (root, sub)
     )
-    values: dict[str, Any] = {
+    return {
         "task": task.name,
         "task_id": task.id,
         "calls": task.total.calls,
@@ -95,7 +95,6 @@ def _row(task: Node, lengths: Mapping[str, int | None]) -> list[Any]:
         "parallelism": busy_ns / path_ns if path_ns else None,
         "calls_without_end": sum(lengths[step.id] is None for step in steps),
     }
-    return [values[name] for name in SHAPE_COLUMNS]
 
 
 def _reports(total: Totals) -> bool:

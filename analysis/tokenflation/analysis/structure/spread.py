@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import SPREAD_COLUMNS
-from tokenflation.analysis.frames import from_rows
+from tokenflation.analysis.frames import from_records
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["spread"]
@@ -32,7 +32,7 @@ def spread(tasks: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise FrameError(f"spread() needs columns {missing}. Give it the frame that shape() returns.")
     rows = [_row(str(kind), group) for kind, group in tasks.groupby("task", sort=True)]
-    return from_rows([[row[name] for name in SPREAD_COLUMNS] for row in rows], tuple(SPREAD_COLUMNS.values()))
+    return from_records(rows, SPREAD_COLUMNS)
 
 
 def _row(kind: str, group: pd.DataFrame) -> dict[str, Any]:

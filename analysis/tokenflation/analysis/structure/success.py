@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import CURVE_COLUMNS, FAILURE_COLUMNS, OUTCOME_COLUMNS, SUCCESS_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.frames import from_records, from_rows, prepared
 from tokenflation.analysis.plain import plain_rows
 from tokenflation.analysis.statistics.intervals import per_success_interval, ratio_interval
 from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
@@ -111,7 +111,7 @@ def success(
     keys = zip(ended["task"], ended["task_id"], strict=True)
     ended = ended.assign(cost=np.array([prices.get(key) for key in keys], dtype=np.float64))
     rows = [_row(str(kind), group, rng, level) for kind, group in ended.groupby("task", sort=True)]
-    return from_rows([[row[name] for name in SUCCESS_COLUMNS] for row in rows], tuple(SUCCESS_COLUMNS.values()))
+    return from_records(rows, SUCCESS_COLUMNS)
 
 
 def _row(kind: str, group: pd.DataFrame, rng: np.random.Generator | None, level: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.columns.structure_kinds import KIND_COLUMNS, KIND_RATIOS, TASK_STRUCTURE_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.frames import from_records, prepared
 from tokenflation.analysis.statistics.of_tasks import ratios_of_sums
 from tokenflation.analysis.statistics.ratios import agreed
 from tokenflation.analysis.structure.flags import run_flags
@@ -112,7 +112,7 @@ def structure_kinds(tasks: pd.DataFrame, *, rng: np.random.Generator | None = No
         _row(str(kind), group, (tops[kinds.indices[kind]], bottoms[kinds.indices[kind]]), rng, level)
         for kind, group in kinds
     ]
-    return from_rows([[row[name] for name in KIND_COLUMNS] for row in rows], tuple(KIND_COLUMNS.values()))
+    return from_records(rows, KIND_COLUMNS)
 
 
 def _row(

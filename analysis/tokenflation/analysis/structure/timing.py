@@ -23,16 +23,10 @@ import pandas as pd
 
 from tokenflation.analysis.columns.structure import TIME_COLUMNS
 from tokenflation.analysis.columns.tasks import DATED_FROM_NS
-from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.analysis.plain import plain_rows
+from tokenflation.analysis.frames import from_records, prepared
+from tokenflation.analysis.plain import plain_records
 
 __all__ = ["timing"]
-
-_CALLS = (
-    "task", "task_id", "call_id", "agent_run_id", "depth", "step", "status", "started_at_ns", "ended_at_ns",
-    "tool_calls", "prompted_by", "inside_call_id", "inside_tool_call_id", "continues_call_id", "history",
-)  # fmt: skip
-_TOOLS = ("call_id", "tool_call_id", "kind", "started_at_ns", "ended_at_ns", "agent_run_id")
 
 Part = Literal["generation", "tool", "human_wait", "rest", "unknown"]
 _PARTS: tuple[Part, ...] = ("generation", "tool", "human_wait", "rest", "unknown")
@@ -92,18 +86,18 @@ def timing(calls: pd.DataFrame, tool_calls: pd.DataFrame | None = None) -> pd.Da
         FrameError: `calls` is empty or lacks columns.
     """
     by_task: dict[tuple[str, str], list[_Call]] = defaultdict(list)
-    for call in map(_Call._make, plain_rows(prepared(calls, _CALLS, "timing"), _CALLS)):
+    for call in plain_records(prepared(calls, _Call._fields, "timing"), _Call):
         by_task[call.task, call.task_id].append(call)
     tools: dict[str, list[_Tool]] = defaultdict(list)
-    for tool in map(_Tool._make, plain_rows(tool_calls, _TOOLS)):
+    for tool in plain_records(tool_calls, _Tool):
         if tool.kind == "client":
             tools[tool.call_id].append(tool)
     groups = [sorted(group, key=lambda call: (call.started_at_ns, call.step)) for group in by_task.values()]
     groups.sort(key=lambda group: (group[0].started_at_ns, group[0].task, group[0].task_id))
-    return from_rows([_row(group, tools) for group in groups], tuple(TIME_COLUMNS.values()))
+    return from_records((_row(group, tools) for group in groups), TIME_COLUMNS)
 
 
-def _row(calls: list[_Call], tools: dict[str, list[_Tool]]) -> list[Any]:
+def _row(calls: list[_Call], tools: dict[str, list[_Tool]]) -> dict[str, Any]:
     start, end = calls[0].started_at_ns, _end(calls)
     changes = [change for call in calls for change in _open(_IN_FLIGHT, call.started_at_ns, call.ended_at_ns)]
     concurrency = _most(changes)
@@ -116,7 +110,7 @@ def _row(calls: list[_Call], tools: dict[str, list[_Tool]]) -> list[Any]:
             timed.add(tool.call_id)
     ends = [max(call.started_at_ns, call.ended_at_ns) for call in calls if call.ended_at_ns is not None]
     call_ns = sum(_length(call) for call in calls)
-    values: dict[str, Any] = {
+    values: dict[str, Any] = dict.fromkeys(TIME_COLUMNS) | {
         "task": calls[0].task,
         "task_id": calls[0].task_id,
         "call_ns": call_ns,
@@ -131,7 +125,7 @@ def _row(calls: list[_Call], tools: dict[str, list[_Tool]]) -> list[Any]:
         if duration:
             values["concurrency_mean"] = call_ns / duration
             values |= {name: parts[part] / duration for name, part in _SHARES.items()}
-    return [values.get(name) for name in TIME_COLUMNS]
+    return values
 
 
 def _end(calls: Sequence[_Call]) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import TOOL_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
+from tokenflation.analysis.frames import from_records, prepared
 from tokenflation.analysis.plain import plain_rows
 
 __all__ = ["known_tool_calls", "later_calls", "tools"]
@@ -87,7 +87,7 @@ def tools(calls: pd.DataFrame, tool_calls: pd.DataFrame | None, *, steps: pd.Dat
         for (task, tool), group in known.groupby(["task", "tool"], sort=True)
     ]
     rows.sort(key=lambda values: (values["task"], -values["requested"], values["tool"]))
-    return from_rows([[values[name] for name in TOOL_COLUMNS] for values in rows], tuple(TOOL_COLUMNS.values()))
+    return from_records(rows, TOOL_COLUMNS)
 
 
 def _carried(known: pd.DataFrame, steps: pd.DataFrame | None) -> "pd.Series[Any]":

@@ -15,23 +15,14 @@ import pandas as pd
 from tokenflation.analysis.columns import TREE_COLUMNS
 from tokenflation.analysis.columns.structure import TREE_FLAG_COLUMNS
 from tokenflation.analysis.columns.tasks import DATED_FROM_NS
-from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.analysis.plain import plain_rows
+from tokenflation.analysis.frames import from_records, prepared
+from tokenflation.analysis.plain import plain_records, plain_rows
 
 __all__ = ["NOTHING", "Loop", "Node", "Totals", "added", "times_of", "tree_rows", "trees", "walk"]
 
 Kind = Literal["task", "agent", "step", "tool", "more"]
 PlacedBy = Literal["root", "tool_call", "call", "scope", "depth", "open"]
 
-_CALLS = (
-    "call_id", "task", "task_id", "agent", "agent_run_id", "depth", "step", "inside_call_id",
-    "inside_tool_call_id", "status", "error_type", "model", "response_model", "started_at_ns", "ended_at_ns",
-    "input_tokens", "cache_read_tokens", "output_tokens", "reasoning_tokens", "tool_calls",
-)  # fmt: skip
-_TOOLS = (
-    "call_id", "tool_call_id", "name", "kind", "executed", "result_tokens", "started_at_ns", "ended_at_ns",
-    "agent_run_id",
-)  # fmt: skip
 _SPANS = ("span_id", "parent_id", "kind", "agent_run_id")
 
 
@@ -175,10 +166,10 @@ def trees(
         FrameError: `calls` is empty or lacks columns.
     """
     by_task: dict[tuple[str, str], list[_Call]] = defaultdict(list)
-    for call in map(_Call._make, plain_rows(prepared(calls, _CALLS, "trees"), _CALLS)):
+    for call in plain_records(prepared(calls, _Call._fields, "trees"), _Call):
         by_task[call.task, call.task_id].append(call)
     tools: dict[str, list[_Tool]] = defaultdict(list)
-    for tool in map(_Tool._make, plain_rows(tool_calls, _TOOLS)):
+    for tool in plain_records(tool_calls, _Tool):
         tools[tool.call_id].append(tool)
     scopes = {row[0]: row for row in plain_rows(spans, _SPANS)}
     for group in sorted(by_task.values(), key=lambda group: min(call.started_at_ns for call in group)):
@@ -213,8 +204,8 @@ def tree_rows(node: Node) -> pd.DataFrame:
         values: dict[str, Any] = {name: getattr(one.total, name) for name in _TOTALS}
         values |= {f"own_{name}": getattr(one.own, name) for name in ("calls", "input_tokens", "output_tokens")}
         values |= {"level": level, "parent_id": around.id if around else None, "task_id": node.id}
-        rows.append([values[name] if name in values else getattr(one, name) for name in columns])
-    return from_rows(rows, tuple(columns.values()))
+        rows.append({name: values[name] if name in values else getattr(one, name) for name in columns})
+    return from_records(rows, columns)
 
 
 def _tree(calls: list[_Call], tools: dict[str, list[_Tool]], scopes: dict[str, tuple[Any, ...]]) -> Node:

@@ -19,15 +19,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tokenflation.analysis.columns.structure import WASTE_COLUMNS
-from tokenflation.analysis.frames import from_rows, prepared
-from tokenflation.analysis.plain import plain_rows
+from tokenflation.analysis.frames import from_records, prepared
+from tokenflation.analysis.plain import plain_records
 
 __all__ = ["waste"]
-
-_CALLS = (
-    "task", "task_id", "call_id", "status", "attempts", "started_at_ns", "ended_at_ns", "duration_s", "input_tokens",
-    "output_tokens", "model", "continues_call_id", "kept_messages", "instructions_hash", "history",
-)  # fmt: skip
 
 
 class _Call(NamedTuple):
@@ -55,14 +50,14 @@ def waste(calls: pd.DataFrame) -> pd.DataFrame:
         FrameError: `calls` is empty or lacks columns.
     """
     by_task: dict[tuple[str, str], list[_Call]] = defaultdict(list)
-    for call in map(_Call._make, plain_rows(prepared(calls, _CALLS, "waste"), _CALLS)):
+    for call in plain_records(prepared(calls, _Call._fields, "waste"), _Call):
         by_task[call.task, call.task_id].append(call)
     groups = [sorted(group, key=lambda call: call.started_at_ns) for group in by_task.values()]
     groups.sort(key=lambda group: (group[0].started_at_ns, group[0].task, group[0].task_id))
-    return from_rows([_row(group) for group in groups], tuple(WASTE_COLUMNS.values()))
+    return from_records(map(_row, groups), WASTE_COLUMNS)
 
 
-def _row(calls: list[_Call]) -> list[Any]:
+def _row(calls: list[_Call]) -> dict[str, Any]:
     failed = [call for call in calls if call.status != "ok"]
     reporting = [call for call in failed if _tokens(call) is not None]
     retried = [call for call in calls if call.status == "ok" and call.attempts > 1]
@@ -71,7 +66,7 @@ def _row(calls: list[_Call]) -> list[Any]:
     repeated = _repeated(calls)
     known_requests = sum(call.history is not None for call in calls)
     known = [tokens for call in calls if (tokens := _tokens(call)) is not None]
-    values: dict[str, Any] = {
+    return {
         "task": calls[0].task,
         "task_id": calls[0].task_id,
         "calls": len(calls),
@@ -88,7 +83,6 @@ def _row(calls: list[_Call]) -> list[Any]:
         "repeated_tokens": sum(_tokens(call) or 0 for call in repeated) if known_requests else None,
         "requests_known": known_requests,
     }
-    return [values[name] for name in WASTE_COLUMNS]
 
 
 def _tokens(call: _Call) -> int | None:
