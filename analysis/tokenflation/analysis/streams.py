@@ -34,6 +34,7 @@ __all__ = [
     "apart",
     "as_path",
     "in_order",
+    "is_store",
     "opened",
     "parquet_files",
     "url_frames",
@@ -51,6 +52,7 @@ _BATCH = 8192
 """Rows that SQLite hands over at once; the first are read before the streams run side by side."""
 _PART_ROWS = 200_000
 """A store of fewer rows is read by one connection."""
+_SQLITE = b"SQLite format 3\0"
 _TYPES = {"text": "varchar", "int": "bigint", "float": "double", "bytes": "blob"}
 
 
@@ -352,3 +354,18 @@ def as_path(source: str | Path) -> str | Path:
     except sa.exc.SQLAlchemyError:
         return str(source)
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else str(source)
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a path is that of an SQLite file.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}. Check the file's permissions.") from error

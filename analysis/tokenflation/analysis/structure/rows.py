@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tokenflation.analysis.frames import from_rows
 from tokenflation.analysis.refusing import store_errors
+from tokenflation.analysis.streams import is_store
 from tokenflation.analysis.structure.beside import load_beside, segments_alone, span_rows
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.cells import check_cells, optional
@@ -21,7 +22,6 @@ from tokenflation.sdk.words import many
 
 __all__ = ["calls_alone", "censored_remarks", "load_censored", "load_outcomes", "load_structure"]
 
-_SQLITE = b"SQLite format 3\0"
 _OUTCOMES = (
     Column("task", "text", "kind of the task", required=True),
     Column("task_id", "text", "id of the task", required=True),
@@ -177,10 +177,7 @@ def _engine(source: str | Path) -> sa.Engine | None:
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             raise StoreError(f"{text.split('://')[0]}://... cannot be opened: {error}. Install its driver.") from error
     path = Path(source)
-    if path.is_file():
-        with path.open("rb") as file:
-            return open_store(path) if file.read(len(_SQLITE)) == _SQLITE else None
-    return None
+    return open_store(path) if is_store(path) else None
 
 
 def _read(connection: sa.Connection, name: str, where: sa.ColumnElement[bool] | None) -> pd.DataFrame:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,6 +19,7 @@ from tokenflation.analysis.context.kvcache import (
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
+from tokenflation.analysis.statistics.seeds import interval_rng
 from tokenflation.cli.options.choices import CACHE_TABLES
 from tokenflation.cli.views.numbers import human, human_length, human_share
 from tokenflation.cli.views.output import emit
@@ -29,8 +29,6 @@ from tokenflation.sdk.words import many
 __all__ = ["run"]
 
 _GROUPS = ("provider", "model")
-# Any fixed seed will do: the same store must print the same interval.
-_SEED = 20261121
 _HASHED = frozenset({"ttl", "bytes", "needed", "volatile"})
 _LOWS = ("realised_hit_rate_low", "ideal_hit_rate_low")
 _RELATIVE = '"session_relative_time":true'
@@ -43,7 +41,7 @@ def run(
     calls = analysis.load(store, blocks=True)
     groups = by or _GROUPS
     makers: dict[str, Callable[[], pd.DataFrame]] = {
-        "summary": lambda: cache_summary(calls, by=groups, rng=np.random.default_rng(_SEED)),
+        "summary": lambda: cache_summary(calls, by=groups, rng=interval_rng()),
         "triggers": lambda: cache_summary(calls, by=("provider", "prompted_by")),
         "resent": lambda: append_summary(context_steps(calls, windows={}), by=groups),
         "ttl": lambda: hits_by_ttl(calls, by=groups),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,6 +11,7 @@ from tokenflation import analysis
 from tokenflation.analysis.context.growth import context_kinds, context_runs
 from tokenflation.analysis.context.steps import append_summary, context_steps, in_contexts
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
+from tokenflation.analysis.statistics.seeds import interval_rng
 from tokenflation.cli.views.numbers import human, human_share, human_times, two_decimals
 from tokenflation.cli.views.output import emit
 from tokenflation.cli.views.tables import names_of, titled_table, with_interval
@@ -19,8 +19,6 @@ from tokenflation.sdk.words import many
 
 __all__ = ["run"]
 
-# Any fixed seed will do: the same store must print the same interval.
-_SEED = 20261121
 _SHOWN = 20
 
 
@@ -36,7 +34,7 @@ def run(store: str, chosen: str | None, window: int | None, as_json: bool, as_cs
 
 def _frame(name: str, calls: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     if name == "kinds":
-        return context_kinds(calls, steps=steps, rng=np.random.default_rng(_SEED))
+        return context_kinds(calls, steps=steps, rng=interval_rng())
     if name == "runs":
         return context_runs(calls, steps=steps)
     return steps if name == "steps" else append_summary(steps)

@@ -3,21 +3,18 @@
 from typing import Any, Literal
 
 import click
-import numpy as np
 import pandas as pd
 
 from tokenflation import analysis
 from tokenflation.analysis.comparison.baselines import Baselines, choose_baselines, direct_kinds, without_baselines
 from tokenflation.analysis.comparison.costs import read_prices
 from tokenflation.analysis.comparison.difference import diff
+from tokenflation.analysis.statistics.seeds import interval_rng
 from tokenflation.cli.views.diff import page
 from tokenflation.cli.views.output import emit, json_rows
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["run"]
-
-# Any fixed seed will do: the same stores must print the same interval.
-_SEED = 20261121
 
 
 def run(
@@ -35,7 +32,7 @@ def run(
         a, b, remarks = _fleets(a, b)
     found = diff(
         a, b, measure=measure, method=method, view=view, total=total, pooled=pooled, prices=prices,
-        rng=np.random.default_rng(_SEED),
+        rng=interval_rng(),
     )  # fmt: skip
     manifest: dict[str, Any] = {**found.attrs["manifest"], "remarks": remarks}
     manifest["a"], manifest["b"] = {"store": before, **manifest["a"]}, {"store": after, **manifest["b"]}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,6 +14,7 @@ from tokenflation.analysis.comparison.baselines import INTRINSIC, choose_baselin
 from tokenflation.analysis.comparison.costs import costs, read_prices
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
+from tokenflation.analysis.statistics.seeds import interval_rng
 from tokenflation.cli.views.numbers import human, human_share, human_times, small
 from tokenflation.cli.views.output import emit, remark
 from tokenflation.cli.views.tables import titled_table
@@ -22,8 +22,6 @@ from tokenflation.sdk.words import many
 
 __all__ = ["run"]
 
-# Any fixed seed will do: the same store must print the same interval.
-_SEED = 20261121
 _LABELS = {"calls": "outer calls", "work_per_call": "work per call", "recursion": "sub-agents", "resend": "re-sent",
            "reasoning": "reasoning", "retry": "failed calls"}  # fmt: skip
 
@@ -38,8 +36,8 @@ def run(
     chosen = choose_baselines(calls, wanted)
     if not wanted:
         remark(f"Baseline: {chosen.why}")
-    frame = analysis.inflation(calls, baseline=wanted or chosen.names, prices=prices, rng=np.random.default_rng(_SEED))
-    split = None if prices is None else costs(calls, prices, rng=np.random.default_rng(_SEED))
+    frame = analysis.inflation(calls, baseline=wanted or chosen.names, prices=prices, rng=interval_rng())
+    split = None if prices is None else costs(calls, prices, rng=interval_rng())
     if split is not None:
         more = split.columns.difference(frame.columns, sort=False)
         frame = frame.merge(split[["task", *more]], on="task", how="left")

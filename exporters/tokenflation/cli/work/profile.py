@@ -4,7 +4,6 @@ from collections.abc import Hashable
 from typing import Any, Literal
 
 import click
-import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,6 +13,7 @@ from tokenflation import analysis
 from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
 from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.analysis.profiles.uneven import uneven_remarks
+from tokenflation.analysis.statistics.seeds import interval_rng
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored
 from tokenflation.cli.views.numbers import human, human_share, human_time, human_times
 from tokenflation.cli.views.output import emit
@@ -27,10 +27,6 @@ _Parts = Literal["agent", "model", "step"]
 _Grains = Literal["kind", "task", "run", "step", "call", "fleet"]
 
 _USAGE = (("reported", "reported"), ("partial", "in part"), ("unreported", "not reported"))
-
-
-# Any fixed seed will do: the same store must print the same interval.
-_SEED = 20261121
 # Of more kinds than anybody reads one by one, those with the most input are shown.
 _MOST_KINDS = 100
 
@@ -49,7 +45,7 @@ def run(store: str, by: _Parts | None, per: _Grains, fleet: bool, as_json: bool,
             raise click.UsageError(f"--per {per} is for --json or --csv, without --fleet; or give --by.")
         emit(analysis.measured(store, per=per), as_json, as_csv, Text)
         return
-    frame = analysis.profile(store, fleet=fleet or for_people, rng=np.random.default_rng(_SEED))
+    frame = analysis.profile(store, fleet=fleet or for_people, rng=interval_rng())
     emit(
         frame, as_json, as_csv, lambda: _blocks(frame, [*_censored(store), *_scattered(frame), *uneven_remarks(frame)])
     )

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import pandas as pd
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from tokenflation.analysis.comparison.ledger import ledger
 from tokenflation.analysis.context.steps import context_steps
 from tokenflation.analysis.predictability import predictability
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
+from tokenflation.analysis.statistics.seeds import interval_rng
 from tokenflation.analysis.structure.flags import run_flags, step_flags
 from tokenflation.analysis.structure.rows import (
     calls_alone,
@@ -33,8 +33,6 @@ from tokenflation.cli.views.structure import StructureView
 
 __all__ = ["run"]
 
-_SEED = 20261121  # of the report too, so that both show one interval
-
 
 def run(store: str, kind: str | None, grain: str, prices: Path | None, as_json: bool, as_csv: bool) -> None:
     """Do what `tokenflation structure` asks."""
@@ -49,9 +47,7 @@ def run(store: str, kind: str | None, grain: str, prices: Path | None, as_json: 
     table = None if prices is None else read_prices(prices)
     costs = None if table is None else with_cost(ledger(calls, table.of_calls(calls)))
     tasks = structure_tasks(calls, tool_calls, spans)
-    # A fixed seed: the same store gives the same interval each time.
-    rng = np.random.default_rng(_SEED)
-    frame = structure_summary(calls, tool_calls, spans, outcomes, costs, tasks=tasks, rng=rng)
+    frame = structure_summary(calls, tool_calls, spans, outcomes, costs, tasks=tasks, rng=interval_rng())
     emit(
         frame,
         as_json,

@@ -22,12 +22,14 @@ from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_s
 from tokenflation.analysis.findings import findings
 from tokenflation.analysis.refusing import store_errors
 from tokenflation.analysis.statistics.censoring import marked
+from tokenflation.analysis.statistics.seeds import interval_rng
+from tokenflation.analysis.streams import is_store
 from tokenflation.analysis.structure.rows import calls_alone, censored_remarks, load_censored, load_outcomes
 from tokenflation.analysis.structure.summary import structure_summary
 from tokenflation.analysis.structure.tools import tools
 from tokenflation.exporters.report.names import shown_name, with_shown_names
 from tokenflation.exporters.report.page import Report
-from tokenflation.exporters.report.sampling import calls_of_tasks, is_store, take
+from tokenflation.exporters.report.sampling import calls_of_tasks, take
 from tokenflation.exporters.report.sections.cache import Cache
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.store.cells import check_cells
@@ -41,8 +43,6 @@ BUCKET_S = 900
 """Seconds of a bucket of the day whose demand is drawn."""
 MOST_CALLS = 100_000
 """Calls above which a page is made of a sample: all of them would take minutes."""
-# Any fixed seed will do: the same store must give the same page.
-_SEED = 20261121
 _FORECAST_SEED = 0  # of `tokenflation forecast` without --seed, so that both show one interval
 _TTLS_S = sorted({*TTLS_S, 60.0, 900.0})
 _MAX_VOLATILE = 5
@@ -109,9 +109,9 @@ def build_report(
         tool_calls=tool_calls,
         spans=spans,
         findings=findings(part, tool_calls, outcomes, steps=its_steps, baselines=baselines.kinds),
-        contexts=None if its_steps is None else context_kinds(part, steps=its_steps, rng=_rng()),
+        contexts=None if its_steps is None else context_kinds(part, steps=its_steps, rng=interval_rng()),
         cache=None if steps is None else _cache(calls, steps, kv_bytes_per_token or fleet.kv_bytes_per_token),
-        structure=structure_summary(part, tool_calls, spans, outcomes, rng=_rng()),
+        structure=structure_summary(part, tool_calls, spans, outcomes, rng=interval_rng()),
         tools=tools(calls, tool_calls, steps=steps),
     )
 
@@ -145,10 +145,6 @@ def _heaviest(calls: pd.DataFrame, compared: Sequence[str]) -> list[str] | None:
     return list(dict.fromkeys([*map(str, heavy.index), *compared]))
 
 
-def _rng() -> np.random.Generator:
-    return np.random.default_rng(_SEED)
-
-
 def _held(store: str) -> tuple[dict[str, int], str]:
     """Return the records lost, by reason, and the schema; nothing where the source is no SQLite store.
 
@@ -171,7 +167,7 @@ def _held(store: str) -> tuple[dict[str, int], str]:
 def _factors(calls: pd.DataFrame, baselines: Baselines, *, strict: bool) -> tuple[pd.DataFrame | None, str]:
     """Return the inflation against the baselines, or None and the sentence that says why; `strict` raises instead."""
     try:
-        return analysis.inflation(calls, baseline=baselines.names, rng=_rng()), ""
+        return analysis.inflation(calls, baseline=baselines.names, rng=interval_rng()), ""
     except FrameError as error:
         if strict:
             raise
@@ -211,7 +207,7 @@ def _cache(calls: pd.DataFrame, steps: pd.DataFrame, kv_bytes_per_token: float |
     hashed = bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
     places = volatile_prefixes(calls).head(_MAX_VOLATILE) if hashed else pd.DataFrame()
     return Cache(
-        whole=cache_summary(calls, by=(), rng=_rng()),
+        whole=cache_summary(calls, by=(), rng=interval_rng()),
         models=cache_summary(calls),
         triggers=cache_summary(calls, by=("prompted_by",)),
         pauses=hits_by_pause(steps),

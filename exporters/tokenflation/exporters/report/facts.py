@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.streams import Source, opened
-from tokenflation.exporters.report.numbers import YEAR_NS
 
 __all__ = ["MISSABLE", "NEEDED", "Facts", "facts_of", "read_facts"]
 
@@ -47,8 +47,8 @@ select
   count(case when input_tokens is not null or output_tokens is not null then 1 end) as known,
   count(case when structure_source = 'wire' then 1 end) as inferred,
   cast(sum(input_tokens) as bigint) as input_tokens, cast(sum(output_tokens) as bigint) as output_tokens,
-  coalesce(min(case when started_at_ns >= {YEAR_NS} then started_at_ns end), min(started_at_ns)) as first_ns,
-  max(started_at_ns) as last_ns, count(case when started_at_ns < {YEAR_NS} then 1 end) as undated,
+  coalesce(min(case when started_at_ns >= {DATED_FROM_NS} then started_at_ns end), min(started_at_ns)) as first_ns,
+  max(started_at_ns) as last_ns, count(case when started_at_ns < {DATED_FROM_NS} then 1 end) as undated,
   {", ".join(f"count({name}) as with_{name}" for name in MISSABLE)}
 from calls
 """

@@ -8,9 +8,10 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+from tokenflation.analysis.columns.tasks import DATED_FROM_NS
+
 __all__ = [
     "NOT_REPORTED",
-    "YEAR_NS",
     "by_unit",
     "count",
     "exact",
@@ -26,8 +27,6 @@ NOT_REPORTED = "not reported"
 
 _SPACE = "\N{NO-BREAK SPACE}"
 _SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-YEAR_NS = 365 * 86400 * 10**9
-"""Imported traces without dates count from 0: what lies in the first year of unix time never happened then."""
 _DURATIONS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -95,10 +94,10 @@ def moment(unix_ns: Any) -> str:
 
 
 def period(first_ns: Any, last_ns: Any) -> str:
-    """Return the time between two moments; where the source gives no dates (`YEAR_NS`), only how long it is."""
+    """Return the time between two moments; where the source gives no dates, only how long it is."""
     if _unknown(first_ns) or _unknown(last_ns):
         return NOT_REPORTED
-    if int(last_ns) < YEAR_NS:
+    if int(last_ns) < DATED_FROM_NS:
         return f"up to {seconds(int(last_ns) / 1e9)} from a task's start (the source gives no dates)"
     first, last = moment(first_ns), moment(last_ns)
     return first if first == last else f"{first} to {last}"

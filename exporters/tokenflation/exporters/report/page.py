@@ -71,9 +71,7 @@ class Report:
     """Records that could not be kept, by reason."""
     schema: str = ""
     alone: str = ""
-    """What the source cannot say because it holds calls alone, as a sentence; empty: it holds what is
-    beside them too.
-    """
+    """What a source of calls alone cannot say, as a sentence; empty: it holds what is beside them too."""
     facts: Facts | None = None
     """Of all calls of the store; None: those of `calls`."""
     sample: tuple[int, int] | None = None
@@ -91,12 +89,12 @@ class Report:
     findings: pd.DataFrame | None = None
     """Of `tokenflation.analysis.findings`."""
     contexts: pd.DataFrame | None = None
-    """One row per kind and agent, of `analysis.growth.context_kinds`."""
+    """One row per kind and agent, of `analysis.context_kinds`."""
     cache: Cache | None = None
     structure: pd.DataFrame | None = None
-    """One row per task kind, of `analysis.structure_summary`."""
+    """One row per task kind, of `analysis.structure.summary`."""
     tools: pd.DataFrame | None = None
-    """One row per task kind and tool, of `analysis.tools`."""
+    """One row per task kind and tool, of `analysis.structure.tools`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,11 @@ from tokenflation.analysis.streams import as_path, opened, parquet_files, url_fr
 from tokenflation.analysis.structure.beside import load_beside
 from tokenflation.analysis.structure.rows import load_structure
 from tokenflation.exporters.report.facts import NEEDED, Facts, facts_of, read_facts
-from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
 
-__all__ = ["Taken", "calls_of_tasks", "count_calls", "is_store", "take"]
+__all__ = ["Taken", "calls_of_tasks", "count_calls", "take"]
 
 _TASKS_SQL = """
 select task, task_id, count(*) as calls,
@@ -34,7 +33,6 @@ select task, task_id, count(*) as calls,
 from calls group by task, task_id order by started, task, task_id
 """
 _COLUMNS = tuple(CALL_COLUMNS.values())
-_SQLITE = b"SQLite format 3\0"
 _KINDS_IN_FULL = 4
 """Kinds whose largest task comes along, so that it can be taken apart."""
 _IDS_AT_ONCE = 5_000
@@ -108,21 +106,6 @@ def _chosen(known: pd.DataFrame, most_calls: int) -> np.ndarray:
     taken = np.zeros(len(known), dtype=bool)
     taken[order[fits]] = True
     return taken
-
-
-def is_store(path: Path) -> bool:
-    """Return whether a path is that of an SQLite file.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}. Check the file's permissions.") from error
 
 
 def count_calls(store: str) -> int:

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from tokenflation.exporters.report.sampling import is_store
+from tokenflation.analysis.streams import is_store
 from tokenflation.sdk.errors import StoreError
 
 __all__ = ["Mark"]

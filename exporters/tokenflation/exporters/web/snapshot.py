@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenflation.analysis.planning.plan import Plan
+from tokenflation.analysis.streams import is_store
 from tokenflation.exporters.report import Live, Report, build_report, page_parts, task_part
 from tokenflation.exporters.report.build import with_task
-from tokenflation.exporters.report.sampling import count_calls, is_store
+from tokenflation.exporters.report.sampling import count_calls
 from tokenflation.exporters.web.mark import Mark
 from tokenflation.exporters.web.pace import Pace
 from tokenflation.sdk.errors import PlanError, TokenflationError
