@@ -105,6 +105,17 @@ def test_deepseek_cache_hits_are_a_part_of_the_prompt(exchange: Any) -> None:
     assert exchange("openai.chat", _chat(usage)).usage == Usage(input_tokens=90, cache_read_tokens=64, output_tokens=1)
 
 
+def test_mistral_cache_reads_are_found_by_each_of_their_names(exchange: Any) -> None:
+    for said in (
+        {"prompt_tokens_details": {"cached_tokens": 64}, "prompt_token_details": None, "num_cached_tokens": None},
+        {"prompt_tokens_details": None, "prompt_token_details": {"cached_tokens": 64}},
+        {"num_cached_tokens": 64},
+    ):
+        usage = exchange("openai.chat", _chat({"prompt_tokens": 90, "completion_tokens": 1, **said})).usage
+
+        assert usage == Usage(input_tokens=90, cache_read_tokens=64, output_tokens=1)
+
+
 def test_reasoning_that_only_the_total_holds_is_output(exchange: Any) -> None:
     usage = {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109}
 
