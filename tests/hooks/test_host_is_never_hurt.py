@@ -30,7 +30,7 @@ OURS = [
     (httpx, "_picked"),
     (httpx, "_request_body"),
 ]
-ENDING = [(bodies, "end_by"), (bodies, "_end_by_close")]
+ENDING = [(bodies, "end_by"), (bodies, "end_by_close")]
 
 
 @READERS

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.client
 import json
 import logging
 import socket
@@ -31,54 +30,10 @@ from tokenflation.sdk.store.contents import info
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def by_urllib(provider: Provider, path: str, payload: Any) -> int:
-    request = urllib.request.Request(f"{provider.url}{path}?key=MARKER", json.dumps(payload).encode(), method="POST")
-    with urllib.request.urlopen(request) as response:
-        response.read()
-        return int(response.status)
-
-
-def by_http_client(provider: Provider, path: str, payload: Any) -> int:
-    connection = http.client.HTTPConnection(provider.url.removeprefix("http://"))
-    with contextlib.closing(connection):
-        connection.request("POST", path, json.dumps(payload))
-        with connection.getresponse() as response:
-            response.read()
-            return response.status
-
-
-DIRECT = pytest.mark.parametrize("send", [by_urllib, by_http_client], ids=lambda send: send.__name__)
-
-
-@DIRECT
-def test_a_model_called_through_the_standard_library_is_reported_once_and_answered(
-    send: Callable[..., int], provider: Provider, recorded: Collected, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(3):
-        assert send(provider, "/v1/chat/completions", QUESTION) == 200
-    assert recorded.failures == ["unseen:openai.chat"]
-    (message,) = [record.getMessage() for record in caplog.records]
-    assert "http.client" in message
-    assert "127.0.0.1" not in message
-
-
-@DIRECT
-def test_a_request_that_asks_no_model_is_not_reported(
-    send: Callable[..., int], provider: Provider, recorded: Collected
-) -> None:
-    assert send(provider, "/survey/v1/chat/completions", {"answers": [1, 2]}) == 200
-    with urllib.request.urlopen(f"{provider.url}/v1/models") as response:
-        assert response.status == 200
-    assert recorded.failures == []
-
-
 @pytest.mark.parametrize("host", ["api.openai.com", "acme.openai.azure.com"])
 def test_a_providers_own_host_is_named_without_what_is_its_customers(host: str, recorded: Collected) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", 9)
-    connection.set_tunnel(host)
-    connection.sock = socket.socket()  # never connected: sending fails after the request was announced
-    with contextlib.closing(connection), pytest.raises(OSError):  # noqa: PT011
-        connection.request("POST", "/v1/chat/completions", json.dumps(QUESTION))
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["/none/curl", f"https://{host}/v1/chat/completions", "-d", "{}"], check=False)
     assert recorded.failures == [f"unseen:{host.removeprefix('acme.')}"]
 
 
@@ -185,21 +140,15 @@ def test_after_a_grace_the_next_look_up_reports(
     assert recorded.failures == ["unseen:api.openai.com"]
 
 
-def ask(host: str, path: str, payload: Any) -> None:
-    """Send a request by http.client to a host that nobody reaches."""
-    connection = http.client.HTTPConnection(host)
-    connection.sock = socket.socket()
-    with contextlib.closing(connection), contextlib.suppress(OSError):
-        connection.request("POST", path, json.dumps(payload))
-
-
-def test_a_function_that_a_customer_serves_is_no_model_of_its_provider(recorded: Collected) -> None:
-    ask("x.execute-api.eu-west-1.amazonaws.com", "/prod/score", {"text": "hi"})
-    assert recorded.failures == []
-    ask("bedrock-runtime.eu-west-1.amazonaws.com", "/model/m/converse", {})
-    assert recorded.failures == ["unseen:bedrock-runtime.eu-west-1.amazonaws.com"]
-    ask("x.execute-api.eu-west-1.amazonaws.com", "/prod/v1/chat/completions", QUESTION)
-    assert recorded.failures[1:] == ["unseen:openai.chat"]
+def test_a_function_that_a_customer_serves_is_no_model_of_its_provider(collected: Collected) -> None:
+    watch = unseen._Watch(collected.tap)
+    watch._request("POST", "x.execute-api.eu-west-1.amazonaws.com", "/prod/score", b'{"text": "hi"}', "a way")
+    assert collected.failures == []
+    watch._request("POST", "bedrock-runtime.eu-west-1.amazonaws.com", "/model/m/converse", b"{}", "a way")
+    assert collected.failures == ["unseen:bedrock-runtime.eu-west-1.amazonaws.com"]
+    asks = json.dumps(QUESTION).encode()
+    watch._request("POST", "x.execute-api.eu-west-1.amazonaws.com", "/prod/v1/chat/completions", asks, "a way")
+    assert collected.failures[1:] == ["unseen:openai.chat"]
 
 
 @pytest.mark.parametrize("host", ["s3.us-east-1.amazonaws.com", "huggingface.co", "acme.snowflakecomputing.com"])
@@ -300,8 +249,6 @@ def test_a_coding_agent_in_a_line_for_the_shell_is_reported(tmp_path: Path, reco
 
 
 PLACES: list[tuple[Any, str]] = [
-    (http.client.HTTPConnection, "putrequest"),
-    (http.client.HTTPConnection, "_send_request"),
     (socket, "getaddrinfo"),
     (subprocess.Popen, "__init__"),
 ]
@@ -316,11 +263,9 @@ def test_undo_restores_the_identical_attributes(collected: Collected) -> None:
     assert all(owner.__dict__[name] is old for (owner, name), old in zip(PLACES, before, strict=True))
 
 
-def through_http_client(tap: Tap) -> None:
-    connection = http.client.HTTPConnection("api.openai.com")
-    connection.sock = socket.socket()  # never connected
-    with contextlib.closing(connection), contextlib.suppress(OSError):
-        connection.request("POST", "/v1/chat/completions", json.dumps(QUESTION))
+def through_curl(tap: Tap) -> None:
+    with contextlib.suppress(OSError):
+        subprocess.run(["/none/curl", "https://api.openai.com/v1/chat/completions", "-d", "{}"], check=False)
 
 
 def through_a_socket(tap: Tap) -> None:
@@ -332,7 +277,7 @@ def through_a_batch(tap: Tap) -> None:
     tap.begin("POST", "api.openai.com", "/v1/batches", None, {})
 
 
-@pytest.mark.parametrize("way", [through_http_client, through_a_socket, through_a_batch], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [through_curl, through_a_socket, through_a_batch], ids=lambda way: way.__name__)
 def test_what_is_unseen_is_counted_though_a_filter_of_the_hosts_log_fails(
     way: Callable[[Tap], None], collected: Collected
 ) -> None:
@@ -352,19 +297,20 @@ def raising(*_: object, **__: object) -> Any:
     raise RuntimeError("ours")
 
 
-@DIRECT
-@pytest.mark.parametrize("name", ["recognise", "provider_of", "underway", "read", "_is_watched_caller"])
+@pytest.mark.parametrize("name", ["recognise", "provider_of", "underway", "_is_watched_caller"])
 def test_the_host_is_answered_whatever_of_ours_raises(
-    name: str, send: Callable[..., int], provider: Provider, recorded: Collected, monkeypatch: pytest.MonkeyPatch
+    name: str, openai_is_local: str, recorded: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unseen, name, raising)
-    assert send(provider, "/v1/chat/completions", QUESTION) == 200
-    assert set(recorded.failures) <= {"hook_error", "unseen:openai.chat"}
+    raw_socket(openai_is_local)
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["/none/curl", "https://api.openai.com/v1/chat/completions", "-d", "{}"], check=False)
+    assert set(recorded.failures) <= {"hook_error", "unseen:api.openai.com"}
 
 
 def test_a_tap_that_raises_is_not_noticed(provider: Provider) -> None:
     undo = install(Tap(submit=raising, context=raising, failed=raising))
-    assert by_urllib(provider, "/v1/chat/completions", QUESTION) == 200
+    assert requests.post(f"{provider.openai_url}/chat/completions", json=QUESTION).status_code == 200
     undo()
 
 
@@ -375,23 +321,24 @@ def test_a_module_without_the_place_is_left_alone(collected: Collected) -> None:
     assert collected.failures == []
 
 
-def test_the_store_counts_what_was_not_seen_and_holds_no_private_name(provider: Provider, tmp_path: Path) -> None:
-    store = tmp_path / "runs.db"
-    with tf.instrument(store):
-        by_urllib(provider, "/v1/chat/completions", {**QUESTION, "user": "MARKER"})
-    assert info(store)["drops"] == {"unseen:openai.chat": 1}
-    for file in tmp_path.iterdir():
-        assert b"MARKER" not in file.read_bytes()
-        assert b"127.0.0.1" not in file.read_bytes()
-
-
-def test_a_program_that_never_closes_leaves_the_report_behind(provider: Provider, tmp_path: Path) -> None:
-    store = tmp_path / "runs.db"
-    script = f"""
-import json, urllib.request
-import tokenflation.sdk as tf
-tf.instrument({str(store)!r})
-urllib.request.urlopen({provider.openai_url + "/chat/completions"!r}, json.dumps({QUESTION!r}).encode()).read()
+LOOK_UP = """
+try:
+    socket.getaddrinfo("acme.openai.azure.com", 443)
+except OSError:
+    pass
 """
+
+
+def test_the_store_counts_what_was_not_seen_and_holds_no_name_of_a_customer(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    with tf.instrument(store), contextlib.suppress(OSError):
+        socket.getaddrinfo("acme.openai.azure.com", 443)
+    assert info(store)["drops"] == {"unseen:openai.azure.com": 1}
+    assert not any(b"acme" in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_program_that_never_closes_leaves_the_report_behind(tmp_path: Path) -> None:
+    store = tmp_path / "runs.db"
+    script = f"import socket\nimport tokenflation.sdk as tf\ntf.instrument({str(store)!r}){LOOK_UP}"
     subprocess.run([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}"], check=True)
-    assert info(store)["drops"] == {"unseen:openai.chat": 1}
+    assert info(store)["drops"] == {"unseen:openai.azure.com": 1}

@@ -96,7 +96,7 @@ def test_a_fork_does_not_wait_for_a_log_file_that_a_thread_of_its_parent_was_wri
     provider: Provider, store: Path
 ) -> None:
     program = """
-        import contextlib, logging, select, urllib.request
+        import contextlib, logging, select, subprocess
         pipe = store + ".fifo"
         os.mkfifo(pipe)
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -108,10 +108,10 @@ def test_a_fork_does_not_wait_for_a_log_file_that_a_thread_of_its_parent_was_wri
         if not pid:
             signal.alarm(30)
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(url + "/v1/chat/completions", b'{"model": "m", "messages": []}').close()
+                subprocess.run(["/none/curl", "https://api.openai.com/v1/chat/completions", "-d", "{}"])
             with httpx.Client() as client:
                 ask(client, "child")
-            os._exit(handle.drops != {"unseen:openai.chat": 1})
+            os._exit(handle.drops != {"unseen:api.openai.com": 1})
         print(os.waitpid(pid, 0)[1], flush=True)
         os._exit(0)
     """

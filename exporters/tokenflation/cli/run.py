@@ -328,7 +328,7 @@ def _sum_up(handle: tf.Instrumentation, since_ns: int) -> None:
     elif not handle.recorded and not others:
         _say(
             "this process made no model call through httpx, httpx2, aiohttp, urllib3 (and so requests and boto3), "
-            "lm15 or websockets"
+            "http.client (and so urllib.request), lm15 or websockets"
         )
     else:
         _say(f"next, tokenflation profile {_quoted(handle.store)}")

@@ -8,7 +8,18 @@ import logging
 from collections.abc import Callable
 
 from tokenflation.sdk.exchange import Tap
-from tokenflation.sdk.hooks import aiohttp, aiohttp_sockets, httpx, lm15, mcp, queues, unseen, urllib3, websockets
+from tokenflation.sdk.hooks import (
+    aiohttp,
+    aiohttp_sockets,
+    http_client,
+    httpx,
+    lm15,
+    mcp,
+    queues,
+    unseen,
+    urllib3,
+    websockets,
+)
 from tokenflation.sdk.hooks.bodies import safely
 from tokenflation.sdk.hooks.httpx import transport
 from tokenflation.sdk.interrupts import let_through
@@ -21,6 +32,7 @@ _HOOKS = (
     aiohttp.install,
     aiohttp_sockets.install,
     urllib3.install,
+    http_client.install,
     lm15.install,
     queues.install,
     websockets.install,

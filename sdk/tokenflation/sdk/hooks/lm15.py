@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, end_by_close, safely, tapped
+from tokenflation.sdk.hooks.heads import KEPT_HEADERS, loaded, path_of, picked
 from tokenflation.sdk.hooks.patches import Patches
-from tokenflation.sdk.hooks.urllib3_heads import KEPT_HEADERS, loaded, path_of, picked
 
 __all__ = ["install"]
 

@@ -1,10 +1,9 @@
 """Says when the program talks to a model endpoint by a way that no hook sees: silence would look like no calls at all.
 
-It watches these ways out: requests of `http.client` (and so of `urllib.request`), names of providers that are looked up
-while no hooked library is at work, channels of gRPC, curl (curl_cffi, the command), functions of BAML, predictions
-of LM Studio's SDK, asyncio's pools of urllib3-future (niquests), and coding
-agents that are started as programs, as their own SDKs do. It records nothing, reads no answer, and names a provider's
-host, an api or an agent's command only: the host name of a private server is kept nowhere.
+It watches these ways out: names of providers that are looked up while no hooked library is at work, channels of gRPC,
+curl (curl_cffi, the command), functions of BAML, predictions of LM Studio's SDK, asyncio's pools of urllib3-future
+(niquests), and coding agents that are started as programs, as their own SDKs do. It records nothing, reads no answer,
+and names a provider's host, an api or an agent's command only: the host name of a private server is kept nowhere.
 """
 
 import functools
@@ -65,7 +64,7 @@ _ASKS_NOTHING = frozenset(
 """What a coding agent's command does first of all without a model."""
 _BY_OURS = (
     "%s is called through %s, which tokenflation does not see: those calls are missing in the store. Send them "
-    "with httpx, aiohttp, requests, urllib3 or botocore (most clients take such a transport) to record them."
+    "with httpx, aiohttp, requests, urllib3, urllib.request or botocore (most clients take such a transport) to record them."
 )
 _BY_ITSELF = (
     "%s was started, a program whose model calls tokenflation does not see: they are missing in the store. It keeps "
@@ -122,8 +121,6 @@ class _Watch:
     def start(self) -> None:
         """Put the patches on; a module that is not imported yet is patched when it is."""
         places: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
-            ("http.client", "HTTPConnection", "putrequest", self._putrequest),
-            ("http.client", "HTTPConnection", "_send_request", self._send_request),
             ("socket", "", "getaddrinfo", self._getaddrinfo),
             ("grpc", "", "secure_channel", self._channel),
             ("grpc.aio", "", "secure_channel", self._channel),
@@ -211,32 +208,6 @@ class _Watch:
         say(_log, message, name, way)
 
     # The shells.
-
-    def _putrequest(self, original: Any) -> Any:
-        @functools.wraps(original)
-        def shell(connection: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-            if _may_ask(method, url):
-                self._look(self._look_at_connection, connection, method, url, None)
-            return original(connection, method, url, *args, **kwargs)
-
-        return shell
-
-    def _send_request(self, original: Any) -> Any:
-        @functools.wraps(original)
-        def shell(connection: Any, method: str, url: str, body: Any, *args: Any, **kwargs: Any) -> Any:
-            if _may_ask(method, url):
-                self._look(self._look_at_connection, connection, method, url, body)
-            return original(connection, method, url, body, *args, **kwargs)
-
-        return shell
-
-    def _look_at_connection(self, connection: Any, method: str, url: str, body: Any) -> None:
-        path = url.partition("?")[0]
-        host = str(getattr(connection, "_tunnel_host", None) or connection.host)
-        if not url.startswith("/"):  # forwarded by a proxy
-            found = _URL.match(url)
-            host, path = (_host_in(found[1]), found[2] or "/") if found else (host, path)
-        self._request(method, host, path, body, "http.client (urllib.request)")
 
     def _getaddrinfo(self, original: Any) -> Any:
         @functools.wraps(original)

@@ -9,7 +9,6 @@ import functools
 import inspect
 import io
 import logging
-import sys
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
@@ -18,10 +17,11 @@ from typing import Any
 
 from tokenflation.sdk.exchange import REQUEST_HEADERS, Exchange, Tap
 from tokenflation.sdk.hooks.bodies import end_by, safely
+from tokenflation.sdk.hooks.heads import KEPT_HEADERS, host_of, loaded, path_of, picked
 from tokenflation.sdk.hooks.httpx_tries import Sending, tried
 from tokenflation.sdk.hooks.patches import Patches
+from tokenflation.sdk.hooks.reading import ReadBody
 from tokenflation.sdk.hooks.underway import UNDERWAY, Sent, passed_on
-from tokenflation.sdk.hooks.urllib3_heads import KEPT_HEADERS, host_of, loaded, path_of, picked
 from tokenflation.sdk.saying import say
 from tokenflation.sdk.wire import recognise
 
@@ -30,8 +30,6 @@ __all__ = ["install"]
 _SEND = "_make_request"
 _BODY = "__tokenflation_body__"
 """Set on http.client's response, which both generations of urllib3 read from."""
-_SMALL_BYTES = 8
-_LINE_BYTES = 1024
 _MISSING = (
     "%s is missing in this version: nothing is recorded. Use urllib3 1.26.12 or newer (or 2.x) to record requests and "
     "boto3."
@@ -67,17 +65,15 @@ def install(tap: Tap) -> Callable[[], None]:
 # The core: one request, one response, one body.
 
 
-class _Body:
-    """The body of an answer while the host reads it; lies on http.client's response and goes with it."""
+class _Body(ReadBody):
+    """The body of an answer while urllib3 reads it."""
 
-    __slots__ = ("_line", "chunks", "exchange", "owner")
+    __slots__ = ("chunks",)
 
     def __init__(self, owner: object, exchange: Exchange) -> None:
-        self.owner = owner
-        self.exchange = exchange
+        super().__init__(owner, exchange)
         self.chunks: weakref.ref[Generator[bytes, None, None]] | None = None
         """What urllib3 yields; weak, as it holds the response that we lie on."""
-        self._line = bytearray()
 
     def watch(self, chunks: Generator[bytes, None, None]) -> None:
         """Know what urllib3 yields."""
@@ -87,42 +83,6 @@ class _Body:
         """Return whether urllib3 is reading: it closes a response itself before it says what is wrong with it."""
         chunks = self.chunks() if self.chunks is not None else None
         return chunks is not None and getattr(chunks, "gi_running", False)
-
-    def note(self, data: bytes) -> None:
-        """Note bytes as they were read; single ones, as `readline` reads them, by the line."""
-        if len(data) >= _SMALL_BYTES and not self._line:
-            self.exchange.add(data)
-        elif data:
-            self._line += data
-            if data[-1:] == b"\n" or len(self._line) >= _LINE_BYTES or len(data) >= _SMALL_BYTES:
-                self._note_line()
-
-    def finish(self) -> None:
-        """Note that the host has read to the end."""
-        self._note_line()
-        self.exchange.finish("read")
-
-    def end_by(self, error: BaseException | None) -> None:
-        """Note that the host did not read on, by what kept it from it."""
-        self._note_line()
-        end_by(self.exchange, error)
-
-    def drop(self) -> None:
-        """Note that nobody is left to read the rest."""
-        self._note_line()
-        self.exchange.finish("dropped")
-
-    def _note_line(self) -> None:
-        if self._line:
-            line, self._line = bytes(self._line), bytearray()
-            self.exchange.add(line)
-
-    def __del__(self) -> None:
-        try:  # at interpreter shutdown contextlib may be gone, like anything else
-            if self.exchange.end is None:
-                self.drop()
-        except BaseException:  # noqa: S110  # the collector has nobody to tell
-            pass
 
 
 def _begin(tap: Tap, api: str, pool: Any, method: str, url: str, sent: dict[str, Any]) -> Exchange | Sent | None:
@@ -183,14 +143,8 @@ def _note_read(body: _Body, data: bytes | None, source: Any) -> None:
 
 
 def _note_close(body: _Body, response: Any) -> None:
-    if body.is_inside():
-        return
-    if response.__dict__.get("_finalizing"):  # set by io.IOBase where the garbage collector closes
-        body.drop()
-        return
-    handled = sys.exception()
-    cancelled = handled is not None and not isinstance(handled, (Exception, GeneratorExit))
-    body.end_by(handled if cancelled else None)
+    if not body.is_inside():
+        body.close(response)
 
 
 def _noted(body: _Body, chunks: Generator[bytes, None, None]) -> Iterator[bytes]:

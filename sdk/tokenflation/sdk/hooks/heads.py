@@ -1,4 +1,4 @@
-"""What is kept of the head of a request or an answer of urllib3; reads, and changes nothing."""
+"""What is kept of the head of a request or an answer, as urllib3, http.client and lm15 have it; changes nothing."""
 
 import io
 from typing import Any
