@@ -16,7 +16,7 @@ from rich.text import Text
 from tokenflation.cli.views.fitting import Fitted
 from tokenflation.cli.views.numbers import human, human_share, human_time
 from tokenflation.cli.views.words import printable
-from tokenflation.sdk.words import plural
+from tokenflation.sdk.words import many
 
 __all__ = ["StructureView"]
 
@@ -52,7 +52,7 @@ class StructureView:
             yield from self._block(row, wide=options.max_width >= _WIDE)
         more = len(shown) - _MOST_KINDS
         if more > 0:
-            yield Text(f"And {more:,} smaller {plural('kind', more)}: --json and --csv have them all.\n", style="bold")
+            yield Text(f"And {many(more, 'smaller kind')}: --json and --csv have them all.\n", style="bold")
         for remark in self.remarks:
             yield Text(remark, style="bold")
         yield Text(
@@ -116,7 +116,7 @@ class StructureView:
         yield Fitted(table)
         if len(found) > _MOST_TOOLS:
             rest = len(found) - _MOST_TOOLS
-            yield Text(f"  and {rest:,} more {plural('tool', rest)}: --per tool --json lists them all", style="dim")
+            yield Text(f"  and {many(rest, 'more tool')}: --per tool --json lists them all", style="dim")
 
     def _failures(self, kind: str, *, outcomes: int) -> Iterator[RenderableType]:
         found = self.failures[self.failures["task"] == kind]
@@ -126,7 +126,7 @@ class StructureView:
         most = "most expensive" if found["tokens"].notna().any() else "largest"
         unsaid = int((found["failed_by"] != "outcome").sum())
         apart = f" ({unsaid:,} without an outcome, so not in the success rate)" if unsaid and outcomes else ""
-        yield Text(f"{count:,} {plural('task', count)} failed{apart}; the {most}:", style="bold")
+        yield Text(f"{many(count, 'task')} failed{apart}; the {most}:", style="bold")
         for row in found.head(_MOST_FAILURES).to_dict("records"):
             error = "" if pd.isna(row["error_type"]) else f": {printable(str(row['error_type']))}"
             says = {
@@ -135,7 +135,7 @@ class StructureView:
                 "last call": f"its last call failed{error}",
             }
             share = "" if pd.isna(row["share_of_kind"]) else f" ({human_share(row['share_of_kind'])} of the kind)"
-            calls = f"{row['calls']:,} {plural('call', row['calls'])}"
+            calls = many(row["calls"], "call")
             tokens = "tokens not reported" if pd.isna(row["tokens"]) else f"{human(row['tokens'])} tokens"
             yield Text(f"  {printable(str(row['task_id']))}: {tokens}{share}, {calls}; {says[row['failed_by']]}")
 
@@ -159,7 +159,7 @@ def _tool_cells(row: Mapping[Hashable, Any]) -> tuple[str, dict[str, str]]:
 def _title(row: _Row) -> Text:
     counts = [(row["tasks"], "task"), (row["calls"], "call"), (row["agent_runs"], "agent run")]
     tokens = "no tokens reported" if row["tokens"] is None else f"{human(row['tokens'])} tokens"
-    text = ", ".join(f"{count:,} {plural(noun, count)}" for count, noun in counts)
+    text = ", ".join(many(count, noun) for count, noun in counts)
     return Text(f"{printable(str(row['task']))}: {text}, {tokens}", style="bold")
 
 
@@ -174,18 +174,14 @@ def _ratio(row: _Row, name: str, label: str, basis: str, unit: str = "") -> Iter
 
 def _of(part: int, whole: int, noun: str) -> str:
     """Return what a number rests on: all of something, or how many of it."""
-    return (
-        f"all {whole:,} {plural(noun, whole)}"
-        if part == whole and whole > 1
-        else f"{part:,} of {whole:,} {plural(noun, whole)}"
-    )
+    return f"all {many(whole, noun)}" if part == whole and whole > 1 else f"{part:,} of {many(whole, noun)}"
 
 
 def _agents(row: _Row) -> Iterator[_Line]:
     if not row["sub_agent_runs"]:
         yield "sub-agent runs", "0", "", "no agent run stands inside another"
         return
-    levels = f"{row['depth_max']:,} {plural('level', row['depth_max'])} deep at most"
+    levels = f"{many(row['depth_max'], 'level')} deep at most"
     yield "sub-agent runs", human(row["sub_agent_runs"]), "", levels
     yield from _ratio(
         row, "branching_factor", "branching factor", f"per agent run above the deepest level ({row['parents']:,})"
@@ -231,7 +227,7 @@ def _tool_lines(row: _Row) -> Iterator[_Line]:
         return
     yield from _ratio(row, "tool_calls_per_call", "per call", "")
     if row["user_requests"]:
-        requests = f"{row['user_requests']:,} {plural('request', row['user_requests'])} of the user"
+        requests = f"{many(row['user_requests'], 'request')} of the user"
         yield from _ratio(row, "tool_calls_per_request", "per request", requests)
     yield from _ratio(row, "tool_calls_per_task", "per task", "")
     if row["tool_rows"]:
@@ -253,10 +249,8 @@ def _steps(row: _Row) -> Iterator[_Line]:
     )
     yield from _ratio(row, "reflection_share", "reflections", f"{row['reflections']:,} that repeat a tool call", "%")
     if row["compared_steps"]:
-        what = f"{row['loop_steps']:,} {plural('step', row['loop_steps'])} beyond the first round"
-        inside = (
-            f"in {row['tasks_with_loops']:,} {plural('task', row['tasks_with_loops'])}, {what}" if row["loops"] else ""
-        )
+        what = f"{many(row['loop_steps'], 'step')} beyond the first round"
+        inside = f"in {many(row['tasks_with_loops'], 'task')}, {what}" if row["loops"] else ""
         yield "loops", human(row["loops"]), "", inside
 
 
@@ -292,7 +286,7 @@ def _success(row: _Row, currency: str) -> Iterator[_Line]:
     if not row["tasks_with_outcome"]:
         return
     silent = row["tasks"] - row["tasks_with_outcome"]
-    rest = f"; {silent:,} {plural('task', silent)} without one" if silent else ""
+    rest = f"; {many(silent, 'task')} without one" if silent else ""
     outcomes = f"{row['successes']:,} of the {row['tasks_with_outcome']:,} with an outcome{rest}"
     yield from _ratio(row, "success_rate", "success rate", outcomes, "%")
     yield from _ratio(row, "tokens_per_success", "tokens per success", "failures are paid as well")
@@ -333,11 +327,11 @@ def _unknown(row: _Row) -> Iterator[str]:
             yield f"the {side} tokens of {'every call' if silent == row['calls'] else of}"
     endless = row["calls_without_end"]
     if endless and row["tasks_with_duration"]:
-        yield f"how long {endless:,} {plural('call', endless)} took, so that the critical path is a lower bound"
+        yield f"how long {many(endless, 'call')} took, so that the critical path is a lower bound"
     if not row["tasks_with_duration"]:
         yield "how long the tasks took"
     if row["unplaced_runs"]:
-        yield f"who started {row['unplaced_runs']:,} sub-agent {plural('run', row['unplaced_runs'])}"
+        yield f"who started {many(row['unplaced_runs'], 'sub-agent run')}"
     if row["tool_calls"] and not row["tool_rows"]:
         yield "which tools were asked for, with what and to what end"
     elif row["tool_rows"] > row["server_tool_calls"] and not row["arguments_known"]:

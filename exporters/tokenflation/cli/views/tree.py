@@ -16,7 +16,7 @@ from tokenflation.analysis.structure.trees import Node, Totals, walk
 from tokenflation.cli.views.fitting import Fitted
 from tokenflation.cli.views.numbers import human, human_time
 from tokenflation.cli.views.words import printable
-from tokenflation.sdk.words import plural
+from tokenflation.sdk.words import many
 
 __all__ = ["TaskList", "TreeView"]
 
@@ -178,7 +178,7 @@ def _lines(node: Node, signs: _Signs, levels: int, guide: str = "", below: str =
     yield _Line(guide, label, agent or node)
     if shown and levels <= 0:
         calls = sum(child.total.calls for child in shown)
-        text = f"{signs.more} {calls:,} {plural('call', calls)} deeper"
+        text = f"{signs.more} {many(calls, 'call')} deeper"
         yield _Line(f"{below}{signs.last} ", Text(text, style="italic"), None)
         return
     for place, child in enumerate(shown):
@@ -248,7 +248,7 @@ def _label_of_many(node: Node, signs: _Signs) -> Text:
             text.append(f", {again:,} {'repeats' if again == 1 else 'repeat'}", style="yellow")
         runs = sum(_count_runs(one) for one in members)
         if runs:
-            text.append(f", {runs:,} sub-agent {plural('run', runs)}")
+            text.append(f", {many(runs, 'sub-agent run')}")
         names = Counter[str]()
         for name, count in tool_names(node).items():
             names[printable(name)] += count
@@ -283,9 +283,9 @@ def _headline(task: Node) -> Text:
     runs = sum(_count_runs(node) for node in task.children)
     depth = max((node.depth for _, node, _ in walk(task) if node.kind == "step"), default=0)
     facts = [
-        f"{total.calls:,} {plural('call', total.calls)} in {runs:,} {plural('agent run', runs)}",
+        f"{many(total.calls, 'call')} in {many(runs, 'agent run')}",
         f"depth {depth}",
-        f"{total.tool_calls:,} {plural('tool call', total.tool_calls)}",
+        f"{many(total.tool_calls, 'tool call')}",
         _tokens(total),
         "time not known" if task.duration_s is None else human_time(task.duration_s),
     ]
@@ -314,18 +314,18 @@ def _remarks(task: Node, *, folds: bool, owns: bool) -> Iterator[str]:
     nodes = [node for _, node, _ in walk(task)]
     yield from _silent(total)
     if total.failed_calls:
-        yield f"{total.failed_calls:,} {plural('call', total.failed_calls)} failed or {'was' if total.failed_calls == 1 else 'were'} cut."
+        yield f"{many(total.failed_calls, 'call')} failed or {'was' if total.failed_calls == 1 else 'were'} cut."
     lost = sum(node.kind == "tool" and not node.server and node.results is None for node in nodes)
     if lost:
-        yield f"{lost:,} {plural('tool call', lost)} without a result sent back to the model."
+        yield f"{many(lost, 'tool call')} without a result sent back to the model."
     again = sum(node.repeats_step is not None for node in nodes)
     if again:
         loops = sum(len(node.loops) for node in nodes)
-        within = f", {loops:,} {plural('loop', loops)} among them" if loops else ""
-        yield f"{again:,} {plural('step', again)} {'repeats' if again == 1 else 'repeat'} a tool call of an earlier one with the same arguments{within}."
+        within = f", {many(loops, 'loop')} among them" if loops else ""
+        yield f"{many(again, 'step')} {'repeats' if again == 1 else 'repeat'} a tool call of an earlier one with the same arguments{within}."
     unsure = sum(node.placed_by == "open" for node in nodes)
     if unsure:
-        yield f"{unsure:,} {plural('agent run', unsure)} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."
+        yield f"{many(unsure, 'agent run')} of unknown place: several could have started {'it' if unsure == 1 else 'them'}."
     if any(node.own != node.total and node.own.calls for node in nodes):
         yield f"All counts include sub-agents{'; own leaves them out' if owns else ''}."
     if folds:
@@ -341,4 +341,4 @@ def _silent(total: Totals) -> Iterator[str]:
             some = " A plus marks sums that leave some out." if silent < total.calls else ""
             what = side if side == "usage" else f"{side} tokens"
             verb = "reports" if silent == 1 else "report"
-            yield f"{silent:,} {plural('call', silent)} of {total.calls:,} {verb} no {what}.{some}"
+            yield f"{many(silent, 'call')} of {total.calls:,} {verb} no {what}.{some}"

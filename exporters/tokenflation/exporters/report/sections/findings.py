@@ -11,6 +11,7 @@ from tokenflation.analysis.findings import FINDINGS
 from tokenflation.exporters.report.markup import REST, Section, coded, details, note, table
 from tokenflation.exporters.report.names import shown_name
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact, share
+from tokenflation.sdk.words import many
 
 __all__ = ["findings_section"]
 
@@ -39,7 +40,7 @@ def findings_section(found: pd.DataFrame | None, link: Callable[[str], str] | No
         rest = len(rows[_SHOWN:_MAX])
         body.append(
             details(
-                f"{rest} more {'finding' if rest == 1 else 'findings'}",
+                many(rest, "more finding"),
                 f'<ol class="findings" start="{_SHOWN + 1}">{more}</ol>',
                 kind=REST,
             )
