@@ -18,7 +18,7 @@ from typing import Any
 import urllib3
 from idle_recorder import IdleRecorder, idle_recorder
 
-from tokenflation.sdk.hooks import unseen
+from tokenflation.sdk.hooks import http_client, unseen
 from tokenflation.sdk.hooks import urllib3 as hook
 
 URL = "/v1/chat/completions?key=1"
@@ -86,7 +86,7 @@ def compare(one: IdleRecorder, step: Callable[[], None], units: int, rounds: int
     bare, hooked = [], []
     for _ in range(rounds):
         bare.append(cpu_us(step, units))
-        undo = [hook.install(one.tap), unseen.install(one.tap)]
+        undo = [hook.install(one.tap), http_client.install(one.tap), unseen.install(one.tap)]
         hooked.append(cpu_us(step, units))
         for undo_one in reversed(undo):
             undo_one()
