@@ -81,6 +81,28 @@ def test_images_are_counted_where_the_model_counts_them(exchange: Any) -> None:
     assert (uncounted.status, uncounted.usage_source) == ("ok", "absent")
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "error_type"), [(200, "ok", None), (503, "error", "http_503"), (400, "error", "http_400")]
+)
+def test_a_transcription_that_is_a_text_alone_is_a_call_without_counts(
+    code: int, status: str, error_type: str | None
+) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="response_format"\r\n\r\nsrt\r\n--x--'
+    view = ExchangeBytes(
+        api="openai.transcriptions",
+        request_body=form,
+        status_code=code,
+        content_type="text/plain; charset=utf-8",
+        chunks=[(1, b"1\n00:00:00,000 --> 00:00:02,000\nHello\n\n\n")],
+    )
+
+    reading = read(view, key=b"k")
+
+    assert reading is not None
+    assert (reading.status, reading.error_type, reading.stream) == (status, error_type, False)
+    assert (reading.usage_source, reading.finish_reasons) == ("absent", () if code == 200 else ("error",))
+
+
 def test_a_transcription_is_a_form_judged_by_its_answer() -> None:
     form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-4o-transcribe\r\n--x--'
     usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}

@@ -12,7 +12,7 @@ from tokenflation.sdk.wire.shapes import Answer, Dialect, Request
 from tokenflation.sdk.wire.usage import usage_of
 from tokenflation.sdk.wire.view import ExchangeBytes
 
-__all__ = ["Chosen", "choose"]
+__all__ = ["Chosen", "choose", "is_plain"]
 
 
 class Chosen(Struct, frozen=True):
@@ -105,8 +105,15 @@ def _is_answer(view: ExchangeBytes, found: Chosen, *, asked_for: bool) -> bool:
     if facts.response_id is not None or _says_something(facts, dialect.answer):
         return True
     if not asked_for:
-        return dialect.api == "bedrock.invoke" or (dialect.request.forms and bool(facts.error))
+        return dialect.api == "bedrock.invoke" or (
+            dialect.request.forms and (bool(facts.error) or is_plain(view, found))
+        )
     return facts.model is not None or facts.error is not None or view.status_code is None
+
+
+def is_plain(view: ExchangeBytes, found: Chosen) -> bool:
+    """Return whether an answer is a text alone, where its dialect has such."""
+    return found.dialect.answer.plain and not found.facts.documents and view.content_type.startswith("text/plain")
 
 
 def _answered(view: ExchangeBytes, dialect: Dialect, chunks: Sequence[tuple[int, bytes]]) -> Chosen:

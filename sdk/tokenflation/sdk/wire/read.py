@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from tokenflation.sdk.records import Reading, Status, Usage, UsageSource
 from tokenflation.sdk.wire.anatomy import anatomy, answer_named
 from tokenflation.sdk.wire.body import SPACE, note_headers, opening
-from tokenflation.sdk.wire.choosing import Chosen, choose
+from tokenflation.sdk.wire.choosing import Chosen, choose, is_plain
 from tokenflation.sdk.wire.dialects import PAYLOAD_STREAMS
 from tokenflation.sdk.wire.endpoints.providers import provider_of
 from tokenflation.sdk.wire.extract import whole
@@ -65,7 +65,8 @@ def _is_media(view: ExchangeBytes) -> bool:
 def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, readable: bool, key: bytes) -> Reading:
     dialect, facts, streamed = answer.dialect, answer.facts, answer.streamed
     rules, asked = dialect.answer, dialect.request
-    if _is_refusal(view.status_code):
+    plain = is_plain(view, answer)
+    if plain or _is_refusal(view.status_code):
         streamed = False
     elif not facts.documents:
         streamed = streamed or request.get("stream") is True
@@ -78,7 +79,7 @@ def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, re
     elif ended and not facts.usage and facts.first_token_ns is None and not dialect.fetches:
         ended = _is_answered(facts, rules)
     ended = ended and not view.truncated
-    status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable)
+    status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable and not plain)
     model = text(lookup(asked.model)(request)) or _in_path(view.path, asked.model_in_path)
     usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended, samples=samples)
     usage, contradicted = consistent(usage)

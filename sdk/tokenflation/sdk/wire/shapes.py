@@ -87,6 +87,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     apart: str | None = None
     """Key that numbers the answers to several prompts, or several to one, which come together, in a stream or as an
     array: each ends by itself, with counts of its own."""
+    plain: bool = False
+    """It may be a text alone, of the type `text/plain`, which says nothing but proves whose it is."""
     blob: str | None = None
     """Key of a base64 text that holds the document itself."""
     event_key: str = "type"

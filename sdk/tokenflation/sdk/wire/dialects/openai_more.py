@@ -176,6 +176,7 @@ TRANSCRIPTIONS: Final = Dialect(
             "prompt_audio_seconds": ("prompt_audio_seconds",),
         },
         extra={"audio_input_seconds": ("usage", "seconds"), "cost": ("usage", "cost")},  # often all that it has
+        plain=True,  # .../audio/createTranscription: with `response_format` text, srt or vtt
     ),
 )
 
