@@ -65,7 +65,7 @@ def _is_media(view: ExchangeBytes) -> bool:
 def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, readable: bool, key: bytes) -> Reading:
     dialect, facts, streamed = answer.dialect, answer.facts, answer.streamed
     rules, asked = dialect.answer, dialect.request
-    plain = is_plain(view, answer)
+    plain = rules.plain and is_plain(view, answer)
     if plain or _is_refusal(view.status_code):
         streamed = False
     elif not facts.documents:
