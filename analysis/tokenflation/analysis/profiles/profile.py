@@ -5,7 +5,7 @@ Tasks are grouped into kinds by SQL as well (`kinds_sql`, `quantiles_sql`, `call
 calls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -19,7 +19,7 @@ from tokenflation.analysis.statistics.uneven import effective_tasks
 from tokenflation.analysis.streams import Source
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["FLEET_CALLS", "FLEET_TASKS", "call_quantiles_sql", "kinds_sql", "profile", "quantiles_sql"]
+__all__ = ["FLEET_CALLS", "FLEET_TASKS", "call_quantiles_sql", "kinds_sql", "low_coverage", "profile", "quantiles_sql"]
 
 FLEET_TASKS = f"(select '' as task, {', '.join(name for name in TASK_COLUMNS if name != 'task')} from tasks) fleet"
 """The relation `tasks` as if all were of one kind."""
@@ -62,6 +62,16 @@ def profile(
             whole = _profile(connection, FLEET_TASKS, FLEET_CALLS, rng, level)
             frame = pd.concat([frame, whole.assign(task=pd.array([None], dtype="str"))], ignore_index=True)
     return frame
+
+
+def low_coverage(row: Mapping[Any, Any], measure: Measure) -> float | None:
+    """Return the share of a kind's calls that report a measure where fewer do than report usage; None elsewhere.
+
+    `row` is one of `profile`.
+    """
+    coverage: float = row[f"{measure.name}_coverage"]
+    with_usage = row["reported_share_mean"] + row["partial_share_mean"]
+    return coverage if coverage < min(with_usage, 1.0) else None
 
 
 def kinds_sql(tasks: str = "tasks") -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tokenflation import analysis
 from tokenflation.analysis.columns import MEASURES, STATISTICS, Measure
+from tokenflation.analysis.profiles.profile import low_coverage
 from tokenflation.analysis.profiles.scattered import scattered_remarks
 from tokenflation.analysis.profiles.uneven import uneven_remarks
 from tokenflation.analysis.statistics.seeds import interval_rng
@@ -110,10 +111,9 @@ def _block(row: _Row) -> RenderableType:
 
 
 def _label(row: _Row, measure: Measure) -> str:
-    coverage = row[f"{measure.name}_coverage"]
     # The title says for how many calls usage is known at all.
-    known = row["reported_share_mean"] + row["partial_share_mean"]
-    return measure.label if coverage >= min(known, 1.0) else f"{measure.label} ({human_share(coverage)})"
+    coverage = low_coverage(row, measure)
+    return measure.label if coverage is None else f"{measure.label} ({human_share(coverage)})"
 
 
 def _says_nothing(row: _Row, measure: Measure) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tokenflation.analysis.columns import MEASURES, Measure
+from tokenflation.analysis.profiles.profile import low_coverage
 from tokenflation.exporters.report.facts import MISSABLE, Facts
 from tokenflation.exporters.report.markup import Section, definitions, details, glossary, note, notes, table
 from tokenflation.exporters.report.numbers import NOT_REPORTED, by_unit, count, exact, period, share
@@ -118,8 +119,8 @@ def percentiles_section(profile: pd.DataFrame) -> Section:
 
 def _label(row: Mapping[Any, Any], measure: Measure) -> str:
     label = f"{measure.label}, tokens" if measure.unit == "tokens" and "tokens" not in measure.label else measure.label
-    known, coverage = row["reported_share_mean"] + row["partial_share_mean"], row[f"{measure.name}_coverage"]
-    return label if coverage >= min(known, 1.0) else f"{label} ({share(coverage)})"
+    coverage = low_coverage(row, measure)
+    return label if coverage is None else f"{label} ({share(coverage)})"
 
 
 def _sum(row: Mapping[Any, Any], measure: Measure) -> str:
