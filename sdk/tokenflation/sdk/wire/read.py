@@ -65,21 +65,22 @@ def _is_media(view: ExchangeBytes) -> bool:
 def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, readable: bool, key: bytes) -> Reading:
     dialect, facts, streamed = answer.dialect, answer.facts, answer.streamed
     rules, asked = dialect.answer, dialect.request
-    plain = rules.plain and is_plain(view, answer)
-    if plain or _is_refusal(view.status_code):
-        streamed = False
-    elif not facts.documents:
-        streamed = streamed or request.get("stream") is True
+    plain, refused = False, _is_refusal(view.status_code)
+    if streamed or not facts.documents:
+        plain = rules.plain and is_plain(view, answer)
+        streamed = not (refused or plain) and (streamed or request.get("stream") is True)
     provider = provider_of(view.host, dialect.compatible)
     samples = _samples(request, asked)
     ended = facts.ended
     if streamed:
         choices, counts = samples * _prompts(request, asked), _asks_for_counts(request, asked)
         ended = whole(facts, rules, end=view.end, choices=choices, counts=counts)
-    elif ended and not facts.usage and facts.first_token_ns is None and not dialect.fetches:
+    elif not facts.usage and ended and facts.first_token_ns is None and not dialect.fetches:
         ended = _is_answered(facts, rules)
     ended = ended and not view.truncated
-    status, error_type = _verdict(view, facts, ended=ended, streamed=streamed, readable=readable and not plain)
+    status, error_type = _verdict(
+        view, facts, refused=refused, ended=ended, streamed=streamed, readable=readable and not plain
+    )
     model = text(lookup(asked.model)(request)) or _in_path(view.path, asked.model_in_path)
     usage, source = _usage(facts, rules, provider, facts.model or model or "", final=ended, samples=samples)
     usage, contradicted = consistent(usage)
@@ -93,7 +94,7 @@ def _reading(view: ExchangeBytes, answer: Chosen, request: dict[str, Any], *, re
         stream=streamed,
         status=status,
         error_type=error_type,
-        finish_reasons=("error",) if _is_refusal(view.status_code) else _finish_reasons(facts, status),
+        finish_reasons=("error",) if refused else _finish_reasons(facts, status),
         usage=usage,
         usage_source=source,
         usage_complete=ended and source == "provider",
@@ -164,11 +165,11 @@ def _is_refusal(code: int | None) -> bool:
 
 
 def _verdict(
-    view: ExchangeBytes, facts: Facts, *, ended: bool, streamed: bool, readable: bool
+    view: ExchangeBytes, facts: Facts, *, refused: bool, ended: bool, streamed: bool, readable: bool
 ) -> tuple[Status, str | None]:
     """Return the status of the call and the class of its failure: what the answer says comes before how it ended."""
     code = view.status_code
-    failed_code = f"http_{code}" if _is_refusal(code) else None
+    failed_code = f"http_{code}" if refused else None
     if facts.error is not None or failed_code is not None:
         error = facts.error if facts.error not in (None, "error") else failed_code or "error"
         return "error", f"http_{error}" if error.isdecimal() and len(error) == 3 else error
