@@ -122,8 +122,9 @@ def test_messages_that_are_rewritten_are_told_from_instructions() -> None:
     assert (row["part"], row["block"]) == ("history", 6)
 
 
-def test_a_history_that_was_cut_down_is_no_change_in_front() -> None:
-    compacted = {"extra": '{"gen_ai.conversation.compacted":true}'}
+@pytest.mark.parametrize("mark", ['{"gen_ai.conversation.compacted":true}', '{"gen_ai.conversation.compacted": true}'])
+def test_a_history_that_was_cut_down_is_no_change_in_front(mark: str) -> None:
+    compacted = {"extra": mark}
     rows = [_step("sssstt" + "h" * 6, 0, "s")]
     rows += [_step("sssstt" + "x" * at + "h" * 9, at, "s", f"{at - 1:016}", **compacted) for at in (1, 2, 3)]
 

@@ -16,7 +16,16 @@ from tokenflation.analysis.columns.context import APPEND_COLUMNS, CONTEXT_STEP_C
 from tokenflation.analysis.frames import from_arrays, prepared
 from tokenflation.sdk.errors import FrameError, PlanError
 
-__all__ = ["APPEND_GROUPS", "NEAR_WINDOW", "append_summary", "context_steps", "in_contexts", "known_windows"]
+__all__ = [
+    "APPEND_GROUPS",
+    "JITTER_TOKENS",
+    "NEAR_WINDOW",
+    "append_summary",
+    "context_steps",
+    "cut_down",
+    "in_contexts",
+    "known_windows",
+]
 
 NEAR_WINDOW = 0.8
 """Share of the context window from which on a call is near overflow."""
@@ -24,7 +33,7 @@ NEAR_WINDOW = 0.8
 APPEND_GROUPS: tuple[str, ...] = ("task", "agent", "provider", "model", "prompted_by")
 """What calls can be grouped by."""
 
-_JITTER_TOKENS = 1024
+JITTER_TOKENS = 1024
 """A fall by so much is accounting. Source: TraceLab, total_input_growth, "micro-reduction"."""
 _COMPACTED_SHARE = 0.5
 """A context that falls to this share of the one before was cut down: the falls of 24,665 calls of 362 recorded coding
@@ -202,17 +211,22 @@ def _before(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 def _change(first: npt.NDArray[np.bool_], grown: Floats, before: Floats) -> npt.NDArray[np.object_]:
     return np.select(
-        [first, np.isnan(grown), grown >= 0, grown >= -_JITTER_TOKENS, before + grown <= _COMPACTED_SHARE * before],
+        [first, np.isnan(grown), grown >= 0, grown >= -JITTER_TOKENS, before + grown <= _COMPACTED_SHARE * before],
         ["first", "", "grew", "jitter", "compacted"],
         "reduced",
     ).astype(object)
 
 
+def cut_down(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return before which calls the record says that the history was cut down: its `extra`, or `continues_evidence`."""
+    flat = rows["extra"].str.replace(" ", "", regex=False)
+    said = flat.str.contains(_MARK, regex=False) | (rows["continues_evidence"] == "compaction")
+    return said.to_numpy(bool)
+
+
 def _marks(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return how often the record says that the history was cut down before each call."""
-    flat = rows["extra"].str.replace(" ", "", regex=False)
-    marked = flat.str.contains(_MARK, regex=False).to_numpy(bool) | (rows["continues_evidence"] == "compaction")
-    marks = np.asarray(marked, np.int64)
+    marks = cut_down(rows).astype(np.int64)
     for at in np.flatnonzero(marks):
         several = json.loads(rows["extra"].iloc[at]).get("compactions")
         marks[at] = len(several) if isinstance(several, list) and several else 1

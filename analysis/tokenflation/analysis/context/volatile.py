@@ -19,6 +19,7 @@ import pandas as pd
 
 from tokenflation.analysis.columns.context import VOLATILE_COLUMNS
 from tokenflation.analysis.context.prefix import hashed_calls, reuse_segments
+from tokenflation.analysis.context.steps import JITTER_TOKENS, cut_down
 from tokenflation.analysis.frames import from_records
 from tokenflation.sdk.words import percent
 
@@ -27,8 +28,6 @@ __all__ = ["volatile_prefixes", "volatile_sentence"]
 _MORE = (
     "system_tokens", "tool_definition_tokens", "instructions_hash", "continues_call_id", "continues_evidence", "extra",
 )  # fmt: skip
-_JITTER_TOKENS = 1024
-"""A prompt may shrink by so much and still go on. Source: TraceLab, total_input_growth, "micro-reduction"."""
 _SIZE_TOLERANCE = 0.05
 _TOOL_DENSITY = (0.4, 1.5)
 """Tokens per byte of tool definitions against those of a system prompt, from least to most: `parts.Splitter`."""
@@ -135,10 +134,8 @@ def _expected(rows: pd.DataFrame) -> tuple[Ints, Ints]:
     before = np.where(first, runs.reindex(rows.index, fill_value=-1).to_numpy(np.int64), going_on)
     other = np.maximum(before, 0)
     same = np.logical_and.reduce([_equal(rows[name], other) for name in domain])
-    cut = rows["extra"].str.contains('"gen_ai.conversation.compacted":true', regex=False).to_numpy(bool)
-    extends = (
-        (size >= size[other] - _JITTER_TOKENS) & ~cut & (rows["continues_evidence"] != "compaction").to_numpy(bool)
-    )
+    # A prompt may shrink a little and still go on.
+    extends = (size >= size[other] - JITTER_TOKENS) & ~cut_down(rows)
     alike = np.abs(fixed - fixed[other]) <= np.maximum(block, _SIZE_TOLERANCE * fixed)
     taken_over = ~_equal(rows["agent_run_id"], other) & ~_equal(rows["instructions_hash"], other)
     history = np.where(extends & ~taken_over, np.minimum(size[other], size) // block, 0)
