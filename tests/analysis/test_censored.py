@@ -50,6 +50,13 @@ def test_each_kind_with_cut_runs_has_a_remark(store: Path) -> None:
     assert censored_remarks(calls, load_censored(store).iloc[:0]) == []
 
 
+def test_a_plan_that_names_other_kinds_is_told_nothing_of_cut_runs(store: Path) -> None:
+    calls = an.load(store)
+    kinds = an.Plan(tasks_per_day={"other": 10}).kinds, an.Plan(tasks_per_day={"capped": 10}).kinds
+    assert [censored_remarks(calls, load_censored(store), some) for some in kinds] == [[], [REMARK]]
+    assert an.Plan(tasks_per_day=10).kinds is None
+
+
 def test_a_source_without_scopes_has_none(tmp_path: Path) -> None:
     assert load_censored(tmp_path / "calls.parquet").empty
 

@@ -208,7 +208,9 @@ def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
         ("time,count\n0,5\n60,-6\n120,5\n", "line 3: column 'count' holds -6"),
         ("time,count\n0,5\n60,oops\n120,5\n180,6\n", "line 3: column 'count' holds oops"),
         ("time,count\n0,1\n60,inf\n120,5\n180,6\n", "line 3: column 'count' holds inf"),
-        ('time,count\n0,"1,000"\n60,"2,000"\n', "without separators"),
+        ('time,count\n0,"1,000"\n60,"2,000"\n', "without other separators"),
+        ("time;count\n0;1,5\n60;2,5\n", "a point before decimals"),
+        ("time,count\n1700000000,5\n1700000060,6\n1700000120000,7\n1700000180000,9\n", "seconds or milliseconds"),
         (
             "time,count\n2025-01-01,5\nyesterday,6\n2025-01-03,5\n2025-01-04,5\n",
             "line 3: column 'time' holds yesterday",
@@ -231,6 +233,12 @@ def test_a_compressed_trace_in_milliseconds_is_read(tmp_path: Path) -> None:
 def test_what_is_no_series_is_refused_with_the_reason(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(FrameError, match=why):
         read_history(written(tmp_path, text))
+
+
+def test_an_address_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(FrameError, match="is an address: write what it leads to to a file"):
+        read_history("http://models.test/demand.csv")
 
 
 @pytest.mark.parametrize(

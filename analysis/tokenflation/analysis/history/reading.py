@@ -180,7 +180,7 @@ def _numbers(table: pd.DataFrame, column: str, path: str | Path) -> Floats:
         row = int(wrong[0])
         more = f" ({len(wrong):,} such cells)" if len(wrong) > 1 else ""
         raise FrameError(f"{path}, line {line_of(path, row)}: column {column!r} holds {cells.iloc[row]!s}{more}, a negative, "
-                         f"infinite (above {_MOST_DEMAND:g}) or no number; write counts or rates without separators, and leave a gap empty.")  # fmt: skip
+                         f"infinite (above {_MOST_DEMAND:g}) or no number; write counts or rates with a point before decimals and without other separators, and leave a gap empty.")  # fmt: skip
     return values
 
 
@@ -339,7 +339,9 @@ def _of_bins(times: Floats, values: Floats, name: str, source: str, label: "pd.S
     width = _width(own, float(np.median(steps)))
     span = float(np.ptp(times))
     if span / width > _MOST_BINS:
-        raise FrameError(f"{source} would have {span / width:.3g} bins of {width:g} s; check its times.")
+        raise FrameError(
+            f"{source} would have {span / width:.3g} bins of {width:g} s; check its times, that all are in one unit (seconds or milliseconds)."
+        )
     place = np.round((times - times.min()) / width).astype(np.int64)
     if _off_grid(times, width) > _OFF_GRID:
         raise FrameError(

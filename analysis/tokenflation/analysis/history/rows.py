@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from tokenflation.sdk.errors import FrameError
+from tokenflation.sdk.store.paths import database_scheme
 
 __all__ = ["line_of", "read_table"]
 
@@ -19,6 +20,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
         FrameError: it is not there, is empty, or is none of these.
     """
     path = Path(path)
+    if database_scheme(path):  # pandas would open it
+        raise FrameError(f"{path} is an address: write what it leads to to a file, and give that file's path.")
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise FrameError(f"{path} is a pipe or a device, and is read more than once. Write it to a file first.")
     try:

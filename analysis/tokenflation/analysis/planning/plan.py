@@ -234,6 +234,11 @@ class Plan:
                 f"plan.{place} is {value:g} with the sd {deviation:g}; it may be at most {MOST_CV:g} times the number."
             )
 
+    @property
+    def kinds(self) -> tuple[str, ...] | None:
+        """The task kinds that the plan names; None if it stands for all."""
+        return tuple(self.tasks_per_day) if isinstance(self.tasks_per_day, Mapping) else None
+
     def places(self) -> Iterator[tuple[str, float]]:
         """Yield the place and value of each number that may be uncertain; of models, that of the largest share."""
         if not isinstance(self.tasks_per_day, Mapping):

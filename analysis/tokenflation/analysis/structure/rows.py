@@ -1,7 +1,7 @@
 """Reads what stands beside the calls of a store: tool calls and scopes, and which tasks a limit cut. Knows no trees."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,9 +155,13 @@ def _kind(connection: sa.Connection, table: str, column: str = "task") -> str:
     return renamed_sql(recorded) if sa.inspect(connection).has_table("task_names") else recorded
 
 
-def censored_remarks(calls: pd.DataFrame, censored: pd.DataFrame) -> list[str]:
-    """Return one sentence for each task kind of which a limit cut runs; frames as of `load` and `load_censored`."""
+def censored_remarks(calls: pd.DataFrame, censored: pd.DataFrame, kinds: Collection[str] | None = None) -> list[str]:
+    """Return one sentence for each task kind, of `kinds` if given, of which a limit cut runs.
+
+    Frames as of `load` and `load_censored`.
+    """
     tasks = calls[["task", "task_id"]].drop_duplicates()
+    tasks = tasks if kinds is None else tasks[tasks["task"].isin(kinds)]
     cut = tasks.merge(censored[["task", "task_id"]].drop_duplicates()).groupby("task").size()
     return [
         f"{task}: a limit cut {count:,} of {many(int((tasks['task'] == task).sum()), 'run')}, so what {'it' if count == 1 else 'they'} used is a lower "

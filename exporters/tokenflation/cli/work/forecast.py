@@ -60,7 +60,7 @@ def run(store: str, tasks_per_day: float | None, kinds: tuple[str, ...], plan_fi
     if kinds:
         _refuse_unknown(_volumes(kinds), calls)
     censored = load_censored(store)
-    lower_bounds, calls = censored_remarks(calls, censored), marked(calls, censored)
+    lower_bounds, calls = censored_remarks(calls, censored, plan.kinds), marked(calls, censored)
     setups = {"base": (calls, plan)} | {one.text: under(one, calls, plan) for one in changes}
     forecasts = {
         name: an.forecast(of, planned, rng=np.random.default_rng(seed), target=target)

@@ -194,7 +194,7 @@ def _demand(
             marked(calls, censored), plan, rng=np.random.default_rng(_FORECAST_SEED), bands=planned
         )
         manifest = demand.attrs["manifest"]
-        manifest["warnings"] = [*censored_remarks(calls, censored), *manifest["warnings"]]
+        manifest["warnings"] = [*censored_remarks(calls, censored, plan.kinds), *manifest["warnings"]]
         return demand, "", remarks
     except (FrameError, PlanError) as error:
         # What is the recording's fault as well (one run, too many kinds) leaves the page without a fleet.
