@@ -62,7 +62,8 @@ _LIMITS = """
   characters and more, goes on in that task. In the system prompt, where mem0 and others have it, it does not. Examples
   made of earlier answers, as DSPy's optimisers put them into prompts, are such a memory.
 - **The same question put again after an answer**, as by a program that did not like it, is told as a new task: votes and a
-  batch of equal tasks look the same. One that failed is another matter: its successor within a minute stands beside it.
+  batch of equal tasks look the same. One that failed or was stopped is another matter: its
+  successor within a minute, also at another provider, stands beside it.
 - **Equal sub-agents of tasks that run at once.** Where each step runs in a context of its own (LangGraph, pydantic-ai), what
   they are asked and what they answer tells whose they are. Where both are equal in several tasks, each task has as many
   as it asked for, but perhaps another's; where both are shorter than 8 characters, each is a task of its own.
