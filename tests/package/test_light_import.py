@@ -32,6 +32,7 @@ def test_importing_the_sdk_loads_no_client_no_database_layer_and_no_analysis() -
 def test_recording_loads_no_client_no_sqlalchemy_and_no_pandas(tmp_path: object) -> None:
     loaded = _loaded_by(f"import tokenflation.sdk as tf; tf.instrument({str(tmp_path) + '/runs.db'!r}).close()")
     assert loaded & set(HEAVY) == set()
+    assert "http.client" not in loaded  # which is patched once the host imports it
 
 
 def test_the_run_command_starts_without_pandas() -> None:

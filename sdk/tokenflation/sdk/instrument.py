@@ -364,9 +364,8 @@ def _recorder(path: str, task: str, foreign_calls: "ForeignCalls | None", queue_
         return open_writer(path, key=key, timeout_s=_LOCK_WAIT_S)
 
     try:
-        open_writer(
-            path, timeout_s=_OPEN_WAIT_S
-        ).close()  # a wrong file must be refused now, at the call the user wrote
+        # A wrong file must be refused now, at the call the user wrote.
+        open_writer(path, timeout_s=_OPEN_WAIT_S).close()
     except OSError as error:
         _log.warning("%s Until it can, calls wait; those that still do at the end are lost.", error)
     key = load_key(path)

@@ -2,10 +2,10 @@
 
 A request begins as its head ends; those of urllib3, which pass here too, are recorded by its own hook. A body is noted
 as the host reads it: http.client has taken off the transfer encoding by then, a content encoding is still there.
+Does not import http.client, which brings ssl and email.
 """
 
 import functools
-import http.client
 import logging
 from collections.abc import Callable
 from types import ModuleType
@@ -52,8 +52,9 @@ class _Body(ReadBody):
 
     def broke(self, error: BaseException) -> None:
         """Note that a read failed, and what had come till then."""
-        if isinstance(error, http.client.IncompleteRead):
-            self.note(error.partial)
+        partial = getattr(error, "partial", None)  # of `IncompleteRead`
+        if isinstance(partial, bytes):
+            self.note(partial)
         self.end_by(error)
 
 

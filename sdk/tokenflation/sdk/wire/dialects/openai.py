@@ -76,9 +76,7 @@ _CHAT_ANSWER = Answer(
                 ("prompt_tokens_details", "cached_tokens"),
                 ("prompt_cache_hit_tokens",),  # api-docs.deepseek.com/guides/kv_cache
                 ("cached_tokens",),  # Moonshot
-                (
-                    "num_cached_tokens",
-                ),  # Mistral, whose `UsageInfo` (docs.mistral.ai/openapi.yaml) has three names for it
+                ("num_cached_tokens",),  # Mistral: `UsageInfo` in docs.mistral.ai/openapi.yaml, three names in all
                 ("prompt_token_details", "cached_tokens"),
                 ("cache_read_input_tokens",),  # Databricks
                 ("precached_prompt_tokens",),  # GigaChat
