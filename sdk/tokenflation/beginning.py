@@ -26,7 +26,7 @@ def _begin() -> None:
             from tokenflation.sdk.tracing.exporting import OtlpExporter
 
             exporter = OtlpExporter(url)
-        handle = instrument(**settings, span_exporter=exporter, children=True)
+        handle = instrument(**{"children": True, **settings}, span_exporter=exporter)
         handle.lent = True
         if url:
             hand_on({**settings, "otlp": url})

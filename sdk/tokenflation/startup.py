@@ -1,20 +1,22 @@
 """Waits, in a Python program that a recorded one started anew, until it needs a recorder: a client library, or a scope.
 
-Every interpreter that is told to record comes here as it starts, by the file tokenflation-children.pth: nothing is
-imported that it has not loaded already, and of the recorder nothing at all. Knows nothing of what recording is.
+Every interpreter that is told to record comes here as it starts, by the file tokenflation-children.pth, and a process
+of `multiprocessing` that is no fork, by what it is given to do. Nothing is imported that it has not loaded already, and
+of the recorder nothing at all. Knows nothing of what recording is.
 """
 
 import os
 import sys
 
-from tokenflation.children import CHILDREN, SCOPE, told
+from tokenflation.children import CHILDREN, SCOPE, be_told, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
-__all__ = ["begin_if_told", "begin_when_needed", "forget"]
+__all__ = ["Started", "begin_if_told", "begin_when_needed", "forget"]
 
 _LIBRARIES = frozenset(
     ("aiohttp", "baml_py", "curl_cffi", "dspy", "grpc", "httpx", "httpx2", "lm15", "urllib3", "websockets")
@@ -46,6 +48,36 @@ def forget(store: str) -> None:
     if told().get("store", store) != store:
         os.environ.pop(SCOPE, None)
     os.environ.pop(CHILDREN, None)
+
+
+class Started:
+    """The `run` of a process of `multiprocessing` that is no fork: its own, once it waits for what it may need."""
+
+    def __init__(self, settings: "dict[str, Any]", process: "Any", run: "Callable[[], None] | None") -> None:
+        self.settings = settings
+        self.process = process
+        self.run = run
+
+    def __call__(self) -> None:
+        """Run it, in that process."""
+        _wait_as_told(self.settings)
+        if self.run is not None:
+            self.run()
+        else:
+            type(self.process).run(self.process)
+
+
+def _wait_as_told(settings: "dict[str, Any]") -> None:
+    """Wait for a client library; begin now if one is there already, as the main module or the work imports it."""
+    global _waiting
+    if _waiting is not None:
+        return
+    be_told(settings)
+    _waiting = _Waiting()
+    if _LIBRARIES.isdisjoint(sys.modules):
+        sys.meta_path.insert(0, _waiting)
+    else:
+        _waiting.begin()
 
 
 class _Waiting:

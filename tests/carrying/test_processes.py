@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_process
+import httpx
 import joblib
 import pytest
 from tests.providers import Provider
@@ -64,6 +65,10 @@ async def where_later(_: object = None) -> tuple[str, str | None, int] | None:
     return where()
 
 
+def ask(url: str) -> int:
+    return httpx.post(f"{url}/v1/chat/completions", json={"model": "m", "messages": []}).status_code
+
+
 def tell(pipe: Any) -> None:
     pipe.send(where())
 
@@ -104,6 +109,22 @@ def test_each_piece_of_a_process_pools_work_runs_inside_the_scope_that_handed_it
         assert first.result() == ("one", "reader", 1)
         assert [second.result(), *mapped] == [("two", None, 0)] * 3
         assert third.result() is None
+
+
+@pytest.mark.parametrize("method", _METHODS)
+def test_processes_of_multiprocessing_are_recorded_with_no_word_however_they_start(
+    provider: Provider, tmp_path: Path, method: str
+) -> None:
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, context) as pool:
+        with tf.task("pooled", id="one"):
+            assert pool.submit(ask, provider.url).result() == 200
+        assert pool.submit(ask, provider.url).result() == 200
+    process = context.Process(target=ask, args=(provider.url,))
+    process.start()
+    process.join()
+    found = until(lambda: len(done := rows(tmp_path / "runs.db")) == 3 and [row["task_id"] for row in done])
+    assert (found.count("one"), len({*found}), "run" in vars(process)) == (1, 3, False)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])

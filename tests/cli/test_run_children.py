@@ -297,6 +297,24 @@ def test_started_programs_are_left_alone_if_asked(folder: Path, provider: Provid
     assert rows(folder / "runs.db") == []
 
 
+def test_processes_of_multiprocessing_are_the_programs_own_and_what_they_start_is_left_alone_too(
+    folder: Path, provider: Provider
+) -> None:
+    program = """
+        import multiprocessing, subprocess, sys
+        from asking import ask
+        def work():
+            ask()
+            subprocess.run([sys.executable, "child.py"], check=True)
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("spawn").Process(target=work)
+            process.start()
+            process.join()
+    """
+    run(folder, provider, program, "--no-children")
+    assert len(placed(folder)) == 1
+
+
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="there is no interpreter without tokenflation of its own")
 @pytest.mark.parametrize("options", [(), ("--no-children",)])
 def test_where_only_pythonpath_leads_to_tokenflation_it_says_that_started_programs_are_not_recorded(

@@ -169,9 +169,9 @@ def instrument(
             the extra `tokens` and about 0.3 ms for each new KB of prompt.
         mcp_trace_context: while spans are exported, tell MCP servers the trace that their tools run in, as
             `_meta.traceparent` of the call; what the host or its own tracing says there stays. No argument is changed.
-        children: also record programs of Python that this one starts anew (`subprocess`, `spawn`, `forkserver`), where
-            tokenflation is installed for them too: they are told by the environment variable TOKENFLATION_CHILDREN.
-            Forked processes need no such thing.
+        children: also record programs of Python that this one starts anew (`subprocess`), where tokenflation is
+            installed for them too: they are told by the environment variable TOKENFLATION_CHILDREN. Processes that are
+            forked, or that `multiprocessing` starts by whichever method, need no such thing.
 
     Raises:
         StoreError: `store` is a file of another kind, or was written by a newer version.
@@ -231,10 +231,11 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
             provider = private_provider([exporter])
             provider.add_span_processor(exporter)
         recorder.emitter = SpanEmitter(provider, foreign_calls)
+    told = {"store": path, "task": task, "exact_tokens": exact_tokens, "mcp_trace_context": mcp_trace_context}
     steps: list[Callable[[], Callable[[], object]]] = [
         partial(scopes.listen, recorder.scope_changed),
         carry_scopes,
-        carry_scopes_to_processes,
+        partial(carry_scopes_to_processes, {**told, "children": bool(children)}),
         partial(serve_in_traces, recorder.count_loss),
         stand_inside,
         partial(before_os_exit, _leave),
@@ -247,7 +248,6 @@ def _instrument(path: str, task: str, tracer_provider: Any, span_exporter: Any,
     steps.append(partial(_read_spans, tracer_provider))
     if children:
         _quietly(say_if_unheard)
-        told = {"store": path, "task": task, "exact_tokens": exact_tokens, "mcp_trace_context": mcp_trace_context}
         steps.append(partial(hand_on, told))
     undo: list[Callable[[], object]] = []
     handle = Instrumentation(recorder, undo, provider, owns_provider=tracer_provider is None, exporter=exporter)

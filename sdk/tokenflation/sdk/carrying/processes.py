@@ -2,6 +2,7 @@
 
 A forked process inherits the scope by itself; a pool's must not, as it serves many scopes: each piece of work brings
 its own. What a program that is started anew runs inside of stands in its environment, if such programs are recorded.
+A process of `multiprocessing` that is no fork is told to record, too.
 """
 
 import functools
@@ -18,6 +19,7 @@ from tokenflation.sdk.carrying.threads import within
 from tokenflation.sdk.hooks.patching import Layers
 from tokenflation.sdk.interrupts import let_through
 from tokenflation.sdk.scoping import scopes
+from tokenflation.startup import Started
 
 __all__ = ["carry_scopes_to_processes", "say_if_unheard", "stand_inside"]
 
@@ -76,8 +78,11 @@ def say_if_unheard() -> None:
         _log.warning(_UNHEARD)
 
 
-def carry_scopes_to_processes() -> Callable[[], None]:
-    """Make processes and their pools start their work inside the scope that started it; return what undoes it."""
+def carry_scopes_to_processes(told: dict[str, Any]) -> Callable[[], None]:
+    """Make processes and their pools start their work inside the scope that started it; return what undoes it.
+
+    Those of `multiprocessing` record by these arguments of `instrument()`, however they start.
+    """
     layers = Layers()
 
     def covering(*names: str, by: Callable[[Any], Any], of: str = "") -> Callable[[ModuleType], None]:
@@ -104,7 +109,7 @@ def carry_scopes_to_processes() -> Callable[[], None]:
         ("ppft._pp", covering("_run_local", by=_job_run_shell, of="Server")),
         ("joblib.parallel", covering("__init__", by=_batch_shell, of="BatchCompletionCallBack")),
         ("joblib.parallel", covering("__call__", by=_batch_done_shell, of="BatchCompletionCallBack")),
-        *((name, covering("start", by=_start_shell, of="BaseProcess")) for name in _PROCESSES),
+        *((name, covering("start", by=_start_shell(told), of="BaseProcess")) for name in _PROCESSES),
         *((name, covering("submit", by=_work_shell, of="ProcessPoolExecutor")) for name in _EXECUTORS),
         *((name, covering(*asked, by=_work_shell, of="Pool")) for name in _POOLS),
     ):
@@ -293,24 +298,26 @@ def _awaited_shell(at: int) -> Callable[[Any], Any]:
     return shell
 
 
-def _start_shell(original: Any) -> Any:
-    @functools.wraps(original)
-    def start(this: Any) -> Any:
-        if scopes.current() is None:
-            return original(this)
-        if {getattr(getattr(this, "_target", None), "__module__", ""), type(this).__module__} & _SERVING:
-            with scopes.inside(_NOWHERE):
+def _start_shell(told: dict[str, Any]) -> Callable[[Any], Any]:
+    def shell(original: Any) -> Any:
+        @functools.wraps(original)
+        def start(this: Any) -> Any:
+            serves = {getattr(getattr(this, "_target", None), "__module__", ""), type(this).__module__} & _SERVING
+            if "run" not in this.__dict__ and _starts_anew(this):
+                chain = None if serves else _packed()
+                this.__dict__["run"] = Started(told, this, None if chain is None else _Run(chain, this))
+            try:
+                if serves and scopes.current() is not None:
+                    with scopes.inside(_NOWHERE):
+                        return original(this)
                 return original(this)
-        chain = None if "run" in this.__dict__ or _forks(this) else _packed()
-        if chain is None:
-            return original(this)
-        this.__dict__["run"] = _Run(chain, this)
-        try:
-            return original(this)
-        finally:
-            this.__dict__.pop("run", None)
+            finally:
+                if isinstance(this.__dict__.get("run"), Started):
+                    del this.__dict__["run"]
 
-    return start
+        return start
+
+    return shell
 
 
 def _nowhere_shell(original: Any) -> Any:
@@ -322,13 +329,17 @@ def _nowhere_shell(original: Any) -> Any:
     return start
 
 
-def _forks(process: Any) -> bool:
-    """Return whether a process of `multiprocessing`, or of what is made after it, will be a fork of this one."""
-    method = getattr(process, "_start_method", None)
-    made_by = next(
-        (one.__module__ for one in type(process).__mro__ if one.__name__ == "BaseProcess"), "multiprocessing"
-    )
-    return bool((method or sys.modules[made_by.partition(".")[0]].get_start_method()) == "fork")
+def _starts_anew(process: Any) -> bool:
+    """Return whether a process of `multiprocessing`, or of what is made after it, is no fork and has our modules."""
+    try:
+        made_by = next(
+            (one.__module__ for one in type(process).__mro__ if one.__name__ == "BaseProcess"), "multiprocessing"
+        )
+        method = getattr(process, "_start_method", None) or sys.modules[made_by.partition(".")[0]].get_start_method()
+        return bool(method != "fork") and _is_ours()
+    except Exception as error:  # the host's process must start, whatever is wrong with us
+        let_through(error)
+        return False
 
 
 def _telling(at: int) -> Callable[[Any], Any]:
