@@ -58,6 +58,10 @@ class Started:
         self.process = process
         self.run = run
 
+    def __deepcopy__(self, memo: "dict[int, Any]") -> "Started":
+        """Return itself: a process that copies what it is made of as it is sent would be sent in order to be copied."""
+        return self
+
     def __call__(self) -> None:
         """Run it, in that process."""
         _wait_as_told(self.settings)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import multiprocessing
 import os
 import pickle
@@ -91,6 +92,16 @@ class Telling(multiprocessing.get_context("spawn").Process):  # type: ignore[nam
         tell(self.pipe)
 
 
+class Copying(multiprocessing.get_context("spawn").Process):  # type: ignore[name-defined, misc]
+    """A process that is sent as a copy of all that it has."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return copy.deepcopy(vars(self))
+
+    def run(self) -> None:
+        sys.exit(7 if "tokenflation.startup" in sys.modules else 8)
+
+
 @pytest.fixture(autouse=True)
 def recording(tmp_path: Path) -> Iterator[None]:
     with tf.instrument(tmp_path / "runs.db"):
@@ -125,6 +136,13 @@ def test_processes_of_multiprocessing_are_recorded_with_no_word_however_they_sta
     process.join()
     found = until(lambda: len(done := rows(tmp_path / "runs.db")) == 3 and [row["task_id"] for row in done])
     assert (found.count("one"), len({*found}), "run" in vars(process)) == (1, 3, False)
+
+
+def test_a_process_that_copies_what_it_is_made_of_as_it_is_sent_starts_all_the_same() -> None:
+    process = Copying()
+    process.start()
+    process.join()
+    assert process.exitcode == 7
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
