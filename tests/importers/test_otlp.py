@@ -283,6 +283,32 @@ def test_claude_codes_own_spans_give_calls_tools_and_sub_agents(tmp_path: Path, 
     assert rows(store, "DISTINCT task, task_id") == [("shop", TRACE)]
 
 
+def test_tools_that_claude_codes_sub_agents_run_are_theirs_also_while_the_main_thread_goes_on(
+    tmp_path: Path, store: Path
+) -> None:
+    counts, sub = {"input_tokens": 2, "output_tokens": 50, "stop_reason": "tool_use"}, {"agent_id": "a-1"}
+    take(tmp_path, store,
+         _claudes(1, "interaction", None, 0, 20),
+         _claudes(2, "llm_request", 1, 0, 3, **counts),
+         _claudes(3, "tool", 1, 3, 0.1, tool_name="Agent", tool_use_id="toolu_1"),
+         _claudes(4, "tool.execution", 3, 3, 0.1),
+         _claudes(5, "llm_request", 4, 3.1, 2, **counts, **sub),
+         _claudes(6, "llm_request", 1, 3.2, 3, **counts | {"stop_reason": "end_turn"}),
+         _claudes(7, "tool", 4, 5.1, 1, tool_name="Bash", tool_use_id="toolu_2", **sub))  # fmt: skip
+    assert rows(store, "agent, inside_call_id, inside_tool_call_id, tool_calls") == [
+        ("main", None, None, 1),
+        ("subagent", f"{2:016x}", "toolu_1", 1),
+        ("main", None, None, 0),
+    ]
+    assert sorted(rows(store, "tool_call_id, call_id, agent_run_id", "tool_calls")) == [
+        ("toolu_1", f"{2:016x}", "a-1"),
+        ("toolu_2", f"{5:016x}", None),
+    ]
+    assert rows(store, "name, agent_run_id, depth", "spans") == [
+        ("shop", None, 0), ("Agent", None, 0), ("Bash", "a-1", 1),
+    ]  # fmt: skip
+
+
 def test_a_second_import_adds_nothing_and_rotated_files_are_one_trace(tmp_path: Path, store: Path) -> None:
     folder = tmp_path / "traces"
     folder.mkdir()

@@ -2,7 +2,8 @@
 
 `claude_code.interaction` is one prompt of the user, with its calls (`claude_code.llm_request`) and tool runs
 (`claude_code.tool`) inside. Token counts have bare names and mean what the API's mean: the input leaves the cache out.
-A call of a sub-agent names its agent, and that agent's own where there is one; those of the main thread name none.
+A call or a tool run of a sub-agent names its agent, and that agent's own where there is one;
+the main thread's name none.
 
 Source: code.claude.com/docs/en/monitoring-usage, "Traces".
 """
@@ -70,12 +71,13 @@ def its_role(title: str, attributes: Mapping[str, Any]) -> Role | None:
 
 
 def given_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the structure columns that a call names: its id, and its sub-agent's id, name and depth if it is of one.
+    """Return the structure columns that a call or tool run names: its id, and its sub-agent's id, name and depth.
 
     The id is of the call's request, so that its event and its span have one id, whichever is imported first.
     """
-    said = attributes if is_its_call(attributes) else {}
-    request, agent = text(said, "request_id"), text(said, "agent_id")
+    its_call = is_its_call(attributes)
+    said = attributes if its_call or attributes.get("span.type") == "tool" else {}
+    request, agent = text(said, "request_id") if its_call else None, text(said, "agent_id")
     found: dict[str, Any] = {} if request is None else {"call_id": call_id_of(request)}
     if agent is not None:
         depth = 1 if text(said, "parent_agent_id") is None else 2

@@ -197,8 +197,8 @@ class _Trace:
 
     def _row(self, node: Node, kind: str, task_id: str, step: int) -> Call:
         facts, seat = node.call or CallFacts(), self._seats[node.span_id]
-        run, usage = self._places[node.span_id].run, facts.usage
-        host = self._tools.hosts.get(run.tool.span_id) if run is not None and run.tool is not None else None
+        tool, usage = self._around(node), facts.usage
+        host = self._tools.hosts.get(tool.span_id) if tool is not None else None
         known = (usage.input_tokens is not None) + (usage.output_tokens is not None)
         ended = node.ended_at_ns
         asked = max(len(facts.tools), self._tools.ran.get(node.span_id, 0))
@@ -246,6 +246,13 @@ class _Trace:
         )
         return own.as_recorded(made, node.given) if node.ours else made
 
+    def _around(self, node: Node) -> Node | None:
+        """Return the tool run that a call's agent run is inside of; a run that calls name has no span of its own."""
+        place = self._places[node.span_id]
+        if place.run is None and "agent_run_id" in node.given:
+            return place.tool
+        return place.run.tool if place.run is not None else None
+
     def _tool_runs(self) -> "_Tools":
         tools = _Tools(self._calls)
         before: defaultdict[str, list[Node]] = defaultdict(list)
@@ -260,8 +267,10 @@ class _Trace:
             for place in self._places.values()
             if (run := place.run) is not None and run.tool is not None
         }
+        inner |= {tool.span_id: self._seats[one.span_id].run_id for one in self._calls if (tool := self._around(one))}
         for node, place in runs:
-            asking = [one for one in before[self._seat(place).run_id] if one.started_at_ns <= node.started_at_ns]
+            run_id = self._seat(place, node.given).run_id
+            asking = [one for one in before[run_id] if one.started_at_ns <= node.started_at_ns]
             tools.add(node, asking, inner.get(node.span_id))
         return tools
 
@@ -280,7 +289,7 @@ class _Trace:
                 if seat.task_key != key:
                     continue
                 ended = node.ended_at_ns if node.ended_at_ns is not None else node.started_at_ns
-                run_id = place.run.run_id if place.run is not None else None
+                run_id = node.given.get("agent_run_id") or (place.run.run_id if place.run is not None else None)
                 role_name = node.role.name if node.role is not None else node.name
                 rows.append(
                     SpanRecord(
