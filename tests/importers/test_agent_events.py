@@ -69,6 +69,21 @@ def test_other_agents_events_count_as_their_providers_do(
     assert rows(store, TOKENS) == [tokens]
 
 
+@pytest.mark.parametrize("apart_s", [0.0, 0.002])
+def test_the_event_of_codex_that_an_answers_stream_ended_is_no_call_beside_the_one_with_its_counts(
+    tmp_path: Path, store: Path, apart_s: float
+) -> None:
+    of_stream = {
+        "event.kind": "response.completed",
+        "duration_ms": "0",
+        "conversation.id": "thread-1",
+        "model": "gpt-x",
+    }
+    counted = _codexs(3 + apart_s, (1000, 600, 50, 20))
+    summary = take(tmp_path, store, logged(event("codex.sse_event", 3, **of_stream), counted))
+    assert (rows(store, TOKENS), summary.problems) == ([(1000, 600, None, 50, 20)], ())
+
+
 def spans_of_a_call() -> dict[str, Any]:
     """Return a prompt's and a call's span, the call that of `CLAUDE`, and a tool's that the call asked for."""
     counts = {"input_tokens": 2, "cache_read_tokens": 900, "cache_creation_tokens": 98, "output_tokens": 50}

@@ -6,8 +6,8 @@ over.
 
 * `claude_code.api_request`: counts as Anthropic's, the input without its cached part; the output is final. `api_error`
   is a call that failed. Source: code.claude.com/docs/en/monitoring-usage, "Events".
-* `codex.sse_event` of kind `response.completed`: cached and reasoning tokens are inside. Source: openai/codex,
-  codex-rs/otel.
+* `codex.sse_event` of kind `response.completed`: cached and reasoning tokens are inside. It writes two of each answer:
+  that its stream ended, which says nothing of the call, and its counts. Source: openai/codex, codex-rs/otel.
 * `gemini_cli.api_response`: thoughts stand outside the output, tool prompts outside the input; one session is one task.
   `api_error` is a call that failed. Source: google-gemini/gemini-cli, docs/cli/telemetry.md and telemetry/types.ts.
 """
@@ -121,7 +121,7 @@ def _facts(name: str, said: Mapping[str, Any]) -> dict[str, Any] | None:
     asked = {} if model is None else {"gen_ai.request.model": model}
     if name in _CLAUDES:
         return {"span.type": "llm_request", "gen_ai.provider.name": "anthropic", **asked}
-    if name == "codex.sse_event" and said.get("event.kind") == "response.completed":
+    if name == "codex.sse_event" and said.get("event.kind") == "response.completed" and "input_token_count" in said:
         counts = {
             "gen_ai.usage.input_tokens": said.get("input_token_count"),
             "gen_ai.usage.cache_read.input_tokens": said.get("cached_token_count"),
