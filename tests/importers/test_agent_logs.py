@@ -167,6 +167,14 @@ def test_a_gemini_sub_agents_file_is_a_run_inside_its_tool_call(imported: Any) -
     ]
 
 
+def test_a_gemini_sub_agent_that_the_tool_for_all_of_them_started_has_its_own_name(imported: Any) -> None:
+    tool = {"id": "t1", "name": "invoke_agent", "args": {"agent_name": "generalist", "prompt": "x"}, "agentId": "sub-1"}
+    asking = gemini_message("m2", 3, model="gemini-x", tokens={"input": 9}, toolCalls=[tool | {"status": "success"}])
+    rows = imported({"session-1.jsonl": as_lines([*GEMINI[:2], asking]), "g-1/sub-1.jsonl": as_lines(GEMINI_SUB_AGENT)})
+    assert rows("SELECT agent, inside_tool_call_id FROM calls WHERE depth = 1") == [("generalist", "t1")]
+    assert rows("SELECT name, agent_run_id IS NULL FROM tool_calls") == [("invoke_agent", 0)]
+
+
 def test_an_older_gemini_chat_in_one_document_gives_the_same_calls_once(imported: Any) -> None:
     messages = [one for one in GEMINI if "id" in one]
     legacy = GEMINI_ABOUT | {"messages": messages}

@@ -128,6 +128,7 @@ def test_traces_of_one_session_are_one_task_with_its_tool_runs_and_sub_agents(tm
         ("main", 0, None, 190, None, "partial"),
     ]
     assert rows(store, "name, tool_call_id, executed", "tool_calls") == [("delegate", "t-1", 1)]
+    assert rows(store, "DISTINCT task") == [("gemini-cli",)], "a sub-agent does not name its task"
 
 
 def test_a_file_cut_anywhere_keeps_every_whole_record(tmp_path: Path) -> None:

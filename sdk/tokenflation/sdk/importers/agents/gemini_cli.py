@@ -138,7 +138,7 @@ def _add(
                 failed=status == "error" if done else None,
             )
             if (agent := text(tool, "agentId")) is not None:
-                asked[agent] = (call_id, tool_id, name)
+                asked[agent] = (call_id, tool_id, text(mapping(tool, "args"), "agent_name") or name)
 
 
 def _tokens(tokens: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 What is taken how:
 
-* One trace is one task, unless spans in it say that they are tasks: then each of these is. Its kind is what its span is
-  called, else the name of the agent that comes first, of the outermost span, of the service, of the file.
+* One trace is one task, unless spans in it say that they are tasks: then each of these is. Its kind is what its span
+  is called, else the name of the first agent inside no tool run, of the outermost span, of the service, of the file.
 * A task's tokens are those of its model calls (`calls`), never of spans around them.
 * Calls in no agent's span are of one run of the task, `main`; steps number the calls of a run in order of start.
 * A tool run belongs to the call of the same agent run that started last before it, and to the tool call of its id
@@ -178,7 +178,8 @@ class _Trace:
         around = [self._places[node.span_id] for node in calls]
         name = next((place.task_name for place in around if place.task_name), "")
         if not name:
-            name = next((run.name for place in around if (run := _outermost(place)) is not None), "")
+            outermost = [_outermost(place) for place in around]
+            name = next((run.name for run in outermost if run is not None and run.tool is None), "")
         if not name and not key:
             tops = [([*ancestors(node, self._spans)] or [node])[-1] for node in calls]
             name = next((top.name for top in tops if top.call is None and _outer_says(top, self._places)), "")
