@@ -14,6 +14,7 @@ from tests.providers import Provider
 from tests.recording.programs import HEAD, journals, run, until
 from tests.stored import rows
 
+from tokenflation.sdk.store.contents import info
 from tokenflation.sdk.store.journals.recover import recover
 
 
@@ -269,3 +270,38 @@ def test_threads_that_fork_at_once_and_long_leave_the_recorder_free(provider: Pr
     """
     done = run(program, provider, store)
     assert done.stdout == "True 1\n", done.stdout + done.stderr
+
+
+def test_a_fork_amid_a_transaction_that_a_slow_disk_holds_up_waits_for_nothing_and_loses_no_call(
+    provider: Provider, store: Path
+) -> None:
+    program = """
+        import functools, sqlite3
+        from tokenflation.sdk.store import outbox
+        outbox._FORK_WAIT_S = 0.05
+        parent, begun, over = os.getpid(), threading.Event(), threading.Event()
+        class OnSlowDisk(sqlite3.Connection):
+            def execute(self, sql, *values):
+                if sql == "COMMIT" and os.getpid() == parent:
+                    begun.set()
+                    over.wait(30)
+                return super().execute(sql, *values)
+        handle = tf.instrument(store)
+        sqlite3.connect = functools.partial(sqlite3.connect, factory=OnSlowDisk)
+        with httpx.Client() as client:
+            ask(client)
+        begun.wait(30)
+        pid = os.fork()
+        with httpx.Client() as client:
+            ask(client)
+        if not pid:
+            print(handle.flush())
+            sys.exit()
+        os.waitpid(pid, 0)
+        over.set()
+    """
+    done = run(program, provider, store)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    found = info(store)
+    assert (found["rows"]["calls"], found["input_tokens"] > 0, found["lost"]) == (3, True, 0)
+    assert journals(store) == []

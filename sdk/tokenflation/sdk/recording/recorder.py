@@ -202,7 +202,9 @@ class Recorder(Forked):
         closed, self._closed = self._closed, True
         self._drops.guarded(self._outbox.leave_to_parent)
         self._drops.guarded(self._underway.leave_to_parent)
+        barred = self._outbox.barred
         self._reset()
+        self._outbox.barred = barred
         self._closed = closed  # a child that cannot begin anew records nothing, and waits for no lock of the parent's
 
     # The host's side.

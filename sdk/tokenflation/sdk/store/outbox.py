@@ -28,7 +28,8 @@ __all__ = ["Outbox"]
 _MAX_KEPT_ROWS = 20_000
 _LOCKED_S = 30.0
 _PAUSE_S = 0.005
-_FORK_WAIT_S = 1.0
+_FORK_WAIT_S = 5.0
+"""A fork waits so long for a transaction that a slow disk holds up: a child of it could write nothing."""
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _REMEDY = "Call instrument() after that, as a daemon does once it has begun."
 _log = logging.getLogger("tokenflation")
@@ -57,8 +58,8 @@ class Outbox:
         self._writer_id = writer_id
         self._writer: SqliteWriter | None = None
         self._held = Held({})
-        self._taken = False
-        """Whether the host closed the connection's files and has its own in their place: it must never be touched."""
+        self.barred = ""
+        """Why this process must touch no connection to the store any more, nor make one; empty if it may."""
         self._file: tuple[int, int, bool] | None = None
         """Which file the connection is open on; the path may lead to another by now."""
         self._log: tuple[str, tuple[int, int] | None] | None = None
@@ -121,7 +122,8 @@ class Outbox:
             waiting()
             time.sleep(_PAUSE_S)
         _log.debug("tokenflation: the store cannot be written", exc_info=error)
-        self.drop_writer()
+        with self._writing:
+            self.drop_writer()
         try:
             return self._failed(error)
         finally:
@@ -141,7 +143,7 @@ class Outbox:
 
     def close(self) -> None:
         """Let go of all files; nothing can be written after that."""
-        if self._writer is None and self._has_forked and not self._taken:
+        if self._writer is None and self._has_forked and not self.barred:
             # Forks that end without exit handlers leave their rows in SQLite's log: who closes last merges it.
             with contextlib.suppress(OSError, TokenflationError, sqlite3.Error):
                 if all(os.path.exists(f"{real_path(self.store)}{end}") for end in ("", "-wal")):
@@ -153,7 +155,7 @@ class Outbox:
         """Close the connection; the next write opens one."""
         writer, self._writer = self._writer, None
         if writer is not None and self._held.taken():
-            self._taken = True
+            self.barred = "the program closed the store's files"
             never_close(writer)
             say(_log, "%s can be written no more: the program closed its files. %s", self.store, _REMEDY)
         elif writer is not None:
@@ -178,7 +180,9 @@ class Outbox:
 
     def leave_to_parent(self) -> None:
         """In the child, let go of everything without touching it; the child makes an outbox of its own."""
-        if self._writer is not None:  # a transaction took longer than a fork may wait
+        if self._writing.locked() and self._forking_thread is None:  # a transaction took longer than a fork may wait
+            self.barred = "the process was forked while rows were written"  # for SQLite here that never ends
+        if self._writer is not None:
             never_close(self._writer)  # SQLite would take back what the parent is writing
             self._writer = None
         self._spare.give_back()
@@ -233,8 +237,8 @@ class Outbox:
             take_log_away(self.store, lambda: not self._log_is_gone())
 
     def _opened(self) -> SqliteWriter:
-        if self._taken:  # SQLite shares what it knows of a file among its connections, and knows it by these
-            raise OSError("the program closed the store's files")
+        if self.barred:  # SQLite shares what it knows of a file among the connections of a process
+            raise OSError(self.barred)
         files = [f"{real_path(self.store)}{end}" for end in ("", "-wal", "-shm")]
         before = held_on(files)
         writer = self._writer = self._open_writer()
