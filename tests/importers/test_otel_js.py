@@ -131,6 +131,24 @@ def test_traces_of_one_session_are_one_task_with_its_tool_runs_and_sub_agents(tm
     assert rows(store, "DISTINCT task") == [("gemini-cli",)], "a sub-agent does not name its task"
 
 
+def test_the_file_of_copilot_cli_has_its_ids_beside_the_names_of_its_spans(tmp_path: Path, store: Path) -> None:
+    about = {
+        "resource": {"attributes": {"service.name": "github-copilot"}},
+        "instrumentationScope": {"name": "github.copilot"},
+    }
+    said = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "github", "gen_ai.request.model": "m-1",
+            "gen_ai.usage.input_tokens": 12228, "gen_ai.usage.output_tokens": 91, "gen_ai.usage.cache_read.input_tokens": 64,
+            "gen_ai.usage.reasoning.output_tokens": 12}  # fmt: skip
+    chat = {"type": "span", "traceId": TRACES[0], "spanId": f"{2:016x}", "parentSpanId": f"{1:016x}", "name": "chat m-1",
+            "kind": 2, "startTime": pair(1), "endTime": pair(2.5), "attributes": said, "status": {"code": 0}, "events": [],
+            **about}  # fmt: skip
+    metric = {"type": "metric", "name": "gen_ai.client.operation.duration", "unit": "s", "dataPoints": [], **about}
+    for records in ((chat, metric), (metric, chat)):
+        summary = take(tmp_path, store, written(*records, indent=None))
+        assert (summary.skipped, summary.problems) in (({}, ()), ({"already in the store": 1}, ()))
+    assert rows(store, f"model, duration_s, {TOKENS}") == [("m-1", 1.5, 12228, 64, None, 91, 12)]
+
+
 def test_a_file_cut_anywhere_keeps_every_whole_record(tmp_path: Path) -> None:
     parts = [written(log(float(n), **COUNTS)) for n in (3, 6, 9)]
     whole = "".join(parts)

@@ -2,10 +2,11 @@
 
 With `telemetry.outfile` (`--telemetry-outfile`) Gemini CLI writes each record by `JSON.stringify(record, null, 2)`:
 objects one after another, with the SDK's own fields and not OTLP's. Times are pairs of seconds and nanoseconds,
-attributes plain objects. Records of metrics hold no calls. What stands on one line each is read too.
+attributes plain objects. Records of metrics hold no calls. What stands on one line each is read too, and what GitHub
+Copilot CLI writes so (`COPILOT_OTEL_FILE_EXPORTER_PATH`): a span's ids stand beside its name there.
 
 Sources: google-gemini/gemini-cli, packages/core/src/telemetry/file-exporters.ts; open-telemetry/opentelemetry-js,
-sdk-trace-base/src/Span.ts and sdk-logs/src/LogRecordImpl.ts, versions 1 and 2.
+sdk-trace-base/src/Span.ts and sdk-logs/src/LogRecordImpl.ts, versions 1 and 2; Copilot CLI 1.0.102's files.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ __all__ = ["FORMAT"]
 
 _SCOPES = frozenset({"instrumentationScope", "instrumentationLibrary"})
 _CONTEXTS = ("_spanContext", "spanContext")
+_COPILOTS_SPAN = frozenset({"traceId", "spanId", "startTime", "instrumentationScope"})
+_COPILOTS_METRIC = frozenset({"dataPoints", "instrumentationScope"})
 _ERROR = 2
 _NS = 10**9
 
@@ -38,6 +41,8 @@ def _sniff(head: Head) -> float:
 
 def _is_one(keys: frozenset[str]) -> bool:
     """Return whether an object with these keys, or more, is a log record or span; long ones show their first."""
+    if keys >= _COPILOTS_SPAN or keys >= _COPILOTS_METRIC:
+        return True
     return "_spanContext" in keys or ("hrTime" in keys and not keys.isdisjoint({*_SCOPES, "hrTimeObserved"}))
 
 
@@ -45,7 +50,7 @@ def _node(record: Mapping[str, Any], where: str) -> Node | Skipped | None:
     """Return the span or call that a record is, None for a log record of no call and for metrics."""
     said = {name: value for name, value in mapping(record.get("attributes")).items() if value is not None}
     library = str(mapping(either(record, *_SCOPES)).get("name") or "")
-    inside = mapping(either(record, *_CONTEXTS))
+    inside = mapping(either(record, *_CONTEXTS)) or record
     resource = _resource(mapping(record.get("resource")))
     if "hrTime" in record:
         return event_of(
@@ -59,7 +64,8 @@ def _node(record: Mapping[str, Any], where: str) -> Node | Skipped | None:
         )
     if "startTime" in record:
         return _span(record, said, inside, library, resource, where)
-    return None if "scopeMetrics" in record else Skipped(where, "no record of OpenTelemetry", ", ".join([*record][:4]))
+    is_metric = "scopeMetrics" in record or record.keys() >= _COPILOTS_METRIC
+    return None if is_metric else Skipped(where, "no record of OpenTelemetry", ", ".join([*record][:4]))
 
 
 def _span(
