@@ -199,3 +199,25 @@ def test_a_store_that_is_renamed_after_the_last_call_keeps_it(provider: Provider
     assert run(LEFT, provider, store, str(moved), end).stderr == ""
     assert info(moved)["rows"]["calls"] == 1
     assert not list(store.parent.glob("runs.db-*"))
+
+
+def test_a_damaged_store_does_not_reach_the_program_and_its_calls_come_in_once_a_copy_is_restored(
+    provider: Provider, store: Path
+) -> None:
+    open_writer(store).close()
+    whole = store.read_bytes()
+    store.write_bytes(whole[:100] + b"\xff" * 8000 + whole[8100:])
+    done = run("tf.instrument(store); print(ask(httpx).status_code)", provider, store)
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
+    assert "runs.db cannot be written: database disk image is malformed. Restore it from a copy" in done.stderr
+    store.write_bytes(whole)
+    found = info(store)
+    assert (found["rows"]["calls"], found["lost"]) == (1, 0)
+
+
+def test_a_path_that_the_system_refuses_is_named_and_does_not_reach_the_program(
+    provider: Provider, tmp_path: Path
+) -> None:
+    done = run("tf.instrument(store); print(ask(httpx).status_code)", provider, tmp_path / ("a" * 300))
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
+    assert "aaa cannot be written: " in done.stderr

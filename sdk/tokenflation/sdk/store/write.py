@@ -211,13 +211,12 @@ def open_writer(
 
     Raises:
         StoreError: the folder is missing, the file is no store, or is newer than this library.
-        StoreUnwritableError: the store cannot be written now; an OSError too, so a recorder can go on and try again.
+        StoreUnwritableError: the store cannot be written now, or is damaged; an OSError too, so a recorder can go on
+            and try again.
     """
     file = Path(path).absolute()
-    _check_file(file)
-    if not has_room(file):
-        raise _unwritable(file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     try:
+        _check_file(file)
         try:
             connection = _prepared(file, created_by, key, timeout_s)
         except sqlite3.OperationalError as error:
@@ -225,17 +224,24 @@ def open_writer(
                 raise
             take_from_log(file, partial(_check_ours, path=file), timeout_s)
             connection = _prepared(file, created_by, key, timeout_s)
-    except sqlite3.OperationalError as error:
+    except StoreUnwritableError:
+        raise
+    except (OSError, sqlite3.OperationalError) as error:
         raise _unwritable(file, error) from error
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise _no_sqlite(file) from error
-        raise StoreError(f"{file} is damaged: {error}. Restore it from a copy, or give another file.") from error
+        # So says SQLite also of a disk that cannot be read.
+        raise StoreUnwritableError(
+            f"The store {file} cannot be written: {error}. Restore it from a copy, or give another file."
+        ) from error
     return SqliteWriter(connection, file, writer_id or secrets.token_hex(8))
 
 
 def _prepared(path: Path, created_by: str, key: bytes | None, timeout_s: float) -> sqlite3.Connection:
     """Return a connection to a store whose tables are there, as this library knows them."""
+    if not has_room(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     was_there = is_there(path)  # perhaps without tables, as a full disk leaves it: then no former store is gone
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
