@@ -6,6 +6,7 @@ Whoever has the store alone cannot test guessed prompts against its hashes. Know
 import errno
 import os
 import secrets
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -102,4 +103,5 @@ def _publish(path: Path, key: bytes) -> None:
                 raise
             draft.rename(path)  # of two processes that do so at once the later one's key stays
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # the key is there all the same
+            draft.unlink()

@@ -28,8 +28,9 @@ def dead_journals(store: str | os.PathLike[str], *, to_read: bool = False) -> It
         return
     for path in _beside(store):
         with _held(path, to_read=to_read) as descriptor:
-            if descriptor is not None:
-                yield path, os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            data = _content(descriptor) if descriptor is not None else None
+            if data is not None:
+                yield path, data
 
 
 def left_beside(store: str | os.PathLike[str]) -> int:
@@ -53,7 +54,16 @@ def _held(path: Path, *, to_read: bool = False) -> Iterator[int | None]:
     try:
         yield descriptor if there else None
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def _content(descriptor: int) -> bytes | None:
+    """Return what a file holds; None where the disk refuses to tell, which costs the other files nothing."""
+    try:
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    except OSError:
+        return None
 
 
 def _beside(store: str | os.PathLike[str]) -> list[Path]:
