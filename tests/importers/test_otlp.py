@@ -292,12 +292,12 @@ def test_tools_that_claude_codes_sub_agents_run_are_theirs_also_while_the_main_t
          _claudes(2, "llm_request", 1, 0, 3, **counts),
          _claudes(3, "tool", 1, 3, 0.1, tool_name="Agent", tool_use_id="toolu_1"),
          _claudes(4, "tool.execution", 3, 3, 0.1),
-         _claudes(5, "llm_request", 4, 3.1, 2, **counts, **sub),
+         _claudes(5, "llm_request", 4, 3.1, 2, **counts, **sub, query_source_safe="agent.builtin.Explore"),
          _claudes(6, "llm_request", 1, 3.2, 3, **counts | {"stop_reason": "end_turn"}),
          _claudes(7, "tool", 4, 5.1, 1, tool_name="Bash", tool_use_id="toolu_2", **sub))  # fmt: skip
     assert rows(store, "agent, inside_call_id, inside_tool_call_id, tool_calls") == [
         ("main", None, None, 1),
-        ("subagent", f"{2:016x}", "toolu_1", 1),
+        ("Explore", f"{2:016x}", "toolu_1", 1),
         ("main", None, None, 0),
     ]
     assert sorted(rows(store, "tool_call_id, call_id, agent_run_id", "tool_calls")) == [

@@ -81,5 +81,11 @@ def given_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {} if request is None else {"call_id": call_id_of(request)}
     if agent is not None:
         depth = 1 if text(said, "parent_agent_id") is None else 2
-        found |= {"agent_run_id": agent, "agent": text(said, "agent.name", "agent_type") or "subagent", "depth": depth}
+        found |= {"agent_run_id": agent, "agent": _agents_name(said), "depth": depth}
     return found
+
+
+def _agents_name(said: Mapping[str, Any]) -> str:
+    """Return what a sub-agent is called: its events name it, its spans only where it is one that all have."""
+    _, of_all, name = (text(said, "query_source_safe") or "").partition("agent.builtin.")
+    return text(said, "agent.name", "agent_type") or (name if of_all and name else "subagent")
