@@ -49,6 +49,15 @@ def test_each_answer_is_one_call_as_the_provider_counted_it(database: Path, stor
     assert [row[0] for row in _calls(store, "prompted_by")] == ["user", "user", "tool", None, "user"]
 
 
+def test_sessions_of_kilo_code_are_named_after_it(database: Path, store: Path, tmp_path: Path) -> None:
+    import_paths([database], store)
+    its = database.rename(tmp_path / "kilo.db")
+    import_paths([its], tmp_path / "its.db")
+    named = "SELECT DISTINCT task FROM calls"
+    assert (_rows(store, named), _rows(tmp_path / "its.db", named)) == ([("opencode",)], [("kilo-code",)])
+    assert import_paths([its], store).calls == 0, "under either name a call is the same"
+
+
 def test_a_sub_agent_stands_in_the_tool_call_that_made_its_session(database: Path, store: Path) -> None:
     import_paths([database], store)
     inner = "SELECT agent, depth, inside_tool_call_id, task_id, agent_run_id FROM calls WHERE depth"

@@ -2,7 +2,7 @@
 
 As versions 1.1 to 1.18 write them (github.com/anomalyco/opencode), and Kilo Code's command, a fork of it, with them.
 
-* `opencode.db`, from 1.2 on: tables `session`, `message` and `part` with JSON in them.
+* `opencode.db` or `kilo.db`, from 1.2 on: tables `session`, `message` and `part` with JSON in them.
 * Before, files `storage/session/PROJECT/ses_*.json`, `storage/message/SESSION/msg_*.json` and
   `storage/part/MESSAGE/prt_*.json`. The files of one `storage` are read together, each when it is its turn.
 * `opencode export`: one document with `info` and `messages`. Sub-agents are sessions of their own, to be exported too.
@@ -38,12 +38,13 @@ _SESSION_IDS = [re.compile(rb'"%s"\s*:\s*"(ses_[^"\\]+)"' % name) for name in (b
 
 def _read(trees: Callable[[Sequence[Entry]], Iterator[Tree | Skipped]]) -> Callable[..., Iterator[Taken | Skipped]]:
     def read(entries: Sequence[Entry], context: Context) -> Iterator[Taken | Skipped]:
+        kind = "kilo-code" if any(entry.name.startswith("kilo") for entry in entries) else "opencode"
         for found in trees(entries):
             if isinstance(found, Skipped):
                 yield found
                 continue
             left_out: list[Skipped] = []
-            rows = rows_of(found, context.kind("opencode"), left_out.append)
+            rows = rows_of(found, context.kind(kind), left_out.append)
             yield from left_out
             if rows is not None:
                 yield Taken(rows.batch())
