@@ -36,13 +36,13 @@ def grow(store: Path, rate: int, seconds: float) -> int:
     """Add so many calls a second, copies of those there under new ids, a commit each second; return how many."""
     with sqlite3.connect(store, timeout=30) as connection:
         columns = [row[1] for row in connection.execute("pragma table_info(calls)")]
-        new = {"call_id": "printf('f%015x', ?1 + rowid)", "task_id": "task_id || '-' || ?1",
-               "agent_run_id": "agent_run_id || '-' || ?1"}  # fmt: skip
+        new = {"call_id": "printf('f%015x', :round + rowid)", "task_id": "task_id || '-' || :round",
+               "agent_run_id": "agent_run_id || '-' || :round"}  # fmt: skip
         values = ", ".join(new.get(name, name) for name in columns)
-        text = f"insert into calls ({', '.join(columns)}) select {values} from calls where rowid between ?2 and ?3"
+        text = f"insert into calls ({', '.join(columns)}) select {values} from calls where rowid between :a and :b"
         added, started = 0, time.monotonic()
         while time.monotonic() - started < seconds:
-            connection.execute(text, (1_000_000 * (added + 1), added + 1, added + rate))
+            connection.execute(text, {"round": 1_000_000 * (added + 1), "a": added + 1, "b": added + rate})
             connection.commit()
             added += rate
             time.sleep(max(0.0, started + added / rate - time.monotonic()))

@@ -229,8 +229,7 @@ def test_a_call_that_the_store_has_by_its_older_id_is_not_added_again(tmp_path: 
     place = f"1050/{time_ns({'at': claude_logs.at(4)}, 'at')}"
     event_place = ("agent-events", "thread-2", f"{START_NS + 9 * 10**9}/None")
     with closing(sqlite3.connect(store)) as connection, connection:
-        for task_id, older in (("thread-1", made_id("codex", "thread-1", place)), (None, made_id(*event_place))):
-            found = "task_id = ?1" if task_id else "task_id != 'thread-1' AND ?1 IS NULL"
-            connection.execute(f"UPDATE calls SET call_id = ?2 WHERE {found}", (task_id, older))
+        for relation, older in (("=", made_id("codex", "thread-1", place)), ("!=", made_id(*event_place))):
+            connection.execute(f"UPDATE calls SET call_id = ? WHERE task_id {relation} 'thread-1'", (older,))
     assert import_paths([log], store).calls == 0
     assert take(tmp_path, store, otel).calls == 0
