@@ -309,6 +309,21 @@ def test_tools_that_claude_codes_sub_agents_run_are_theirs_also_while_the_main_t
     ]  # fmt: skip
 
 
+def test_claude_codes_spans_tell_tries_of_a_call_and_in_the_execution_inside_that_a_tool_failed(
+    tmp_path: Path, store: Path
+) -> None:
+    failed = _claudes(4, "tool.execution", 3, 3, 1, success=False, **{"error.type": "Error:ShellError"})
+    take(tmp_path, store,
+         _claudes(1, "interaction", None, 0, 20),
+         _claudes(2, "llm_request", 1, 0, 3, input_tokens=2, output_tokens=5, attempt=3),
+         _claudes(3, "tool", 1, 3, 1, tool_name="Bash", tool_use_id="toolu_1"),
+         failed | {"status": {"code": 2, "message": "ShellError"}},
+         _claudes(5, "tool", 1, 4, 1, tool_name="Read", tool_use_id="toolu_2"),
+         _claudes(6, "tool.execution", 5, 4, 1, success=True))  # fmt: skip
+    assert rows(store, "attempts") == [(3,)]
+    assert sorted(rows(store, "name, failed", "tool_calls")) == [("Bash", 1), ("Read", 0)]
+
+
 def test_a_second_import_adds_nothing_and_rotated_files_are_one_trace(tmp_path: Path, store: Path) -> None:
     folder = tmp_path / "traces"
     folder.mkdir()

@@ -11,14 +11,19 @@ Source: code.claude.com/docs/en/monitoring-usage, "Traces".
 from collections.abc import Mapping
 from typing import Any
 
-from tokenflation.sdk.importers.files.fields import made_id, seconds, text
+from tokenflation.sdk.importers.files.fields import count, made_id, seconds, text
 from tokenflation.sdk.importers.spans.usage import Counted, from_provider
 from tokenflation.sdk.tracing.spanwords import Role
 
-__all__ = ["ITS_CALL", "answers_id", "call_id_of", "counts", "given_by", "in_full", "is_its_call", "its_role", "ttft_s"]
+__all__ = [
+    "ITS_CALL", "ITS_EXECUTION", "answers_id", "call_id_of", "counts", "given_by", "in_full", "is_its_call",
+    "its_role", "ttft_s",
+]  # fmt: skip
 
 ITS_CALL = "claude_code.llm_request"
 """Name of its span of a model call; not all versions say so in an attribute."""
+ITS_EXECUTION = "claude_code.tool.execution"
+"""Name of its span inside that of a tool run, which alone says that the tool failed."""
 _COUNTS = {
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
@@ -31,7 +36,9 @@ _COUNTS = {
 def in_full(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of its span of a call with what only some versions say."""
     model = {"gen_ai.request.model": attributes["model"]} if "model" in attributes else {}
-    return {"span.type": "llm_request", "gen_ai.system": "anthropic", **model, **attributes}
+    tries = count(attributes, "attempt")
+    resent = {} if tries is None else {"http.request.resend_count": tries - 1}
+    return {"span.type": "llm_request", "gen_ai.system": "anthropic", **model, **resent, **attributes}
 
 
 def is_its_call(attributes: Mapping[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from tokenflation.sdk.importers.files.formats import Context, Skipped, Taken
 from tokenflation.sdk.importers.spans import own
 from tokenflation.sdk.importers.spans.calls import Node, ancestors, one_each
 from tokenflation.sdk.importers.spans.names import CallFacts
-from tokenflation.sdk.importers.spans.tree import Place, places
+from tokenflation.sdk.importers.spans.tree import Place, places, with_failures
 from tokenflation.sdk.records import Call, SpanRecord, ToolRun
 from tokenflation.sdk.store.write import Batch
 
@@ -65,7 +65,7 @@ class SpanPile:
         for node in one_each(self._traces):
             calls[node.trace_id].append(node)
         for trace_id in sorted(self._traces, key=lambda one: (_first(calls.get(one)), one)):
-            spans = self._traces[trace_id]
+            spans = with_failures(self._traces[trace_id])
             if trace_id in calls:
                 named = default_kind.removesuffix(".csv").removesuffix(".parquet")
                 yield from _Trace(spans, calls[trace_id], self._told, self._format).tasks(context, named)

@@ -8,11 +8,13 @@ each of one run give one run.
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tokenflation.sdk.importers.spans.calls import Node, ancestors
+from tokenflation.sdk.importers.spans.claude_code import ITS_EXECUTION
 from tokenflation.sdk.tracing.spanwords import Role, is_its_trace
 
-__all__ = ["Place", "Run", "places"]
+__all__ = ["Place", "Run", "places", "with_failures"]
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -42,6 +44,16 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 _NOWHERE = Place()
+
+
+def with_failures(spans: dict[str, Node]) -> dict[str, Node]:
+    """Return the spans, Claude Code's tool runs as failed where the span of the execution inside says that it did."""
+    failed = {node.parent_id: node for node in spans.values() if node.name == ITS_EXECUTION and node.status == "error"}
+    return spans | {
+        span_id: replace(spans[span_id], status="error", error_type=inner.error_type)
+        for span_id, inner in failed.items()
+        if span_id is not None and span_id in spans
+    }  # fmt: skip
 
 
 def places(spans: Mapping[str, Node]) -> dict[str, Place]:
