@@ -96,6 +96,24 @@ def test_zeros_of_a_series_of_few_requests_are_demand_and_not_a_gap() -> None:
     assert 0.5 < next_day(series).mean() < 3
 
 
+def test_zeros_here_and_there_of_half_a_request_an_hour_are_demand() -> None:
+    for seed in range(3):
+        series = np.random.default_rng(seed).poisson(0.5, 480).astype(np.float64)
+        assert series[~find_gaps(series, 3600)].mean() == pytest.approx(series.mean(), rel=0.1)
+
+
+def test_zeros_of_quiet_nights_are_demand_where_days_are_smooth_and_an_outage_by_day_is_none() -> None:
+    hour = np.arange(14 * 144) % 144 / 6
+    expected = np.exp(4.6 * (0.5 - 0.5 * np.cos(2 * np.pi * (hour - 3) / 24)))  # 1 a bin at night, 100 by day
+    series = np.random.default_rng(0).poisson(expected).astype(np.float64)
+    outage = np.arange(8 * 144 + 72, 8 * 144 + 96)
+    series[outage] = 0.0
+    gaps = find_gaps(series, 600)
+    assert gaps[outage].all()
+    quiet = expected < 3
+    assert series[quiet & ~gaps].mean() == pytest.approx(series[quiet].mean(), rel=0.1)
+
+
 def test_a_zero_between_hours_that_hardly_differ_is_a_gap() -> None:
     series = daily(10, noise=0.02)
     series[[50, 51, 130]] = 0.0

@@ -5,7 +5,7 @@ Pure NumPy.
 An outage leaves zeros in a log of requests. Taken for demand they drag every average down; taken for gaps they only
 cost what they hide. A bin is a gap when it holds no number, or when it holds next to nothing although bins beside it
 hardly differ from each other, unless the same time of day (or of the week before or after) holds next to nothing as
-well.
+well, or several other stretches close to it do: an outage is one stretch, few requests leave bins empty here and there.
 """
 
 import numpy as np
@@ -22,6 +22,10 @@ WEEK_S = 7 * DAY_S
 _NOTHING = 0.02
 _SMOOTH = 0.35
 _USUAL = 0.75
+# What is still little, as a share of the same median; bins on either side of a stretch of it; other stretches in those.
+_LITTLE = 0.03
+_NEAR = 12
+_SEVERAL = 3
 
 
 def find_gaps(values: Floats, bin_s: float) -> Flags:
@@ -30,10 +34,12 @@ def find_gaps(values: Floats, bin_s: float) -> Flags:
     A series whose zeros are part of it (few requests a bin, closed nights, closed days) keeps them.
     """
     missing = ~np.isfinite(values)
-    low = ~missing & (values <= _NOTHING * _typical(values, bin_s))
+    typical = _typical(values, bin_s)
+    low, little = (~missing & (values <= share * typical) for share in (_NOTHING, _LITTLE))
     if not low.any() or _roughness(values, missing | low) > _SMOOTH:
         return missing
-    return np.asarray(missing | (low & ~_recurs(low, missing, bin_s)), dtype=np.bool_)
+    unusual = ~_recurs(low, missing, bin_s)
+    return np.asarray(missing | (low & unusual & ~_scattered(little & unusual)), dtype=np.bool_)
 
 
 def _typical(values: Floats, bin_s: float) -> Floats:
@@ -72,3 +78,13 @@ def _recurs(low: Flags, missing: Flags, bin_s: float) -> Flags:
         recurs[week:] |= low[:-week]
         recurs[:-week] |= low[week:]
     return recurs
+
+
+def _scattered(little: Flags) -> Flags:
+    """Return which bins stand in a stretch of little that has several others near it."""
+    edges = np.flatnonzero(np.diff(little, prepend=False, append=False))
+    starts, ends = edges[::2], edges[1::2]
+    others = np.searchsorted(starts, ends + _NEAR) - np.searchsorted(ends, starts - _NEAR, side="right") - 1
+    scattered = np.zeros(len(little), dtype=np.bool_)
+    scattered[little] = np.repeat(others >= _SEVERAL, ends - starts)
+    return scattered
