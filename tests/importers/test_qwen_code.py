@@ -92,6 +92,14 @@ def test_a_sub_agent_runs_inside_the_open_tool_call_that_starts_agents(tmp_path:
     ]
 
 
+def test_what_it_writes_beside_the_log_of_a_sub_agent_is_not_taken_for_claude_codes(tmp_path: Path) -> None:
+    about = {"agentId": "a-1", "agentType": "general-purpose", "parentSessionId": "s-1", "toolUseId": "t2", "depth": 0}
+    _imported(tmp_path, CHAT)
+    (tmp_path / "agent-a-1.meta.json").write_text(json.dumps(about, indent=2))
+    files = [tmp_path / "chat.jsonl", tmp_path / "agent-a-1.meta.json"]
+    assert import_paths(files, tmp_path / "both.db").formats == {"Qwen Code chat": 1}
+
+
 def test_a_chat_that_has_grown_adds_its_new_calls_only(tmp_path: Path) -> None:
     assert _imported(tmp_path, CHAT[:5]).calls == 2
     assert (_imported(tmp_path, CHAT).calls, _imported(tmp_path, CHAT).calls) == (1, 0)

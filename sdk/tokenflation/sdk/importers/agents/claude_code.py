@@ -40,7 +40,7 @@ _KINDS = frozenset(("user", "assistant", "system", "progress", "attachment"))
 
 def _sniff(head: Head) -> float:
     if _is_about(head.name):
-        return 0.9 if "agentType" in head.keys else 0.0
+        return 0.9 if "agentType" in head.keys and "parentSessionId" not in head.keys else 0.0  # else Qwen Code's
     if any("parentUuid" in one and "sessionId" in one and str(one.get("type")) in _KINDS for one in head.objects):
         return 0.97
     if any(one.get("type") == "summary" and "leafUuid" in one for one in head.objects):
