@@ -322,7 +322,7 @@ def test_where_only_pythonpath_leads_to_tokenflation_it_says_that_started_progra
 ) -> None:
     start = "import subprocess, sys; from asking import ask; ask(); subprocess.run([sys.executable, 'child.py'], check=True)"
     (folder / "program.py").write_text(start)
-    bare = Path(sys.base_prefix, "bin", "python3")
+    bare = sys._base_executable  # type: ignore[attr-defined]
     done = subprocess.run(
         [bare, "-m", "tokenflation.cli", "run", "--store", "runs.db", *options, "program.py"],
         cwd=folder, capture_output=True, text=True, timeout=120, check=True,

@@ -116,7 +116,8 @@ def test_a_request_in_single_steps_and_one_on_an_old_connection_are_recorded(
 def test_refusals_redirects_and_servers_that_are_away_or_break_off(provider: Provider, recorded: Collected) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         opened(provider, "[[status:503]]")
-    refused.value.read()
+    with refused.value:
+        refused.value.read()
     with opened(provider, "[[redirect:302]]", stream=False) as response:  # a GET follows, as urllib.request has it
         response.read()
     with opened(provider, "[[cut:200]]") as response, pytest.raises(http.client.IncompleteRead) as cut:
@@ -179,7 +180,7 @@ def test_a_call_is_a_row_with_its_tokens_and_a_survey_at_a_like_path_none(provid
         survey = urllib.request.Request(f"{provider.url}/survey/v1/chat/completions", b'{"answers": [1, 2]}')
         with urllib.request.urlopen(survey) as response:
             response.read()
-    with sqlite3.connect(tmp_path / "runs.db") as store:
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as store:
         rows = store.execute("SELECT api, input_tokens, output_tokens, status FROM calls").fetchall()
         drops = store.execute("SELECT * FROM drops").fetchall()
     assert rows == [("openai.chat", 200, 150, "ok")] * 2

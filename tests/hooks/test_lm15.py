@@ -1,6 +1,7 @@
 """Real lm15 against a real server: its transports, sync and async, and the models of its own that send by them."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import sqlite3
@@ -129,7 +130,7 @@ def test_lm15s_own_models_are_one_call_each_with_their_tokens(provider: Provider
         used = [chat.complete(asked).usage, anthropic.complete(asked).usage]
         streamed = list(anthropic.stream(asked))
         used.append(asyncio.run(ask(lm15.AsyncOpenAIChatLM(api_key="k", base_url=provider.openai_url))).usage)
-    with sqlite3.connect(tmp_path / "runs.db") as store:
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as store:
         rows = store.execute(
             "SELECT api, input_tokens, output_tokens, stream, status, ttft_s > 0 FROM calls ORDER BY started_at_ns"
         ).fetchall()

@@ -29,7 +29,7 @@ def message(*spans: dict[str, Any]) -> bytes:
     for group in document["resourceSpans"][0]["scopeSpans"]:
         for one in group["spans"]:
             for key in ("traceId", "spanId", "parentSpanId"):
-                one[key] = base64.b64encode(bytes.fromhex(one[key])).decode()
+                one[key] = base64.urlsafe_b64encode(bytes.fromhex(one[key])).decode()
     return bytes(ParseDict(document, ExportTraceServiceRequest()).SerializeToString())
 
 
