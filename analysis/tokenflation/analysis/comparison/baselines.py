@@ -75,14 +75,17 @@ def choose_baselines(calls: pd.DataFrame, named: Sequence[str] = ()) -> Baseline
     )
 
 
-def without_baselines(calls: pd.DataFrame, baselines: Baselines) -> tuple[pd.DataFrame, str]:
-    """Return the calls of the fleet and a sentence on what was left out: nothing where only baselines were recorded."""
-    fleet = calls[~calls["task"].isin(baselines.kinds)]
+def without_baselines(calls: pd.DataFrame, baselines: Baselines | None = None) -> tuple[pd.DataFrame, str]:
+    """Return the calls of the fleet and a sentence on what was left out: nothing where only baselines were recorded.
+
+    None leaves out those that `choose_baselines` finds.
+    """
+    kinds = (baselines or choose_baselines(calls)).kinds
+    fleet = calls[~calls["task"].isin(kinds)]
     if len(fleet) == len(calls) or fleet.empty:
         return calls, ""
-    verb = "is" if len(baselines.kinds) == 1 else "are"
-    plural = "" if len(baselines.kinds) == 1 else "s"
-    return fleet, f"The baseline{plural}, {_listed(baselines.kinds)}, {verb} no part of the fleet."
+    plural, verb = ("", "is") if len(kinds) == 1 else ("s", "are")
+    return fleet, f"The baseline{plural}, {_listed(kinds)}, {verb} no part of the fleet."
 
 
 def direct_kinds(calls: pd.DataFrame) -> list[str]:

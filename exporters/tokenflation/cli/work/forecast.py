@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Group, RenderableType
 
 from tokenflation import analysis as an
-from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
+from tokenflation.analysis.comparison.baselines import without_baselines
 from tokenflation.analysis.planning.parts import nearest
 from tokenflation.analysis.statistics.censoring import marked
 from tokenflation.analysis.structure.rows import censored_remarks, load_censored
@@ -133,7 +133,7 @@ def _fleet(calls: pd.DataFrame, *, everything: bool) -> tuple[pd.DataFrame, list
     """Return the calls whose tasks make the fleet: without a baseline, which was recorded to compare with."""
     if everything:
         return calls, []
-    fleet, left_out = without_baselines(calls, choose_baselines(calls))
+    fleet, left_out = without_baselines(calls)
     return fleet, [f"{left_out} --kind puts it in."] if left_out else []
 
 

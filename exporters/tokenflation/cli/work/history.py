@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenflation import analysis as an
-from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
+from tokenflation.analysis.comparison.baselines import without_baselines
 from tokenflation.analysis.history.monthsahead import months_ahead
 from tokenflation.analysis.history.reading import History, as_rate, is_store, read_history, read_kinds
 from tokenflation.analysis.history.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
@@ -191,7 +191,7 @@ def _read(store: str | None, history: str,
 def _fleet(store: str) -> pd.DataFrame:
     """Return the calls of a store but for its baselines', which are told."""
     calls = an.load(store)
-    calls, left_out = without_baselines(calls, choose_baselines(calls))
+    calls, left_out = without_baselines(calls)
     if left_out:
         click.echo(left_out, err=True)
     return calls

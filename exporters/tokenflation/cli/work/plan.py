@@ -9,7 +9,7 @@ import click
 
 from tokenflation import analysis as an
 from tokenflation.analysis.columns.tasks import DATED_FROM_NS
-from tokenflation.analysis.comparison.baselines import choose_baselines, without_baselines
+from tokenflation.analysis.comparison.baselines import without_baselines
 from tokenflation.analysis.fleet.planned import models_of_runs
 from tokenflation.analysis.planning.file import template
 from tokenflation.exporters.files import atomic_file, check_file
@@ -24,7 +24,7 @@ def run(store: str, output: str | None) -> None:
     if file is not None and file.exists():
         raise PlanError(f"The plan cannot be written to {file}: File exists. Choose another -o FILE.")
     calls = an.load(store)
-    fleet, left_out = without_baselines(calls, choose_baselines(calls))
+    fleet, left_out = without_baselines(calls)
     starts = fleet.groupby(["task", "task_id"], sort=False)["started_at_ns"].min()
     recorded = {str(kind): len(of) for kind, of in starts.groupby(level="task", sort=False)}
     if not recorded:
