@@ -12,6 +12,7 @@ import pandas as pd
 
 from tokenflation import analysis as an
 from tokenflation.analysis import whatif
+from tokenflation.analysis.fleet.buckets import busiest
 from tokenflation.analysis.fleet.pace import prefill_pace, repaced
 from tokenflation.cli.views.numbers import human_time
 from tokenflation.sdk.errors import FrameError, PlanError
@@ -178,7 +179,7 @@ def _figures(demand: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
         of = buckets if len(buckets) else wide
         if "mean" not in of.columns or of["mean"].isna().all():
             continue
-        row = of.iloc[int(of["mean"].fillna(-1.0).to_numpy().argmax())].to_dict()
+        row = busiest(of).to_dict()
         if len(buckets) and "day_peak_p95" in wide.columns:
             row["day_peak_p95"] = wide["day_peak_p95"].max()
         found[str(resource), str(unit)] = {str(name): float(value) for name, value in row.items()}

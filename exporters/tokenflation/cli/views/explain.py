@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tokenflation import analysis as an
+from tokenflation.analysis.fleet.buckets import busiest, by_bucket
 from tokenflation.analysis.fleet.planned import planned
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
 from tokenflation.cli.views.forecast import NAMES, length, rough_share
@@ -102,11 +103,10 @@ def _planned(manifest: Mapping[str, Any], plan: an.Plan) -> list[str]:
 def _split(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     found = []
     for resource in _SHOWN:
-        rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
-        wide = rows.pivot_table(index="bucket_start", columns="statistic", values="value")
+        wide = by_bucket(demand, resource)
         if "share_prototypes" not in wide.columns or "mean" not in wide.columns:
             continue
-        row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
+        row = busiest(wide)
         shares = {name: float(row[name]) for name in _SPLIT if name in row.index}
         shares.setdefault("share_load", 1 - sum(shares.values()))
         told = ", ".join(f"{percent(shares[name])} {words}" for name, words in _SPLIT.items() if name in shares)

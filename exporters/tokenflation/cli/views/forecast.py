@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tokenflation.analysis.fleet.buckets import busiest, by_bucket
 from tokenflation.cli.views.numbers import human, human_share, human_time, human_times
 from tokenflation.cli.views.tables import titled_table
 from tokenflation.sdk.words import percent
@@ -165,8 +166,7 @@ def _busiest(demand: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
         if mine.loc[mine["statistic"] == "mean", "value"].isna().all():
             table.add_row(NAMES[resource], mine["unit"].iloc[0], "not reported")
             continue
-        wide = mine.pivot_table(index="bucket_start", columns="statistic", values="value")
-        row = wide.iloc[int(wide["mean"].to_numpy().argmax())]
+        row = busiest(by_bucket(demand, resource))
         cells = (human(row[name]) for name in ("p50", "p95", "p99"))
         peak = human(highest.get(resource))
         table.add_row(NAMES[resource], mine["unit"].iloc[0], human(row["mean"]), interval(row), *cells, peak)

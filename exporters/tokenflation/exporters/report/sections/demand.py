@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokenflation.analysis.fleet.buckets import by_bucket
 from tokenflation.exporters.report.figures.demand import demand_figure
 from tokenflation.exporters.report.markup import Section, chart, definitions, note, notes, table
 from tokenflation.exporters.report.numbers import NOT_REPORTED, count, exact
@@ -30,8 +31,7 @@ _SECONDS_PER_HOUR = 3600
 
 def wide(demand: pd.DataFrame, resource: str) -> pd.DataFrame:
     """Return a row per bucket of a resource: `start_h`, `hour` (its middle, of known load), each statistic."""
-    rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
-    table = rows.pivot_table(index="bucket_start", columns="statistic", values="value", sort=True)
+    table = by_bucket(demand, resource)
     table = table.reindex(columns=[name for name in _STATISTICS if name in table.columns])
     start = table.index.to_numpy(dtype=float) / _SECONDS_PER_HOUR
     width = start[1] - start[0] if len(start) > 1 else 1.0

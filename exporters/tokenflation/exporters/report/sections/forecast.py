@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokenflation.analysis.fleet.buckets import busiest, by_bucket
 from tokenflation.exporters.report.figures.forecast import SPLIT, fan_figure, split_figure, tornado_figure
 from tokenflation.exporters.report.markup import Section, chart, details, note, notes, table
 from tokenflation.exporters.report.names import shown_name
@@ -93,8 +94,7 @@ def _volumes(manifest: Mapping[str, Any]) -> list[str]:
 
 def _wide(demand: pd.DataFrame, resource: str) -> pd.DataFrame:
     """Return one row per bucket: `start_s`, `at_s` (its middle, where the load is known), and each statistic."""
-    rows = demand[(demand["resource"] == resource) & (demand["bucket_start"] >= 0)]
-    found = rows.pivot_table(index="bucket_start", columns="statistic", values="value", sort=True)
+    found = by_bucket(demand, resource)
     found = found.reindex(
         columns=[name for name in (*_STATISTICS, *(one for one, _, _ in SPLIT)) if name in found.columns]
     )
@@ -114,11 +114,6 @@ def _by_day(wide: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[wide.groupby(day)["mean"].idxmax()].reset_index(drop=True)
 
 
-def _busiest(wide: pd.DataFrame) -> dict[str, float]:
-    row = wide.iloc[int(wide["mean"].fillna(-1.0).to_numpy().argmax())]
-    return {str(name): float(value) for name, value in row.items()}
-
-
 def _fan(demand: pd.DataFrame, manifest: Mapping[str, Any], resource: str, title: str, what: str) -> str:
     wide = _wide(demand, resource)
     days = manifest.get("days", 1) > _HOURLY_DAYS
@@ -129,7 +124,7 @@ def _fan(demand: pd.DataFrame, manifest: Mapping[str, Any], resource: str, title
     peaks = demand[(demand["resource"] == resource) & (demand["statistic"] == "day_peak_p95")]["value"]
     peak = None
     if len(peaks):
-        first_s = _busiest(wide)["start_s"] // _DAY_S * _DAY_S
+        first_s = busiest(wide)["start_s"] // _DAY_S * _DAY_S
         of_day = (
             (first_s / unit_s + 0.5, first_s / unit_s + 1.5)
             if days
@@ -209,7 +204,7 @@ def _split(demand: pd.DataFrame) -> str:
         wide = _wide(demand, resource)
         if "share_prototypes" not in wide.columns or wide["mean"].isna().all():
             continue
-        row = _busiest(wide)
+        row = busiest(wide)
         names.append(title)
         prototypes, assumptions = row["share_prototypes"], row.get("share_assumptions", 0.0)
         for statistic, value in zip(shares, (1 - prototypes - assumptions, prototypes, assumptions), strict=True):
