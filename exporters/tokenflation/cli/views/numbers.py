@@ -8,12 +8,11 @@ from typing import Any, TypeGuard
 
 import pandas as pd
 
-from tokenflation.sdk.words import percent
+from tokenflation.sdk.words import in_time, percent, with_letter
 
 __all__ = ["human", "human_length", "human_share", "human_time", "human_times", "is_known", "small", "two_decimals"]
 
 _LEAST = 0.005
-_SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def is_known(value: Any) -> TypeGuard[float]:
@@ -28,11 +27,9 @@ def human(value: float | None) -> str:
     """
     if not is_known(value):
         return "-"
-    number = float(value)
-    for scale, letter in _SCALES:
-        # 999.5 k and more reads better as 1.00 M than as 1000 k.
-        if abs(number) >= scale * 0.9995:
-            return f"{_three(number / scale)}{letter}"
+    number, letter = with_letter(float(value))
+    if letter:
+        return f"{_three(number)}{letter}"
     if 0 < number < _LEAST:
         return "<0.01"
     return str(int(number)) if number == int(number) else _three(number)
@@ -69,10 +66,8 @@ def human_time(value: float | None) -> str:
     """Return seconds in the unit that reads best; `-` where they are not known."""
     if not is_known(value):
         return "-"
-    for scale, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")):
-        if abs(value) >= scale:
-            return f"{_three(value / scale)} {unit}"
-    return f"{_three(value * 1000)} ms" if value else "0 s"
+    number, unit = in_time(value)
+    return f"{_three(number)} {unit}" if value else "0 s"
 
 
 def human_length(seconds: float) -> str:

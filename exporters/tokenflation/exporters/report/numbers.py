@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tokenflation.analysis.columns.tasks import DATED_FROM_NS
+from tokenflation.sdk.words import in_time, with_letter
 
 __all__ = [
     "NOT_REPORTED",
@@ -26,20 +27,14 @@ __all__ = [
 NOT_REPORTED = "not reported"
 
 _SPACE = "\N{NO-BREAK SPACE}"
-_SCALES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_DURATIONS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def count(value: Any) -> str:
     """Return a count or a number of tokens, such as `5.06M`; what is whole stays whole."""
     if _unknown(value):
         return NOT_REPORTED
-    number = float(value)
-    for scale, letter in _SCALES:
-        # 999.5 k and more reads better as 1.00 M than as 1000 k.
-        if abs(number) >= scale * 0.9995:
-            return f"{_short(number / scale)}{letter}"
-    return _short(number)
+    number, letter = with_letter(float(value))
+    return f"{_short(number)}{letter}"
 
 
 def with_unit(value: Any, unit: str) -> str:
@@ -79,11 +74,8 @@ def seconds(value: Any) -> str:
     """Return a duration in the unit that reads best."""
     if _unknown(value):
         return NOT_REPORTED
-    number = float(value)
-    for scale, unit in _DURATIONS:
-        if abs(number) >= scale:
-            return f"{_three(number / scale)}{_SPACE}{unit}"
-    return f"{_three(number * 1000)}{_SPACE}ms" if number else f"0{_SPACE}s"
+    number, unit = in_time(float(value))
+    return f"{_three(number)}{_SPACE}{unit}" if number else f"0{_SPACE}s"
 
 
 def moment(unix_ns: Any) -> str:
