@@ -29,6 +29,7 @@ from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.tables import Column
 
 __all__ = [
+    "SQL_TYPES",
     "Source",
     "add_table",
     "apart",
@@ -37,6 +38,7 @@ __all__ = [
     "is_store",
     "opened",
     "parquet_files",
+    "parquet_sql",
     "url_frames",
 ]
 
@@ -53,7 +55,8 @@ _BATCH = 8192
 _PART_ROWS = 200_000
 """A store of fewer rows is read by one connection."""
 _SQLITE = b"SQLite format 3\0"
-_TYPES = {"text": "varchar", "int": "bigint", "float": "double", "bytes": "blob"}
+SQL_TYPES = {"text": "varchar", "int": "bigint", "float": "double", "bytes": "blob"}
+"""What DuckDB calls the kinds of columns."""
 
 
 @contextmanager
@@ -115,17 +118,14 @@ def _fill(connection: duckdb.DuckDBPyConnection, source: str | Path, columns: Se
     files = parquet_files(path)
     if files:
         with parquet_errors(path):
-            described = connection.execute("describe select * from read_parquet(?, union_by_name = true)", [files])
+            parquet = parquet_sql(files)
+            described = connection.execute(f"describe select * from {parquet}")
             wanted(str(path), [row[0] for row in described.fetchall()], columns)
-            # A view takes no parameters.
-            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-            connection.execute(
-                f"create view calls as select {_typed(columns)} from read_parquet([{listed}], union_by_name = true)"
-            )
+            connection.execute(f"create view calls as select {_typed(columns)} from {parquet}")
             check_table(connection, str(path), columns)
         return
     with _store_reader(path, columns, _threads()) as (handles, names):
-        connection.execute(f"create table calls ({', '.join(f'{one.name} {_TYPES[one.kind]}' for one in columns)})")
+        connection.execute(f"create table calls ({', '.join(f'{one.name} {SQL_TYPES[one.kind]}' for one in columns)})")
         _append(connection, handles, names)
     check_table(connection, str(path), columns)
 
@@ -140,7 +140,7 @@ def add_table(
     Raises:
         StoreError: it is no store, or a column holds what it cannot.
     """
-    connection.execute(f"create table {table} ({', '.join(f'{one.name} {_TYPES[one.kind]}' for one in columns)})")
+    connection.execute(f"create table {table} ({', '.join(f'{one.name} {SQL_TYPES[one.kind]}' for one in columns)})")
     engine = open_store(path)
     with store_errors(path), ExitStack() as stack:
         stack.callback(engine.dispose)
@@ -177,7 +177,7 @@ def _append(connection: duckdb.DuckDBPyConnection, handles: Sequence[object], na
 
 
 def _typed(columns: Sequence[Column]) -> str:
-    return ", ".join(f"cast({column.name} as {_TYPES[column.kind]}) as {column.name}" for column in columns)
+    return ", ".join(f"cast({column.name} as {SQL_TYPES[column.kind]}) as {column.name}" for column in columns)
 
 
 def parquet_files(path: Path) -> list[str]:
@@ -199,6 +199,12 @@ def parquet_files(path: Path) -> list[str]:
             f"{path}: the folder holds no .parquet file. Give a Parquet file, a folder of them or a store."
         )
     return files
+
+
+def parquet_sql(files: Sequence[str]) -> str:
+    """Return files of Parquet as a table in SQL; written out, as a view takes no parameters."""
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{listed}], union_by_name = true)"
 
 
 def _is_parquet(path: Path) -> bool:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from tokenflation.analysis.frames import from_rows
 from tokenflation.analysis.refusing import check_table, parquet_errors
-from tokenflation.analysis.streams import parquet_files
+from tokenflation.analysis.streams import SQL_TYPES, parquet_files, parquet_sql
+from tokenflation.sdk.store.cells import optional
 from tokenflation.sdk.store.tables import TABLES, Column
 
 __all__ = ["BESIDE", "beside", "load_beside", "segments_alone", "span_rows"]
@@ -22,7 +23,6 @@ BESIDE: dict[str, tuple[Column, ...]] = {
     table.name: table.columns for table in TABLES if table.name in ("tool_calls", "spans")
 }
 """The tables that may lie beside the calls, with their columns."""
-_TYPES = {"text": "varchar", "int": "bigint", "float": "double", "bytes": "blob"}
 
 
 def beside(segment: Path, table: str) -> Path:
@@ -83,14 +83,13 @@ def _rows(
     if not files:
         return []
     with parquet_errors(Path(source)), duckdb.connect() as connection:
-        described = connection.execute("describe select * from read_parquet(?, union_by_name = true)", [files])
-        have = {row[0] for row in described.fetchall()}
+        parquet = parquet_sql(files)
+        have = {row[0] for row in connection.execute(f"describe select * from {parquet}").fetchall()}
         cells = ", ".join(
-            f"cast({one.name if one.name in have else 'null'} as {_TYPES[one.kind]}) as {one.name}"
+            f"cast({one.name if one.name in have else 'null'} as {SQL_TYPES[one.kind]}) as {one.name}"
             for one in BESIDE[table]
         )
-        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        connection.execute(f"create view {table} as select {cells} from read_parquet([{listed}], union_by_name = true)")
+        connection.execute(f"create view {table} as select {cells} from {parquet}")
         check_table(connection, source, BESIDE[table], table)
         query = f"select * from {table}"
         query += f" where {where}" if where else ""
@@ -104,4 +103,4 @@ def _keys(table: str) -> tuple[str, ...]:
 
 def _frame(rows: list[tuple[Any, ...]], table: str) -> pd.DataFrame:
     # Nothing is required of a row: what cannot be placed is left out of a tree, and its calls stay.
-    return from_rows(rows, [Column(one.name, one.kind, one.meaning) for one in BESIDE[table]])
+    return from_rows(rows, optional(BESIDE[table]))

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from tokenflation.analysis.frames import from_rows
 from tokenflation.analysis.refusing import store_errors
 from tokenflation.analysis.streams import is_store
-from tokenflation.analysis.structure.beside import load_beside, segments_alone, span_rows
+from tokenflation.analysis.structure.beside import BESIDE, load_beside, segments_alone, span_rows
 from tokenflation.sdk.errors import StoreError
 from tokenflation.sdk.store.cells import check_cells, optional
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.statements import renamed_sql
-from tokenflation.sdk.store.tables import TABLES, Column
+from tokenflation.sdk.store.tables import Column
 from tokenflation.sdk.words import many
 
 __all__ = ["calls_alone", "censored_remarks", "load_censored", "load_outcomes", "load_structure"]
@@ -25,11 +25,9 @@ __all__ = ["calls_alone", "censored_remarks", "load_censored", "load_outcomes", 
 _OUTCOMES = (
     Column("task", "text", "kind of the task", required=True),
     Column("task_id", "text", "id of the task", required=True),
-    *(
-        Column(column.name, column.kind, column.meaning)
-        for table in TABLES
-        if table.name == "spans"
-        for column in table.columns
+    *optional(
+        column
+        for column in BESIDE["spans"]
         if column.name in ("outcome", "score", "status", "error_type", "censored_by")
     ),
 )
@@ -185,7 +183,7 @@ def _engine(source: str | Path) -> sa.Engine | None:
 
 
 def _read(connection: sa.Connection, name: str, where: sa.ColumnElement[bool] | None) -> pd.DataFrame:
-    columns = next(table.columns for table in TABLES if table.name == name)
+    columns = BESIDE[name]
     inspector = sa.inspect(connection)
     have = {str(one["name"]) for one in inspector.get_columns(name)} if inspector.has_table(name) else set()
     if not have:

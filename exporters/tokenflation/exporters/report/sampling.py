@@ -17,10 +17,11 @@ from tokenflation import analysis
 from tokenflation.analysis.columns import CALL_COLUMNS
 from tokenflation.analysis.frames import from_rows
 from tokenflation.analysis.refusing import no_calls, store_errors
-from tokenflation.analysis.streams import as_path, opened, parquet_files, url_frames
+from tokenflation.analysis.streams import as_path, opened, parquet_files, parquet_sql, url_frames
 from tokenflation.analysis.structure.beside import load_beside
 from tokenflation.analysis.structure.rows import load_structure
 from tokenflation.exporters.report.facts import NEEDED, Facts, facts_of, read_facts
+from tokenflation.sdk.store.cells import optional
 from tokenflation.sdk.store.read import open_store
 from tokenflation.sdk.store.statements import renamed_sql
 from tokenflation.sdk.store.tables import TABLES, Column
@@ -117,7 +118,7 @@ def count_calls(store: str) -> int:
     files = parquet_files(path)
     if files:
         with duckdb.connect() as engine:
-            found = engine.execute("select count(*) from read_parquet(?, union_by_name = true)", [files]).fetchone()
+            found = engine.execute(f"select count(*) from {parquet_sql(files)}").fetchone()
             return int(found[0]) if found else 0
     engine_ = open_store(path)
     try:
@@ -177,7 +178,7 @@ def _from_store(path: Path, ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFr
 def _there(connection: sa.Connection, table: str, columns: Sequence[Column]) -> list[Column]:
     have = {row[1] for row in connection.exec_driver_sql(f"pragma table_info({table})")}
     # Nothing here is required of a row: what cannot be placed is left out of a tree.
-    return [Column(one.name, one.kind, one.meaning) for one in columns if one.name in have]
+    return optional(one for one in columns if one.name in have)
 
 
 def _rows(connection: sa.Connection, query: str, ids: Sequence[str]) -> list[tuple[object, ...]]:
