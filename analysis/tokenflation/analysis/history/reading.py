@@ -95,16 +95,14 @@ def read_history(path: str | Path, *, column: str | None = None, bin_s: float | 
     numbers = [str(one) for one in table.columns if one != name and _is_numbers(table[one])]
     if column is not None and column not in numbers:
         raise FrameError(f"{path} has no column of numbers {column!r}; it has {numbers}.")
-    meant = next((str(one) for one in table.columns if one != name and str(one).strip().lower() in _WANTED), None)
+    meant = _called(table, _WANTED, [name])
     if not numbers and meant is not None and table[meant].notna().any():
         raise FrameError(f"{path}: column {meant!r} holds {table[meant].dropna().iloc[0]!s}, no number; write counts or rates "
                          "in it, or leave it out if each row is a request.")  # fmt: skip
     if not numbers:
         return of_events(times, {}, column=column, bin_s=bin_s, source=str(path))
     chosen = column or next((one for name in _WANTED for one in numbers if one.strip().lower() == name), numbers[0])
-    label = next(
-        (str(one) for one in table.columns if str(one).strip().lower() in _KINDS and str(one) not in numbers), None
-    )
+    label = _called(table, _KINDS, numbers)
     return _of_bins(times, _numbers(table, chosen, path), chosen, str(path), None if label is None else table[label])
 
 
@@ -118,12 +116,12 @@ def read_kinds(path: str | Path, kinds: Sequence[str]) -> dict[str, History] | N
     """
     table = read_table(path)
     times, name = _times(table, path)
-    label = next((str(one) for one in table.columns if str(one).strip().lower() in _KINDS), None)
+    label = _called(table, _KINDS, [name])
     found: dict[str, Floats] = {}
     numbers: list[str] = []
     if set(kinds) <= set(map(str, table.columns)):
         found = {kind: _numbers(table, kind, path) for kind in kinds}
-    elif label is not None and label != name and {str(one) for one in table[label].dropna()} <= set(kinds):
+    elif label is not None and {str(one) for one in table[label].dropna()} <= set(kinds):
         numbers = [str(one) for one in table.columns if one not in (name, label) and _is_numbers(table[one])]
         if not numbers:
             return None
@@ -137,6 +135,11 @@ def read_kinds(path: str | Path, kinds: Sequence[str]) -> dict[str, History] | N
     unit = _unit(numbers[0]) if numbers else "tasks per bin"
     whole = {kind: np.where(recorded, np.nan_to_num(one.values), np.nan) for kind, one in series.items()}
     return {kind: as_rate(History(kind, one.start_s, one.bin_s, whole[kind], unit)) for kind, one in series.items()}
+
+
+def _called(table: pd.DataFrame, names: Sequence[str], but: Sequence[str]) -> str | None:
+    """Return the first column that goes by one of the names, in whatever case, and is none of `but`."""
+    return next((str(one) for one in table.columns if str(one).strip().lower() in names and str(one) not in but), None)
 
 
 def as_rate(history: History) -> History:
