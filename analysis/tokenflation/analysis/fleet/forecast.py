@@ -7,6 +7,8 @@ Three uncertainties are kept apart: the load itself (which runs happen to overla
 those of the mixture of all three.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -69,7 +71,8 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     runs = runs_with(fleet.calls, plan, of=fleet.volumes)
     volumes = fleet.volumes
     rests = counted(runs, fleet.calls, calls, plan, volumes)
-    weights: Floats = np.array([volumes.get(kind, 0.0) for kind in runs.kinds])[runs.kind_of_run] * rests.of_run
+    per_day: Floats = np.array([volumes.get(kind, 0.0) for kind in runs.kinds])
+    weights = per_day[runs.kind_of_run] * rests.of_run
     over = arrivals(plan, before_s=runs.longest_s + plan.bucket_s, after_s=plan.bucket_s)
     times_s: Floats = (np.arange(plan.days * _DAY_S // plan.bucket_s, dtype=np.float64) + 0.5) * plan.bucket_s
     loads = loads_of(runs, plan)
@@ -79,36 +82,28 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
     outer = None
     if plan.assumptions:
         strata = tuple(fleet.kind_and_model.get(kind, (kind, "")) for kind in runs.kinds)
-        per_day = np.array([volumes.get(kind, 0.0) for kind in runs.kinds])
         outer = outer_of(fleet.calls, plan, strata, per_day, rng, weights=weights)
     if resource is not None:
         loads = {name: one for name, one in loads.items() if name == resource}
     at: dict[str, Busiest] = {}
     starts = times_s - plan.bucket_s / 2
-    parts = []
+    rows_of = partial(_rows, level=plan.level, enough=enough, bands=bands)
+    parts: list[pd.DataFrame] = []
     of_load: dict[str, Load] = {}
     for name, (path, scale, unit) in loads.items():
         quick = burst_cv(path, weights, over, times_s, plan)
-        cv = np.sqrt(quick**2 + plan.slow_cv**2)
         arms = arms_of(runs, path, over, times_s, volumes, rests)
-        load = load_of(runs, path, weights, over, times_s, factors[name], cv=cv, scale=scale, arms=arms)
+        of_cv = partial(load_of, runs, path, weights, over, times_s, factors[name], scale=scale, arms=arms)
+        load = of_cv(cv=np.sqrt(quick**2 + plan.slow_cv**2))
         # In the peak a slow factor is one for a whole day, and no part of the law of each instant.
-        of_load[name] = (
-            load_of(runs, path, weights, over, times_s, factors[name], cv=quick, scale=scale, arms=arms)
-            if plan.slow_cv
-            else load
-        )
+        lasting = of_cv(cv=quick) if plan.slow_cv else load
         shares: dict[str, Floats] = {}
         if outer is not None:
             at[name] = busiest(load, starts, unit)
-            lasting = of_load[name]
             load, shares = with_doubts(load, outer, name, starts, plan.bucket_s, slow=plan.slow_cv)
-            of_load[name] = load
-            if plan.slow_cv:
-                of_load[name], _ = with_doubts(lasting, outer, name, starts, plan.bucket_s, slow=0.0)
-        for statistic, values in statistics(load, level=plan.level, enough=enough, bands=bands, shares=shares).items():
-            of = "fraction" if statistic.startswith("share_") else unit
-            parts.append(_rows(starts, name, statistic, values, of))
+            lasting = with_doubts(lasting, outer, name, starts, plan.bucket_s, slow=0.0)[0] if plan.slow_cv else load
+        of_load[name] = lasting
+        parts += rows_of(load, shares, starts, name, unit)
     asked = resource is None or resource.endswith(("_per_hour", "_per_day", "_per_month"))
     for total in window_totals(runs, plan, weights, factors, volumes, rests) if asked else ():
         if resource not in (None, total.name):
@@ -116,9 +111,7 @@ def forecast(calls: pd.DataFrame, plan: Plan, *, rng: np.random.Generator | None
         load, shares = total.load, {}
         if outer is not None:
             load, shares = with_doubts(load, outer, total.of, total.starts_s, total.length_s, slow=total.slow)
-        for statistic, values in statistics(load, level=plan.level, enough=enough, bands=bands, shares=shares).items():
-            of = "fraction" if statistic.startswith("share_") else total.unit
-            parts.append(_rows(total.starts_s, total.name, statistic, values, of))
+        parts += rows_of(load, shares, total.starts_s, total.name, total.unit)
     columns = ["bucket_start", "resource", "statistic", "value", "unit"]
     if outer is not None:
         factors = {name: opened(one, outer, name) for name, one in factors.items()}
@@ -141,10 +134,17 @@ def _without_unreported(frame: pd.DataFrame, runs: Runs, weights: Floats) -> pd.
     return frame.assign(value=frame["value"].mask(of.isin(resting)))
 
 
-def _rows(starts: Floats, resource: str, statistic: str, values: Floats, unit: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"bucket_start": starts, "resource": resource, "statistic": statistic, "value": values, "unit": unit}
-    )
+def _rows(load: Load, shares: dict[str, Floats], starts: Floats, resource: str, unit: str, *, level: float, enough: bool,
+          bands: bool) -> list[pd.DataFrame]:  # fmt: skip
+    """Return the rows of the long table of each statistic of a load."""
+    found = statistics(load, level=level, enough=enough, bands=bands, shares=shares)
+    units = {name: "fraction" if name.startswith("share_") else unit for name in found}
+    return [
+        pd.DataFrame(
+            {"bucket_start": starts, "resource": resource, "statistic": name, "value": values, "unit": units[name]}
+        )
+        for name, values in found.items()
+    ]
 
 
 def _peaks(loads: dict[str, tuple[Path, float, str]], of_load: dict[str, Load], weights: Floats, plan: Plan,
