@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenflation.analysis.fleet.call_times import numbers
 from tokenflation.analysis.fleet.forecast import forecast
 from tokenflation.analysis.planning.parts import Uncertain, Users, nearest
 from tokenflation.analysis.planning.plan import Plan
@@ -37,14 +38,8 @@ def _needs(calls: pd.DataFrame, what: str, names: tuple[str, ...]) -> None:
 
 def _cached(calls: pd.DataFrame) -> Floats:
     """Return the tokens each call read from a cache: as reported, else the blocks an earlier call had; else NaN."""
-    told = _floats(calls, "cache_read_tokens")
-    return np.where(np.isnan(told), _floats(calls, "shared_blocks") * _floats(calls, "block_tokens"), told)
-
-
-def _floats(calls: pd.DataFrame, name: str) -> Floats:
-    if name not in calls.columns:
-        return np.full(len(calls), np.nan)
-    return np.asarray(calls[name].to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    told = numbers(calls, "cache_read_tokens")
+    return np.where(np.isnan(told), numbers(calls, "shared_blocks") * numbers(calls, "block_tokens"), told)
 
 
 def caching_on(calls: pd.DataFrame) -> pd.DataFrame:
@@ -65,9 +60,9 @@ def caching_on(calls: pd.DataFrame) -> pd.DataFrame:
                          "Record them with tokenflation.")  # fmt: skip
     earlier = calls.drop_duplicates("call_id").set_index("call_id")["input_tokens"]
     prefix = calls["continues_call_id"].map(earlier).astype("Float64").to_numpy(dtype=np.float64, na_value=0.0)
-    blocks = np.nan_to_num(_floats(calls, "shared_blocks") * _floats(calls, "block_tokens"))
-    best = np.maximum.reduce([prefix, blocks, np.nan_to_num(_floats(calls, "cache_read_tokens"))])
-    return _with_cached(calls, np.minimum(best, np.nan_to_num(_floats(calls, "input_tokens"))))
+    blocks = np.nan_to_num(numbers(calls, "shared_blocks") * numbers(calls, "block_tokens"))
+    best = np.maximum.reduce([prefix, blocks, np.nan_to_num(numbers(calls, "cache_read_tokens"))])
+    return _with_cached(calls, np.minimum(best, np.nan_to_num(numbers(calls, "input_tokens"))))
 
 
 def caching_off(calls: pd.DataFrame) -> pd.DataFrame:
@@ -249,7 +244,7 @@ def history_compacted(calls: pd.DataFrame, limit_tokens: int, *, keep_tokens: in
     if not 0 < keep < limit_tokens:
         raise PlanError(f"keep_tokens is {keep}; it must be above 0 and below limit_tokens, which is {limit_tokens}.")
     found = calls.sort_values("started_at_ns", kind="stable").reset_index(drop=True)
-    told = _floats(found, "input_tokens")
+    told = numbers(found, "input_tokens")
     recorded = np.nan_to_num(told)
     known = found[~np.isnan(told)]
     rows = np.flatnonzero(~np.isnan(told))
@@ -284,8 +279,8 @@ def history_compacted(calls: pd.DataFrame, limit_tokens: int, *, keep_tokens: in
     return pd.concat([found, summaries], ignore_index=True)
 
 
-def _whole(numbers: Floats) -> "pd.Series[int]":
-    return pd.Series(pd.array([None if np.isnan(one) else round(one) for one in numbers], dtype="Int64"))
+def _whole(values: Floats) -> "pd.Series[int]":
+    return pd.Series(pd.array([None if np.isnan(one) else round(one) for one in values], dtype="Int64"))
 
 
 def _compacted(recorded: Floats, runs: list[NDArray[Any]], limit: float,

@@ -45,21 +45,17 @@ def starts(calls: pd.DataFrame, run: Ints, count: int) -> Floats:
     origin = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(origin, run, started)
     begin: Floats = (started - origin[run]).astype(np.float64) / 1e9
-    if "ended_at_ns" in calls.columns and "attempts" in calls.columns:
-        # After retries, what the model served is the last attempt: it ends with the call and lasts its duration.
-        ended, duration_s = numbers(calls, "ended_at_ns"), numbers(calls, "duration_s")
-        retried = (numbers(calls, "attempts") > 1) & ~np.isnan(ended) & ~np.isnan(duration_s)
-        late = (ended - origin[run]) / 1e9 - duration_s
-        begin = np.where(retried, np.maximum(late, begin), begin)
-    return begin
+    # After retries, what the model served is the last attempt: it ends with the call and lasts its duration.
+    ended, duration_s = numbers(calls, "ended_at_ns"), numbers(calls, "duration_s")
+    retried = (numbers(calls, "attempts") > 1) & ~np.isnan(ended) & ~np.isnan(duration_s)
+    late = (ended - origin[run]) / 1e9 - duration_s
+    return np.where(retried, np.maximum(late, begin), begin)
 
 
 def cached_tokens(calls: pd.DataFrame, tokens_in: Floats, notes: Notes) -> Floats:
     """Return the tokens each call read from a prefix cache: as reported, or whole blocks of the task; else 0."""
-    told = numbers(calls, "cache_read_tokens") if "cache_read_tokens" in calls.columns else np.full(len(calls), np.nan)
-    blocks = np.full(len(calls), np.nan)
-    if {"shared_blocks", "block_tokens"} <= set(calls.columns):
-        blocks = numbers(calls, "shared_blocks") * numbers(calls, "block_tokens")
+    told = numbers(calls, "cache_read_tokens")
+    blocks = numbers(calls, "shared_blocks") * numbers(calls, "block_tokens")
     from_blocks = np.isnan(told) & ~np.isnan(blocks)
     note(notes, from_blocks, "no cache count from the provider: the prefix an earlier call of the task had is taken")
     unknown = np.isnan(told) & np.isnan(blocks) & (tokens_in > 0)
@@ -150,7 +146,9 @@ def _first_named(calls: pd.DataFrame, *columns: str) -> NDArray[np.object_]:
 
 
 def numbers(calls: pd.DataFrame, column: str) -> Floats:
-    """Return a column as floats, NaN where nothing was reported."""
+    """Return a column as floats, NaN where nothing was reported, as in all of a column that is not there."""
+    if column not in calls.columns:
+        return np.full(len(calls), np.nan)
     return calls[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokenflation.analysis.fleet.call_times import model_names
+from tokenflation.analysis.fleet.call_times import model_names, numbers
 from tokenflation.analysis.planning.limits import ALL, Budget
 from tokenflation.analysis.planning.parts import Growth, nearest
 from tokenflation.analysis.planning.plan import Plan
@@ -194,10 +194,10 @@ def _out_of_hand(calls: pd.DataFrame, plan: Plan, volumes: Mapping[str, float]) 
             f"plan.growth multiplies the volume by {highest:,.0f} within {many(plan.days, 'day')}; growth of 0.01 is one "
             "per cent a day, and 1 in a table is the volume as planned."
         )
-    if plan.timing is not None and {"duration_s", "output_tokens"} <= set(calls.columns):
+    if plan.timing is not None:
         mine = calls[calls["task"].astype(str).isin(list(volumes))]
-        recorded = mine["duration_s"].to_numpy(dtype=np.float64, na_value=np.nan)
-        wrote = np.maximum(mine["output_tokens"].to_numpy(dtype=np.float64, na_value=np.nan) - 1, 0.0)
+        recorded = numbers(mine, "duration_s")
+        wrote = np.maximum(numbers(mine, "output_tokens") - 1, 0.0)
         known = (recorded > 0) & np.isfinite(wrote)
         if known.any():
             now_s = plan.timing.ttft_s + plan.timing.tpot_s * float(wrote[known].mean())
@@ -258,7 +258,7 @@ def cut_at_budget(calls: pd.DataFrame, kind: str, budget: Budget, *, prices: "Pr
     run = pd.factorize(mine["task_id"])[0].astype(np.int64)
     start = mine["started_at_ns"].to_numpy(dtype=np.int64)
     end = np.maximum(_ends(mine, start), start + 1)
-    tokens = {name: mine[name].to_numpy(dtype=np.float64, na_value=0.0) for name in ("input_tokens", "output_tokens")}
+    tokens = {name: np.nan_to_num(numbers(mine, name)) for name in ("input_tokens", "output_tokens")}
     used = {"max_input_tokens": tokens["input_tokens"], "max_output_tokens": tokens["output_tokens"],
             "max_tokens": tokens["input_tokens"] + tokens["output_tokens"]}  # fmt: skip
     if budget.max_cost is not None:
@@ -281,11 +281,7 @@ def cut_at_budget(calls: pd.DataFrame, kind: str, budget: Budget, *, prices: "Pr
 
 
 def _ends(calls: pd.DataFrame, start: Ints) -> Ints:
-    if "duration_s" in calls.columns:
-        duration = calls["duration_s"].to_numpy(dtype=np.float64, na_value=0.0)
-        found = start + np.round(np.nan_to_num(duration) * 1e9).astype(np.int64)
-    else:
-        found = start.copy()
+    found = start + np.round(np.nan_to_num(numbers(calls, "duration_s")) * 1e9).astype(np.int64)
     if "ended_at_ns" in calls.columns:
         told = calls["ended_at_ns"]
         known = told.notna().to_numpy()
@@ -323,7 +319,7 @@ def _costs(calls: pd.DataFrame, prices: "PriceTable | None") -> Floats:
         calls = calls.assign(response_model=None)
     price = prices.of_calls(calls)
     tokens = {
-        name: _tokens(calls, name)
+        name: np.nan_to_num(numbers(calls, name))
         for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     }
     counted = (tokens["input_tokens"] > 0) | (tokens["output_tokens"] > 0)
@@ -345,12 +341,6 @@ def _costs(calls: pd.DataFrame, prices: "PriceTable | None") -> Floats:
     for name, count in amounts.items():
         found += np.nan_to_num(price[name].to_numpy(dtype=np.float64)) * count
     return found
-
-
-def _tokens(calls: pd.DataFrame, name: str) -> Floats:
-    if name not in calls.columns:
-        return np.zeros(len(calls))
-    return np.asarray(np.nan_to_num(calls[name].to_numpy(dtype=np.float64, na_value=0.0)), dtype=np.float64)
 
 
 def _said(row: Mapping[str, Any]) -> str:
