@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tokenflation.analysis.columns.context import BYTES_COLUMNS, CACHE_COLUMNS, NEEDED_COLUMNS, TTL_COLUMNS
-from tokenflation.analysis.context.prefix import hashed_calls, reuse_by_call, reuse_segments
+from tokenflation.analysis.context.prefix import has_hashes, hashed_calls, reuse_by_call, reuse_segments
 from tokenflation.analysis.frames import from_rows, prepared
 from tokenflation.analysis.statistics.of_tasks import ratio_of_sums
 from tokenflation.sdk.errors import PlanError
@@ -270,7 +270,7 @@ def _doubling(curve: _Curve) -> list[float]:
 
 def _ideal(calls: pd.DataFrame, rows: pd.DataFrame) -> tuple["pd.Series[Any]", "pd.Series[Any]"]:
     """Return ideal and own-task tokens in the rows' order, missing where a call has no hashes."""
-    if "block_hashes" in calls.columns and (calls["block_hashes"].notna() & calls["input_tokens"].notna()).any():
+    if has_hashes(calls):
         known = reuse_by_call(calls).set_index("call_id")
         found = known.reindex(rows["call_id"])
         ideal, own = (found[name].astype("Int64").set_axis(rows.index) for name in ("ideal_tokens", "own_task_tokens"))

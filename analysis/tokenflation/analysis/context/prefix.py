@@ -21,7 +21,7 @@ from tokenflation.analysis.columns.context import REUSE_COLUMNS, SEGMENT_COLUMNS
 from tokenflation.analysis.frames import from_arrays, prepared
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["hashed_calls", "reuse_by_call", "reuse_segments"]
+__all__ = ["has_hashes", "hashed_calls", "reuse_by_call", "reuse_segments"]
 
 _HASH_BYTES = 8
 _NEEDED = (
@@ -98,6 +98,12 @@ def hashed_calls(calls: pd.DataFrame, caller: str, more: Sequence[str] = ()) -> 
         )
     rows = rows.sort_values("started_at_ns", kind="stable", ignore_index=True)
     return rows.assign(model=rows["response_model"].fillna(rows["model"]))
+
+
+def has_hashes(calls: pd.DataFrame) -> bool:
+    """Return whether any call has both prefix hashes and a count of its input: without, no ideal cache is known."""
+    known = "block_hashes" in calls.columns
+    return known and bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
 
 
 def _segments(rows: pd.DataFrame, within_task: bool) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from tokenflation.analysis.context.pauses import missed_tokens
+from tokenflation.analysis.context.prefix import has_hashes
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.findings.finding import MEASURED, Finding, most_calls, most_tasks, named
 from tokenflation.sdk.words import many, percent
@@ -90,7 +91,7 @@ def uncached_history(steps: pd.DataFrame) -> Iterator[Finding]:
 
 def volatile_beginnings(calls: pd.DataFrame) -> Iterator[Finding]:
     """Yield what changes in front of what stays; nothing where the calls have no prefix hashes."""
-    if "block_hashes" not in calls.columns or not (calls["block_hashes"].notna() & calls["input_tokens"].notna()).any():
+    if not has_hashes(calls):
         return
     of_agent = calls.groupby(["task", "agent"]).size()
     for _, place in volatile_prefixes(calls).iterrows():

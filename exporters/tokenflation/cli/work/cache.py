@@ -16,6 +16,7 @@ from tokenflation.analysis.context.kvcache import (
     hits_by_bytes,
     hits_by_ttl,
 )
+from tokenflation.analysis.context.prefix import has_hashes
 from tokenflation.analysis.context.steps import append_summary, context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.profiles.uneven import uneven_kinds, uneven_remarks
@@ -50,11 +51,10 @@ def run(
         "volatile": lambda: volatile_prefixes(calls),
     }
     reported = bool((calls["cache_read_tokens"].notna() & calls["input_tokens"].notna()).any())
-    known = bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
     if as_json or as_csv or chosen is not None:
         names = [chosen or "summary"]
     else:
-        left_out = {"bytes", *(() if known else _HASHED), *(() if reported else ("resent",))}
+        left_out = {"bytes", *(() if has_hashes(calls) else _HASHED), *(() if reported else ("resent",))}
         names = [name for name in CACHE_TABLES if name not in left_out]
     frames = {name: makers[name]() for name in names}
     emit(next(iter(frames.values())), as_json, as_csv, lambda: _tables(calls, frames, groups))

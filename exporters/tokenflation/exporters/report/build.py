@@ -17,6 +17,7 @@ from tokenflation.analysis.comparison.baselines import Baselines, choose_baselin
 from tokenflation.analysis.context.growth import context_kinds
 from tokenflation.analysis.context.kvcache import TTLS_S, cache_summary, hits_by_bytes, hits_by_ttl
 from tokenflation.analysis.context.pauses import hits_by_pause
+from tokenflation.analysis.context.prefix import has_hashes
 from tokenflation.analysis.context.steps import context_steps
 from tokenflation.analysis.context.volatile import volatile_prefixes, volatile_sentence
 from tokenflation.analysis.findings import findings
@@ -204,7 +205,7 @@ def _demand(
 
 
 def _cache(calls: pd.DataFrame, steps: pd.DataFrame, kv_bytes_per_token: float | None) -> Cache:
-    hashed = bool((calls["block_hashes"].notna() & calls["input_tokens"].notna()).any())
+    hashed = has_hashes(calls)
     places = volatile_prefixes(calls).head(_MAX_VOLATILE) if hashed else pd.DataFrame()
     return Cache(
         whole=cache_summary(calls, by=(), rng=interval_rng()),
