@@ -13,7 +13,7 @@ import pandas as pd
 from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.structure.trees import Node, Totals, added, trees, walk
 from tokenflation.exporters.files import atomic_file
-from tokenflation.exporters.summary import WriteSummary
+from tokenflation.exporters.summary import WriteSummary, with_progress
 from tokenflation.sdk.errors import ExportError, FrameError
 from tokenflation.sdk.words import many
 
@@ -104,9 +104,8 @@ def write_flames(
     Raises:
         ExportError: there are no calls, columns are missing, or the file cannot be written.
     """
-    total = len(calls[["task", "task_id"]].drop_duplicates()) if {"task", "task_id"} <= set(calls.columns) else 0
     try:
-        flames = flames_of(_with_progress(trees(calls, tool_calls, spans), total, progress))
+        flames = flames_of(with_progress(trees(calls, tool_calls, spans), calls, progress))
     except FrameError as error:
         raise ExportError(str(error)) from error
     content = encode(flames)
@@ -126,13 +125,6 @@ def write_flames(
         skipped_call_ids=(),
         notes=tuple(_notes(flames)),
     )
-
-
-def _with_progress(found: Iterator[Node], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Node]:
-    for done, tree in enumerate(found, start=1):
-        yield tree
-        if progress is not None:
-            progress(done, total)
 
 
 def _frame(node: Node, around: Node | None) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,9 @@ from tokenflation.exporters.flamegraph import Encode, write_flames
 from tokenflation.exporters.mooncake import BLOCK_SIZE, write_mooncake
 from tokenflation.exporters.parquet import seal
 from tokenflation.exporters.pprof import encode_pprof
-from tokenflation.exporters.sessions import (
-    Export,
-    Session,
-    check_columns,
-    read_sessions,
-    store_block,
-)
+from tokenflation.exporters.sessions import Export, check_columns, read_sessions, store_block
 from tokenflation.exporters.speedscope import encode_speedscope
-from tokenflation.exporters.summary import ExportOptions, Tally, WriteSummary, notes_of
+from tokenflation.exporters.summary import ExportOptions, Tally, WriteSummary, notes_of, with_progress
 from tokenflation.exporters.weka import write_weka
 from tokenflation.sdk.errors import ExportError
 
@@ -111,7 +105,7 @@ def write(
     block_tokens = store_block(calls)
     tally = Tally()
     export = Export(
-        sessions=_with_progress(read_sessions(calls, tally), calls, progress),
+        sessions=with_progress(read_sessions(calls, tally), calls, progress),
         path=Path(path),
         folder=folder,
         block_tokens=block_tokens,
@@ -150,15 +144,3 @@ def _checked_offsets(offsets: Mapping[str, float], calls: pd.DataFrame) -> Mappi
             f"Start offsets name tasks that the calls do not have: {unknown[:5]}. Use values of `task_id`."
         )
     return offsets
-
-
-def _with_progress(
-    sessions: Iterator[Session], calls: pd.DataFrame, progress: Callable[[int, int], None] | None
-) -> Iterator[Session]:
-    if progress is None:
-        yield from sessions
-        return
-    total = len(calls[["task", "task_id"]].drop_duplicates())
-    for done, session in enumerate(sessions, start=1):
-        yield session
-        progress(done, total)

@@ -3,13 +3,17 @@
 Knows nothing of any format.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+import pandas as pd
 
 from tokenflation.sdk.words import many, percent
 
-__all__ = ["ExportOptions", "Tally", "WriteSummary", "notes_of"]
+__all__ = ["ExportOptions", "Tally", "WriteSummary", "notes_of", "with_progress"]
+
+_T = TypeVar("_T")
 
 _NAMED = 10
 """Skipped calls that are named one by one; the rest are only counted."""
@@ -181,3 +185,16 @@ def notes_of(tally: Tally, *, block_size: int, block_tokens: int) -> tuple[str, 
             f"mooncake with blocks of {block_tokens:,} keeps them"
         )
     return tuple(notes)
+
+
+def with_progress(
+    found: Iterator[_T], calls: pd.DataFrame, progress: Callable[[int, int], None] | None
+) -> Iterator[_T]:
+    """Yield what is found of each task, and tell `progress` of how many, and of how many there are."""
+    if progress is None:
+        yield from found
+        return
+    total = len(calls.filter(["task", "task_id"]).drop_duplicates())
+    for done, one in enumerate(found, start=1):
+        yield one
+        progress(done, total)
