@@ -24,7 +24,8 @@ from tokenflation.sdk.words import many, percent
 if TYPE_CHECKING:
     from tokenflation.analysis.comparison.costs import PriceTable
 
-__all__ = ["MOST_KINDS", "OneRun", "Planned", "TooManyKinds", "cut_at_budget", "models_of_runs", "planned"]
+__all__ = ["MOST_KINDS", "OneRun", "Planned", "TooManyKinds", "cut_at_budget", "models_of_runs", "planned",
+           "runs_by_models"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -164,16 +165,22 @@ def models_of_runs(calls: pd.DataFrame) -> "pd.Series[str]":
     return found
 
 
+def runs_by_models(calls: pd.DataFrame) -> dict[str, Counter[str]]:
+    """Return of each kind, in order of appearance, how many runs used which models, named as by `models_of_runs`."""
+    runs = calls.assign(models=models_of_runs(calls)).drop_duplicates(["task", "task_id"])
+    found: dict[str, Counter[str]] = {}
+    for kind, models in zip(runs["task"].astype(str), runs["models"], strict=True):
+        found.setdefault(kind, Counter())[models] += 1
+    return found
+
+
 def _pooled(calls: pd.DataFrame, kinds: list[str]) -> list[str]:
     """Return a warning for each kind that was recorded with models which no run shares, where the plan has no say."""
     found = []
     mine = calls[calls["task"].astype(str).isin(kinds)]
-    runs = mine.assign(models=models_of_runs(mine)).drop_duplicates(["task", "task_id"]) if len(mine) else mine
-    ran: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
-    if len(runs):
-        for kind, models in zip(runs["task"].astype(str).tolist(), runs["models"].tolist(), strict=True):
-            ran[kind][models] += 1
-    for kind, counts in ran.items():
+    ran = runs_by_models(mine) if len(mine) else {}
+    for kind in kinds:
+        counts = ran.get(kind, Counter[str]())
         if len(counts) < 2:
             continue
         sets = [set(name.split(_JOINED)) for name in counts]

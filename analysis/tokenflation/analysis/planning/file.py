@@ -74,7 +74,7 @@ def template(
     """Return a commented plan for the `recorded` runs of each task kind.
 
     The volume is that of the recording, per day, if its `span_s` from the first start of a run to the last is a day or
-    more; else 1,000. `models` are the runs of each kind by model, as `planned.models_of_runs` names them.
+    more; else 1,000. `models` are the runs of each kind by model, as `planned.runs_by_models` counts them.
     """
     lines = []
     for kind, runs in recorded.items():

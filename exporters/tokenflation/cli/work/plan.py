@@ -10,7 +10,7 @@ import click
 from tokenflation import analysis as an
 from tokenflation.analysis.columns.tasks import DATED_FROM_NS
 from tokenflation.analysis.comparison.baselines import without_baselines
-from tokenflation.analysis.fleet.planned import models_of_runs
+from tokenflation.analysis.fleet.planned import runs_by_models
 from tokenflation.analysis.planning.file import template
 from tokenflation.exporters.files import atomic_file, check_file
 from tokenflation.sdk.errors import PlanError
@@ -31,13 +31,9 @@ def run(store: str, output: str | None) -> None:
         raise PlanError(
             f"{store} has no task; record some first: `tokenflation run --store {shlex.quote(store)} SCRIPT`."
         )
-    runs = fleet.assign(models=models_of_runs(fleet)).drop_duplicates(["task", "task_id"])
-    models: dict[str, dict[str, int]] = {kind: {} for kind in recorded}
-    for kind, model in zip(runs["task"].astype(str), runs["models"].astype(str), strict=True):
-        models[kind][model] = models[kind].get(model, 0) + 1
     dated = starts[starts >= DATED_FROM_NS]
     span_s = float(dated.max() - dated.min()) / 1e9 if len(dated) else 0.0
-    text = template(recorded, span_s=span_s, models=models)
+    text = template(recorded, span_s=span_s, models=runs_by_models(fleet))
     if left_out:
         click.echo(f"{left_out} If the fleet does it too, add a line for it under tasks_per_day.", err=True)
     if file is None:
