@@ -142,7 +142,7 @@ def grown(assumed: Assumed, scores: Scores, starts_s: Floats, length_s: float) -
     if place is None:
         return np.ones((1, 1))
     plan = assumed.plan
-    growth = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
+    growth = plan.volume_growth
     rate = np.log1p(values_at(plan, place, scores[place]))[:, None]
     first = np.floor((starts_s + 1e-6) / _DAY_S)
     length = max(1, round(length_s / _DAY_S))

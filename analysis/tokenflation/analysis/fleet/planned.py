@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenflation.analysis.fleet.call_times import model_names, numbers
 from tokenflation.analysis.planning.limits import ALL, Budget
-from tokenflation.analysis.planning.parts import Growth, nearest
+from tokenflation.analysis.planning.parts import nearest
 from tokenflation.analysis.planning.plan import Plan
 from tokenflation.analysis.profiles.scattered import ONE_NAME
 from tokenflation.sdk.errors import FrameError, PlanError
@@ -194,7 +194,7 @@ def _pooled(calls: pd.DataFrame, kinds: list[str]) -> list[str]:
 def _out_of_hand(calls: pd.DataFrame, plan: Plan, volumes: Mapping[str, float]) -> list[str]:
     """Return a warning of each number of the plan that is probably given in another unit."""
     found = []
-    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
+    grown = plan.volume_growth
     highest = float(grown.levels(np.arange(plan.days, dtype=np.float64)).max())
     if highest > _MOST_GROWN:
         found.append(

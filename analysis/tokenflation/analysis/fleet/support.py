@@ -65,7 +65,7 @@ def manifest_of(runs: Runs, plan: Plan, rests: Counted, volumes: dict[str, float
     )
     if plan.growth_per_day or plan.growth is not None:
         assumptions.append("The day in all is one at the first day's level; the buckets grow from there.")
-    first = 1.0 if plan.growth is None else float(plan.growth.levels(np.zeros(1))[0])
+    first = float(plan.volume_growth.levels(np.zeros(1))[0])
     if first != 1.0:
         assumptions.append(
             f"plan.growth.table begins at {first:g}, so that the first day has {first:g} times plan.tasks_per_day; the day in all "

@@ -17,7 +17,6 @@ from tokenflation.analysis.fleet.paths import Path, Runs, summed
 from tokenflation.analysis.fleet.resources import arms_of, burst_cv
 from tokenflation.analysis.fleet.windows import constant, running, steps
 from tokenflation.analysis.planning.arrivals import Arrivals, arrivals
-from tokenflation.analysis.planning.parts import Growth
 from tokenflation.analysis.planning.plan import Plan
 
 __all__ = ["MONTH_S", "WindowTotal", "run_totals", "totals_of", "window_totals"]
@@ -69,7 +68,7 @@ def window_totals(runs: Runs, plan: Plan, weights: Floats, factors: dict[str, Fl
     """
     months = max(1, round(plan.days * _DAY_S / MONTH_S))
     windows = {"hour": (_HOUR_S, 24 * plan.days), "day": (_DAY_S, plan.days), "month": (MONTH_S, months)}
-    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
+    grown = plan.volume_growth
     ahead = np.arange(plan.days, np.ceil(months * MONTH_S / _DAY_S) + 1)
     with np.errstate(over="ignore"):
         if not (grown.levels(ahead) < _MOST_GROWN).all():

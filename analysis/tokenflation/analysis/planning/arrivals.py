@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenflation.analysis.planning.parts import Growth
 from tokenflation.analysis.planning.plan import Plan
 
 __all__ = ["Arrivals", "arrivals"]
@@ -44,7 +43,6 @@ def arrivals(plan: Plan, *, before_s: float, after_s: float = 0.0) -> Arrivals:
     days = np.floor(middle_s / _DAY_S).astype(np.int64)
     day = np.asarray(plan.day_weights, dtype=np.float64)
     week = np.asarray(plan.week_shape, dtype=np.float64)
-    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
-    growth = grown.levels(days.astype(np.float64))
+    growth = plan.volume_growth.levels(days.astype(np.float64))
     rate = day[hours % 24] / day.mean() * (week[days % 7] / week.mean()) * growth / _DAY_S
     return Arrivals(cell_s=cell_s, first_s=first * cell_s, rate_per_s=rate)

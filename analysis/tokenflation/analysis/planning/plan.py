@@ -150,7 +150,7 @@ class Plan:
 
     def _check_growth(self) -> None:
         """Raise PlanError where the volume leaves what can be reckoned with before the horizon ends."""
-        grown = self.growth if self.growth is not None else Growth(per_day=self.growth_per_day)
+        grown = self.volume_growth
         volumes = self.tasks_per_day
         highest = max(map(_volume, volumes.values())) if isinstance(volumes, Mapping) else volumes
         days = np.arange(self.days + 1, dtype=np.float64)
@@ -285,6 +285,11 @@ class Plan:
             yield from self.budgets.items()
         elif self.budgets is not None:
             yield ALL, self.budgets
+
+    @property
+    def volume_growth(self) -> Growth:
+        """Growth as either field gives it."""
+        return self.growth if self.growth is not None else Growth(per_day=self.growth_per_day)
 
     @property
     def day_weights(self) -> Sequence[float]:

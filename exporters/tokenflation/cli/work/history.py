@@ -93,7 +93,6 @@ def _growth(plan_file: str | None, growths: tuple[str, ...], months: int | None,
             ["hours"], "{option} looks hours ahead, where a plan's growth is not felt; give --months N instead."
         )
     plan = plan_in(plan_file, stands_in_for=["level"])
-    grown = plan.growth if plan.growth is not None else Growth(per_day=plan.growth_per_day)
     if plan.growth is None and not plan.growth_per_day:
         raise PlanError(
             f"{plan_file} has no growth, and the rest of a plan is in the record itself. Add growth, as in "
@@ -102,7 +101,7 @@ def _growth(plan_file: str | None, growths: tuple[str, ...], months: int | None,
     if "plan" in scenarios:
         raise PlanError("--growth plan=... has the name of the plan's own scenario; choose another name.")
     ahead = months if months is not None else max(1, min(60, round(plan.days / _MONTH_DAYS)))
-    return {"plan": grown} | scenarios, ahead, plan.level
+    return {"plan": plan.volume_growth} | scenarios, ahead, plan.level
 
 
 def _forecast(store: str | None, history: str, column: str | None, ahead: tuple[int | None, float | None],
