@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import os
 import sqlite3
 import tracemalloc
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from tokenflation.analysis.history.recorded import task_arrivals
 from tokenflation.cli import main
 from tokenflation.cli.backtest import command as backtest
 from tokenflation.cli.forecast import command as forecast
-from tokenflation.sdk.errors import FrameError, PlanError, TokenflationError
+from tokenflation.sdk.errors import FrameError, PlanError, StoreError, TokenflationError
 from tokenflation.sdk.records import Call
 from tokenflation.sdk.store.write import Batch, open_writer
 
@@ -474,3 +475,11 @@ def test_a_folder_and_a_missing_file_are_called_so(tmp_path: Path) -> None:
         read_history(tmp_path)
     with pytest.raises(FrameError, match="is not there; give the path of a CSV"):
         read_history(tmp_path / "none.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_record_that_may_not_be_read_is_told_from_one_that_is_no_table(tmp_path: Path) -> None:
+    path = hourly(tmp_path)
+    path.chmod(0)
+    with pytest.raises(StoreError, match=r"Permission denied\. Check the file's permissions"):
+        backtest.main([str(path)], standalone_mode=False)

@@ -362,12 +362,13 @@ def as_path(source: str | Path) -> str | Path:
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else str(source)
 
 
-def is_store(path: Path) -> bool:
+def is_store(source: str | Path) -> bool:
     """Return whether a path is that of an SQLite file.
 
     Raises:
         StoreError: it cannot be read.
     """
+    path = Path(source)
     try:
         if not path.is_file():
             return False

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.history.rows import line_of, read_table
+from tokenflation.analysis.streams import is_store
 from tokenflation.sdk.errors import FrameError
 
 __all__ = ["History", "as_rate", "is_store", "of_events", "read_history", "read_kinds"]
@@ -67,17 +68,6 @@ class History:
     values: Floats
     """Demand of each bin, NaN where none was recorded."""
     unit: str
-
-
-def is_store(path: str | Path) -> bool:
-    """Return whether the file is a SQLite database, so one of our stores and no table."""
-    try:
-        if not Path(path).is_file():  # what is read of a pipe is gone from it
-            return False
-        with Path(path).open("rb") as file:
-            return file.read(16) == b"SQLite format 3\x00"
-    except OSError:
-        return False
 
 
 def read_history(path: str | Path, *, column: str | None = None, bin_s: float | None = None) -> History:

@@ -15,11 +15,12 @@ from rich.text import Text
 from tokenflation import analysis as an
 from tokenflation.analysis.comparison.baselines import without_baselines
 from tokenflation.analysis.history.monthsahead import months_ahead
-from tokenflation.analysis.history.reading import History, as_rate, is_store, read_history, read_kinds
+from tokenflation.analysis.history.reading import History, as_rate, read_history, read_kinds
 from tokenflation.analysis.history.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
 from tokenflation.analysis.history.timeseries import LEAST_STEPS
 from tokenflation.analysis.planning.parts import Growth
 from tokenflation.analysis.statistics.prototypes import LEAST_RUNS
+from tokenflation.analysis.streams import is_store
 from tokenflation.cli.options.plan import plan_in, refuse_given
 from tokenflation.cli.views.numbers import human, human_length, human_time
 from tokenflation.cli.views.output import emit, json_rows

@@ -247,4 +247,4 @@ def _made(store: str, before: Snapshot, most_calls: int, plan: Plan | None, plan
 
 def _is_empty(store: str) -> bool:
     """Return whether this is a store without a call; what is no store raises as it does for every command."""
-    return "://" not in store and is_store(Path(store)) and count_calls(store) == 0
+    return "://" not in store and is_store(store) and count_calls(store) == 0
