@@ -356,6 +356,25 @@ def test_a_baseline_of_a_record_is_no_part_of_the_fleet_and_said_to_be_none(tmp_
     assert done.stderr.count("The baseline, once, is no part of the fleet.") == 1
 
 
+def test_a_backtest_leaves_out_a_baseline_as_the_forecast_does_unless_it_is_asked_for(tmp_path: Path) -> None:
+    path, without = store(tmp_path), tmp_path / "without.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update calls set task = 'once' where cast(task_id as int) % 3 = 0 and step = 0")
+        connection.execute("delete from calls where task = 'triage' and cast(task_id as int) % 3 = 0")
+        connection.commit()
+        connection.execute("vacuum into ?", [str(without)])
+    with closing(sqlite3.connect(without)) as connection:
+        connection.execute("delete from calls where task = 'once'")
+        connection.commit()
+    judged, expected = (
+        CliRunner().invoke(backtest, [str(one), "--json"], catch_exceptions=False) for one in (path, without)
+    )
+    assert json.loads(judged.stdout)["models"] == json.loads(expected.stdout)["models"]
+    assert (judged.stderr, expected.stderr) == ("The baseline, once, is no part of the fleet.\n", "")
+    alone = CliRunner().invoke(backtest, [str(path), "--task", "once", "--json"], catch_exceptions=False)
+    assert (json.loads(alone.stdout)["manifest"]["series"], alone.stderr) == ("once", "")
+
+
 def test_what_no_call_of_a_record_reports_is_said_once_and_not_step_by_step(tmp_path: Path) -> None:
     path = store(tmp_path)
     with closing(sqlite3.connect(path)) as connection:

@@ -20,10 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tokenflation.analysis.history.rows import line_of, read_table
-from tokenflation.analysis.streams import is_store
 from tokenflation.sdk.errors import FrameError
 
-__all__ = ["History", "as_rate", "is_store", "of_events", "read_history", "read_kinds"]
+__all__ = ["History", "as_rate", "of_events", "read_history", "read_kinds"]
 
 Floats = NDArray[np.float64]
 

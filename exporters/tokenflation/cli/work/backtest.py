@@ -8,13 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tokenflation import analysis as an
 from tokenflation.analysis.history.backtest import backtest
-from tokenflation.analysis.history.reading import History, is_store, read_history
+from tokenflation.analysis.history.reading import History, read_history
 from tokenflation.analysis.history.recorded import sum_of, task_arrivals
+from tokenflation.analysis.streams import is_store
 from tokenflation.cli.views.numbers import human_share, two_decimals
 from tokenflation.cli.views.output import emit, json_rows
 from tokenflation.cli.views.tables import titled_table
+from tokenflation.cli.work.fleet import fleet_of
 from tokenflation.sdk.errors import PlanError
 from tokenflation.sdk.words import percent
 
@@ -37,7 +38,7 @@ def _series(history: str, column: str | None, task: str | None) -> History:
         return read_history(history, column=column)
     if column is not None:
         raise click.UsageError("--column is of a file; of a store the starts of tasks are taken.")
-    kinds = task_arrivals(an.load(history))
+    kinds = task_arrivals(fleet_of(history, asked=task))
     if task is not None and task not in kinds:
         raise PlanError(f"{history} has no tasks of kind {task!r}; it has {', '.join(map(repr, kinds))}.")
     return sum_of(kinds) if task is None else kinds[task]

@@ -12,8 +12,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tokenflation import analysis as an
-from tokenflation.analysis.comparison.baselines import without_baselines
 from tokenflation.analysis.history.monthsahead import months_ahead
 from tokenflation.analysis.history.reading import History, as_rate, read_history, read_kinds
 from tokenflation.analysis.history.recorded import forecast_series, forecast_tasks, sum_of, taken_by_task, task_arrivals
@@ -25,6 +23,7 @@ from tokenflation.cli.options.plan import plan_in, refuse_given
 from tokenflation.cli.views.numbers import human, human_length, human_time
 from tokenflation.cli.views.output import emit, json_rows
 from tokenflation.cli.views.tables import titled_table
+from tokenflation.cli.work.fleet import fleet_of
 from tokenflation.exporters.demand import write_demand
 from tokenflation.sdk.errors import FrameError, PlanError
 from tokenflation.sdk.words import many, percent
@@ -168,7 +167,7 @@ def _months_ahead(series: History, months: int, scenarios: dict[str, Growth], le
 def _read(store: str | None, history: str,
           column: str | None) -> tuple[dict[str, History] | None, pd.DataFrame | None, History]:  # fmt: skip
     """Return arrivals by kind with what a task takes, where both are known, and the one series of them all."""
-    calls = None if store is None and not is_store(history) else _fleet(store or history)
+    calls = None if store is None and not is_store(history) else fleet_of(store or history)
     taken = None if calls is None else taken_by_task(calls)
     if not is_store(history):
         series = read_history(history, column=column)
@@ -183,18 +182,9 @@ def _read(store: str | None, history: str,
                 "name a column after each kind, forecast it alone, or give a store of one kind."
             )
         return {kinds[0]: as_rate(series)}, taken, series
-    recorded = calls if store is None and calls is not None else _fleet(history)
+    recorded = calls if store is None and calls is not None else fleet_of(history)
     arrivals = task_arrivals(recorded)
     return arrivals, taken, sum_of(arrivals)
-
-
-def _fleet(store: str) -> pd.DataFrame:
-    """Return the calls of a store but for its baselines', which are told."""
-    calls = an.load(store)
-    calls, left_out = without_baselines(calls)
-    if left_out:
-        click.echo(left_out, err=True)
-    return calls
 
 
 def _scenarios(growths: tuple[str, ...]) -> dict[str, Growth]:
