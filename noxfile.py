@@ -89,6 +89,7 @@ BESIDE = (
     "aiohttp",
     "pydantic-ai-slim[openai]",
     "pytest",
+    "ray",
     "requests",
     "sentry-sdk",
     "websockets",
@@ -113,11 +114,11 @@ def matrix_newest(session: nox.Session, environment: str) -> None:
 # for the core: Python 3.11's for more than nine minutes, the newest for one. uv takes seconds.
 @nox.session(venv_backend=FAST)
 def beside(session: nox.Session) -> None:
-    """Run the tests of the recorder beside other instrumentation."""
+    """Run the tests of the recorder beside other instrumentation, and of Ray's workers."""
     if session.venv_backend == "venv":
         session.install("--upgrade", "pip")
     session.install("--editable", ".", *BESIDE)
-    session.run("python", "-m", "pytest", "tests/beside", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/beside", "tests/carrying/test_ray.py", *session.posargs)
 
 
 def _play(session: nox.Session, environment: str, folder: str) -> None:

@@ -4,8 +4,9 @@ Nobody imports it by hand. That it is an import lets Python see to threads that 
 """
 
 import logging
+import os
 
-from tokenflation.children import hand_on, told
+from tokenflation.children import CHILDREN, be_told, hand_on, told
 from tokenflation.sdk.interrupts import let_through
 
 __all__ = ["OVER"]
@@ -19,6 +20,9 @@ def _begin() -> None:
         return
     from tokenflation.sdk.instrument import active, instrument
 
+    if settings.get("children") is False:  # a worker of Ray's: what it starts anew is not to be told
+        os.environ.pop(CHILDREN, None)
+        be_told(settings)
     if active() is None:
         url = settings.pop("otlp", None)
         exporter = None

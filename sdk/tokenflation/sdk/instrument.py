@@ -171,7 +171,7 @@ def instrument(
             `_meta.traceparent` of the call; what the host or its own tracing says there stays. No argument is changed.
         children: also record programs of Python that this one starts anew (`subprocess`), where tokenflation is
             installed for them too: they are told by the environment variable TOKENFLATION_CHILDREN. Processes that are
-            forked, or that `multiprocessing` starts by whichever method, need no such thing.
+            forked, or that `multiprocessing` or Ray starts, need no such thing.
 
     Raises:
         StoreError: `store` is a file of another kind, or was written by a newer version.

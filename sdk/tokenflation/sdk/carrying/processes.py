@@ -2,10 +2,11 @@
 
 A forked process inherits the scope by itself; a pool's must not, as it serves many scopes: each piece of work brings
 its own. What a program that is started anew runs inside of stands in its environment, if such programs are recorded.
-A process of `multiprocessing` that is no fork is told to record, too.
+A process of `multiprocessing` that is no fork is told to record, too, and so are Ray's workers.
 """
 
 import functools
+import inspect
 import json
 import logging
 import os
@@ -59,15 +60,17 @@ _MAX_CHARS = 32_000
 _HEARD_BY = "tokenflation-children.pth"
 """The file by which Python begins to record as it starts."""
 _UNHEARD = (
-    "Programs of Python that this one starts anew are not recorded: tokenflation is in a folder of PYTHONPATH or in a "
+    "%s are not recorded: tokenflation is in a folder of PYTHONPATH or in a "
     f"packed program, and Python reads {_HEARD_BY} in the site-packages of its environment only. Install tokenflation "
-    "there, or leave out children=True (of `tokenflation run`: --no-children)."
+    "there%s."
 )
+_PROGRAMS = "Programs of Python that this one starts anew"
+_LEAVE_OUT = ", or leave out children=True (of `tokenflation run`: --no-children)"
 _Packed = list[dict[str, Any]]
 _log = logging.getLogger("tokenflation")
 
 
-def say_if_unheard() -> None:
+def say_if_unheard(who: str = _PROGRAMS, otherwise: str = _LEAVE_OUT) -> None:
     """Log it if programs that are started anew will not begin to record, as none of Python's own folders has our file.
 
     Those of PYTHONPATH and the program's own are searched for modules alone, and a frozen program reads no such file.
@@ -75,7 +78,7 @@ def say_if_unheard() -> None:
     others = {os.path.abspath(one) for one in (*os.environ.get("PYTHONPATH", "").split(os.pathsep), sys.path[0])}
     folders = [one for one in sys.path if os.path.abspath(one) not in others]
     if hasattr(sys, "frozen") or not any(os.path.isfile(os.path.join(one, _HEARD_BY)) for one in folders):
-        _log.warning(_UNHEARD)
+        _log.warning(_UNHEARD, who, otherwise)
 
 
 def carry_scopes_to_processes(told: dict[str, Any]) -> Callable[[], None]:
@@ -99,7 +102,7 @@ def carry_scopes_to_processes(told: dict[str, Any]) -> Callable[[], None]:
         ("subprocess", covering("__init__", by=_telling(_ENV_OF_POPEN), of="Popen")),
         ("os", covering("execve", "posix_spawn", "posix_spawnp", by=_telling(_ENV_OF_OS))),
         ("os", covering("execv", by=_execv_shell)),
-        ("ray._private.services", covering("start_ray_process", by=_nowhere_shell)),
+        ("ray._private.services", covering("start_ray_process", by=_ray_shell(told))),
         ("anyio.to_process", covering("run_sync", by=_awaited_shell(0))),
         ("trio_parallel._impl", covering("run_sync", by=_awaited_shell(1), of="WorkerContext")),
         ("aiomultiprocess.pool", covering("create_worker", by=_nowhere_shell, of="Pool")),
@@ -327,6 +330,31 @@ def _nowhere_shell(original: Any) -> Any:
             return original(*args, **kwargs)
 
     return start
+
+
+def _ray_shell(told: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return what makes shells of what starts Ray's daemons: they start its workers, which are to record as told."""
+
+    def shell(original: Any) -> Any:
+        @functools.wraps(original)
+        def start(*args: Any, **kwargs: Any) -> Any:
+            if CHILDREN not in os.environ:
+                kwargs = _with_environment(original, kwargs, {CHILDREN: json.dumps(told)})
+            with scopes.inside(_NOWHERE):
+                return original(*args, **kwargs)
+
+        return start
+
+    return shell
+
+
+def _with_environment(function: Any, kwargs: dict[str, Any], added: dict[str, str]) -> dict[str, Any]:
+    """Return the arguments of a call with more variables for what it starts, if it takes them by that name."""
+    given = kwargs.get("env_updates") or {}
+    if "env_updates" not in inspect.signature(function).parameters or not isinstance(given, dict):
+        return kwargs
+    say_if_unheard("Ray's workers", "")
+    return {**kwargs, "env_updates": {**added, **given}}
 
 
 def _starts_anew(process: Any) -> bool:
