@@ -78,7 +78,8 @@ def test_what_rays_daemons_start_is_recorded_in_no_scope_and_what_it_starts_anew
     provider: Provider, tmp_path: Path, given: str
 ) -> None:
     (tmp_path / "ray" / "_private").mkdir(parents=True)
-    (tmp_path / "ray" / "_private" / "services.py").write_text(SERVICES)
+    for written, text in (("__init__.py", ""), ("_private/__init__.py", ""), ("_private/services.py", SERVICES)):
+        (tmp_path / "ray" / written).write_text(text)
     (tmp_path / "worker.py").write_text(WORKER)
     run(tmp_path, provider, STARTED.replace("{given}", given))
     assert [(row["task"], row["structure_source"]) for row in rows(tmp_path / "runs.db")] == [("service", "wire")]
